@@ -1,0 +1,12 @@
+"""Electrostatic Field Matching in JAX: samples in, charges on two plates, field lines out.
+
+The rooms, in the order data flows: `charges`, `couplings`, `fields`, `points`, `matching`, `networks`, `training`,
+`lines`, `sampling`, `metrics`. Importing this package starts no backend and loads no plotting library.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("efm-jax")
+except PackageNotFoundError:
+    __version__ = "0+unknown"

@@ -1,0 +1,56 @@
+"""Checks of input: each failure names what was expected, what came, and the mend.
+
+Shapes and dtypes are facts at trace time and always checked. Values (NaN, empty, order) are looked at only when the
+array is concrete: under `jit` they cannot be, and a numerical outcome then becomes a status, never an exception.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def floating(name: str, array) -> jax.Array:
+    """Return `array` as a JAX array of a floating dtype, or raise ValueError naming `name`."""
+    dtype = getattr(array, "dtype", None)
+    if dtype is None:
+        array = np.asarray(array)
+        dtype = array.dtype
+        if np.issubdtype(dtype, np.integer):
+            array = array.astype(np.float32)
+            dtype = array.dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(
+            f"{name} must hold floating-point numbers, got dtype {dtype}; convert it, e.g. "
+            f"{name}.astype('float32') (and scale pictures from 0..255 to -1..1)."
+        )
+    return jnp.asarray(array)
+
+
+def samples(name: str, x, *, finite: bool = True) -> jax.Array:
+    """Return samples [n, D], n >= 1, D >= 1, finite where that can be seen, or raise ValueError."""
+    x = floating(name, x)
+    if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] == 0:
+        raise ValueError(
+            f"{name} must have shape [n, D] with n >= 1 samples of D >= 1 dimensions, got {x.shape}; flatten "
+            f"pictures with {name}.reshape(len({name}), -1)."
+        )
+    if finite and not isinstance(x, jax.core.Tracer):
+        bad = int(np.size(x) - np.isfinite(np.asarray(x)).sum())
+        if bad:
+            raise ValueError(f"{name} holds {bad} NaN or infinite numbers; remove or repair those samples first.")
+    return x
+
+
+def positive(name: str, value: float) -> float:
+    """Return `value` as a float, finite and > 0, or raise ValueError."""
+    number = float(value)
+    if not np.isfinite(number) or number <= 0.0:
+        raise ValueError(f"{name} must be a finite number > 0, got {value!r}.")
+    return number
+
+
+def choice(name: str, value: str, options: tuple[str, ...]) -> str:
+    """Return `value` if it is one of `options`, or raise ValueError listing them."""
+    if value not in options:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}.")
+    return value

@@ -1,0 +1,68 @@
+"""The words every room shares: arrays with shapes, and the values passed between rooms."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+
+Key: TypeAlias = PRNGKeyArray | UInt32[Array, "2"]
+Params: TypeAlias = Any
+"""A pytree of arrays."""
+
+FieldFn: TypeAlias = Callable[[Float[Array, "n dim1"]], Float[Array, "n dim1"]]
+"""Points `(x, z)` to field vectors `(E_x, E_z)`; lines follow the direction, so any positive scale will do."""
+
+
+class Field(NamedTuple):
+    """A field in log space: `E = direction * exp(log_magnitude)`.
+
+    Attributes:
+        direction: Unit vectors, [..., D+1], z last; zero where the field vanishes.
+        log_magnitude: Natural log of |E|, [...]; -inf where the field vanishes.
+    """
+
+    direction: Float[Array, "*batch dim1"]
+    log_magnitude: Float[Array, "*batch"]
+
+
+class Network(NamedTuple):
+    """A network as a pair of pure functions.
+
+    Attributes:
+        init: `init(key) -> params`.
+        apply: `apply(params, points [n, D+1], *, key=None, cond=None) -> field [n, D+1]`. With a key the network
+            runs in training mode (dropout drawn from that key); without one it is deterministic. `cond` holds
+            integer class labels [n], -1 being the null label; None means no labels at all.
+    """
+
+    init: Callable[[Key], Params]
+    apply: Callable[..., Float[Array, "n dim1"]]
+
+
+class Batch(NamedTuple):
+    """What one training step regresses on: `loss = mean_k weight_k |f(points_k) - target_k|^2 / (D+1)`.
+
+    Attributes:
+        points: Where the field is supervised, [k, D+1].
+        target: The field wanted there, [k, D+1].
+        weight: Weight of each point, [k].
+    """
+
+    points: Float[Array, "k dim1"]
+    target: Float[Array, "k dim1"]
+    weight: Float[Array, " k"]
+
+
+class FieldMatching(NamedTuple):
+    """A recipe: what a method is, as a value.
+
+    Attributes:
+        draw: `draw(key, x_pos [n, D], x_neg [m, D]) -> Batch`: supervision from one minibatch of both plates.
+        start: `start(key, x [n, D], reverse) -> points [n, D+1]`: samples placed where their lines begin, on the
+            plate of P, or on the plate of Q when `reverse`.
+        span: Heights `(z of P, z of Q)` between which lines run.
+    """
+
+    draw: Callable[..., Batch]
+    start: Callable[..., Float[Array, "n dim1"]]
+    span: tuple[float, float]
