@@ -207,8 +207,8 @@ def lines_figure(
 
     Left: the lines over (z, x_1) or in (z, x_1, x_2), samples of P on the plate z = 0 and of Q on z = gap.
     Right: for D = 2 the plane with Q, the ends of lines, and the segment from each start to its end; for
-    D = 1 the two densities of Q and of the ends. Lines that did not arrive are dashed and grey, and their ends
-    are left out.
+    D = 1 the two densities of Q and of the ends. Lines that did not arrive are dashed and grey, their ends
+    left out.
 
     Args:
         path: The png to write.
@@ -296,7 +296,7 @@ def _draw_plates(axes, lines, there, source, target, gap, limits, dims) -> None:
 def _draw_map(axes, start, end, there, target, limits, max_points) -> None:
     start, end = start[there][:max_points], end[there][:max_points]
     if target.shape[1] == 1:
-        bins = np.linspace(*limits[0], 40)
+        bins = np.linspace(limits[0, 0], limits[0, 1], 40)
         axes.hist(target[:, 0], bins, density=True, color=_TARGET, alpha=0.4, label="Q")
         if len(end):
             axes.hist(end[:, 0], bins, density=True, histtype="step", color=_END, label="ends of lines")
