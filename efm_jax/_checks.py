@@ -37,7 +37,9 @@ def samples(name: str, x, *, finite: bool = True) -> jax.Array:
     if finite and not isinstance(x, jax.core.Tracer):
         bad = int(np.size(x) - np.isfinite(np.asarray(x)).sum())
         if bad:
-            raise ValueError(f"{name} holds {bad} NaN or infinite numbers; remove or repair those samples first.")
+            raise ValueError(
+                f"{name} holds {bad} NaN or infinite numbers; remove or repair those samples first."
+            )
     return x
 
 
@@ -47,6 +49,21 @@ def positive(name: str, value: float) -> float:
     if not np.isfinite(number) or number <= 0.0:
         raise ValueError(f"{name} must be a finite number > 0, got {value!r}.")
     return number
+
+
+def finite(name: str, value: float) -> float:
+    """Return `value` as a float, finite, or raise ValueError."""
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError(f"{name} must be a finite number, got {value!r}.")
+    return number
+
+
+def count(name: str, value: int) -> int:
+    """Return `value` as an int >= 1, or raise ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
+    return int(value)
 
 
 def choice(name: str, value: str, options: tuple[str, ...]) -> str:
