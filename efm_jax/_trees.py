@@ -1,0 +1,108 @@
+"""A pytree in words (the path, shape and dtype of each leaf, how two trees differ) and as plain arrays."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_SMALL = 1 << 16  # below this many numbers an array is packed with others
+
+
+class Leaf(NamedTuple):
+    """One leaf of a tree.
+
+    Attributes:
+        path: Where it sits, e.g. `params['out']['kernel']`.
+        shape: Its shape.
+        dtype: Its dtype's name; a typed PRNG key has one of its own, e.g. `key<fry>`.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.dtype}{list(self.shape)}"
+
+
+def leaves(tree: Any) -> list[Leaf]:
+    """Describe each leaf (array, scalar or `jax.ShapeDtypeStruct`), in the order of `jax.tree.leaves`."""
+    described = []
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        dtype = leaf.dtype if hasattr(leaf, "dtype") else jnp.asarray(leaf).dtype
+        described.append(Leaf(jax.tree_util.keystr(path).lstrip("."), tuple(np.shape(leaf)), str(dtype)))
+    return described
+
+
+def difference(expected: list[Leaf], got: list[Leaf], *, most: int = 3) -> str | None:
+    """Say in words how `got` differs from `expected`, naming up to `most` leaves; None if it does not."""
+    want, have = {leaf.path: leaf for leaf in expected}, {leaf.path: leaf for leaf in got}
+    lines = [f"expected {leaf}, got none there" for path, leaf in want.items() if path not in have]
+    lines += [f"expected nothing at {path}, got {leaf}" for path, leaf in have.items() if path not in want]
+    lines += [
+        f"expected {leaf}, got {have[path].dtype}{list(have[path].shape)}"
+        for path, leaf in want.items()
+        if path in have and have[path] != leaf
+    ]
+    if not lines:
+        return None
+    rest = f"; and {len(lines) - most} more" if len(lines) > most else ""
+    return "; ".join(lines[:most]) + rest
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf is a typed PRNG key (`jax.random.key`), which holds no plain numbers."""
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def pack(tree: Any) -> dict[str, np.ndarray]:
+    """Gather a tree's numbers into few arrays: large leaves under their paths, small ones joined by dtype."""
+    stored, small = {}, {}
+    plain = jax.device_get([_plain(leaf) for leaf in jax.tree.leaves(tree)])
+    for leaf, value in zip(leaves(tree), map(np.asarray, plain), strict=True):
+        if value.size < _SMALL:
+            small.setdefault(_vector(value.dtype), []).append(value.ravel())
+        else:
+            stored[leaf.path] = value
+    vectors = {name: np.concatenate(parts) for name, parts in small.items()}
+    return {**stored, **{name: vector for name, vector in vectors.items() if vector.size}}
+
+
+def unpack(stored: dict[str, np.ndarray], like: Any) -> Any:
+    """Undo `pack` for a tree with the leaves of `like`, each array placed where that of `like` lives."""
+    values, taken = [], {}
+    for leaf, target in zip(leaves(like), jax.tree.leaves(like), strict=True):
+        plain = jax.eval_shape(_plain, target)
+        size = math.prod(plain.shape)
+        if size >= _SMALL:
+            value = stored[leaf.path]
+        elif size:
+            name = _vector(plain.dtype)
+            start = taken.get(name, 0)
+            taken[name] = start + size
+            value = stored[name][start : start + size]
+        else:
+            value = np.zeros(plain.shape, plain.dtype)
+        values.append(_placed(np.asarray(value).reshape(plain.shape), target))
+    return jax.tree.unflatten(jax.tree.structure(like), values)
+
+
+def _plain(leaf: Any) -> Any:
+    if is_key(leaf):
+        return jax.random.key_data(leaf)
+    return leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf)
+
+
+def _vector(dtype: np.dtype) -> str:
+    return f"small {np.dtype(dtype).name}"
+
+
+def _placed(value: np.ndarray, like: Any) -> jax.Array:
+    array = jnp.array(value, copy=True)
+    if is_key(like):
+        array = jax.random.wrap_key_data(array, impl=jax.random.key_impl(like))
+    if isinstance(like, jax.Array) and like.committed:
+        array = jax.device_put(array, like.sharding)
+    return array

@@ -1,0 +1,273 @@
+"""Checkpoints of a run: whole or not there at all, checked on reading, the newest few kept.
+
+A folder of checkpoints holds one folder a step, `000001000/`, with two things in it:
+
+    arrays/           the state's arrays, written by Orbax: large ones under their paths in the tree, small
+    ones
+                      end to end in one vector a dtype (a thousand small files would cost a second)
+    checkpoint.json   shapes and dtypes of the arrays, size and SHA-256 of every file, the caller's `meta`,
+    versions
+
+A checkpoint is written under another name and renamed when all of it is on disk, so a crash or a full disk
+leaves the older ones as they were. One process writes a folder at a time. No pickle is written or read.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import logging
+import os
+import platform
+import re
+import shutil
+import warnings
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+
+from . import _files, _slots, _trees
+
+State = TypeVar("State")
+
+_FORMAT = 1
+_RECORD = "checkpoint.json"
+_ARRAYS = "arrays"
+_DISTRIBUTIONS = ("efm-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be restored: none there, damaged, or of another run."""
+
+
+class _DamagedError(CheckpointError):
+    """One checkpoint is not what was written; an older one may be."""
+
+
+def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) -> Path:
+    """Write a checkpoint of `state` at its step, then delete all but the newest `keep`.
+
+    Args:
+        folder: The folder of checkpoints; made if it is not there.
+        state: A pytree of arrays with a `step`, e.g. a `TrainState`. Typed PRNG keys are welcome.
+        meta: What else belongs to it (config, position in the data): a dict of what JSON can hold. Versions
+            of the libraries are added under "versions".
+        keep: How many checkpoints to keep.
+
+    Returns:
+        The checkpoint's own folder. A checkpoint of the same step is replaced.
+
+    Raises:
+        ValueError: If `keep` < 1 or `meta` holds something else than JSON can; nothing is then written.
+        OSError: If it cannot be written (disk full); the older checkpoints are then as they were.
+
+    Example:
+        >>> import tempfile, jax.numpy as jnp
+        >>> from efm_jax.training import TrainState
+        >>> state = TrainState(jnp.ones(2), jnp.ones(2), (), jnp.array(7), jnp.zeros(2), 0, 0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = save(folder, state, meta={"seed": 1})
+        ...     again, meta = restore(folder, state)
+        >>> path.name, int(again.step), meta["seed"]
+        ('000000007', 7, 1)
+    """
+    if keep < 1:
+        raise ValueError(f"keep must be a number of checkpoints >= 1, got {keep!r}.")
+    meta = {"versions": _versions(), **_files.to_json("meta", meta)}
+    step = int(state.step)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _slots.sweep(folder)
+    final = folder / f"{step:09d}"
+    draft = folder / f".{final.name}.{os.getpid()}.tmp"
+    try:
+        draft.mkdir()
+        _write_arrays(draft / _ARRAYS, _trees.pack(state))
+        body = {
+            "format": _FORMAT,
+            "step": step,
+            "leaves": _trees.leaves(state),
+            "files": _files.seal(draft),
+            "meta": meta,
+        }
+        _files.write_json(draft / _RECORD, {"sha256": _digest_of(body), "body": body})
+        _slots.put_in_place(draft, final)
+    except Exception as error:
+        number = _disk_errno(error)
+        if number is None:
+            raise
+        size = sum(getattr(leaf, "nbytes", 8) for leaf in jax.tree.leaves(state)) / 1e6
+        older = ", ".join(map(str, sorted(_slots.find(folder)))) or "none"
+        raise OSError(
+            number,
+            f"{os.strerror(number)}: the checkpoint of step {step} could not be written to {folder}; the "
+            f"older ones are untouched (steps: {older}). Free some disk space, a checkpoint takes up to "
+            f"{size:.1f} MB, or move the folder to another disk; then resume",
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    for _, path in sorted(_slots.find(folder).items())[:-keep]:
+        _slots.delete(path)
+    return final
+
+
+def restore(folder: str | os.PathLike, like: State, step: int | None = None) -> tuple[State, dict]:
+    """Read a checkpoint back into the form of `like`, checking every byte of it.
+
+    Args:
+        folder: The folder of checkpoints.
+        like: A state of the same structure, e.g. from `init_state`; its arrays say where the restored ones
+            live (their sharding). `jax.ShapeDtypeStruct` leaves will do.
+        step: Which step; None takes the newest that can be read, and warns if that is not the newest of all.
+
+    Returns:
+        `(state, meta)`, the arrays bit for bit as saved.
+
+    Raises:
+        CheckpointError: If there is no such checkpoint, it is damaged, or it belongs to another network or
+            optimiser.
+
+    Example:
+        >>> import tempfile
+        >>> restore(tempfile.mkdtemp(), like=None)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        efm_jax.checkpoint.CheckpointError: no checkpoint in ...
+    """
+    folder = Path(folder)
+    found = _slots.find(folder)
+    if not found:
+        inner = folder / "checkpoints"
+        hint = (
+            f"did you mean {inner}?" if _slots.find(inner) else "train first, or give the folder they are in."
+        )
+        raise CheckpointError(f"no checkpoint in {folder}; {hint}")
+    if step is not None:
+        if step not in found:
+            raise CheckpointError(
+                f"no checkpoint of step {step} in {folder}; there are those of {sorted(found)}."
+            )
+        return _read(found[step], like)
+    damaged = []
+    for number in sorted(found, reverse=True):
+        try:
+            restored = _read(found[number], like)
+        except _DamagedError as error:
+            damaged.append(str(error))
+            continue
+        if damaged:
+            warnings.warn(f"{' '.join(damaged)} Fell back to the checkpoint of step {number}.", stacklevel=2)
+        return restored
+    raise CheckpointError(
+        f"none of the checkpoints in {folder} can be read: {' '.join(damaged)} Restore the folder from "
+        "a copy, or delete it to train from the start."
+    )
+
+
+def latest(folder: str | os.PathLike) -> int | None:
+    """Return the step of the newest checkpoint in a folder, or None if there is none.
+
+    Args:
+        folder: The folder of checkpoints; it need not exist.
+
+    Returns:
+        The step; the checkpoint's bytes are not checked (`restore` does that).
+
+    Example:
+        >>> import tempfile
+        >>> latest(tempfile.mkdtemp()) is None
+        True
+    """
+    return max(
+        (step for step, path in _slots.find(Path(folder)).items() if (path / _RECORD).is_file()), default=None
+    )
+
+
+def _read(path: Path, like: State) -> tuple[State, dict]:
+    body = _read_record(path)
+    if body["format"] != _FORMAT:
+        raise CheckpointError(
+            f"{path} has format {body['format']}, expected {_FORMAT}; read it with the version that wrote "
+            f"it, efm-jax {body['meta']['versions'].get('efm-jax')}."
+        )
+    saved = [_trees.Leaf(name, tuple(shape), dtype) for name, shape, dtype in body["leaves"]]
+    apart = _trees.difference(_trees.leaves(like), saved)
+    if apart:
+        raise CheckpointError(
+            f"{path} is of another network or optimizer: {apart}. Build both with the config it was "
+            "trained with (it is in the checkpoint's meta and in the run's config.json), or choose another "
+            "folder."
+        )
+    broken = _files.damage(path, body["files"])
+    if broken:
+        raise _DamagedError(broken)
+    try:
+        return _trees.unpack(_read_arrays(path / _ARRAYS), like), body["meta"]
+    except Exception as error:
+        raise _DamagedError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
+
+
+def _read_record(path: Path) -> dict:
+    try:
+        record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
+        body = record["body"]
+        intact = record["sha256"] == _digest_of(body)
+    except FileNotFoundError as error:
+        raise _DamagedError(f"{path} has no {_RECORD}: damaged, or not written by efm_jax.") from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise _DamagedError(f"{path / _RECORD} cannot be read ({error}).") from error
+    if not intact:
+        raise _DamagedError(f"{path / _RECORD} was changed since it was written.")
+    return body
+
+
+def _digest_of(body: dict) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def _disk_errno(error: Exception) -> int | None:
+    """The system's error number if the disk is to blame; Orbax hands it on as text inside a ValueError."""
+    if isinstance(error, OSError):
+        return error.errno or errno.EIO
+    told = re.search(r"os_error_code='(\d+)'", str(error))
+    return int(told[1]) if told else None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Orbax's threads from logging the traceback of an error that is raised here anyway."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    import orbax.checkpoint as ocp  # here: it takes as long to import as the rest of the package
+
+    with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
+        writer.save(path.absolute(), args=ocp.args.StandardSave(arrays))
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    import orbax.checkpoint as ocp
+
+    with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+        return reader.restore(path.absolute(), args=ocp.args.StandardRestore())

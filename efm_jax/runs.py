@@ -1,0 +1,315 @@
+"""A training run in a folder of its own: killed at any moment, it goes on as if nothing had happened.
+
+    config.json     the caller's config, written first
+    log.jsonl       one line every `log_every` steps: step, loss and grad_norm (means since the line before),
+                    skipped, seconds, steps_per_second
+    checkpoints/    see `efm_jax.checkpoint`; their meta holds config, position in the data, seconds spent
+    tensorboard/    the log's numbers, if tensorboardX is installed
+    run.lock        held while a process trains here
+
+The batch of step t depends on (seed, t) alone, so the position in the data is the step: what a resumed run
+computes is bit for bit what an uninterrupted one does on the same machine.
+"""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from tqdm import tqdm
+
+from . import _feed, _files, _journal, _signals, _slots, checkpoint
+from ._types import FieldMatching, Network
+from .datasets import Source
+from .training import TrainState, init_state, make_train_step
+
+MAY_CHANGE = ("steps", "max_seconds", "save_every", "log_every", "keep", "progress")
+"""Fields of a config that a resumed run may have changed: how long it goes on and what it tells."""
+
+
+def fit(
+    folder: str | os.PathLike,
+    recipe: FieldMatching,
+    network: Network,
+    optimizer: optax.GradientTransformation,
+    source_pos: Source,
+    source_neg: Source,
+    *,
+    steps: int,
+    batch_pos: int,
+    batch_neg: int,
+    seed: int,
+    config: dict,
+    ema_decay: float = 0.9999,
+    save_every: int = 1000,
+    log_every: int = 50,
+    keep: int = 3,
+    max_seconds: float | None = None,
+    max_skipped: int = 100,
+    resume: bool = True,
+    progress: bool = True,
+    on_save: Callable[[TrainState], None] | None = None,
+) -> TrainState:
+    """Train in a run folder, from its newest checkpoint if it has one, up to step `steps`.
+
+    Ctrl-C or SIGTERM finishes the step, saves, says how to go on and exits; a second one quits at once. If
+    the process is killed or the disk is full, the checkpoints written before remain.
+
+    Args:
+        folder: The run folder; made if it is not there.
+        recipe: What to regress on; see `efm_jax.matching`.
+        network: The network.
+        optimizer: Any optax transformation, e.g. `training.adam()`.
+        source_pos: Samples of P, the positive plate.
+        source_neg: Samples of Q, the negative plate.
+        steps: Steps in all, those before a resume included.
+        batch_pos: Positive charges a step.
+        batch_neg: Negative charges a step.
+        seed: Seeds parameters, training and data.
+        config: What the run is, in what JSON can hold. It goes to config.json and must be the same on
+            resuming, but for fields named in `MAY_CHANGE`.
+        ema_decay: Decay of the moving average of the parameters.
+        save_every: Steps between checkpoints; the last step is always saved.
+        log_every: Steps between lines of the log; the last step always has one.
+        keep: Checkpoints to keep.
+        max_seconds: End after this much wall clock, counted over all resumes (what came after the last
+            checkpoint of a killed process is not known and not counted). The state then has `step < steps`.
+        max_skipped: Non-finite steps in a row after which to give up.
+        resume: Go on from what the folder holds; if False, a folder that holds a run is refused, never
+            overwritten.
+        progress: Show a progress bar.
+        on_save: Called with the state after each checkpoint is on disk, e.g. to draw pictures. It must not
+            keep the state: the next step reuses its buffers.
+
+    Returns:
+        The state after the last step; `training.ema_params` of it is what sampling should use.
+
+    Raises:
+        ValueError: If the folder holds another run or is in use, or an argument is out of range.
+        CheckpointError: If none of its checkpoints can be read.
+        FloatingPointError: If `max_skipped` steps in a row were not finite; checkpoints are kept.
+        OSError: If the disk is full.
+        SystemExit: After a signal, with status 128 + its number.
+
+    Example:
+        >>> import tempfile, jax, jax.numpy as jnp, numpy as np
+        >>> from efm_jax._types import Batch, FieldMatching, Network
+        >>> from efm_jax.datasets import Source
+        >>> from efm_jax.training import adam
+        >>> line = Network(lambda key: jnp.ones(2), lambda a, points, **_: a * points)
+        >>> def draw(key, x_pos, x_neg):
+        ...     points = jax.random.normal(key, (64, 2))
+        ...     return Batch(points, 3.0 * points, jnp.ones(64))
+        >>> recipe = FieldMatching(draw, lambda key, x, reverse: x, (0.0, 1.0))
+        >>> normal = Source(lambda rng, n: rng.standard_normal((n, 1), np.float32), (1,), None)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     state = fit(folder, recipe, line, adam(0.1, warmup=0), normal, normal, steps=100, batch_pos=8,
+        ...                 batch_neg=8, seed=0, config={"rate": 0.1}, progress=False)
+        ...     read_log(folder)[-1]["step"], [round(float(a), 1) for a in state.params]
+        (100, [3.0, 3.0])
+    """
+    counts = {"steps": steps, "batch_pos": batch_pos, "batch_neg": batch_neg, "save_every": save_every}
+    counts |= {"log_every": log_every, "keep": keep, "max_skipped": max_skipped}
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
+    _feed.check(source_pos, source_neg)
+    own = {"seed": seed, "batch_pos": batch_pos, "batch_neg": batch_neg, "ema_decay": ema_decay}
+    identity = {"config": _files.to_json("config", config), "fit": _files.to_json("fit", own)}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_files.exclusive(folder / "run.lock", f"the run folder {folder}"))
+        state, meta = _open(folder, identity, init_state(jax.random.key(seed), network, optimizer), resume)
+        done = int(state.step)
+        ledger = _journal.Ledger(meta, skipped=int(state.skipped), in_row=int(state.skipped_in_row))
+        if done >= steps or _over(max_seconds, ledger):
+            return state
+        step_fn = make_train_step(recipe, network, optimizer, ema_decay=ema_decay)
+        journal = _journal.Log(folder / "log.jsonl", folder / "tensorboard", done)
+        log = stack.enter_context(contextlib.closing(journal))
+        feed = _feed.batches(source_pos, source_neg, seed, (batch_pos, batch_neg), range(done, steps))
+        batches = stack.enter_context(contextlib.closing(feed))
+        bar = stack.enter_context(_bar(done, steps, progress))
+        signals = stack.enter_context(_signals.deferred())
+
+        def settle(step: int, info) -> None:
+            ledger.add(info)
+            bar.set_postfix(loss=f"{ledger.loss:.4g}", refresh=False)
+            bar.update()
+            if step % log_every == 0 or step == steps:
+                log.write(ledger.line(step))
+            if step % log_every == 0:
+                ledger.start_window()
+            if ledger.in_row >= max_skipped:
+                raise FloatingPointError(_not_finite(folder, step, ledger.in_row))
+
+        def save() -> None:
+            log.sync()
+            position = {"data_position": int(state.step)}
+            checkpoint.save(
+                folder / "checkpoints", state, meta={**identity, **position, **ledger.meta()}, keep=keep
+            )
+            if on_save is not None:
+                on_save(state)
+
+        step, before = done, None
+        for step, (x_pos, x_neg) in enumerate(batches, start=done + 1):
+            state, info = step_fn(state, x_pos, x_neg)
+            if before is not None:
+                settle(*before)  # while the device works on this step
+            before = (step, info)
+            stop = signals.caught is not None or step == steps or _over(max_seconds, ledger)
+            if stop or step % save_every == 0:
+                settle(*before)
+                before = None
+                if stop or not ledger.in_row:  # bad steps must not push out the last good checkpoint
+                    save()
+            if stop:
+                break
+    if step < steps:
+        why = f"{max_seconds:g} seconds are over" if signals.caught is None else "Stopped"
+        mend = "raise max_seconds to go on" if signals.caught is None else "run the same command to go on"
+        print(f"{why} at step {step} of {steps}; all is saved in {folder}: {mend}.", file=sys.stderr)
+        if signals.caught is not None:
+            raise SystemExit(128 + signals.caught)
+    return state
+
+
+def read_config(folder: str | os.PathLike) -> dict[str, Any]:
+    """Read the config of the run in a folder.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The config as `fit` was given it, lists for tuples.
+
+    Raises:
+        ValueError: If there is no run in the folder or its config.json cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> read_config(tempfile.mkdtemp())  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: no run in ...: config.json is missing; give the folder that a run was trained in.
+    """
+    path = Path(folder) / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"no run in {folder}: config.json is missing; give the folder that a run was trained in."
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not JSON ({error}); restore it, or delete it if there are checkpoints: they hold one."
+        ) from error
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"{path} must hold a JSON object, got {type(config).__name__}: it is not that of a run."
+        )
+    return config
+
+
+def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
+    """Read the log of the run in a folder, also while it goes on.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        One dict a line, in order of steps; none if there is no log.
+
+    Example:
+        >>> import tempfile
+        >>> read_log(tempfile.mkdtemp())
+        []
+    """
+    return _journal.read(Path(folder) / "log.jsonl")
+
+
+def _open(folder: Path, identity: dict, fresh: TrainState, resume: bool) -> tuple[TrainState, dict]:
+    """The state to go on from and its meta; refuses a folder that holds something else than this run."""
+    checkpoints = folder / "checkpoints"
+    saved = sorted(_slots.find(checkpoints))
+    config = read_config(folder) if (folder / "config.json").exists() else None
+    if (saved or config is not None) and not resume:
+        raise ValueError(
+            f"{folder} already holds a run (checkpoints of steps {saved or 'none'}); pass resume=True to go "
+            "on with it, or choose another folder. Runs are never overwritten."
+        )
+    if config is None and not saved and (folder / "log.jsonl").exists():
+        raise ValueError(f"{folder} holds a log.jsonl but no run; choose an empty folder.")
+    if config is not None:
+        _check_same(folder, "config", config, identity["config"])
+    state, meta = fresh, {}
+    if saved:
+        state, meta = checkpoint.restore(checkpoints, fresh)
+        for part in ("config", "fit"):
+            if part not in meta:
+                raise ValueError(
+                    f"{checkpoints} was not written by a run (no {part!r} in its meta); choose another."
+                )
+            _check_same(folder, part, meta[part], identity[part])
+        _slots.set_aside(checkpoints, newer_than=int(state.step))
+    if config != identity["config"]:
+        _files.write_json(folder / "config.json", identity["config"])
+    return state, meta
+
+
+def _check_same(folder: Path, what: str, old: dict, new: dict) -> None:
+    old, new = _flat(old), _flat(new)
+    apart = [
+        f"  {name}: {old.get(name, 'nothing')!r} in the run, {new.get(name, 'nothing')!r} now"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name, "nothing") != new.get(name, "nothing") and name.split(".")[-1] not in MAY_CHANGE
+    ]
+    if apart:
+        listed = "\n".join(apart)
+        raise ValueError(
+            f"the run in {folder} has another {what}:\n{listed}\nGive it the run's own values to resume, or "
+            "choose another folder for a new run."
+        )
+
+
+def _flat(tree: dict, prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _over(max_seconds: float | None, ledger: _journal.Ledger) -> bool:
+    return max_seconds is not None and ledger.seconds() >= max_seconds
+
+
+def _not_finite(folder: Path, step: int, in_row: int) -> str:
+    kept = checkpoint.latest(folder / "checkpoints")
+    held = (
+        "no checkpoint was written yet"
+        if kept is None
+        else f"the checkpoint of step {kept} is kept in {folder}"
+    )
+    return (
+        f"loss, gradient or update was not finite for {in_row} steps in a row, up to step {step}; {held}. "
+        "Look for NaN or huge values in the data, lower the learning rate or clip the gradient, and start in "
+        "a new folder."
+    )
+
+
+def _bar(done: int, steps: int, progress: bool) -> tqdm:
+    often = 0.5 if sys.stderr.isatty() else 30.0  # seconds between updates: a log file wants few
+    return tqdm(
+        total=steps, initial=done, unit="step", disable=not progress, dynamic_ncols=True, mininterval=often
+    )

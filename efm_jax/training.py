@@ -1,0 +1,338 @@
+"""Training: supervision from a recipe, one pure step, a moving average of the parameters.
+
+    loss = mean_k weight_k |f(points_k) - target_k|^2 / (D+1)
+
+A `TrainState` is all that a run needs to go on: together with the data of the coming steps it fixes the
+result bit by bit. The step counts every attempt, so the position in the data and the randomness of a step
+follow from it alone.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int
+
+from . import _checks, _trees
+from ._types import Batch, FieldMatching, Key, Network, Params
+
+
+class TrainState(NamedTuple):
+    """A run between two steps.
+
+    Attributes:
+        params: The network's parameters.
+        ema: Their moving average, in float32 or better; read it with `ema_params`.
+        opt_state: The optimiser's state.
+        step: Steps attempted so far, skipped ones included.
+        key: The run's key; step `t` draws from `fold_in(key, t)`.
+        skipped: Steps skipped so far because their loss, gradient or update was not finite.
+        skipped_in_row: Steps skipped since the last one that was not.
+    """
+
+    params: Params
+    ema: Params
+    opt_state: Any
+    step: Int[Array, ""]
+    key: Key
+    skipped: Int[Array, ""]
+    skipped_in_row: Int[Array, ""]
+
+
+class StepInfo(NamedTuple):
+    """What one step tells.
+
+    Attributes:
+        loss: The loss before the update.
+        grad_norm: Euclidean norm of the whole gradient, before any clipping.
+        finite: Whether the step was taken; if not, parameters, average and optimiser are as before it.
+    """
+
+    loss: Float[Array, ""]
+    grad_norm: Float[Array, ""]
+    finite: Bool[Array, ""]
+
+
+def adam(
+    learning_rate: float = 2e-4,
+    *,
+    warmup: int = 5000,
+    clip: float | None = 1.0,
+    weight_decay: float = 0.0,
+    cosine_steps: int | None = None,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+) -> optax.GradientTransformation:
+    """Adam as the paper trains: clipped gradients, a linear warm-up, then a constant rate.
+
+    At update `t = 0, 1, ...` the rate is `learning_rate * min((t+1)/warmup, 1)`; with `cosine_steps = T` it
+    then falls as `(1 + cos(pi (t - warmup)/(T - warmup)))/2` and is zero from `t = T` on.
+
+    Args:
+        learning_rate: The rate after the warm-up.
+        warmup: Updates until the full rate is reached; 0 for none.
+        clip: Largest Euclidean norm of the whole gradient, which is scaled down to it; None for no clipping.
+        weight_decay: Decoupled weight decay (AdamW); 0 gives Adam.
+        cosine_steps: Updates after which the rate has fallen to zero along a cosine; None keeps it constant.
+        b1: Decay of the mean of gradients.
+        b2: Decay of the mean of squared gradients.
+        eps: Added to the root of the mean of squares.
+
+    Returns:
+        The transformation; `init_state` and `make_train_step` take any other one just as well.
+
+    Raises:
+        ValueError: If a number is out of its range.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> optimizer = adam(0.1, warmup=2)
+        >>> params = jnp.array([1.0, 2.0])
+        >>> state = optimizer.init(params)
+        >>> updates, state = optimizer.update(jnp.array([3.0, -4.0]), state, params)
+        >>> [round(float(u), 4) for u in updates]  # half the rate, against the gradient's sign
+        [-0.05, 0.05]
+
+    References:
+        Kingma and Ba, 2015, arXiv 1412.6980; Loshchilov and Hutter, 2019, arXiv 1711.05101 (AdamW);
+        settings of Kolesov et al., 2025, arXiv 2502.02367.
+    """
+    learning_rate = _checks.positive("learning_rate", learning_rate)
+    if warmup < 0:
+        raise ValueError(f"warmup must be a number of updates >= 0, got {warmup!r}.")
+    if weight_decay < 0:
+        raise ValueError(f"weight_decay must be >= 0, got {weight_decay!r}.")
+    if cosine_steps is not None and cosine_steps <= warmup:
+        raise ValueError(
+            f"cosine_steps must be above warmup = {warmup}, got {cosine_steps!r}; shorten the warm-up."
+        )
+
+    def rate(count):
+        scale = jnp.minimum((count + 1) / warmup, 1.0) if warmup else 1.0
+        if cosine_steps is not None:
+            progress = jnp.clip((count - warmup) / (cosine_steps - warmup), 0.0, 1.0)
+            scale = scale * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
+        return learning_rate * scale
+
+    links = [] if clip is None else [optax.clip_by_global_norm(_checks.positive("clip", clip))]
+    if weight_decay:
+        links.append(optax.adamw(rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay))
+    else:
+        links.append(optax.adam(rate, b1=b1, b2=b2, eps=eps))
+    return optax.chain(*links)
+
+
+def init_state(key: Key, network: Network, optimizer: optax.GradientTransformation) -> TrainState:
+    """Make the state before the first step.
+
+    Args:
+        key: Seeds the parameters and the whole run.
+        network: The network to train.
+        optimizer: Any optax transformation, e.g. `adam()`.
+
+    Returns:
+        The state at step 0, its average equal to its parameters.
+
+    Raises:
+        ValueError: If the network has no parameters, or some that are not floating-point numbers.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from efm_jax._types import Network
+        >>> line = Network(lambda key: {"a": jnp.ones(2)}, lambda params, points, **_: params["a"] * points)
+        >>> state = init_state(jax.random.key(0), line, adam())
+        >>> int(state.step), ema_params(state)["a"].tolist()
+        (0, [1.0, 1.0])
+    """
+    param_key, run_key = jax.random.split(key)
+    params = network.init(param_key)
+    arrays = jax.tree.leaves(params)
+    unfit = [
+        str(leaf)
+        for leaf, array in zip(_trees.leaves(params), arrays, strict=True)
+        if not jnp.issubdtype(jnp.result_type(array), jnp.floating)
+    ]
+    if unfit or not arrays:
+        raise ValueError(
+            f"network.init must return a tree of floating-point arrays, got {unfit or 'no arrays at all'}; "
+            "keep constants inside network.apply."
+        )
+    state = TrainState(
+        params=params,
+        ema=jax.tree.map(_at_least_float32, params),
+        opt_state=optimizer.init(params),
+        step=jnp.zeros((), jnp.int32),
+        key=run_key,
+        skipped=jnp.zeros((), jnp.int32),
+        skipped_in_row=jnp.zeros((), jnp.int32),
+    )
+    # A donated buffer must not be shared by two leaves, and a weak type would cost a second compilation.
+    return jax.tree.map(_fresh, state)
+
+
+def make_train_step(
+    recipe: FieldMatching,
+    network: Network,
+    optimizer: optax.GradientTransformation,
+    *,
+    ema_decay: float = 0.9999,
+) -> Callable[..., tuple[TrainState, StepInfo]]:
+    """Make the step of training: draw supervision, take the gradient, update, average.
+
+    `x_pos` and `x_neg` bring the step's charges, as many as they have rows; how many points they supervise is
+    the recipe's. The moving average after update `t = 0, 1, ...` is
+
+        ema <- d_t ema + (1 - d_t) params,   d_t = min(ema_decay, (1 + t)/(10 + t)),
+
+    so its weights always add up to one and the initial parameters' weight after T updates is `T! 9!/(T+9)!`
+    (while `d_t < ema_decay`): nothing to correct for. A step whose loss, gradient or update is not finite
+    leaves parameters, average and optimiser as they were, and is counted.
+
+    Args:
+        recipe: What to regress on; see `efm_jax.matching`.
+        network: The network; run in training mode, its dropout drawn from a key of its own.
+        optimizer: The transformation that `init_state` was given.
+        ema_decay: Decay of the moving average, in [0, 1).
+
+    Returns:
+        `step(state, x_pos [n, D], x_neg [m, D]) -> (state, StepInfo)`, jitted. The state passed in is
+        donated: its buffers are reused, so use only the one returned.
+
+    Raises:
+        ValueError: If `ema_decay` is out of range; by the step, if shapes do not fit together, or the state
+            is of another network or optimiser.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from efm_jax._types import Batch, FieldMatching, Network
+        >>> line = Network(lambda key: {"a": jnp.ones(2)}, lambda params, points, **_: params["a"] * points)
+        >>> def draw(key, x_pos, x_neg):
+        ...     points = jax.random.normal(key, (64, 2))
+        ...     return Batch(points, 3.0 * points, jnp.ones(64))
+        >>> optimizer = adam(0.1, warmup=0)
+        >>> step = make_train_step(FieldMatching(draw, None, (0.0, 1.0)), line, optimizer)
+        >>> state = init_state(jax.random.key(0), line, optimizer)
+        >>> for _ in range(100):
+        ...     state, info = step(state, jnp.zeros((8, 1)), jnp.ones((8, 1)))
+        >>> [round(float(a), 1) for a in state.params["a"]]
+        [3.0, 3.0]
+
+    References:
+        Algorithm 1 of Kolesov et al., 2025, arXiv 2502.02367.
+    """
+    if not 0.0 <= ema_decay < 1.0:
+        raise ValueError(
+            f"ema_decay must be in [0, 1), got {ema_decay!r}; 0.9999 averages over about 10,000 steps."
+        )
+
+    def step(state: TrainState, x_pos, x_neg) -> tuple[TrainState, StepInfo]:
+        x_pos, x_neg = _both_plates(x_pos, x_neg)
+        _check_state(state, network, optimizer)
+        draw_key, network_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+        batch = recipe.draw(draw_key, x_pos, x_neg)
+        _check_batch(batch, x_pos.shape[1])
+
+        def loss_of(params):
+            field = network.apply(params, batch.points, key=network_key)
+            if field.shape != batch.points.shape:
+                raise ValueError(
+                    f"network.apply must return one field vector for each point, {batch.points.shape}, got "
+                    f"{field.shape}; build the network for D = {x_pos.shape[1]} (its output has D+1 parts)."
+                )
+            square = jnp.sum((field.astype(batch.target.dtype) - batch.target) ** 2, axis=-1)
+            return jnp.mean(batch.weight * square) / batch.points.shape[-1]
+
+        loss, grads = jax.value_and_grad(loss_of)(state.params)
+        grad_norm = optax.tree.norm(grads)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(optax.tree.norm(updates))
+        params = optax.apply_updates(state.params, updates)
+        taken = (state.step - state.skipped).astype(jnp.float32)
+        rest = 1.0 - jnp.minimum(ema_decay, (1.0 + taken) / (10.0 + taken))
+        ema = jax.tree.map(lambda mean, new: mean + rest * (new.astype(mean.dtype) - mean), state.ema, params)
+
+        def kept(new, old):
+            return jax.tree.map(lambda a, b: jnp.where(finite, _cast(a, b.dtype), b), new, old)
+
+        new_state = TrainState(
+            params=kept(params, state.params),
+            ema=kept(ema, state.ema),
+            opt_state=kept(opt_state, state.opt_state),
+            step=state.step + 1,
+            key=state.key,
+            skipped=state.skipped + ~finite,
+            skipped_in_row=jnp.where(finite, 0, state.skipped_in_row + 1),
+        )
+        return new_state, StepInfo(loss, grad_norm, finite)
+
+    return jax.jit(step, donate_argnums=0)
+
+
+def ema_params(state: TrainState) -> Params:
+    """Return the averaged parameters, in the parameters' dtypes: what sampling should use.
+
+    Args:
+        state: A state at any step; before the first one the average is the parameters themselves.
+
+    Returns:
+        Parameters for `network.apply`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from efm_jax._types import Network
+        >>> network = Network(lambda key: jnp.ones(2, jnp.bfloat16), lambda params, points, **_: points)
+        >>> ema_params(init_state(jax.random.key(0), network, adam())).dtype.name
+        'bfloat16'
+    """
+    return jax.tree.map(lambda mean, leaf: mean.astype(leaf.dtype), state.ema, state.params)
+
+
+def _cast(leaf, dtype) -> jax.Array:
+    return leaf if _trees.is_key(leaf) else jnp.asarray(leaf).astype(dtype)
+
+
+def _fresh(leaf) -> jax.Array:
+    if _trees.is_key(leaf):
+        return jnp.copy(leaf)
+    leaf = jnp.asarray(leaf)
+    return jnp.array(leaf, dtype=leaf.dtype, copy=True)
+
+
+def _both_plates(x_pos, x_neg) -> tuple[jax.Array, jax.Array]:
+    x_pos, x_neg = _checks.samples("x_pos", x_pos), _checks.samples("x_neg", x_neg)
+    if x_pos.shape[1] != x_neg.shape[1]:
+        raise ValueError(
+            f"x_pos and x_neg must lie in one space, got D = {x_pos.shape[1]} for x_pos {x_pos.shape} and "
+            f"D = {x_neg.shape[1]} for x_neg {x_neg.shape}; bring both to one size (pictures: one H, W, C)."
+        )
+    return _at_least_float32(x_pos), _at_least_float32(x_neg)
+
+
+def _at_least_float32(x: jax.Array) -> jax.Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _check_state(state: TrainState, network: Network, optimizer: optax.GradientTransformation) -> None:
+    params = jax.eval_shape(network.init, state.key)
+    for what, part, wanted in (
+        ("params", state.params, params),
+        ("opt_state", state.opt_state, jax.eval_shape(optimizer.init, params)),
+    ):
+        apart = _trees.difference(_trees.leaves(wanted), _trees.leaves(part))
+        if apart:
+            raise ValueError(
+                f"state.{what} is not of this {'network' if what == 'params' else 'optimizer'}: {apart}; "
+                "make the state by init_state(key, network, optimizer) with the same two values."
+            )
+
+
+def _check_batch(batch: Batch, dim: int) -> None:
+    points, target, weight = (jnp.shape(part) for part in batch)
+    if len(points) != 2 or points[0] == 0 or points[1] != dim + 1 or target != points or weight != points[:1]:
+        raise ValueError(
+            f"recipe.draw must return points [k, {dim + 1}], target [k, {dim + 1}] and weight [k] for "
+            f"samples of D = {dim}, got {points}, {target} and {weight}."
+        )
