@@ -173,7 +173,7 @@ def logits(
     """Class scores and features of grey pictures in [0, 1]; with a key, dropout before the last layer.
 
     Example:
-        >>> import jax, jax.numpy as jnp
+        >>> import jax.numpy as jnp
         >>> scores, features = logits(load_weights(), jnp.zeros((2, 32, 32)))
         >>> scores.shape, features.shape
         ((2, 10), (2, 128))
