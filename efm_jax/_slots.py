@@ -1,11 +1,12 @@
 """Numbered folders, each put in place whole: `000001000/` holds what belongs to step 1000.
 
-Names that readers pass over: `.*.tmp` (being written or deleted) and `*.damaged` (set aside). `*.replaced` is the
-old content of a step while the new one takes its place; it counts if the writer died in between.
+Names that readers pass over: `.*.tmp` (being written or deleted) and `*.damaged` (set aside). `*.replaced` is
+the old content of a step while the new one takes its place; it counts if the writer died in between.
 """
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 from . import _files
@@ -34,16 +35,29 @@ def put_in_place(draft: Path, final: Path) -> None:
 
 def delete(path: Path) -> None:
     """Delete a folder under a name that readers pass over, so that half of it is never found."""
-    doomed = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(doomed, ignore_errors=True)
+    doomed = draft_for(path)
     path.rename(doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
+    clear(doomed)
+
+
+def draft_for(final: Path) -> Path:
+    """A new name to write a folder under until it is whole."""
+    return final.with_name(f".{final.name}.{os.urandom(4).hex()}.tmp")
+
+
+def clear(path: Path) -> None:
+    """Delete a draft, also while a thread whose writing has failed may still be adding to it."""
+    for _ in range(50):
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        time.sleep(0.02)
 
 
 def sweep(folder: Path) -> None:
     """Clear away what writers that died left behind."""
     for path in folder.glob(".*.tmp"):
-        shutil.rmtree(path, ignore_errors=True)
+        clear(path)
     for path in folder.glob("*.replaced"):
         if path.with_suffix("").exists():
             delete(path)

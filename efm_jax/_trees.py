@@ -102,7 +102,13 @@ def _vector(dtype: np.dtype) -> str:
 def _placed(value: np.ndarray, like: Any) -> jax.Array:
     array = jnp.array(value, copy=True)
     if is_key(like):
-        array = jax.random.wrap_key_data(array, impl=jax.random.key_impl(like))
+        array = jax.random.wrap_key_data(array, impl=_key_impl(like))
     if isinstance(like, jax.Array) and like.committed:
         array = jax.device_put(array, like.sharding)
     return array
+
+
+def _key_impl(key: Any) -> Any:
+    found = []
+    jax.eval_shape(lambda traced: found.append(jax.random.key_impl(traced)), key)  # it may be but a shape
+    return found[0]

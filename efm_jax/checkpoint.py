@@ -20,7 +20,6 @@ import logging
 import os
 import platform
 import re
-import shutil
 import warnings
 from collections.abc import Iterator
 from importlib import metadata
@@ -83,7 +82,7 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
     folder.mkdir(parents=True, exist_ok=True)
     _slots.sweep(folder)
     final = folder / f"{step:09d}"
-    draft = folder / f".{final.name}.{os.getpid()}.tmp"
+    draft = _slots.draft_for(final)
     try:
         draft.mkdir()
         _write_arrays(draft / _ARRAYS, _trees.pack(state))
@@ -109,7 +108,7 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
             f"{size:.1f} MB, or move the folder to another disk; then resume",
         ) from error
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        _slots.clear(draft)
     for _, path in sorted(_slots.find(folder).items())[:-keep]:
         _slots.delete(path)
     return final
@@ -206,9 +205,10 @@ def _read(path: Path, like: State) -> tuple[State, dict]:
     if broken:
         raise _DamagedError(broken)
     try:
-        return _trees.unpack(_read_arrays(path / _ARRAYS), like), body["meta"]
+        arrays = _read_arrays(path / _ARRAYS)
     except Exception as error:
         raise _DamagedError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
+    return _trees.unpack(arrays, like), body["meta"]
 
 
 def _read_record(path: Path) -> dict:
