@@ -1,0 +1,142 @@
+"""The command `efm`: train, resume, translate, generate, evaluate, doctor.
+
+Thin: each command reads its options, calls the rooms and says where the result lies. A mistake in what the user gave
+ends with one line on standard error and status 2; `--help` of each command is enough to use it.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from efm_jax import configs
+from efm_jax.presets import PRESETS
+
+Preset = Annotated[
+    tyro.extras.subcommand_type_from_defaults(
+        {name: run for name, (_, run) in PRESETS.items()},
+        {name: text for name, (text, _) in PRESETS.items()},
+        prefix_names=False,
+    ),
+    tyro.conf.arg(name=""),
+]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    commands = {
+        "train": train,
+        "resume": resume,
+        "translate": translate,
+        "generate": generate,
+        "evaluate": evaluate,
+        "doctor": doctor,
+    }
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="efm",
+            description="Electrostatic field matching: learn the field between two sets of samples, follow its lines.",
+            args=arguments,
+            config=(tyro.conf.ConsolidateSubcommandArgs,),
+        )
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        print(f"efm: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def train(config: Preset, /, run: Path, *, report: bool = True, progress: bool = True) -> None:
+    """Train a preset in a run folder; the same command goes on with what the folder holds.
+
+    Args:
+        config: The preset; every field of it can be given as an option.
+        run: The run folder.
+        report: Transport held-out samples at the end, draw pictures and write report.json.
+        progress: Show a progress bar.
+    """
+    _train(run, config, report=report, progress=progress)
+
+
+def resume(run: Path, /, *, report: bool = True, progress: bool = True) -> None:
+    """Go on with a run folder, from its own config.json.
+
+    Args:
+        run: The run folder.
+        report: Transport held-out samples at the end, draw pictures and write report.json.
+        progress: Show a progress bar.
+    """
+    if not (run / "config.json").is_file():
+        raise ValueError(f"{run} is not a run folder: it holds no config.json; train one with `efm train`.")
+    _train(run, configs.load(run / "config.json"), report=report, progress=progress)
+
+
+def translate(run: Path, /, input: str, output: Path, *, reverse: bool = False, limit: int | None = None) -> None:
+    """Carry samples of P to Q along the lines of a trained field, one picture or row each.
+
+    Args:
+        run: The run folder.
+        input: Samples as a specification, e.g. `folder:PATH`, `digits:3`, `npz:PATH:KEY`; a folder's path alone will do.
+        output: Folder for the outcome: pictures as png, anything else as `translated.npy`.
+        reverse: Carry Q to P instead.
+        limit: At most so many samples.
+    """
+    from efm_jax import pipeline
+
+    spec = f"folder:{input}" if Path(input).is_dir() else input
+    pipeline.translate(run, spec, output, reverse=reverse, limit=limit)
+    print(f"wrote {output}")
+
+
+def generate(run: Path, /, count: int, output: Path, *, seed: int = 0) -> None:
+    """Draw fresh samples of P and carry them to Q; for runs whose P is white noise or another law.
+
+    Args:
+        run: The run folder.
+        count: How many.
+        output: Folder for the outcome: pictures as png, anything else as `generated.npy`.
+        seed: Seeds the draw.
+    """
+    from efm_jax import pipeline
+
+    pipeline.generate(run, count, output, seed=seed)
+    print(f"wrote {output}")
+
+
+def evaluate(run: Path, /, *, samples: int | None = None) -> None:
+    """Score a run on held-out samples: report.json and pictures in the run folder.
+
+    Args:
+        run: The run folder.
+        samples: Samples to transport; the run's own number by default.
+    """
+    from efm_jax import pipeline
+
+    _tell(run, pipeline.evaluate(run, samples=samples))
+
+
+def doctor() -> None:
+    """Show versions and devices, and what is missing with the line that mends it."""
+    from efm_jax import doctor as room
+
+    raise SystemExit(room.report())
+
+
+def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> None:
+    from efm_jax import pipeline
+
+    print(f"training in {run}", flush=True)
+    pipeline.train(run, config, progress=progress)
+    if report:
+        _tell(run, pipeline.evaluate(run))
+
+
+def _tell(run: Path, report: dict) -> None:
+    from efm_jax import pipeline
+
+    print(pipeline.summary(report))
+    print(f"report {run / 'report.json'}\npictures {run / 'pictures'}")
+
+
+if __name__ == "__main__":
+    main()

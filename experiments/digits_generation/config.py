@@ -1,0 +1,15 @@
+"""The runs of this experiment, by name."""
+
+from dataclasses import replace
+
+from efm_jax.configs import Run
+from efm_jax.presets import PRESETS
+
+
+def runs(mnist: str) -> dict[str, Run]:
+    """Return every run of the experiment; `mnist` is the folder of the IDX files, used by the full one."""
+    full = PRESETS["generate-full"][1]
+    return {
+        "quick": PRESETS["generate-quick"][1],
+        "full": replace(full, data=replace(full.data, target=f"mnist:{mnist}")),
+    }

@@ -1,0 +1,33 @@
+"""The runs of this experiment, by name."""
+
+from dataclasses import replace
+
+from efm_jax.configs import Run
+from efm_jax.presets import PRESETS
+
+GAPS = (1.0, 3.0, 30.0, 100.0, 500.0)
+
+
+def runs(mnist: str) -> dict[str, Run]:
+    """Return every run of the experiment; `mnist` is the folder of the IDX files, used by the full ones."""
+    quick = PRESETS["digits-quick"][1]
+    full = PRESETS["digits-full"][1]
+    full = replace(full, data=replace(full.data, source=f"mnist:{mnist}:3", target=f"mnist:{mnist}:2"))
+    brief = replace(quick, steps=600)
+    changes = {
+        "brief": brief,
+        "quick_superposed": quick,
+        "quick_per_plate": _recipe(quick, convention="per_plate"),
+        "full_superposed": full,
+        "full_per_plate": _recipe(full, convention="per_plate"),
+        "brief_per_plate": _recipe(brief, convention="per_plate"),
+        "brief_independent": _recipe(brief, coupling="independent"),
+        "brief_noise": _recipe(brief, noise=1.0),
+    }
+    for gap in GAPS:
+        changes[f"brief_gap_{gap:g}"] = _recipe(brief, gap=gap)
+    return changes
+
+
+def _recipe(run: Run, **changes) -> Run:
+    return replace(run, recipe=replace(run.recipe, **changes))

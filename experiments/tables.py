@@ -1,0 +1,151 @@
+"""Write the README's tables from the results' json files: `python -m experiments.tables` (`--check` only compares)."""
+
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+
+
+def main(arguments: list[str]) -> int:
+    """Render every block between `<!-- table: name -->` and `<!-- end -->`; return 1 if --check finds a difference."""
+    old = README.read_text()
+    new = render(old)
+    if "--check" in arguments:
+        return int(old != new)
+    README.write_text(new)
+    return 0
+
+
+def render(text: str) -> str:
+    """Return the text with its blocks filled from the results that are there."""
+    for name, make in {"translation": translation, "gap": gap, "generation": generation, "toys": toys}.items():
+        text = _fill(text, f"<!-- table: {name} -->", "\n" + make() + "\n")
+    return _fill(text, "<!-- value: quick_minutes -->", quick_minutes())
+
+
+def translation() -> str:
+    """The digits, 3 -> 2 and 2 -> 3."""
+    rows = [
+        ("quick, `superposed`", "quick_superposed"),
+        ("quick, `per_plate`", "quick_per_plate"),
+        ("full, `superposed`", "full_superposed"),
+        ("full, `per_plate`", "full_per_plate"),
+    ]
+    head = ["run", "map", "read as target", "median hue change", "KID (floor)", "arrived", "evaluations", "training"]
+    return _table(head, [cells for label, name in rows for cells in _translation_rows(label, name)])
+
+
+def gap() -> str:
+    """What single changes of the brief run do."""
+    rows = [
+        ("gap 10, noise 0.05, minibatch OT, `superposed`", "brief"),
+        *((f"gap {g}", f"brief_gap_{g}") for g in (1, 3, 30, 100, 500)),
+        ("`per_plate`", "brief_per_plate"),
+        ("independent pairs", "brief_independent"),
+        ("noise 1", "brief_noise"),
+    ]
+    head = ["change", "map", "read as target", "median hue change", "KID (floor)", "arrived", "evaluations", "training"]
+    return _table(head, [cells for label, name in rows for cells in _translation_rows(label, name)[:1]])
+
+
+def generation() -> str:
+    """Coloured digits from white noise."""
+    head = ["run", "read with confidence (real)", "classes, 0 to 9", "KID (floor)", "evaluations", "training"]
+    rows = []
+    for label in ("quick", "full"):
+        report = _read("digits_generation", label)
+        if report is None:
+            continue
+        scores = next(iter(report["maps"].values()))
+        rows.append(
+            [
+                label,
+                f"{_share(scores['read_with_confidence'])} ({scores['read_with_confidence_real']['value']:.1%})",
+                " ".join(map(str, scores["classes"]["counts"])),
+                _kid(scores["kid"]),
+                f"{scores['evaluations']['mean']:.0f}",
+                _training(report),
+            ]
+        )
+    return _table(head, rows)
+
+
+def toys() -> str:
+    """W2 of the toys, exact and learned."""
+    report = _read("toys", "toys")
+    head = ["P -> Q", "L", "convention", "exact field: W2", "learned field: W2", "floor"]
+    rows = []
+    for exact, learned in zip(report["rows"][::2], report["rows"][1::2], strict=True) if report else ():
+        rows.append(
+            [
+                f"{exact['source']} -> {exact['target']}",
+                f"{exact['gap']:g}",
+                f"`{exact['convention']}`",
+                f"{exact['wasserstein2']:.2f} ({exact['arrived']:.1%} arrived)",
+                f"{learned['wasserstein2']:.2f} ({learned['arrived']:.1%} arrived)",
+                f"{exact['floor']:.2f}",
+            ]
+        )
+    return _table(head, rows)
+
+
+def quick_minutes() -> str:
+    """Training time of the main job."""
+    report = _read("digits_translation", "quick_superposed")
+    return "?" if report is None else f"{report['training_seconds'] / 60:.0f}"
+
+
+def _translation_rows(label: str, name: str) -> list[list[str]]:
+    report = _read("digits_translation", name)
+    rows = []
+    for scores in report["maps"].values() if report else ():
+        target = scores["target_digit"]
+        rows.append(
+            [
+                label,
+                f"{5 - target} -> {target}",
+                _share(scores["read_as_target"]),
+                f"{scores['hue_change_degrees']['median']:.1f}°",
+                _kid(scores["kid"]),
+                f"{scores['arrived']['value']:.1%}",
+                f"{scores['evaluations']['mean']:.0f}",
+                _training(report),
+            ]
+        )
+    return rows
+
+
+def _share(share: dict) -> str:
+    return f"{share['value']:.1%} ± {share['standard_error']:.1%}"
+
+
+def _kid(kid: dict) -> str:
+    return f"{kid['value']:.3f} ± {kid['standard_error']:.3f} ({kid['floor']:.3f})"
+
+
+def _training(report: dict) -> str:
+    return f"{report['step']:,} steps, {report['training_seconds'] / 60:.0f} min"
+
+
+def _read(experiment: str, name: str) -> dict | None:
+    path = ROOT / "experiments" / experiment / "results" / f"{name}.json"
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _fill(text: str, start: str, content: str) -> str:
+    if start not in text:
+        return text
+    before, rest = text.split(start, 1)
+    _, after = rest.split("<!-- end -->", 1)
+    return before + start + content + "<!-- end -->" + _fill(after, start, content)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

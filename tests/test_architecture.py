@@ -1,0 +1,105 @@
+"""The house: rooms import only from rooms above them, importing touches no device, documents say what is true."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "efm_jax"
+
+LEVELS = [
+    {"_types", "_checks", "_files", "_trees"},
+    {"charges", "couplings", "clocks", "datasets", "pictures"},
+    {"fields"},
+    {"points"},
+    {"matching", "networks"},
+    {"training", "lines", "checkpoint"},
+    {"sampling", "runs", "metrics", "classifier"},
+    {"evaluation"},
+    {"configs", "presets", "build", "pipeline", "cli", "doctor"},
+]
+LEVEL = {room: i for i, rooms in enumerate(LEVELS) for room in rooms}
+
+
+def imports(path: Path) -> set[str]:
+    """Rooms of the package that a file imports, relative imports included."""
+    found = set()
+    package = ("efm_jax", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(part for part in (base, node.module or "") if part)
+            names = [f"{module}.{a.name}" for a in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "efm_jax" and len(parts) > 1:
+                found.add(parts[1])
+    return found
+
+
+def room_of(path: Path) -> str:
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+SOURCES = [p for p in sorted(PACKAGE.rglob("*.py")) if p.name != "__init__.py" or p.parent != PACKAGE]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_rooms_import_only_from_rooms_above(path):
+    room = room_of(path)
+    if room.startswith("_") and room not in LEVEL:
+        return  # a private helper belongs to the room that imports it
+    for other in imports(path) - {room}:
+        if other in LEVEL:
+            assert LEVEL[other] <= LEVEL[room], f"{room} imports {other}, a room below it"
+
+
+def test_only_checkpoint_imports_orbax():
+    users = [p.name for p in SOURCES if "orbax" in p.read_text() and "import orbax" in p.read_text()]
+    assert users == ["checkpoint.py"]
+
+
+def test_input_is_never_checked_by_assert():
+    for path in SOURCES:
+        assert not any(isinstance(n, ast.Assert) for n in ast.walk(ast.parse(path.read_text()))), path
+
+
+def test_importing_every_room_starts_no_backend_and_loads_no_plotting():
+    rooms = ["efm_jax", *(f"efm_jax.{room}" for rooms in LEVELS for room in rooms)]
+    program = (
+        f"import importlib, sys\nfor name in {sorted(rooms)!r}: importlib.import_module(name)\n"
+        "from jax._src import xla_bridge\n"
+        "print(bool(xla_bridge._backends), 'matplotlib' in sys.modules, 'tensorboardX' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert out.stdout.split() == ["False", "False", "False"]
+
+
+def test_the_readme_shows_the_results_as_they_are():
+    from experiments.tables import README, render
+
+    assert render(README.read_text()) == README.read_text(), "run `python -m experiments.tables`"
+
+
+def test_pictures_of_the_readme_are_there():
+    import re
+
+    for target in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).is_file(), target
+
+
+def test_ci_runs_the_test_command_of_the_readme():
+    import re
+
+    readme = (ROOT / "README.md").read_text()
+    command = re.search(r"<!-- command: tests -->\n```bash\n(.+)\n```", readme)
+    assert command
+    assert "pytest" in command.group(1)
