@@ -1,0 +1,44 @@
+"""Data: toy laws and readers of published formats, each a `Source` of float32 samples [n, D] on the host.
+
+`batch(source, seed, side, step, n)` is stateless, so the data position of a run is its step. Pictures are
+flattened HWC with values in [-1, 1]. Nothing here imports JAX or reaches for a network.
+"""
+
+from efm_jax.datasets import toys
+from efm_jax.datasets.digits import coloured, digit_source, hue_difference, hue_of, wheel_digits
+from efm_jax.datasets.folder import Pictures, read_folder, split_by_name
+from efm_jax.datasets.opening import open_source
+from efm_jax.datasets.readers import read_array, read_cifar10, read_idx, read_mnist
+from efm_jax.datasets.source import (
+    Source,
+    as_pictures,
+    batch,
+    from_array,
+    from_pictures,
+    split_mask,
+    white_noise,
+)
+
+__all__ = [
+    "Pictures",
+    "Source",
+    "as_pictures",
+    "batch",
+    "coloured",
+    "digit_source",
+    "from_array",
+    "from_pictures",
+    "hue_difference",
+    "hue_of",
+    "open_source",
+    "read_array",
+    "read_cifar10",
+    "read_folder",
+    "read_idx",
+    "read_mnist",
+    "split_by_name",
+    "split_mask",
+    "toys",
+    "wheel_digits",
+    "white_noise",
+]

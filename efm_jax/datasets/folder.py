@@ -1,0 +1,216 @@
+"""A folder of pictures as one uint8 array, read with Pillow.
+
+Every picture ends with the same size and channels. One that cannot be read is named in the error, or skipped
+and counted on request; one whose header promises more pixels than `max_pixels` is refused before it is
+decompressed.
+"""
+
+import hashlib
+import os
+import struct
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from efm_jax.datasets.source import chosen_split
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+# the bomb's warning is raised where a user turned warnings into errors
+_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, *_BOMB)
+_CHUNK = 256
+
+
+class Pictures(NamedTuple):
+    """What was read from a folder.
+
+    Attributes:
+        images: Pictures [n, H, W, C], uint8, C = 3 or 1.
+        names: Their paths below the folder, with "/" between parts, sorted.
+        skipped: Paths that could not be read (only with `on_error="skip"`).
+    """
+
+    images: UInt8[np.ndarray, "n height width channels"]
+    names: list[str]
+    skipped: list[str]
+
+
+def read_folder(
+    path: str | Path,
+    *,
+    size: int | tuple[int, int] | None = None,
+    grey: bool = False,
+    background: int = 255,
+    on_error: str = "raise",
+    max_pixels: int = 1 << 26,
+) -> Pictures:
+    """Read all pictures below a folder: png, jpg, jpeg, webp and bmp, recursively, sorted by path.
+
+    The EXIF orientation is applied; transparency is laid over `background`; 16-bit grey is scaled to 8; of an
+    animation the first frame is read. Files and folders whose name starts with "." are left out, links to
+    folders not followed.
+
+    Args:
+        path: The folder.
+        size: Side, or (height, width), in pixels: pictures are cropped at the centre to that aspect and
+            resized (bicubic, antialiased). None keeps them, and they must then agree.
+        grey: Whether to make one grey channel; otherwise RGB.
+        background: Grey level 0..255 behind transparent pixels.
+        on_error: "raise" at the first picture that cannot be read, or "skip" it, with one warning that counts
+            them.
+        max_pixels: Largest picture accepted, in pixels; Pillow's own limit, 2 x Image.MAX_IMAGE_PIXELS, holds
+            besides.
+
+    Returns:
+        Pictures(images, names, skipped).
+
+    Raises:
+        FileNotFoundError: If the folder does not exist or holds no picture.
+        ValueError: If a picture cannot be read, is too large, or differs in size from the first.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (6, 4), (255, 0, 0)).save(f"{folder}/a.png")
+        ...     pictures = read_folder(folder)
+        >>> pictures.images.shape, pictures.names
+        ((1, 4, 6, 3), ['a.png'])
+    """
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}.")
+    if not 0 <= background <= 255:
+        raise ValueError(f"background must be a grey level 0..255, got {background!r}.")
+    target = _target(size)
+    root = Path(path).expanduser()
+    names = _names(root)
+
+    def read(name: str) -> np.ndarray | Exception:
+        try:
+            return _read(root / name, target, grey, background, max_pixels)
+        except _UNREADABLE as error:
+            return error
+
+    images, kept, skipped = np.empty(0, np.uint8), [], []
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(names), _CHUNK):
+            chunk = names[start : start + _CHUNK]
+            for name, picture in zip(chunk, pool.map(read, chunk), strict=True):
+                if isinstance(picture, Exception):
+                    if on_error == "raise":
+                        raise ValueError(
+                            f"{root / name} cannot be read as a picture ({picture}); repair or remove it, "
+                            "or pass on_error='skip' to leave such files out."
+                        ) from picture
+                    skipped.append(name)
+                    continue
+                if not kept:
+                    images = np.empty((len(names), *picture.shape), np.uint8)
+                elif picture.shape != images.shape[1:]:
+                    raise ValueError(
+                        f"pictures differ in size: {kept[0]} is {_size(images[0])} and {name} is "
+                        f"{_size(picture)} pixels (in {root}); pass size=, e.g. "
+                        f"size={min(images.shape[1:3])}, to crop and resize them all."
+                    )
+                images[len(kept)] = picture
+                kept.append(name)
+    if not kept:
+        raise ValueError(
+            f"none of the {len(names)} pictures in {root} can be read; the first is {skipped[0]}."
+        )
+    if skipped:
+        warnings.warn(
+            f"left out {len(skipped)} of {len(names)} pictures in {root} that cannot be read; the first is "
+            f"{skipped[0]}.",
+            stacklevel=2,
+        )
+    return Pictures(images[: len(kept)], kept, skipped)
+
+
+def split_by_name(names: list[str], split: str, held_out: float) -> np.ndarray:
+    """Which pictures belong to a split, by a hash of the name: `sha256(name without extension) < held_out`.
+
+    The hash is read as a number in [0, 1). A picture stays on its side when others are added, and two folders
+    with equal names hold out the same ones, so a translation can be scored against the true partner.
+
+    Args:
+        names: Paths below the folder, as `read_folder` returns them.
+        split: "train", "test" (held out) or "all".
+        held_out: Share held out, in (0, 1).
+
+    Returns:
+        Boolean mask [n].
+
+    Raises:
+        ValueError: If the split is unknown, the share is outside (0, 1), or nothing is left.
+
+    Example:
+        >>> split_by_name(["a.png", "b.png"], "all", 0.5).tolist()
+        [True, True]
+    """
+    digests = [
+        hashlib.sha256(name.rpartition(".")[0].encode("utf-8", "surrogateescape")).digest() for name in names
+    ]
+    return chosen_split(
+        np.array([int.from_bytes(digest[:8], "big") / 2.0**64 for digest in digests]), split, held_out
+    )
+
+
+def _names(root: Path) -> list[str]:
+    if not root.exists():
+        raise FileNotFoundError(f"there is no folder {root}; check the path.")
+    if not root.is_dir():
+        raise ValueError(f"{root} is a file, expected a folder of pictures.")
+    names, others = [], set()
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if name.startswith("."):
+                continue
+            if name.lower().endswith(EXTENSIONS):
+                names.append((Path(folder) / name).relative_to(root).as_posix())
+            else:
+                others.add(Path(name).suffix or name)
+    if not names:
+        there = f"; it holds files of kind {', '.join(sorted(others)[:8])}" if others else ""
+        raise FileNotFoundError(f"{root} holds no picture ({', '.join(EXTENSIONS)}){there}.")
+    return sorted(names)
+
+
+def _read(
+    path: Path, target: tuple[int, int] | None, grey: bool, background: int, max_pixels: int
+) -> np.ndarray:
+    with Image.open(path) as file:
+        if file.width * file.height > max_pixels:
+            raise ValueError(f"{file.width} x {file.height} pixels is more than max_pixels = {max_pixels}")
+        picture = _eight_bit(ImageOps.exif_transpose(file), background).convert("L" if grey else "RGB")
+        if target is not None and picture.size != (target[1], target[0]):
+            picture = ImageOps.fit(picture, (target[1], target[0]), Image.Resampling.BICUBIC)
+    array = np.asarray(picture)
+    return array[..., None] if grey else array
+
+
+def _eight_bit(picture: Image.Image, background: int) -> Image.Image:
+    if picture.mode.startswith("I"):  # a 16-bit grey PNG: convert("L") would clip it at 255
+        return Image.fromarray(np.rint(np.asarray(picture, np.float64) / 257.0).clip(0, 255).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, (background,) * 3 + (255,)), picture)
+    return picture
+
+
+def _target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
+        raise ValueError(f"size must be an integer >= 1 or a pair (height, width) of them, got {size!r}.")
+    return sides[0], sides[1]
+
+
+def _size(picture: np.ndarray) -> str:
+    return f"{picture.shape[1]} x {picture.shape[0]}"

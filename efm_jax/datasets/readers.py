@@ -1,0 +1,261 @@
+"""Readers of published formats: IDX (MNIST and its kin), CIFAR-10's binary batches, npz and npy.
+
+A file that is missing, cut short or of another format is a ValueError (FileNotFoundError where nothing is
+there) that names the file; nothing is unpickled.
+"""
+
+import gzip
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+
+_IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_SPLITS = {"train": ("train",), "test": ("t10k", "test")}
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """Read one IDX file, plain or gzipped.
+
+    The format: bytes 0, 0, dtype code, number of axes; each axis as a big-endian uint32; then the numbers.
+
+    Args:
+        path: The file; a name ending in .gz is decompressed.
+
+    Returns:
+        The array, in native byte order.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not IDX, is cut short, or is longer than its header says.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "labels-idx1-ubyte"
+        ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]))
+        ...     read_idx(path).tolist()
+        [7, 8, 9]
+    """
+    path = _existing(path)
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            head = file.read(4)
+            if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _IDX_DTYPES or head[3] == 0:
+                raise ValueError(
+                    f"{path} is not an IDX file: it starts with {head.hex() or 'nothing'}, expected 0000 "
+                    f"then a dtype code ({', '.join(f'{code:02x}' for code in _IDX_DTYPES)}) and a number "
+                    "of axes >= 1."
+                )
+            sizes = file.read(4 * head[3])
+            if len(sizes) < 4 * head[3]:
+                raise ValueError(f"{path} is cut short inside its header; fetch or unpack it again.")
+            shape = struct.unpack(f">{head[3]}I", sizes)
+            dtype = np.dtype(_IDX_DTYPES[head[2]])
+            expected = dtype.itemsize * int(np.prod(shape, dtype=object))
+            # read no more than promised: a bomb in a .gz, or a header that lies, must not fill the memory
+            body = bytearray()
+            while len(body) <= expected and (chunk := file.read(min(1 << 20, expected + 1 - len(body)))):
+                body += chunk
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise ValueError(f"{path} is a damaged gzip file ({error}); fetch or compress it again.") from error
+    if len(body) != expected:
+        what = "more" if len(body) > expected else f"only {len(body)}"
+        raise ValueError(
+            f"{path} should hold {expected} bytes of data for shape {shape}, got {what}; fetch it again."
+        )
+    return np.frombuffer(bytes(body), dtype).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def read_mnist(
+    folder: str | Path, split: str = "train"
+) -> tuple[UInt8[np.ndarray, "n height width"], Integer[np.ndarray, " n"]]:
+    """Read a folder of IDX files named as on the MNIST page (also Fashion-MNIST, KMNIST, EMNIST).
+
+    Args:
+        folder: Folder holding `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the t10k pair, plain
+            or .gz, with or without a prefix, `.` or `-` before `idx`.
+        split: "train" or "test".
+
+    Returns:
+        Images [n, H, W] uint8 and labels [n] int64.
+
+    Raises:
+        FileNotFoundError: If the folder or a file is missing; the message lists what is there.
+        ValueError: If a file is damaged, or images and labels do not belong together.
+
+    Example:
+        >>> import tempfile
+        >>> one = [0, 0, 0, 1]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, *one, 7]))
+        ...     _ = Path(folder, "train-images-idx3-ubyte").write_bytes(bytes([0, 0, 8, 3, *one * 3, 255]))
+        ...     images, labels = read_mnist(folder)
+        >>> images.shape, labels.tolist()
+        ((1, 1, 1), [7])
+    """
+    if split not in _SPLITS:
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}.")
+    folder = _existing(folder, folder=True)
+    image_path, label_path = (_one_idx(folder, split, what) for what in ("images", "labels"))
+    images, labels = read_idx(image_path), read_idx(label_path)
+    if images.ndim != 3 or images.dtype != np.uint8:
+        raise ValueError(
+            f"{image_path} must hold uint8 pictures [n, H, W], got {images.dtype} {images.shape}."
+        )
+    if labels.shape != (len(images),):
+        raise ValueError(
+            f"{label_path} holds labels of shape {labels.shape} for the {len(images)} pictures of "
+            f"{image_path.name}; the two files do not belong together."
+        )
+    return images, labels.astype(np.int64)
+
+
+def read_cifar10(
+    folder: str | Path, split: str = "train"
+) -> tuple[UInt8[np.ndarray, "n 32 32 3"], Integer[np.ndarray, " n"]]:
+    """Read CIFAR-10's binary version: records of one label byte and 3,072 pixels in planes R, G, B.
+
+    Args:
+        folder: The folder with the .bin files, or the folder that holds `cifar-10-batches-bin`.
+        split: "train" (data_batch_1..5.bin) or "test" (test_batch.bin).
+
+    Returns:
+        Images [n, 32, 32, 3] uint8 and labels [n] int64.
+
+    Raises:
+        FileNotFoundError: If the folder or a batch is missing.
+        ValueError: If a batch is cut short or is no CIFAR-10 batch.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "test_batch.bin").write_bytes(bytes([3]) + bytes(3072))
+        ...     images, labels = read_cifar10(folder, "test")
+        >>> images.shape, labels.tolist()
+        ((1, 32, 32, 3), [3])
+    """
+    if split not in _SPLITS:
+        raise ValueError(f"split must be 'train' or 'test', got {split!r}.")
+    folder = _existing(folder, folder=True)
+    if (folder / "cifar-10-batches-bin").is_dir():
+        folder = folder / "cifar-10-batches-bin"
+    names = [f"data_batch_{k}.bin" for k in range(1, 6)] if split == "train" else ["test_batch.bin"]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} lacks {', '.join(missing)}; it holds {_listing(folder)}. Unpack "
+            "cifar-10-binary.tar.gz there (the binary version, not the python one)."
+        )
+    records = []
+    for name in names:
+        data = np.fromfile(folder / name, np.uint8)
+        if data.size == 0 or data.size % 3073:
+            raise ValueError(
+                f"{folder / name} holds {data.size} bytes, which is no whole number of 3,073-byte records."
+            )
+        record = data.reshape(-1, 3073)
+        if record[:, 0].max() > 9:
+            raise ValueError(
+                f"{folder / name} holds the label {record[:, 0].max()}; CIFAR-10's labels are 0 to 9."
+            )
+        records.append(record)
+    table = np.concatenate(records)
+    images = np.ascontiguousarray(table[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    return images, table[:, 0].astype(np.int64)
+
+
+def read_array(path: str | Path, key: str | None = None) -> np.ndarray:
+    """Read an array from an .npy file, or one by name from an .npz; pickled objects are refused.
+
+    Args:
+        path: The file.
+        key: Name of the array in an .npz; may be left out where there is only one. Must be None for .npy.
+
+    Returns:
+        The array as stored.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the key is missing, the file is damaged, or it holds Python objects.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(f"{folder}/x.npz", x=np.zeros((3, 2)), y=np.ones(3))
+        ...     read_array(f"{folder}/x.npz", "x").shape
+        (3, 2)
+    """
+    path = _existing(path)
+    try:
+        loaded: Any = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            if key is not None:
+                raise ValueError(f"{path} holds a single array; leave out the key {key!r}.")
+            return loaded
+        with loaded:
+            names = list(loaded.files)
+            if key is None and len(names) == 1:
+                key = names[0]
+            if key not in names:
+                wanted = "needs a key" if key is None else f"has no array {key!r}"
+                raise ValueError(f"{path} {wanted}; its arrays are {', '.join(names) or 'none'}.")
+            return loaded[key]
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error) as error:
+        raise ValueError(
+            f"{path} is no readable .npy or .npz file ({error}); write it again with np.savez."
+        ) from error
+    except ValueError as error:
+        if "pickle" in str(error):
+            raise ValueError(
+                f"{path} holds pickled Python objects (or is no .npy or .npz file), which are not read "
+                "because they could run code; save plain numbers: np.savez(path, x=np.asarray(x, "
+                "'float32'))."
+            ) from error
+        if str(path) in str(error):
+            raise
+        raise ValueError(
+            f"{path} is no readable .npy or .npz file ({error}); write it again with np.savez."
+        ) from error
+
+
+def _existing(path: str | Path, *, folder: bool = False) -> Path:
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {'folder' if folder else 'file'} {path}; check the path.")
+    if path.is_dir() != folder:
+        raise ValueError(
+            f"{path} is a {'file' if folder else 'folder'}, expected a {'folder' if folder else 'file'}."
+        )
+    return path
+
+
+def _one_idx(folder: Path, split: str, what: str) -> Path:
+    axes = 3 if what == "images" else 1
+    found = [
+        path
+        for path in sorted(folder.iterdir())
+        for stem in _SPLITS[split]
+        for dot in "-."
+        if path.name.removesuffix(".gz").endswith(f"{stem}-{what}{dot}idx{axes}-ubyte")
+    ]
+    if not found:
+        raise FileNotFoundError(
+            f"{folder} lacks the {split} {what}, {_SPLITS[split][0]}-{what}-idx{axes}-ubyte (plain or .gz); "
+            f"it holds {_listing(folder)}."
+        )
+    names = {path.name.removesuffix(".gz") for path in found}
+    if len(names) > 1:
+        raise ValueError(
+            f"{folder} holds several {split} {what} files, {', '.join(sorted(names))}; keep one set a folder."
+        )
+    return found[0]  # sorted: the plain file before its .gz
+
+
+def _listing(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    return (", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")) or "nothing"
