@@ -27,6 +27,7 @@ NUM_FEATURES = 128
 SIDE = 32
 WEIGHTS = Path(__file__).parent / "data" / "digit_classifier.npz"
 
+_LAYOUTS = {side * side * depth: (side, depth) for side in (32, 28) for depth in (3, 1)}
 _SHAPES = {
     "conv1_kernel": (5, 5, 1, 24),
     "conv1_bias": (24,),
@@ -129,8 +130,7 @@ def brightness(x: Float[Array | np.ndarray, "n dim"]) -> Float32[np.ndarray, "n 
         ((1, 32, 32), True)
     """
     x = np.asarray(x, dtype=np.float32)
-    sides = {side * side * channels: (side, channels) for side in (32, 28) for channels in (3, 1)}
-    if x.ndim != 2 or x.shape[1] not in sides:
+    if x.ndim != 2 or x.shape[1] not in _LAYOUTS:
         raise ValueError(
             "digits must be flat pictures [n, D] with D = 3072 (32x32x3), 1024 (32x32), 2352 (28x28x3) or "
             f"784 (28x28), got shape {x.shape}; resize other pictures first and flatten them with "
@@ -140,10 +140,20 @@ def brightness(x: Float[Array | np.ndarray, "n dim"]) -> Float32[np.ndarray, "n 
         raise ValueError(
             "digits hold NaN; leave those pictures out first (see `arrived` of the field lines)."
         )
-    side, channels = sides[x.shape[1]]
-    grey = x.reshape(-1, side, side, channels).max(axis=3)
+    side, depth = _LAYOUTS[x.shape[1]]
+    grey = x.reshape(-1, side, side, depth).max(axis=3)
     pad = (SIDE - side) // 2
     return np.pad(np.clip((grey + 1.0) / 2.0, 0.0, 1.0), ((0, 0), (pad, pad), (pad, pad)))
+
+
+def channels(dim: int) -> int:
+    """Colour channels of a flat picture: 3 for D = 3072 and 2352, 1 for 1024 and 784, 0 for a D not known.
+
+    Example:
+        >>> channels(32 * 32 * 3), channels(28 * 28), channels(5)
+        (3, 1, 0)
+    """
+    return _LAYOUTS.get(dim, (0, 0))[1]
 
 
 def init_params(key: Key) -> Params:

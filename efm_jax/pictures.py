@@ -207,8 +207,8 @@ def lines_figure(
 
     Left: the lines over (z, x_1) or in (z, x_1, x_2), samples of P on the plate z = 0 and of Q on z = gap.
     Right: for D = 2 the plane with Q, the ends of lines, and the segment from each start to its end; for
-    D = 1 the two densities of Q and of the ends. Lines that did not arrive are dashed and grey, their ends
-    left out.
+    D = 1 the densities of Q and of the ends. Lines that start beyond the middle run backward: P then
+    stands for Q. Lines that did not arrive are dashed and grey, their ends left out.
 
     Args:
         path: The png to write.
@@ -268,9 +268,11 @@ def lines_figure(
     _draw_plates(
         left, lines[:, :max_lines], there[:max_lines], source, target, gap, limits, 2 if solid else 1
     )
-    _draw_map(
-        figure.add_subplot(1, 2, 2), lines[0, :, :dim], lines[-1, :, :dim], there, target, limits, max_points
-    )
+    ends = lines[[0, -1]][:, there, :dim]
+    backward = float(np.median(lines[0, :, -1])) > gap / 2
+    wanted, colour, name = (source, _SOURCE, "P") if backward else (target, _TARGET, "Q")
+    right = figure.add_subplot(1, 2, 2)
+    _draw_map(right, ends[0, :max_points], ends[1, :max_points], wanted, colour, name, limits)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     _write(path, buffer.getvalue())
@@ -293,18 +295,17 @@ def _draw_plates(axes, lines, there, source, target, gap, limits, dims) -> None:
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=2, fontsize=8, frameon=False)
 
 
-def _draw_map(axes, start, end, there, target, limits, max_points) -> None:
-    start, end = start[there][:max_points], end[there][:max_points]
-    if target.shape[1] == 1:
+def _draw_map(axes, start, end, wanted, colour, name, limits) -> None:
+    if wanted.shape[1] == 1:
         bins = np.linspace(limits[0, 0], limits[0, 1], 40)
-        axes.hist(target[:, 0], bins, density=True, color=_TARGET, alpha=0.4, label="Q")
+        axes.hist(wanted[:, 0], bins, density=True, color=colour, alpha=0.4, label=name)
         if len(end):
             axes.hist(end[:, 0], bins, density=True, histtype="step", color=_END, label="ends of lines")
         axes.set(xlabel="x_1", ylabel="density")
     else:
         for a, b in zip(start[:150], end[:150], strict=True):
             axes.plot(*np.stack([a, b], axis=1), color="#bbbbbb", lw=0.4, zorder=0)
-        axes.scatter(*target.T, s=4, color=_TARGET, alpha=0.5, label="Q")
+        axes.scatter(*wanted.T, s=4, color=colour, alpha=0.5, label=name)
         axes.scatter(*end.T, s=4, color=_END, label="ends of lines")
         axes.set(xlabel="x_1", ylabel="x_2", xlim=limits[0], ylim=limits[1], aspect="equal")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=2, fontsize=8, frameon=False)

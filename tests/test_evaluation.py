@@ -7,8 +7,8 @@ import pytest
 from scipy.spatial.distance import cdist
 from scipy.stats import binomtest
 
-from efm_jax import classifier, evaluation
-from efm_jax.evaluation import generation_report, translation_report
+from efm_jax import _scores, classifier
+from efm_jax.evaluation import generation_report, samples_report, translation_report
 
 CHEAP = {"kid_subsets": 20, "kid_subset_size": 100}
 
@@ -141,7 +141,7 @@ def test_lines_and_evaluations_are_counted():
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 20), (13, 20), (20, 20), (950, 1000)])
 def test_shares_carry_their_uncertainty(hits, n):
-    got = evaluation._share(np.arange(n) < hits, "")
+    got = _scores.share(np.arange(n) < hits, "")
     assert got["value"] == hits / n
     assert got["standard_error"] == pytest.approx(np.sqrt(hits / n * (1 - hits / n) / n))
     want = binomtest(hits, n).proportion_ci(0.95, method="wilson")
@@ -230,11 +230,45 @@ def test_noise_is_neither_a_digit_nor_near_one():
     assert "arrived" not in got
 
 
+def test_samples_of_two_points_have_distances_in_closed_form():
+    # all mass at 0, at 3 and at 4 on one axis: W2 is the distance
+    zeros = np.zeros((50, 3))
+    b, y = zeros + np.array([3.0, 0, 0]), zeros + np.array([0, 4.0, 0])
+    y[7] = np.nan
+    got = samples_report(y, zeros, b, arrived=np.ones(50, bool), num_evaluations=np.full(50, 9))
+    assert got["wasserstein2"]["value"] == pytest.approx(5.0)
+    assert got["wasserstein2"]["floor"] == pytest.approx(3.0)
+    assert got["wasserstein2"]["n"] == 49
+    assert got["energy_distance"]["value"] > got["energy_distance"]["floor"] > 0.0
+    assert got["not_finite"]["value"] == 0.02
+    assert got["evaluations"]["mean"] == 9.0
+    json.dumps(got, allow_nan=False)
+    assert samples_report(y, zeros, b, most=10)["wasserstein2"]["n"] == 10
+
+
+def test_grey_digits_have_no_hue_and_are_scored_without():
+    black, labels = real_digits()
+    grey = {d: 2.0 * black[labels == d][:100].reshape(100, -1) - 1.0 for d in (2, 3)}
+    got = translation_report(
+        grey[3],
+        grey[2],
+        grey[2][:50],
+        grey[2][50:],
+        target_digit=2,
+        arrived=np.ones(100, bool),
+        num_evaluations=np.ones(100),
+        kid_subsets=2,
+    )
+    assert got["hue_change_degrees"]["median"] is None
+    assert got["hue_change_degrees"]["left_out"] == 100
+    assert got["read_as_target"]["value"] >= 0.95  # as coloured ones
+
+
 def test_nearest_neighbours_equal_scipy():
     rng = np.random.default_rng(0)
     points, others = rng.uniform(size=(300, 40)), rng.uniform(size=(500, 40))
     want = cdist(points, others).min(axis=1)
-    np.testing.assert_allclose(evaluation._nearest(points, others, block=128), want, rtol=1e-12)
+    np.testing.assert_allclose(_scores.nearest(points, others, block=128), want, rtol=1e-12)
 
 
 def test_expected_kl_equals_a_simulation():
@@ -243,7 +277,7 @@ def test_expected_kl_equals_a_simulation():
     p_hat, q_hat = rng.multinomial(n, q, 4000) / n, rng.multinomial(m, q, 4000) / m
     kl = np.sum(p_hat * np.log(p_hat / q_hat), axis=1)
     # first order in 1/n and 1/m: the next order is 1/100 of it here, the mean of 4,000 draws scatters by 1 %
-    assert evaluation._sampling_kl(10, n, m) == pytest.approx(kl.mean(), rel=0.04)
+    assert _scores.sampling_kl(10, n, m) == pytest.approx(kl.mean(), rel=0.04)
 
 
 X = np.zeros((4, 3072), np.float32)
@@ -265,7 +299,9 @@ OK = {"target_digit": 2, "arrived": np.ones(4, bool), "num_evaluations": np.ones
             lambda: translation_report(X, X, X, X, **(OK | {"arrived": np.ones(3, bool)})),
             r"one entry for each of the 4 outputs, got shapes \(3,\)",
         ),
-        (lambda: generation_report(X, X, X[0]), "flat pictures"),
+        (lambda: generation_report(X, X, X[0]), "flat samples"),
+        (lambda: samples_report(X, X, X[:, :4]), "of one D"),
+        (lambda: samples_report(X, X, X, most=1), "most must be at least 2"),
         (lambda: generation_report(X, X, X + np.inf), "real_b holds NaN or infinite"),
     ],
 )

@@ -16,10 +16,10 @@ import jax
 import numpy as np
 import optax
 import tyro
-from efm_jax.datasets import digits
 
 from efm_jax import classifier
 from efm_jax._files import write_json
+from efm_jax.datasets import digits, read_mnist
 from experiments.digit_classifier.config import Config
 from experiments.digit_classifier.train import non_digits, train
 
@@ -46,32 +46,33 @@ class Command:
 def main(command: Command) -> None:
     """Train, save, read the test digits back with the saved weights, score, report."""
     config = command.config
-    pictures, labels = digits.read_idx(command.mnist, split="train")
-    test, test_labels = digits.read_idx(command.mnist, split="test")
+    pictures, labels = read_mnist(command.mnist, "train")
+    test, test_labels = read_mnist(command.mnist, "test")
     begin = time.perf_counter()
-    params = train(classifier.brightness(_flat(pictures)), labels, config)
+    params = train(brightness(pictures), labels, config)
     seconds = time.perf_counter() - begin
     command.weights.parent.mkdir(parents=True, exist_ok=True)
     classifier.save_weights(command.weights, params)
 
     rng = np.random.default_rng(config.seed + 1)
-    grey = _flat(test)
-    black = classifier.brightness(grey)
-    coloured = digits.colour(grey, rng.uniform(0.0, 360.0, len(grey)))
-    shift = rng.integers(-2, 3, (len(grey), 2))
+    black = brightness(test)
+    shift = rng.integers(-2, 3, (len(black), 2))
     shifted = np.stack([np.roll(g, s, (0, 1)) for g, s in zip(black, shift, strict=True)])
-    nothing = np.asarray(non_digits(jax.random.key(config.seed + 1), black, 3 * 1000)).reshape(3, 1000, -1)
+    colour = digits.hue_colour(rng.random(len(black)))[:, None, None, :]
+    nothing = np.asarray(non_digits(jax.random.key(config.seed + 1), black, 3 * 1000))
     sets = {
-        "mnist_test": grey,
-        "mnist_test_coloured": coloured,
-        "mnist_test_shifted_2_pixels": _signed(shifted),
+        "mnist_test": signed(black),
+        "mnist_test_coloured": signed(black[..., None] * colour),
+        "mnist_test_shifted_2_pixels": signed(shifted),
     }
     result = {
         "what": "digit reader (efm_jax.classifier), trained on MNIST's 60,000 training digits",
         "scores": {name: scores(x, test_labels, command, config.confident) for name, x in sets.items()},
         "non_digits_read_with_confidence": {
             name: float((classifier.read_digits(x, weights=command.weights)[1] >= config.confident).mean())
-            for name, x in zip(("noise", "blobs", "shuffled_tiles"), 2.0 * nothing - 1.0, strict=True)
+            for name, x in zip(
+                ("noise", "blobs", "shuffled_tiles"), np.split(signed(nothing), 3), strict=True
+            )
         },
         "weights_bytes": command.weights.stat().st_size,
         "parameters": sum(int(leaf.size) for leaf in params.values()),
@@ -109,8 +110,14 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15)
     return float(np.abs(gap).sum() / len(right))
 
 
-def _signed(black: np.ndarray) -> np.ndarray:
-    return 2.0 * black.reshape(len(black), -1) - 1.0
+def brightness(pictures: np.ndarray) -> np.ndarray:
+    """Bytes [n, 28, 28] as the reader's [n, 32, 32] in [0, 1]."""
+    return digits.pad(pictures, classifier.SIDE).astype(np.float32) / np.float32(255.0)
+
+
+def signed(pictures: np.ndarray) -> np.ndarray:
+    """Brightness in [0, 1], [n, ...], as flat pictures in [-1, 1]."""
+    return (2.0 * pictures.reshape(len(pictures), -1) - 1.0).astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Training of the digit reader: augmentation, non-digits, one-cycle Adam, calibration."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,7 +75,8 @@ def calibrated(params, grey: np.ndarray, labels: np.ndarray) -> dict[str, np.nda
         s = scores / np.exp(log_temperature)
         return float(np.mean(logsumexp(s, axis=1) - s[np.arange(len(s)), labels]))
 
-    temperature = np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded").x)
+    best: Any = minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded")
+    temperature = np.exp(best.x)
     size = np.sqrt(np.mean(features**2))
     scale = {
         "hidden_kernel": 1.0 / size,
