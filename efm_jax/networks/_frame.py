@@ -1,0 +1,107 @@
+"""What the networks share: flat points in, scaled and checked; flat field vectors out.
+
+A module inside the frame is called as `module(x, u, labels, key) -> (f_x, f_z)` with normalised `x = (x -
+loc) / scale` [n, D], relative height `u = z / gap` [n], labels [n] or None; it returns [n, D] and [n], both
+of order one. `E = (f_x, z_scale f_z)`. The usual target is a unit vector times sqrt(D+1): E_x is of order 1
+in each dimension, E_z anything from 0 to sqrt(D+1), so that is the `z_scale` unless another is asked for.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.core import Tracer
+
+from efm_jax import _checks
+from efm_jax._types import Network
+from efm_jax.networks._functional import pure
+
+
+def frame(
+    build: Callable[[nnx.Rngs], nnx.Module],
+    dim: int,
+    *,
+    gap: float,
+    loc,
+    scale,
+    z_scale: float | None,
+    num_classes: int | None,
+) -> Network:
+    """Wrap modules built by `build` as a `Network` on points [n, dim + 1]."""
+    gap = _checks.positive("gap", gap)
+    if num_classes is not None:
+        num_classes = whole("num_classes", num_classes, 1)
+    loc, scale = _vector("loc", loc, dim), _vector("scale", scale, dim)
+    if np.any(scale <= 0.0):
+        raise ValueError(f"scale must be > 0 in every dimension, got a smallest value of {scale.min()}.")
+    z_scale = math.sqrt(dim + 1) if z_scale is None else _checks.positive("z_scale", z_scale)
+    init, call = pure(build)
+
+    def apply(params, points, *, key=None, cond=None):
+        points = _checks.floating("points", points).astype(jnp.float32)
+        if points.ndim != 2 or points.shape[1] != dim + 1:
+            raise ValueError(
+                f"points must have shape [n, {dim + 1}] ({dim} coordinates and z), got {points.shape}; "
+                f"this network was made for D = {dim}."
+            )
+        labels = _labels(cond, len(points), num_classes)
+        x, u = (points[:, :-1] - loc) / scale, points[:, -1] / gap
+        f_x, f_z = call(params, x, u, labels, key)
+        return jnp.concatenate([f_x, z_scale * f_z[:, None]], axis=1).astype(jnp.float32)
+
+    return Network(init, apply)
+
+
+def whole(name: str, value: int, least: int) -> int:
+    """Return `value` as an int >= `least`, or raise ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}.")
+    return int(value)
+
+
+def wholes(name: str, values: Iterable[int], least: int, length: int | None = None) -> tuple[int, ...]:
+    """Return `values` as a tuple of whole numbers >= `least` (`length` of them), or raise ValueError."""
+    if not isinstance(values, Iterable) or isinstance(values, str):
+        raise ValueError(f"{name} must be a tuple of whole numbers, got {values!r}.")
+    values = tuple(whole(f"{name}[{i}]", v, least) for i, v in enumerate(values))
+    if length is not None and len(values) != length:
+        raise ValueError(f"{name} must hold {length} whole numbers, got {values}.")
+    return values
+
+
+def _vector(name: str, value, dim: int) -> np.ndarray:
+    array = np.asarray(value, dtype=np.float32)
+    if array.shape not in ((), (1,), (dim,)) or not np.isfinite(array).all():
+        raise ValueError(
+            f"{name} must be a finite number or hold one finite number for each of the {dim} dimensions, got "
+            f"{value!r} of shape {array.shape}."
+        )
+    return array
+
+
+def _labels(cond, n: int, num_classes: int | None):
+    """Labels as rows of an embedding: -1 (and no labels at all) becomes the last row, the null label."""
+    if num_classes is None:
+        if cond is not None:
+            raise ValueError(
+                "cond was given to a network without classes; make it with num_classes=... to use labels."
+            )
+        return None
+    if cond is None:
+        return jnp.full(n, num_classes)
+    cond = jnp.asarray(cond)
+    if cond.shape != (n,) or not jnp.issubdtype(cond.dtype, jnp.integer):
+        raise ValueError(
+            f"cond must hold one integer label per point, shape ({n},), got shape {cond.shape} "
+            f"and dtype {cond.dtype}."
+        )
+    if not isinstance(cond, Tracer) and n and not (-1 <= int(cond.min()) <= int(cond.max()) < num_classes):
+        raise ValueError(
+            f"cond must lie between 0 and {num_classes - 1}, or be -1 for the null label, got values from "
+            f"{int(cond.min())} to {int(cond.max())}."
+        )
+    return jnp.where(
+        cond == -1, num_classes, jnp.where((cond < -1) | (cond >= num_classes), num_classes + 1, cond)
+    )

@@ -1,0 +1,110 @@
+"""A multilayer perceptron for points of few dimensions."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from efm_jax import _checks
+from efm_jax._types import Key, Network
+from efm_jax.networks import _frame, embedding
+
+ACTIVATIONS = {
+    "selu": jax.nn.selu,
+    "silu": jax.nn.silu,
+    "gelu": jax.nn.gelu,
+    "softplus": jax.nn.softplus,
+    "tanh": jnp.tanh,
+    "relu": jax.nn.relu,
+}
+
+
+def mlp(
+    dim: int,
+    *,
+    gap: float,
+    loc=0.0,
+    scale=1.0,
+    z_scale: float | None = None,
+    width: int = 64,
+    depth: int = 3,
+    activation: str = "selu",
+    octaves: int = 3,
+    num_classes: int | None = None,
+) -> Network:
+    """Return a multilayer perceptron on points between the plates.
+
+    Its input is `(x - loc) / scale` and the height features `2u - 1, sin(pi 2^k u), cos(pi 2^k u)`, k <
+    octaves, of `u = z / gap`, so gap and range of the data do not matter to it. `depth` hidden layers of
+    `width` follow; the last layer starts at zero, so the network starts as the zero field.
+
+    Args:
+        dim: Number of x dimensions D.
+        gap: Distance between the plates.
+        loc: What is subtracted from x, a number or one per dimension [D].
+        scale: What x is divided by after that, a number > 0 or one per dimension [D].
+        z_scale: What the last output is multiplied by to give E_z; None stands for sqrt(D + 1), the largest
+            E_z of a unit direction times sqrt(D + 1). For targets with E_z of order 1 in high dimension
+            take 1.
+        width: Units of each hidden layer.
+        depth: Number of hidden layers.
+        activation: One of "selu", "silu", "gelu", "softplus", "tanh", "relu".
+        octaves: Number of frequencies in the height features; 0 leaves `2u - 1` alone. The finest has
+            period `gap / 2^(octaves - 2)`.
+        num_classes: Number of classes, or None. Labels are integers in 0 .. num_classes - 1; -1 is the null
+            label with an embedding of its own, used also when no `cond` is given.
+
+    Returns:
+        The network. `apply(params, points [n, D+1], key=None, cond=None) -> field [n, D+1]`; it has no
+        dropout, so the key changes nothing. Under `jit` a label out of range gives NaN.
+
+    Raises:
+        ValueError: A size does not fit, or an argument of `apply` does not belong to this network.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from efm_jax.networks import mlp
+        >>> network = mlp(2, gap=6.0)
+        >>> params = network.init(jax.random.key(0))
+        >>> network.apply(params, jnp.ones((5, 3))).shape
+        (5, 3)
+
+    Source: the 3 x 64 SeLU network of Tong et al. (2023), arXiv 2307.03672, with the height
+    embedded.
+    """
+    dim = _frame.whole("dim", dim, 1)
+    width, depth = _frame.whole("width", width, 1), _frame.whole("depth", depth, 1)
+    octaves = _frame.whole("octaves", octaves, 0)
+    _checks.choice("activation", activation, tuple(ACTIVATIONS))
+    return _frame.frame(
+        lambda rngs: Mlp(dim, width, depth, activation, octaves, num_classes, rngs=rngs),
+        dim,
+        gap=gap,
+        loc=loc,
+        scale=scale,
+        z_scale=z_scale,
+        num_classes=num_classes,
+    )
+
+
+class Mlp(nnx.Module):
+    """The module behind `mlp`; its arguments are checked there."""
+
+    def __init__(self, dim, width, depth, activation, octaves, num_classes, *, rngs: nnx.Rngs):
+        sizes = [dim + 1 + 2 * octaves] + [width] * depth
+        self.layers = nnx.List([nnx.Linear(sizes[i], sizes[i + 1], rngs=rngs) for i in range(depth)])
+        self.end = nnx.Linear(width, dim + 1, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
+        self.labels = None if num_classes is None else embedding.Labels(num_classes, width, rngs=rngs)
+        self.activation, self.octaves = activation, octaves
+
+    def __call__(
+        self, x: Float[Array, "n d"], u: Float[Array, " n"], labels: Int[Array, " n"] | None, key: Key | None
+    ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
+        """Return `(f_x, f_z)` at normalised points."""
+        h = self.layers[0](jnp.concatenate([x, embedding.fourier(u, self.octaves)], axis=1))
+        if self.labels is not None and labels is not None:
+            h = h + self.labels(labels)
+        for layer in list(self.layers)[1:]:
+            h = layer(ACTIVATIONS[self.activation](h))
+        out = self.end(ACTIVATIONS[self.activation](h))
+        return out[:, :-1], out[:, -1]
