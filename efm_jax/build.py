@@ -35,7 +35,9 @@ def recipe(config: configs.Recipe) -> FieldMatching:
         >>> recipe(configs.Recipe(gap=6.0)).span
         (0.0, 6.0)
     """
-    coupling = {"independent": couplings.independent, "minibatch_ot": couplings.minibatch_ot}[config.coupling]()
+    coupling = {"independent": couplings.independent, "minibatch_ot": couplings.minibatch_ot}[
+        config.coupling
+    ]()
     law = {
         "segment": lambda: points.segment(noise=config.noise, coupling=coupling, height=config.height),
         "box": lambda: points.box(height=config.height),

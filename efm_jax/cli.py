@@ -71,7 +71,9 @@ def resume(run: Path, /, *, report: bool = True, progress: bool = True) -> None:
     _train(run, configs.load(run / "config.json"), report=report, progress=progress)
 
 
-def translate(run: Path, /, input: str, output: Path, *, reverse: bool = False, limit: int | None = None) -> None:
+def translate(
+    run: Path, /, input: str, output: Path, *, reverse: bool = False, limit: int | None = None
+) -> None:
     """Carry samples of P to Q along the lines of a trained field, one picture or row each.
 
     Args:
@@ -81,11 +83,11 @@ def translate(run: Path, /, input: str, output: Path, *, reverse: bool = False, 
         reverse: Carry Q to P instead.
         limit: At most so many samples.
     """
-    from efm_jax import pipeline
+    from efm_jax import translation
 
     spec = f"folder:{input}" if Path(input).is_dir() else input
-    pipeline.translate(run, spec, output, reverse=reverse, limit=limit)
-    print(f"wrote {output}")
+    written = translation.translate(run, spec, output, reverse=reverse, limit=limit)
+    print(f"wrote {written.count} samples to {output}, {written.arrived} of their lines arrived")
 
 
 def generate(run: Path, /, count: int, output: Path, *, seed: int = 0) -> None:
@@ -97,10 +99,10 @@ def generate(run: Path, /, count: int, output: Path, *, seed: int = 0) -> None:
         output: Folder for the outcome: pictures as png, anything else as `generated.npy`.
         seed: Seeds the draw.
     """
-    from efm_jax import pipeline
+    from efm_jax import translation
 
-    pipeline.generate(run, count, output, seed=seed)
-    print(f"wrote {output}")
+    written = translation.generate(run, count, output, seed=seed)
+    print(f"wrote {written.count} samples to {output}, {written.arrived} of their lines arrived")
 
 
 def evaluate(run: Path, /, *, samples: int | None = None) -> None:

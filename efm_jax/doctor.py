@@ -51,14 +51,21 @@ def _devices() -> bool:
     try:
         devices = jax.devices()
     except RuntimeError as error:
-        print(f"no device: {error}\n  JAX_PLATFORMS=cpu efm doctor  shows whether the CPU works", file=sys.stderr)
+        print(
+            f"no device: {error}\n  JAX_PLATFORMS=cpu efm doctor  shows whether the CPU works",
+            file=sys.stderr,
+        )
         return False
     for device in devices:
         print(f"  device             {device.platform}: {device.device_kind} (id {device.id})")
     a = np.random.default_rng(0).normal(size=(20_000, 8)).astype(np.float32)
     row_sums = jax.jit(lambda a: (a @ jnp.ones(8)).sum())(a)
-    right = abs(float(row_sums) - float(a.sum(dtype=np.float64))) < 1e-2  # float32 sum of 160,000 terms: about 1e-3
-    print(f"  a jitted product   {'as it should be' if right else 'WRONG: reinstall jaxlib for this machine'}")
+    right = (
+        abs(float(row_sums) - float(a.sum(dtype=np.float64))) < 1e-2
+    )  # float32 sum of 160,000 terms: about 1e-3
+    print(
+        f"  a jitted product   {'as it should be' if right else 'WRONG: reinstall jaxlib for this machine'}"
+    )
     if jax.default_backend() == "cpu":
         print("  on a GPU or TPU    pip install 'efm-jax[cuda13]' or 'efm-jax[tpu]'")
     return right

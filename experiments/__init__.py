@@ -1,0 +1,1 @@
+"""Experiments: config, program and committed result of every figure this project claims."""

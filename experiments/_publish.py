@@ -43,8 +43,7 @@ def _without_paths(value):
 
 
 def _short(text: str) -> str:
-    kind, colon, rest = text.partition(":")
-    if kind not in ("mnist", "cifar10", "folder", "npz") or not colon:
+    if text.partition(":")[0] not in ("mnist", "cifar10", "folder", "npz"):
         return text
     return " -> ".join(_short_spec(part) for part in text.split(" -> "))
 

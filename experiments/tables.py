@@ -20,7 +20,12 @@ def main(arguments: list[str]) -> int:
 
 def render(text: str) -> str:
     """Return the text with its blocks filled from the results that are there."""
-    for name, make in {"translation": translation, "gap": gap, "generation": generation, "toys": toys}.items():
+    for name, make in {
+        "translation": translation,
+        "gap": gap,
+        "generation": generation,
+        "toys": toys,
+    }.items():
         text = _fill(text, f"<!-- table: {name} -->", "\n" + make() + "\n")
     return _fill(text, "<!-- value: quick_minutes -->", quick_minutes())
 
@@ -33,7 +38,16 @@ def translation() -> str:
         ("full, `superposed`", "full_superposed"),
         ("full, `per_plate`", "full_per_plate"),
     ]
-    head = ["run", "map", "read as target", "median hue change", "KID (floor)", "arrived", "evaluations", "training"]
+    head = [
+        "run",
+        "map",
+        "read as target",
+        "median hue change",
+        "KID (floor)",
+        "arrived",
+        "evaluations",
+        "training",
+    ]
     return _table(head, [cells for label, name in rows for cells in _translation_rows(label, name)])
 
 
@@ -46,7 +60,16 @@ def gap() -> str:
         ("independent pairs", "brief_independent"),
         ("noise 1", "brief_noise"),
     ]
-    head = ["change", "map", "read as target", "median hue change", "KID (floor)", "arrived", "evaluations", "training"]
+    head = [
+        "change",
+        "map",
+        "read as target",
+        "median hue change",
+        "KID (floor)",
+        "arrived",
+        "evaluations",
+        "training",
+    ]
     return _table(head, [cells for label, name in rows for cells in _translation_rows(label, name)[:1]])
 
 

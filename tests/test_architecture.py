@@ -19,7 +19,7 @@ LEVELS = [
     {"training", "lines", "checkpoint"},
     {"sampling", "runs", "metrics", "classifier"},
     {"evaluation"},
-    {"configs", "presets", "build", "pipeline", "cli", "doctor"},
+    {"configs", "presets", "build", "pipeline", "translation", "cli", "doctor"},
 ]
 LEVEL = {room: i for i, rooms in enumerate(LEVELS) for room in rooms}
 
@@ -79,7 +79,9 @@ def test_importing_every_room_starts_no_backend_and_loads_no_plotting():
         "from jax._src import xla_bridge\n"
         "print(bool(xla_bridge._backends), 'matplotlib' in sys.modules, 'tensorboardX' in sys.modules)"
     )
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
     assert out.stdout.split() == ["False", "False", "False"]
 
 

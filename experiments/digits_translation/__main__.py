@@ -8,7 +8,9 @@ from experiments._publish import perform
 from experiments.digits_translation.config import runs
 
 
-def main(names: tyro.conf.Positional[tuple[str, ...]], mnist: str = "mnist", folder: Path = Path("runs")) -> None:
+def main(
+    names: tyro.conf.Positional[tuple[str, ...]], mnist: str = "mnist", folder: Path = Path("runs")
+) -> None:
     """Train, score and publish runs of the experiment.
 
     Args:

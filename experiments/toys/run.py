@@ -34,14 +34,22 @@ class Drawing(NamedTuple):
 def table(config: Config) -> tuple[dict[str, Any], list[Drawing]]:
     """Return the report and what to draw."""
     rows, drawings = [], []
-    cases = [(*pair, gap, convention) for pair in config.pairs for gap in config.gaps for convention in CONVENTIONS]
+    cases = [
+        (*pair, gap, convention) for pair in config.pairs for gap in config.gaps for convention in CONVENTIONS
+    ]
     for source, target, gap, convention in (bar := tqdm(cases)):
         p, q = open_source(source), open_source(target)
         x, y, floor_set = (
             batch(law, config.seed, side, 1, config.lines) for law, side in ((p, 10), (q, 11), (q, 12))
         )
         floor = metrics.wasserstein2(floor_set, y)
-        common = {"source": source, "target": target, "gap": gap, "convention": convention, "floor": float(floor)}
+        common = {
+            "source": source,
+            "target": target,
+            "gap": gap,
+            "convention": convention,
+            "floor": float(floor),
+        }
         for field in ("exact", "learned"):
             bar.set_description(f"{target} L={gap:g} {convention} {field}")
             began = time.perf_counter()
@@ -59,7 +67,7 @@ def table(config: Config) -> tuple[dict[str, Any], list[Drawing]]:
             )
             if convention == "superposed":
                 name = f"{target}_L{gap:g}_{field}"
-                told = f"{source} -> {target}, L = {gap:g}, {field} field: W2 {rows[-1]['wasserstein2']:.2f}, floor {floor:.2f}"
+                told = f"{source} -> {target}, L = {gap:g}, {field}: W2 {rows[-1]['wasserstein2']:.2f}, floor {floor:.2f}"
                 drawings.append(Drawing(name, told, lines, x, y, gap))
     return {"config": dataclasses.asdict(config), "versions": versions(), "rows": rows}, drawings
 
@@ -80,7 +88,8 @@ def figures(drawings: list[Drawing], folder: Path) -> None:
 
 def _exact(config: Config, p, q, x, gap: float, convention: str) -> FieldLines:
     charges = capacitor(
-        *(jnp.asarray(batch(law, config.seed, side, 0, config.charges)) for law, side in ((p, 0), (q, 1))), gap
+        *(jnp.asarray(batch(law, config.seed, side, 0, config.charges)) for law, side in ((p, 0), (q, 1))),
+        gap,
     )
     field = fields.field_fn(charges, convention=convention)
     start = jnp.c_[jnp.asarray(x), jnp.full(len(x), config.launch * gap)]

@@ -1,0 +1,165 @@
+"""The command line, end to end on toys and on folders of pictures small enough for seconds."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from efm_jax import cli
+from efm_jax.pictures import save_png
+
+TOY = ["--steps", "40", "--network.width", "16", "--network.depth", "1", "--recipe.charges", "32"]
+TOY += ["--recipe.num-points", "32", "--sampling.samples", "64", "--sampling.steps", "5", "--no-progress"]
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    """A run folder of a brief toy run."""
+    run = tmp_path_factory.mktemp("runs") / "toy"
+    cli.main(["train", "toy-swiss-roll", "--run", str(run), *TOY])
+    return run
+
+
+def failure(capsys, arguments) -> str:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_train_leaves_a_folder_that_explains_itself(toy):
+    assert {"config.json", "log.jsonl", "checkpoints", "pictures", "report.json"} <= {
+        p.name for p in toy.iterdir()
+    }
+    report = json.loads((toy / "report.json").read_text())
+    assert report["step"] == 40
+    scores = report["maps"]["gaussian:2 -> swiss_roll"]
+    assert scores["wasserstein2"]["value"] > scores["wasserstein2"]["floor"] > 0
+    assert Image.open(toy / "pictures" / "forward.png").size[0] > 100
+
+
+def test_the_same_command_goes_on_and_more_steps_may_be_asked_for(toy, capsys):
+    before = (toy / "log.jsonl").read_text()
+    cli.main(["train", "toy-swiss-roll", "--run", str(toy), *TOY, "--no-report"])
+    assert (toy / "log.jsonl").read_text() == before
+    cli.main(["resume", str(toy), "--no-report", "--no-progress"])
+    assert (toy / "log.jsonl").read_text() == before
+
+
+def test_another_configuration_in_the_same_folder_is_refused(toy, capsys):
+    told = failure(capsys, ["train", "toy-swiss-roll", "--run", str(toy), *TOY, "--recipe.gap", "9"])
+    assert "gap" in told
+    assert "9" in told
+
+
+def test_generate_writes_an_array_for_vectors(toy, tmp_path):
+    cli.main(["generate", str(toy), "--count", "7", "--output", str(tmp_path / "out")])
+    y = np.load(tmp_path / "out" / "generated.npy", allow_pickle=False)
+    assert y.shape == (7, 2)
+    assert np.isfinite(y).all()
+
+
+def test_translate_keeps_the_order_of_an_array_and_reverse_goes_back(toy, tmp_path):
+    x = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    for out, flags in (("forth", []), ("back", ["--reverse"])):
+        cli.main(
+            [
+                "translate",
+                str(toy),
+                "--input",
+                f"npy:{tmp_path / 'x.npy'}",
+                "--output",
+                str(tmp_path / out),
+                *flags,
+            ]
+        )
+    forth, back = (np.load(tmp_path / out / "translated.npy") for out in ("forth", "back"))
+    assert forth.shape == back.shape == (9, 2)
+    # one row at a time must give the rows of the whole: order is kept
+    np.save(tmp_path / "one.npy", x[3:4])
+    cli.main(
+        ["translate", str(toy), "--input", f"npy:{tmp_path / 'one.npy'}", "--output", str(tmp_path / "one")]
+    )
+    # the same field evaluated in another batch size: float32 roundings only
+    np.testing.assert_allclose(
+        np.load(tmp_path / "one" / "translated.npy")[0], forth[3], rtol=1e-4, atol=1e-4
+    )
+
+
+def test_two_folders_of_pictures(tmp_path):
+    rng = np.random.default_rng(0)
+    for side in "ab":
+        for i in range(12):
+            save_png(tmp_path / side / f"{i}.png", rng.integers(0, 255, (10, 10, 3), dtype=np.uint8))
+    arguments = [
+        "train",
+        "images",
+        "--run",
+        str(tmp_path / "run"),
+        "--data.source",
+        f"folder:{tmp_path / 'a'}",
+    ]
+    arguments += [
+        "--data.target",
+        f"folder:{tmp_path / 'b'}",
+        "--data.size",
+        "8",
+        "--steps",
+        "3",
+        "--no-progress",
+    ]
+    arguments += ["--network.width", "8", "--network.multipliers", "1", "2", "--network.blocks", "1"]
+    arguments += ["--network.attention", "4", "--recipe.charges", "4", "--recipe.num-points", "4"]
+    arguments += ["--sampling.samples", "4", "--sampling.steps", "2"]
+    cli.main(arguments)
+    assert set(json.loads((tmp_path / "run" / "report.json").read_text())["maps"]).__len__() == 2
+    cli.main(
+        [
+            "translate",
+            str(tmp_path / "run"),
+            "--input",
+            str(tmp_path / "a"),
+            "--output",
+            str(tmp_path / "out"),
+        ]
+    )
+    assert {f"{i}.png" for i in range(12)} <= {p.name for p in (tmp_path / "out").iterdir()}
+    assert Image.open(tmp_path / "out" / "3.png").size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["evaluate", "nowhere"], "nowhere is not a run folder"),
+        (["resume", "nowhere"], "nowhere is not a run folder"),
+        (["train", "images", "--run", "r", "--data.source", "folder:/not/there"], "/not/there"),
+        (["train", "toy-swiss-roll", "--run", "r", "--data.source", "swiss_rol"], "swiss_roll"),
+        (
+            ["train", "toy-swiss-roll", "--run", "r", "--recipe.gap", "-1"],
+            "gap must be a finite number > 0, got -1",
+        ),
+    ],
+)
+def test_mistakes_end_with_one_line_and_status_2(arguments, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    err = failure(capsys, arguments)
+    assert told in err
+    assert "Traceback" not in err
+
+
+def test_unknown_options_are_named(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "toy-swiss-roll", "--run", "r", "--recipe.gapp", "3"])
+    assert stop.value.code == 2
+    assert "gapp" in capsys.readouterr().err
+
+
+def test_doctor_finds_this_machine_healthy(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["doctor"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert "as it should be" in out
+    assert "device" in out

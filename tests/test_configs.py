@@ -1,0 +1,61 @@
+"""Configurations: they survive JSON, refuse what they do not know, and build what they say."""
+
+import json
+
+import pytest
+
+from efm_jax import build, configs
+from efm_jax.presets import PRESETS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_survives_json(name):
+    run = PRESETS[name][1]
+    assert configs.from_dict(json.loads(json.dumps(configs.to_dict(run)))) == run
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"stepz": 3}, r"config\.stepz is not known; config has data, recipe"),
+        ({"recipe": {"gapp": 3}}, r"config\.recipe\.gapp is not known"),
+        ({"recipe": {"gap": "wide"}}, r"config\.recipe\.gap must be float, got 'wide'"),
+        ({"recipe": {"convention": "both"}}, r"one of 'superposed', 'per_plate', got 'both'"),
+        ({"network": {"multipliers": [1, 2.5]}}, r"list of whole numbers, got \[1, 2.5\]"),
+        ({"steps": True}, r"config\.steps must be int, got True"),
+        ({"max_seconds": "1h"}, r"float or null, got '1h'"),
+        ({"data": 3}, r"config\.data must be a JSON object, got 3"),
+    ],
+)
+def test_what_is_unknown_or_misfits_is_named_with_its_place(values, told):
+    with pytest.raises(ValueError, match=told):
+        configs.from_dict(values)
+
+
+def test_whole_numbers_serve_as_floats_and_null_as_none():
+    run = configs.from_dict({"recipe": {"gap": 30}, "max_seconds": None})
+    assert run.recipe.gap == 30.0
+    assert isinstance(run.recipe.gap, float)
+    assert run.max_seconds is None
+
+
+def test_a_file_that_is_not_json_is_named(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_bytes(b"\xff\x00")
+    with pytest.raises(ValueError, match=r"config\.json is not a JSON file"):
+        configs.load(path)
+
+
+def test_two_sides_of_different_shape_are_refused():
+    with pytest.raises(ValueError, match=r"one shape, got gaussian:2 with \(2,\) and gaussian:3 with \(3,\)"):
+        build.sources(configs.Data("gaussian:2", "gaussian:3"))
+
+
+def test_noise_takes_the_shape_of_the_other_side():
+    noise, target = build.sources(configs.Data("noise", "gaussian:3"))
+    assert noise.shape == target.shape == (3,)
+
+
+def test_a_unet_for_vectors_is_refused():
+    with pytest.raises(ValueError, match=r"needs pictures of shape \(H, W, C\), got samples of shape \(2,\)"):
+        build.network(configs.Network(kind="unet"), (2,), 6.0)
