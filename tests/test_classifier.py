@@ -203,3 +203,98 @@ def test_import_loads_nothing():
         "assert not b._backends and c._load.cache_info().currsize == 0"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def still(**changes):
+    """Settings of the training that change no picture, but for `changes`."""
+    from experiments.digit_classifier.config import Config
+
+    return Config(**({"shift": 0.0, "turn": 0.0, "stretch": 0.0, "gain": 1.0, "noise": 0.0} | changes))
+
+
+@pytest.mark.parametrize(("change", "moves"), [({}, False), ({"shift": 2.5}, True), ({"turn": 8.0}, True)])
+def test_augmentation_moves_digits_and_keeps_their_ink(change, moves):
+    from experiments.digit_classifier.train import augment
+
+    grey = classifier.brightness(real_digits()[0][::250])
+    got = np.asarray(augment(jax.random.key(0), grey, still(**change)))
+    # linear interpolation of a picture inside its black frame keeps its sum; a turn bends that by some percent
+    np.testing.assert_allclose(
+        got.sum(axis=(1, 2)), grey.sum(axis=(1, 2)), rtol=0.03 if "turn" in change else 1e-4
+    )
+    # without a change, float32 coordinates are off by 1e-6 pixel
+    assert (np.abs(got - grey).max() > 0.1) if moves else np.allclose(got, grey, atol=1e-5)
+
+
+def test_augmentation_dims_and_adds_noise():
+    from experiments.digit_classifier.train import augment
+
+    grey = classifier.brightness(real_digits()[0][::250])
+    dimmed = np.asarray(augment(jax.random.key(1), grey, still(gain=0.6)))
+    factor = dimmed.sum(axis=(1, 2)) / grey.sum(axis=(1, 2))
+    assert 0.6 <= factor.min() < 0.75 < 0.85 < factor.max() <= 1.0001  # 20 draws of U(0.6, 1)
+    noisy = np.asarray(augment(jax.random.key(2), grey, still(noise=0.1)))
+    clean = np.isclose(noisy, grey, atol=1e-5).all(axis=(1, 2))
+    assert 3 <= clean.sum() <= 17  # noise in every other one: binomial(20, 1/2), out of range once in 2,500
+
+
+def test_non_digits_are_pictures_and_tiles_are_shuffled_whole():
+    from experiments.digit_classifier.train import non_digits
+
+    grey = classifier.brightness(real_digits()[0][::250])
+    got = np.asarray(non_digits(jax.random.key(0), grey, 15))
+    assert got.shape == (15, 32, 32)
+    assert got.min() >= 0.0
+    assert got.max() <= 1.0
+
+    def tiles(picture):
+        return sorted(map(tuple, picture.reshape(4, 8, 4, 8).transpose(0, 2, 1, 3).reshape(16, 64).tolist()))
+
+    for i in range(5):
+        assert tiles(got[10 + i]) == tiles(grey[i])
+        assert not np.array_equal(got[10 + i], grey[i])
+
+
+def test_calibration_changes_no_reading_and_sets_the_scale():
+    from experiments.digit_classifier.train import calibrated
+
+    x, labels = (a[::10] for a in real_digits())
+    grey = classifier.brightness(x)
+    params = classifier.load_weights()
+    # the same network, far too sure of itself, with features three times as large
+    loud = dict(params) | {k: 3.0 * params[k] for k in ("hidden_kernel", "hidden_bias")}
+    loud["class_bias"] = 3.0 * params["class_bias"]
+    before, _ = classifier.logits(params, grey)
+    after, features = classifier.logits(calibrated(loud, grey, labels), grey)
+    np.testing.assert_array_equal(np.argmax(after, axis=1), np.argmax(before, axis=1))
+    assert float(jnp.mean(features**2)) == pytest.approx(1.0, rel=1e-4)
+    # logits differ by one factor, the same for all; it undoes a temperature of 3 up to this sample's own best one
+    ratio = np.asarray(after / before)
+    np.testing.assert_allclose(ratio, np.median(ratio), rtol=1e-2)
+
+    def loss(scores):
+        return float(-jnp.mean(jax.nn.log_softmax(scores)[jnp.arange(len(labels)), labels]))
+
+    assert all(loss(after) <= loss(after * factor) for factor in (0.9, 1.1))
+
+
+def test_calibration_error_in_closed_form():
+    from experiments.digit_classifier.__main__ import calibration_error
+
+    confidence = np.repeat([0.95, 0.55], [80, 20])
+    right = np.concatenate([np.arange(80) < 60, np.arange(20) < 15])  # accuracies 0.75 and 0.75
+    assert calibration_error(confidence, right) == pytest.approx(0.8 * 0.2 + 0.2 * 0.2)
+
+
+@pytest.mark.slow
+def test_training_learns_to_read(tmp_path):
+    from experiments.digit_classifier.config import Config
+    from experiments.digit_classifier.train import train
+
+    x, labels = real_digits()
+    order = np.random.default_rng(0).permutation(len(x))
+    fit, held = order[:4000], order[4000:]
+    params = train(classifier.brightness(x[fit]), labels[fit], Config(epochs=10, calibration=500))
+    classifier.save_weights(tmp_path / "small.npz", params)
+    # 3,500 digits: 96 to 97 % is what so small a set gives; 2 percentage points of room
+    assert (classifier.read_digits(x[held], weights=tmp_path / "small.npz")[0] == labels[held]).mean() >= 0.94
