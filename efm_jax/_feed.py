@@ -21,8 +21,7 @@ def batches(
     """Yield `(x_pos, x_neg)` for each of `steps`, in order."""
 
     def draw(step: int) -> tuple[np.ndarray, np.ndarray]:
-        x_pos = _sample("source_pos", source_pos, seed, 0, step, sizes[0])
-        return x_pos, _sample("source_neg", source_neg, seed, 1, step, sizes[1])
+        return batch(source_pos, seed, 0, step, sizes[0]), batch(source_neg, seed, 1, step, sizes[1])
 
     with ThreadPoolExecutor(1, thread_name_prefix="efm-data") as pool:
         try:
@@ -42,14 +41,3 @@ def check(source_pos: Source, source_neg: Source) -> None:
             f"both plates must hold samples of one size, got shape {source_pos.shape} from source_pos and "
             f"{source_neg.shape} from source_neg; bring the data to one shape."
         )
-
-
-def _sample(name: str, source: Source, seed: int, side: int, step: int, n: int) -> np.ndarray:
-    x = np.asarray(batch(source, seed, side, step, n))
-    expected = (n, math.prod(source.shape))
-    if x.shape != expected:
-        raise ValueError(
-            f"{name}.draw must return [n, D] = {expected} for shape {source.shape}, got {x.shape}; "
-            "flatten its samples."
-        )
-    return x

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import socket
@@ -10,22 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 
-def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write a text file whole or not at all: a reader, or a crash, finds the old content or the new.
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Write a file whole or not at all: a reader, or a crash, finds the old content or the new.
 
     Args:
         path: The file; its folder must exist.
-        text: Its new content, written as UTF-8.
+        content: Its new content.
 
     Raises:
         OSError: If it cannot be written (disk full, no permission); the old content is then untouched.
     """
     path = Path(path)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
-        with open(draft, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(draft, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
@@ -34,9 +37,21 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     sync_folder(path.parent)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all (see `write_bytes`)."""
+    write_bytes(path, text.encode())
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all (see `write_text`)."""
+    """Write `value` as indented JSON, whole or not at all (see `write_bytes`)."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_array(path: str | os.PathLike, array: np.ndarray) -> None:
+    """Write an array in NumPy's `.npy` format, whole or not at all (see `write_bytes`)."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_bytes(path, buffer.getvalue())
 
 
 def to_json(name: str, value: Any) -> Any:

@@ -23,13 +23,13 @@ import jax
 import optax
 from tqdm import tqdm
 
-from . import _feed, _files, _journal, _signals, _slots, checkpoint
+from . import _checks, _feed, _files, _journal, _signals, _slots, checkpoint
 from ._types import FieldMatching, Network
 from .datasets import Source
 from .training import TrainState, init_state, make_train_step
 
-MAY_CHANGE = ("steps", "max_seconds", "save_every", "log_every", "keep", "progress")
-"""Fields of a config that a resumed run may have changed: how long it goes on and what it tells."""
+MAY_CHANGE = ("steps", "max_seconds", "save_every", "log_every", "keep", "progress", "sampling")
+"""Fields of a config, with all inside them, that a resumed run may change: they do not touch its steps."""
 
 
 def fit(
@@ -118,7 +118,10 @@ def fit(
     for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
+    if max_seconds is not None:
+        _checks.positive("max_seconds", max_seconds)
     _feed.check(source_pos, source_neg)
+    step_fn = make_train_step(recipe, network, optimizer, ema_decay=ema_decay)
     own = {"seed": seed, "batch_pos": batch_pos, "batch_neg": batch_neg, "ema_decay": ema_decay}
     identity = {"config": _files.to_json("config", config), "fit": _files.to_json("fit", own)}
     folder = Path(folder)
@@ -131,7 +134,6 @@ def fit(
         ledger = _journal.Ledger(meta, skipped=int(state.skipped), in_row=int(state.skipped_in_row))
         if done >= steps or _over(max_seconds, ledger):
             return state
-        step_fn = make_train_step(recipe, network, optimizer, ema_decay=ema_decay)
         journal = _journal.Log(folder / "log.jsonl", folder / "tensorboard", done)
         log = stack.enter_context(contextlib.closing(journal))
         feed = _feed.batches(source_pos, source_neg, seed, (batch_pos, batch_neg), range(done, steps))
@@ -270,7 +272,7 @@ def _check_same(folder: Path, what: str, old: dict, new: dict) -> None:
     apart = [
         f"  {name}: {old.get(name, 'nothing')!r} in the run, {new.get(name, 'nothing')!r} now"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name, "nothing") != new.get(name, "nothing") and name.split(".")[-1] not in MAY_CHANGE
+        if old.get(name, "nothing") != new.get(name, "nothing") and not set(name.split(".")) & set(MAY_CHANGE)
     ]
     if apart:
         listed = "\n".join(apart)
