@@ -13,14 +13,14 @@ def runs(mnist: str) -> dict[str, Run]:
     quick = PRESETS["digits-quick"][1]
     full = PRESETS["digits-full"][1]
     full = replace(full, data=replace(full.data, source=f"mnist:{mnist}:3", target=f"mnist:{mnist}:2"))
-    brief = replace(quick, steps=600)
+    brief = replace(quick, steps=400)
     changes = {
         "brief": brief,
         "quick_superposed": quick,
-        "quick_per_plate": _recipe(quick, convention="per_plate"),
+        "quick_per_plate": _recipe(quick, convention="per_plate", gamma=5.0),
         "full_superposed": full,
-        "full_per_plate": _recipe(full, convention="per_plate"),
-        "brief_per_plate": _recipe(brief, convention="per_plate"),
+        "full_per_plate": _recipe(full, convention="per_plate", gamma=5.0),
+        "brief_per_plate": _recipe(brief, convention="per_plate", gamma=5.0),
         "brief_independent": _recipe(brief, coupling="independent"),
         "brief_noise": _recipe(brief, noise=1.0),
     }
