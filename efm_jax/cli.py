@@ -39,14 +39,14 @@ def main(arguments: list[str] | None = None) -> None:
             prog="efm",
             description="Electrostatic field matching: learn the field between two sets of samples, follow its lines.",
             args=arguments,
-            config=(tyro.conf.ConsolidateSubcommandArgs,),
+            config=(tyro.conf.CascadeSubcommandArgs,),
         )
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         print(f"efm: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
-def train(config: Preset, /, run: Path, *, report: bool = True, progress: bool = True) -> None:
+def train(config: Preset, run: Path, *, report: bool = True, progress: bool = True) -> None:
     """Train a preset in a run folder; the same command goes on with what the folder holds.
 
     Args:

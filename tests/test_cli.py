@@ -11,6 +11,7 @@ from efm_jax.pictures import save_png
 
 TOY = ["--steps", "40", "--network.width", "16", "--network.depth", "1", "--recipe.charges", "32"]
 TOY += ["--recipe.num-points", "32", "--sampling.samples", "64", "--sampling.steps", "5", "--no-progress"]
+TOY += ["--optimizer.warmup", "5"]
 
 
 @pytest.fixture(scope="module")
