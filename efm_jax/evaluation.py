@@ -41,7 +41,7 @@ def translation_report(
         num_evaluations: Field evaluations of each line, [n].
         confident: Confidence above which a digit counts as clearly read.
         kid_subsets: Subsets the KID is averaged over.
-        kid_subset_size: Size of one; at most the smallest of the three sets is taken.
+        kid_subset_size: Size of one; at most half the smallest of the three sets is taken.
         seed: Seed of the subsets.
 
     Returns:
@@ -122,7 +122,7 @@ def generation_report(
         num_evaluations: Field evaluations of each line, [n]; None leaves it out.
         confident: Confidence from which a picture counts as a digit.
         kid_subsets: Subsets the KID is averaged over.
-        kid_subset_size: Size of one; at most the smallest of the three sets is taken.
+        kid_subset_size: Size of one; at most half the smallest of the three sets is taken.
         seed: Seed of the subsets.
 
     Returns:

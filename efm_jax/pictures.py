@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-_SOURCE, _TARGET, _END, _LOST = "#3b6fb6", "#c44e52", "#2e8b57", "#999999"
+from efm_jax import _panels
 
 
 def grid(
@@ -265,50 +265,17 @@ def lines_figure(
     limits = np.stack([everything.min(0) - reach, everything.max(0) + reach], axis=1)
     solid = dim == 2 and view == "3d"
     left = figure.add_subplot(1, 2, 1, projection="3d" if solid else None)
-    _draw_plates(
+    _panels.draw_plates(
         left, lines[:, :max_lines], there[:max_lines], source, target, gap, limits, 2 if solid else 1
     )
     ends = lines[[0, -1]][:, there, :dim]
     backward = float(np.median(lines[0, :, -1])) > gap / 2
-    wanted, colour, name = (source, _SOURCE, "P") if backward else (target, _TARGET, "Q")
+    wanted, colour, name = (source, _panels.SOURCE, "P") if backward else (target, _panels.TARGET, "Q")
     right = figure.add_subplot(1, 2, 2)
-    _draw_map(right, ends[0, :max_points], ends[1, :max_points], wanted, colour, name, limits)
+    _panels.draw_map(right, ends[0, :max_points], ends[1, :max_points], wanted, colour, name, limits)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     _write(path, buffer.getvalue())
-
-
-def _draw_plates(axes, lines, there, source, target, gap, limits, dims) -> None:
-    for line, ok in zip(lines.swapaxes(0, 1), there, strict=True):
-        style = {"color": "#555555", "lw": 0.5} if ok else {"color": _LOST, "lw": 0.5, "ls": "--"}
-        axes.plot(line[:, -1], *line[:, :dims].T, **style)
-    for samples, z, colour, name in (
-        (source, 0.0, _SOURCE, "P, z = 0"),
-        (target, gap, _TARGET, f"Q, z = {gap:g}"),
-    ):
-        where = [samples[:, k] for k in range(dims)]
-        axes.scatter(np.full(len(samples), z), *where, s=3, color=colour, label=name)
-    axes.set(xlabel="z", ylabel="x_1", xlim=(-0.04 * gap, 1.04 * gap), ylim=limits[0])
-    if dims == 2:
-        axes.set(zlabel="x_2", zlim=limits[1])
-        axes.set_box_aspect((1.7, 1.0, 1.0))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=2, fontsize=8, frameon=False)
-
-
-def _draw_map(axes, start, end, wanted, colour, name, limits) -> None:
-    if wanted.shape[1] == 1:
-        bins = np.linspace(limits[0, 0], limits[0, 1], 40)
-        axes.hist(wanted[:, 0], bins, density=True, color=colour, alpha=0.4, label=name)
-        if len(end):
-            axes.hist(end[:, 0], bins, density=True, histtype="step", color=_END, label="ends of lines")
-        axes.set(xlabel="x_1", ylabel="density")
-    else:
-        for a, b in zip(start[:150], end[:150], strict=True):
-            axes.plot(*np.stack([a, b], axis=1), color="#bbbbbb", lw=0.4, zorder=0)
-        axes.scatter(*wanted.T, s=4, color=colour, alpha=0.5, label=name)
-        axes.scatter(*end.T, s=4, color=_END, label="ends of lines")
-        axes.set(xlabel="x_1", ylabel="x_2", xlim=limits[0], ylim=limits[1], aspect="equal")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=2, fontsize=8, frameon=False)
 
 
 def _picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:

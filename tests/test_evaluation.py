@@ -113,6 +113,11 @@ def test_broken_outputs_count_as_failures():
     json.dumps(got, allow_nan=False)
 
 
+def test_too_few_samples_for_a_kid_leave_it_undefined():
+    x, y = of_class(3, hues(3), 0, 3), of_class(2, hues(3), 0, 3)
+    assert report(x, y)["kid"]["value"] is None
+
+
 def test_nothing_but_broken_outputs_still_makes_a_report():
     x = of_class(3, hues())
     for got in (
@@ -239,7 +244,8 @@ def test_samples_of_two_points_have_distances_in_closed_form():
     assert got["wasserstein2"]["value"] == pytest.approx(5.0)
     assert got["wasserstein2"]["floor"] == pytest.approx(3.0)
     assert got["wasserstein2"]["n"] == 49
-    assert got["energy_distance"]["value"] > got["energy_distance"]["floor"] > 0.0
+    assert got["energy_distance"]["value"] == pytest.approx(np.sqrt(2 * 5.0))  # sqrt(2 E|x - y|)
+    assert got["energy_distance"]["floor"] == pytest.approx(np.sqrt(2 * 3.0))
     assert got["not_finite"]["value"] == 0.02
     assert got["evaluations"]["mean"] == 9.0
     json.dumps(got, allow_nan=False)
