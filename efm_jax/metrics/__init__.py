@@ -1,0 +1,24 @@
+"""Distances between two sets of samples, and the effort of the paths between them.
+
+Every metric takes arrays [n, D] (NumPy or JAX), computes in float64 on the host and returns Python floats.
+Distances between finite sets are never zero for two sets of one law: print the floor, the same metric between
+two sets of real samples of the same sizes, beside each.
+"""
+
+from efm_jax.metrics.kernels import KernelDistance, energy_distance, kid, mmd
+from efm_jax.metrics.paths import normalized_path_energy, path_curvature, path_energy
+from efm_jax.metrics.transport import frechet_distance, gaussian_frechet, sliced_wasserstein2, wasserstein2
+
+__all__ = [
+    "KernelDistance",
+    "energy_distance",
+    "frechet_distance",
+    "gaussian_frechet",
+    "kid",
+    "mmd",
+    "normalized_path_energy",
+    "path_curvature",
+    "path_energy",
+    "sliced_wasserstein2",
+    "wasserstein2",
+]

@@ -1,0 +1,215 @@
+"""Distances of optimal transport: Wasserstein-2 exactly, sliced, and between Gaussians."""
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import linear_sum_assignment
+
+from efm_jax._types import Key
+from efm_jax.metrics._pairs import centred, squared_distances, two_sets
+
+_COARSEST = 600
+_RATIO = 4
+
+
+def wasserstein2(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -> float:
+    """The exact Wasserstein-2 distance between two equally large sets: `sqrt(min_s mean_i |a_i - b_s(i)|^2)`.
+
+    The best assignment s is found by `scipy.optimize.linear_sum_assignment`, after the costs are reduced by
+    the dual prices of a quarter of the samples (and theirs by a quarter of those): the same assignments stay
+    optimal, and the solver is about ten times faster. 10,000 samples a set need 0.9 GB and about a minute.
+
+    Args:
+        a: Samples [n, D].
+        b: Samples [n, D].
+
+    Returns:
+        W2, in units of the samples (not squared).
+
+    Raises:
+        ValueError: If the sets differ in size or dimension, are empty, or hold NaN or infinity.
+
+    Example:
+        >>> wasserstein2(np.array([[0.0], [1.0]]), np.array([[4.0], [3.0]]))
+        3.0
+    """
+    a, b = two_sets(a, b)
+    if len(a) != len(b):
+        raise ValueError(
+            f"wasserstein2 assigns one sample to one, so the sets must be equally large, got {len(a)} and "
+            f"{len(b)}; draw equally many, or cut both to the smaller number (sliced_wasserstein2 takes "
+            "sets of two sizes)."
+        )
+    if a.shape[1] == 1:
+        return float(np.sqrt(np.mean((np.sort(a[:, 0]) - np.sort(b[:, 0])) ** 2)))
+    return float(np.sqrt(np.mean(np.sum((a - b[_assignment(*centred(a, b))[0]]) ** 2, axis=1))))
+
+
+def sliced_wasserstein2(
+    key: Key,
+    a: Float[np.ndarray, "n dim"],
+    b: Float[np.ndarray, "m dim"],
+    *,
+    num_projections: int = 256,
+) -> float:
+    """The sliced Wasserstein-2 distance: `sqrt(mean_t W2^2(<t, a>, <t, b>))` over directions t uniform on the sphere.
+
+    Bonneel, Rabin, Peyre and Pfister (2015), doi 10.1007/s10851-014-0506-3. The distance along each direction
+    is exact, also for sets of two sizes.
+
+    Args:
+        key: Draws the directions.
+        a: Samples [n, D].
+        b: Samples [m, D].
+        num_projections: Number of directions, >= 1.
+
+    Returns:
+        Sliced W2, in units of the samples (not squared).
+
+    Raises:
+        ValueError: If the sets differ in dimension, are empty, or hold NaN or infinity; or without
+            directions.
+
+    Example:
+        >>> a = np.zeros((5, 1))
+        >>> round(sliced_wasserstein2(jax.random.key(0), a, a + 2.0), 6)
+        2.0
+    """
+    a, b = two_sets(a, b)
+    if num_projections < 1:
+        raise ValueError(f"num_projections must be at least 1, got {num_projections}.")
+    directions = np.asarray(jax.random.normal(key, (num_projections, a.shape[1])), np.float64)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    total = 0.0
+    for start in range(0, num_projections, 64):
+        block = directions[start : start + 64]
+        total += _line_squared(np.sort(block @ a.T, axis=1), np.sort(block @ b.T, axis=1)).sum()
+    return float(np.sqrt(total / num_projections))
+
+
+def frechet_distance(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "m dim"]) -> float:
+    """The Frechet distance between Gaussians fitted to two sets of features; FID, when they are Inception's.
+
+    `|mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a^1/2 S_b S_a^1/2)^1/2)`, with unbiased covariances; squared, as
+    FID is. Biased upwards for few samples: compare at equal n only (Heusel et al. 2017, arXiv 1706.08500).
+
+    Args:
+        a: Features [n, D], n >= 2.
+        b: Features [m, D], m >= 2.
+
+    Returns:
+        The squared distance.
+
+    Raises:
+        ValueError: If the sets differ in dimension, have fewer than two samples, or hold NaN or infinity.
+
+    Example:
+        >>> a = np.random.default_rng(0).normal(size=(50, 3))
+        >>> round(frechet_distance(a, a + 2.0), 6)
+        12.0
+    """
+    a, b = two_sets(a, b, least=2)
+    moments = [(x.mean(axis=0), np.atleast_2d(np.cov(x, rowvar=False))) for x in (a, b)]
+    return gaussian_frechet(*moments[0], *moments[1])
+
+
+def gaussian_frechet(
+    mean_a: Float[np.ndarray, " dim"],
+    cov_a: Float[np.ndarray, "dim dim"],
+    mean_b: Float[np.ndarray, " dim"],
+    cov_b: Float[np.ndarray, "dim dim"],
+) -> float:
+    """The squared Wasserstein-2 distance between two Gaussians: `frechet_distance` from moments, which see there.
+
+    Args:
+        mean_a: Mean [D].
+        cov_a: Covariance [D, D], symmetric, positive semidefinite.
+        mean_b: Mean [D].
+        cov_b: Covariance [D, D].
+
+    Returns:
+        The squared distance, >= 0.
+
+    Raises:
+        ValueError: If the shapes do not fit together, a number is NaN or infinite, or a covariance is not
+            symmetric.
+
+    Example:
+        >>> gaussian_frechet(np.zeros(2), np.eye(2), np.zeros(2), 4.0 * np.eye(2))
+        2.0
+    """
+    mean_a, cov_a, mean_b, cov_b = (np.asarray(x, np.float64) for x in (mean_a, cov_a, mean_b, cov_b))
+    dim = mean_a.size
+    if mean_a.shape != (dim,) or mean_b.shape != (dim,) or {cov_a.shape, cov_b.shape} != {(dim, dim)}:
+        raise ValueError(
+            "means must have shape [D] and covariances [D, D] with one D, got "
+            f"{mean_a.shape}, {cov_a.shape}, {mean_b.shape}, {cov_b.shape}."
+        )
+    if not all(np.isfinite(x).all() for x in (mean_a, cov_a, mean_b, cov_b)):
+        raise ValueError("means and covariances must be finite, got NaN or infinity.")
+    for name, cov in (("cov_a", cov_a), ("cov_b", cov_b)):
+        if not np.allclose(cov, cov.T, rtol=1e-6, atol=1e-9 * np.abs(cov).max(initial=0.0)):
+            raise ValueError(
+                f"{name} must be symmetric; pass 0.5 * ({name} + {name}.T) if it is so but for rounding."
+            )
+    values, vectors = np.linalg.eigh(cov_a)
+    root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_b @ root), 0.0)).sum()
+    squared = np.sum((mean_a - mean_b) ** 2) + np.trace(cov_a) + np.trace(cov_b) - 2.0 * overlap
+    return float(max(squared, 0.0))
+
+
+def _assignment(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The best assignment s [n] and optimal dual prices u [n] of the rows, of squared distances.
+
+    Any prices v of the columns leave the best assignment of `c - v_j - u_i` what it was; near-optimal ones
+    leave the solver short paths to search. Those of a strided quarter of the rows are carried to all columns
+    by `v_j = min_i c_ij - u_i`.
+    """
+    n = len(a)
+    prices = np.zeros(n)
+    if n > 2 * _COARSEST:
+        few = a[::_RATIO]
+        _, known = _assignment(few, b[::_RATIO])
+        prices[:] = np.inf
+        for start in range(0, len(few), 256):
+            block = squared_distances(few[start : start + 256], b) - known[start : start + 256, None]
+            prices = np.minimum(prices, block.min(axis=0))
+    cost = squared_distances(a, b)
+    cost -= prices
+    rows = cost.min(axis=1)
+    cost -= rows[:, None]
+    assigned = linear_sum_assignment(cost)[1]
+    return assigned, rows + _row_prices(cost, assigned)
+
+
+def _row_prices(cost: np.ndarray, assigned: np.ndarray) -> np.ndarray:
+    """Dual prices u of the rows of a solved assignment: shortest paths (Bellman-Ford) over its alternating edges.
+
+    `v_j <= v_s(i) + c_ij - c_is(i)` for all i, j, and `u_i = c_is(i) - v_s(i)`. Only rows whose own price
+    moved are looked at again.
+    """
+    n = len(cost)
+    matched = cost[np.arange(n), assigned]
+    owner = np.argsort(assigned)
+    prices, active = np.zeros(n), np.arange(n)
+    slack = 1e-12 * max(float(cost.max()), 1e-300)
+    for _ in range(n):
+        offers = (cost[active] + (prices[assigned[active]] - matched[active])[:, None]).min(axis=0)
+        better = offers < prices - slack
+        if not better.any():
+            break
+        prices[better] = offers[better]
+        active = owner[better]
+    return matched - prices[assigned]
+
+
+def _line_squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Squared W2 between sorted numbers [k, n] and [k, m]: the integral of the squared gap between their quantiles."""
+    n, m = a.shape[1], b.shape[1]
+    if n == m:
+        return np.mean((a - b) ** 2, axis=1)
+    levels = np.union1d(np.arange(n + 1) / n, np.arange(m + 1) / m)
+    middle = 0.5 * (levels[1:] + levels[:-1])
+    gaps = a[:, (middle * n).astype(int)] - b[:, (middle * m).astype(int)]
+    return gaps**2 @ np.diff(levels)
