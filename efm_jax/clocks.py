@@ -1,0 +1,159 @@
+"""Clocks: how the height of a field line advances with the parameter it is integrated in.
+
+A clock is a smooth, strictly monotone map `z = clock(u, start, stop)` of `u` in [0, 1] with `clock(0) = start` and
+`clock(1) = stop`; `dx/du = (E_x / E_z) dz/du`. A solver that takes equal steps in `u` takes small steps in height
+wherever `dz/du` is small, so a clock that is slow near the plates refines there, at no cost elsewhere but longer
+steps in the middle of the gap. Any function of that form serves; those with a name can be given by it.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Clock: TypeAlias = Callable[..., Float[Array, "*n"]]
+"""`clock(u, start, stop) -> z`, elementwise over arrays that broadcast together."""
+
+
+def linear(u: Float[Array, "*n"], start: Float[Array, "*n"], stop: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    r"""Height itself: $z = z_0 + (z_1 - z_0) u$; the clock of the paper's Algorithm 2.
+
+    Args:
+        u: Parameter in [0, 1].
+        start: Height at `u = 0`, in the units of the points.
+        stop: Height at `u = 1`.
+
+    Returns:
+        The height z.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> linear(jnp.asarray([0.0, 0.5, 1.0]), jnp.asarray(0.0), jnp.asarray(6.0)).tolist()
+        [0.0, 3.0, 6.0]
+
+    Source: Kolesov et al. 2025 (arXiv 2502.02367), Algorithm 2.
+    """
+    return start + (stop - start) * u
+
+
+def sine(u: Float[Array, "*n"], start: Float[Array, "*n"], stop: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    r"""Slow at both ends, quadratically: $z = z_0 + (z_1 - z_0) \sin^2(\pi u / 2)$.
+
+    The speed `dz/du` vanishes at both ends, so a slope `E_x / E_z` that grows like the inverse square root of the
+    distance to a plate, or slower, becomes bounded.
+
+    Args:
+        u: Parameter in [0, 1].
+        start: Height at `u = 0`.
+        stop: Height at `u = 1`.
+
+    Returns:
+        The height z.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> [round(float(z), 3) for z in sine(jnp.linspace(0, 1, 5), jnp.asarray(0.0), jnp.asarray(6.0))]
+        [0.0, 0.879, 3.0, 5.121, 6.0]
+    """
+    return start + (stop - start) * jnp.sin(0.5 * jnp.pi * u) ** 2
+
+
+def logit(eps: float = 1e-2) -> Clock:
+    r"""Slow at both ends, exponentially: equal steps in $s = \operatorname{logit}(\epsilon + (1 - 2 \epsilon) v)$.
+
+    Here $v = (z - z_0) / (z_1 - z_0)$ is the share of the way. Launched at `eps L` and stopped at `(1 - eps) L`
+    this is `s = logit(z / L)` exactly, in which $dx/ds = (E_x / E_z) z (L - z) / L$ stays bounded where the slope
+    grows like the inverse of the distance to a plate; launched and stopped on the plates themselves it still
+    reaches both, with least speed about `2 eps log(1/eps)` times that of the linear clock.
+
+    Args:
+        eps: Share of the way at either end below which the clock no longer slows down, in (0, 1/2).
+
+    Returns:
+        The clock; equal `eps` give clocks that share one compilation.
+
+    Raises:
+        ValueError: If `eps` is not in (0, 1/2).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> [round(float(z), 3) for z in logit(1e-2)(jnp.linspace(0, 1, 5), jnp.asarray(0.0), jnp.asarray(6.0))]
+        [0.0, 0.498, 3.0, 5.502, 6.0]
+    """
+    if not 0.0 < float(eps) < 0.5:
+        raise ValueError(f"eps of the logit clock must lie in (0, 1/2), got {eps!r}; 1e-2 is a good start.")
+    return jax.tree_util.Partial(_logit, float(eps))
+
+
+def log(u: Float[Array, "*n"], start: Float[Array, "*n"], stop: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    r"""Slow near z = 0 only, exponentially: $z = z_0^{1-u} z_1^u$, both heights positive.
+
+    The clock of a single plate at `z = 0`, whose lines are straight far away (Xu et al. 2022, arXiv 2209.11178).
+
+    Args:
+        u: Parameter in [0, 1].
+        start: Height at `u = 0`, > 0.
+        stop: Height at `u = 1`, > 0.
+
+    Returns:
+        The height z; NaN where either height is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> [round(float(z), 4) for z in log(jnp.linspace(0, 1, 3), jnp.asarray(40.0), jnp.asarray(1e-3))]
+        [40.0, 0.2, 0.001]
+    """
+    return jnp.exp((1.0 - u) * jnp.log(start) + u * jnp.log(stop))
+
+
+def named(clock: str | Clock) -> Clock:
+    """Return the clock of that name, or `clock` itself if it is a function.
+
+    Args:
+        clock: "linear", "sine", "logit", "log", or a function `clock(u, start, stop) -> z`.
+
+    Returns:
+        The clock.
+
+    Raises:
+        ValueError: If the name is unknown or `clock` cannot be called.
+
+    Example:
+        >>> named("sine") is sine
+        True
+    """
+    if callable(clock):
+        return clock
+    clocks = {"linear": linear, "sine": sine, "logit": logit(), "log": log}
+    if clock not in clocks:
+        raise ValueError(
+            f"clock must be one of {', '.join(map(repr, clocks))} or a function clock(u, start, stop) -> z, "
+            f"got {clock!r}."
+        )
+    return clocks[clock]
+
+
+def parameter(clock: Clock, z: Array, start: Array, stop: Array) -> Array:
+    """Return the parameter u in [0, 1] at which a monotone clock shows the height z, by bisection."""
+    up = stop >= start
+
+    def halve(_, bounds):
+        low, high = bounds
+        u = 0.5 * (low + high)
+        shown = clock(u, start, stop)
+        before = jnp.where(up, shown < z, shown > z)
+        return jnp.where(before, u, low), jnp.where(before, high, u)
+
+    low, high = jnp.zeros_like(z), jnp.ones_like(z)
+    # 30 halvings: past the 24 bits of a float32 fraction
+    low, high = jax.lax.fori_loop(0, 30, halve, (low, high))
+    return 0.5 * (low + high)
+
+
+def _logit(eps, u, start, stop):
+    # with s in [-S, S], S = logit(1 - eps), the share is (sigmoid(s) - eps) / (1 - 2 eps)
+    half = jnp.log1p(-eps) - jnp.log(eps)
+    share = (jax.nn.sigmoid(half * (2.0 * u - 1.0)) - eps) / (1.0 - 2.0 * eps)
+    return start + (stop - start) * jnp.clip(share, 0.0, 1.0)

@@ -1,0 +1,291 @@
+"""Field lines: from points along a field to a plate, by height or by arc length.
+
+A field is any function from points `(x, z)` [n, D+1] to vectors `(E_x, E_z)` [n, D+1]; only its direction matters, and
+an exact field and a learned one pass through the same door. What becomes of a line is part of the result, never an
+exception: a line that turns back, meets a NaN, or runs out of steps is reported as not arrived, its end finite.
+
+A field that is a pytree, such as `jax.tree_util.Partial(apply, params)`, is compiled once for its structure and
+shapes and may change its arrays freely; any other function is compiled once per function object.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+
+from efm_jax import _checks, clocks
+from efm_jax._march import ARRIVED, Control, Marched, march
+from efm_jax._types import FieldFn
+
+_SOLVERS = {
+    "euler": diffrax.Euler,
+    "heun": diffrax.Heun,
+    "midpoint": diffrax.Midpoint,
+    "bosh3": diffrax.Bosh3,
+    "tsit5": diffrax.Tsit5,
+    "dopri5": diffrax.Dopri5,
+}
+
+
+class FieldLines(NamedTuple):
+    """Field lines as they ended.
+
+    Attributes:
+        end: Where each line ended, [n, D+1]: on the plate where `arrived`, else the last place where all was well.
+        path: Points along each line, [k, n, D+1], the first its start and the last its end; None if not asked for.
+        arrived: Whether the line reached the plate, [n].
+        num_evaluations: Field evaluations spent on each line while it was under way, [n]. The batch runs until its
+            last line is done, so it costs `max(num_evaluations)` evaluations of all n lines.
+    """
+
+    end: Float[Array, "n dim1"]
+    path: Float[Array, "k n dim1"] | None
+    arrived: Bool[Array, " n"]
+    num_evaluations: Int[Array, " n"]
+
+
+def trace(
+    field: FieldFn,
+    points: Float[Array, "n dim1"],
+    to: float | Float[Array, ""],
+    *,
+    by: str = "height",
+    solver: str = "tsit5",
+    steps: int | None = None,
+    step: float | None = None,
+    clock: str | clocks.Clock = "linear",
+    rtol: float = 1e-4,
+    atol: float = 1e-4,
+    max_steps: int = 1000,
+    reverse: bool | None = None,
+    max_length: float | None = None,
+    save: int | None = None,
+) -> FieldLines:
+    r"""Follow the field lines through `points` to the plate at height `to`.
+
+    By height, for lines that never turn back ($E_z > 0$, as between the plates),
+
+    $$\frac{dx}{dz} = \frac{E_x}{E_z},$$
+
+    from each point's own height to `to`, upwards (P to Q) or downwards (Q to P). A line that meets $E_z \le 0$ is
+    stopped there and has not arrived. By arc length, for any line,
+
+    $$\frac{d(x, z)}{ds} = \pm \frac{E}{|E|},$$
+
+    until it first meets the height `to`, which is located on the solver's interpolant. Steps are measured in the
+    distance scale $\ell = \sqrt{g^2 + |p - p_0|^2}$ (g the gap $|to - z_0|$, $p_0$ the line's start): a line that goes
+    far out takes long steps there.
+
+    With `steps` or `step` every solver takes fixed steps; `solver="euler"` is then Algorithm 2 of the paper,
+    `x += (f_x / f_z) dz`. Without them the steps of each line follow its own error estimate: the root mean square
+    over the line's components of `error / (atol + rtol |component|)` stays below 1.
+
+    Args:
+        field: The field, [n, D+1] to [n, D+1], any positive scale; row i is always line i.
+        points: Where the lines start, [n, D+1], z last.
+        to: Height of the plate to reach.
+        by: "height" or "arc".
+        solver: "euler" (order 1), "heun", "midpoint" (2), "bosh3" (3), "tsit5" or "dopri5" (5).
+        steps: Number of fixed steps from start to end; by height only.
+        step: Fixed step: by height the greatest mean dz (the number of equal steps in the clock is
+            `ceil(|to - z| / step)`), by arc length the share of the distance scale.
+        clock: By height, how z advances: "linear", "sine", "logit", "log", or a function of `clocks`.
+        rtol: Relative tolerance under error control.
+        atol: Absolute tolerance under error control, in the units of the points.
+        max_steps: Steps, taken or rejected, after which a line has not arrived; fixed steps by height need no bound.
+        reverse: By arc, whether to follow -E; None: against the field when `to` is below the start.
+        max_length: By arc, length beyond which a line has not arrived; None: 10,000 times the line's gap.
+        save: Points to keep along each line, start and end among them (>= 2): at equal heights by height, at equal
+            steps of the distance-scaled arc length by arc, which follows the lines a second time.
+
+    Returns:
+        The lines as they ended.
+
+    Raises:
+        ValueError: If a shape, an option or a value that can be seen is not as said above.
+
+    Example:
+        A uniform field, tilted: the line is straight.
+
+        >>> import jax.numpy as jnp
+        >>> field = lambda points: jnp.broadcast_to(jnp.asarray([1.0, 2.0]), points.shape)
+        >>> lines = trace(field, jnp.asarray([[0.0, 0.0]]), 6.0, solver="euler", step=0.25)
+        >>> lines.end.tolist(), lines.arrived.tolist(), lines.num_evaluations.tolist()
+        ([[3.0, 6.0]], [True], [24])
+
+    Source: Kolesov et al. 2025 (arXiv 2502.02367), Algorithm 2 (by height) and Theorem 3.1 (the lines).
+    """
+    points = _points(points)
+    by = _checks.choice("by", by, ("height", "arc"))
+    solver = _checks.choice("solver", solver, tuple(_SOLVERS))
+    _check_policy(by, solver, steps, step, clock, reverse, max_length, save)
+    for name, value in (("rtol", rtol), ("atol", atol), ("step", step), ("max_length", max_length)):
+        if value is not None and not isinstance(value, Tracer):
+            _checks.positive(name, value)
+    if not isinstance(to, Tracer) and not np.isfinite(to):
+        raise ValueError(f"to must be the finite height of a plate, got {to!r}.")
+    if not callable(field):
+        raise ValueError(f"field must be a function from points [n, D+1] to vectors [n, D+1], got {field!r}.")
+    if jax.tree.leaves(field) == [field]:
+        field = jax.tree_util.Partial(field)
+    clock = clocks.named(clock)
+    if jax.tree.leaves(clock) == [clock]:
+        clock = jax.tree_util.Partial(clock)
+    numbers = {"to": to, "rtol": rtol, "atol": atol, "steps": steps, "step": step, "max_length": max_length}
+    policy = {"by": by, "solver": solver, "max_steps": max_steps, "reverse": reverse, "save": save}
+    # inside someone's jit the function may hold that trace's values: no cache of ours may keep it
+    run = _trace if isinstance(points, Tracer) else _trace_jit
+    return run(field, points, clock, numbers, **policy)
+
+
+def _trace(field, points, clock, numbers, *, by, solver, max_steps, reverse, save) -> FieldLines:
+    shown = jax.eval_shape(field, points)
+    if getattr(shown, "shape", None) != points.shape:
+        raise ValueError(
+            f"field must return one vector [D+1] for each point: {points.shape} for these points, got {shown}; "
+            "if it returns a Field, take its direction."
+        )
+    follow = _by_height if by == "height" else partial(_by_arc, reverse=reverse)
+    numbers = {name: None if value is None else jnp.asarray(value) for name, value in numbers.items()}
+    return follow(field, points, clock, numbers, solver=_SOLVERS[solver](), max_steps=max_steps, save=save)
+
+
+_trace_jit = jax.jit(_trace, static_argnames=("by", "solver", "max_steps", "reverse", "save"))
+
+
+def _by_height(field, points, clock, numbers, *, solver, max_steps, save) -> FieldLines:
+    dtype = points.dtype
+    x, start = points[:, :-1], points[:, -1]
+    to = jnp.broadcast_to(numbers["to"].astype(dtype), start.shape)
+    fixed = numbers["steps"] is not None or numbers["step"] is not None
+    if numbers["step"] is not None:
+        # 1e-3: |to - z| / step a rounding above a whole number is that number
+        count = jnp.ceil(jnp.abs(to - start) / numbers["step"] - 1e-3)
+        count = jnp.where(count >= 1, count, 1)
+    else:
+        count = jnp.ones_like(start) if numbers["steps"] is None else jnp.full_like(start, numbers["steps"])
+    # the parameter counts steps, so that fixed steps are exactly 1; under error control it runs from 0 to 1
+
+    def height(t):
+        return jnp.where(t >= count, to, clock(t / count, start, to))
+
+    def rate(t, x):
+        z, dz = jax.jvp(lambda u: clock(u, start, to), (t / count,), (1.0 / count,))
+        e = field(jnp.concatenate([x, z[:, None]], axis=1)).astype(dtype)
+        up = e[:, -1:] > 0
+        slope = jnp.where(up, e[:, :-1] / jnp.where(up, e[:, -1:], 1.0), jnp.nan)
+        return jnp.where(dz[:, None] == 0, 0.0, slope * dz[:, None])
+
+    control = Control(
+        first=jnp.ones_like(start) if fixed else jnp.full_like(start, 1e-2),
+        adaptive=not fixed,
+        rtol=numbers["rtol"],
+        atol=numbers["atol"],
+        least_step=1e-5,
+        greatest_step=1.0,
+        accept_least=False,
+        most_steps=jnp.iinfo(jnp.int32).max if fixed else max_steps,
+    )
+    heights = start + jnp.linspace(0.0, 1.0, save or 0, dtype=dtype)[:, None] * (to - start)
+    times = count * clocks.parameter(clock, heights, start, to)
+    done = march(rate, x, count, solver, control, arrived=start == to, save=times)
+
+    end = jnp.concatenate([done.y, height(done.t)[:, None]], axis=1)
+    end = jnp.where((start == to)[:, None], points, end)
+    z = jnp.where(times > done.t, end[:, -1], heights)
+    path = jnp.concatenate([done.path, z[..., None]], axis=-1)
+    return _field_lines(done, end, path if save else None)
+
+
+def _by_arc(field, points, clock, numbers, *, solver, max_steps, save, reverse) -> FieldLines:
+    del clock
+    dtype = points.dtype
+    start = points[:, -1]
+    to = jnp.broadcast_to(numbers["to"].astype(dtype), start.shape)
+    gap = jnp.abs(to - start)
+    side = jnp.sign(to - start)
+    along = side if reverse is None else jnp.full_like(start, -1.0 if reverse else 1.0)
+    longest = 1e4 * gap if numbers["max_length"] is None else jnp.full_like(gap, numbers["max_length"])
+
+    def rate(t, y):
+        e = field(y).astype(dtype)
+        # scaled first: the square of a large or small field leaves the range of float32
+        e = e / jnp.max(jnp.abs(e), axis=1, keepdims=True)
+        away = y - points
+        scale = jnp.sqrt(gap**2 + jnp.sum(away * away, axis=1))
+        return e * (along * scale / jnp.sqrt(jnp.sum(e * e, axis=1)))[:, None]
+
+    fixed = numbers["step"] is not None
+    control = Control(
+        first=jnp.full_like(start, numbers["step"] if fixed else 1e-2),
+        adaptive=not fixed,
+        rtol=numbers["rtol"],
+        atol=numbers["atol"],
+        least_step=1e-6,
+        greatest_step=0.5,
+        # at a charge the direction turns about within no distance at all: a least step moves 1e-6 of the scale
+        accept_least=True,
+        most_steps=max_steps,
+    )
+    run = partial(march, rate, points, solver=solver, control=control, arrived=start == to)
+    endless = jnp.full_like(start, jnp.inf)
+    done = run(endless, reach=(to, side), longest=longest, save=jnp.zeros((0, len(points)), dtype))
+    if save is None:
+        return _field_lines(done, done.y, None)
+    # where a line ends is known now: once more, to the same end
+    times = jnp.linspace(0.0, 1.0, save, dtype=dtype)[:, None] * done.t
+    return _field_lines(done, done.y, run(done.t, save=times).path)
+
+
+def _field_lines(done: Marched, end: Array, path: Array | None) -> FieldLines:
+    if path is not None:
+        path = path.at[-1].set(end)
+    return FieldLines(end, path, done.status == ARRIVED, done.evaluations)
+
+
+def _points(points) -> Array:
+    points = _checks.floating("points", points)
+    if points.ndim != 2 or points.shape[0] == 0 or points.shape[1] < 2:
+        raise ValueError(
+            f"points must have shape [n, D+1] with n >= 1 and D >= 1, the height z last, got {points.shape}."
+        )
+    if not isinstance(points, Tracer):
+        bad = int(np.size(points) - np.isfinite(np.asarray(points)).sum())
+        if bad:
+            raise ValueError(f"points holds {bad} NaN or infinite numbers; remove those points first.")
+    # half precision cannot count the steps along a line
+    return points.astype(jnp.promote_types(points.dtype, jnp.float32))
+
+
+def _check_policy(by, solver, steps, step, clock, reverse, max_length, save) -> None:
+    if steps is not None and step is not None:
+        raise ValueError(f"steps ({steps}) and step ({step}) say the same thing twice; give one of them.")
+    if steps is not None and (isinstance(steps, bool) or int(steps) != steps or steps < 1):
+        raise ValueError(f"steps must be a whole number >= 1, got {steps!r}.")
+    if solver == "euler" and steps is None and step is None:
+        raise ValueError(
+            "solver='euler' has no error estimate: give steps= or step=, or take solver='tsit5' or 'dopri5'."
+        )
+    if save is not None and (isinstance(save, bool) or int(save) != save or save < 2):
+        raise ValueError(
+            f"save must be a whole number >= 2 (start and end are among the points), got {save!r}."
+        )
+    if by == "height":
+        if reverse is not None:
+            raise ValueError(
+                "reverse is for by='arc': by height a line goes from its point's z to `to`, up or down."
+            )
+        if max_length is not None:
+            raise ValueError("max_length is for by='arc': by height a line ends at `to`.")
+    else:
+        if steps is not None:
+            raise ValueError(
+                "by='arc' cannot know the number of steps beforehand; give step= instead of steps=."
+            )
+        if clock != "linear":
+            raise ValueError(f"clock={clock!r} is for by='height'; by='arc' steps by the distance scale.")
