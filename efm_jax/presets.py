@@ -46,7 +46,7 @@ PRESETS: dict[str, tuple[str, Run]] = {
     "generate-quick": ("White noise -> coloured digits of the wheel; minutes on a laptop.", _GENERATE),
     "generate-full": (
         "White noise -> coloured digits of full MNIST: --data.target mnist:FOLDER.",
-        replace(_GENERATE, data=Data("noise", "mnist:mnist"), steps=4000, save_every=250),
+        replace(_GENERATE, data=Data("noise", "mnist:mnist"), steps=3000, save_every=250),
     ),
     "images": (
         "One folder of pictures to another: --data.source folder:A --data.target folder:B --data.size 64.",
