@@ -14,6 +14,7 @@ leaves the older ones as they were. One process writes a folder at a time. No pi
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import logging
@@ -229,6 +230,7 @@ def _digest_of(body: dict) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in _DISTRIBUTIONS:

@@ -116,8 +116,10 @@ def fit(
     counts = {"steps": steps, "batch_pos": batch_pos, "batch_neg": batch_neg, "save_every": save_every}
     counts |= {"log_every": log_every, "keep": keep, "max_skipped": max_skipped}
     for name, value in counts.items():
-        if value < 1:
+        if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed must be a whole number >= 0, got {seed!r}.")
     if max_seconds is not None:
         _checks.positive("max_seconds", max_seconds)
     _feed.check(source_pos, source_neg)
@@ -154,10 +156,8 @@ def fit(
 
         def save() -> None:
             log.sync()
-            position = {"data_position": int(state.step)}
-            checkpoint.save(
-                folder / "checkpoints", state, meta={**identity, **position, **ledger.meta()}, keep=keep
-            )
+            meta = {**identity, "data_position": int(state.step), **ledger.meta()}
+            checkpoint.save(folder / "checkpoints", state, meta=meta, keep=keep)
             if on_save is not None:
                 on_save(state)
 
@@ -175,12 +175,12 @@ def fit(
                     save()
             if stop:
                 break
-    if step < steps:
+    if step < steps or signals.caught is not None:
         why = f"{max_seconds:g} seconds are over" if signals.caught is None else "Stopped"
         mend = "raise max_seconds to go on" if signals.caught is None else "run the same command to go on"
         print(f"{why} at step {step} of {steps}; all is saved in {folder}: {mend}.", file=sys.stderr)
-        if signals.caught is not None:
-            raise SystemExit(128 + signals.caught)
+    if signals.caught is not None:
+        raise SystemExit(128 + signals.caught)
     return state
 
 

@@ -54,19 +54,9 @@ def source(shift: float, seconds: float = 0.0):
 
 def run(folder, *, pos=None, neg=None, **options):
     """Train the small run in a folder; options go to `fit`."""
-    usual: dict[str, Any] = {
-        "steps": 20,
-        "batch_pos": 8,
-        "batch_neg": 8,
-        "seed": 3,
-        "config": CONFIG,
-        "ema_decay": 0.9,
-    }
-    usual |= {"save_every": 7, "log_every": 4, "keep": 2, "progress": False}
-    optimizer = adam(0.01, warmup=5)
-    return fit(
-        folder, RECIPE, NETWORK, optimizer, pos or source(0.0), neg or source(3.0), **{**usual, **options}
-    )
+    usual: dict[str, Any] = {"steps": 20, "batch_pos": 8, "batch_neg": 8, "seed": 3, "config": CONFIG}
+    usual |= {"ema_decay": 0.9, "save_every": 7, "log_every": 4, "keep": 2, "progress": False} | options
+    return fit(folder, RECIPE, NETWORK, OPTIMIZER, pos or source(0.0), neg or source(3.0), **usual)
 
 
 if __name__ == "__main__":

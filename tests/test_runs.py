@@ -244,6 +244,13 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, capfd, straight, number)
     assert outcome(tmp_path) == outcome(straight)
 
 
+def test_a_signal_during_the_last_save_is_not_lost(tmp_path):
+    with pytest.raises(SystemExit):
+        run(tmp_path, steps=3, on_save=lambda state: signal.raise_signal(signal.SIGINT))
+    assert checkpoint.latest(tmp_path / "checkpoints") == 3
+    assert int(run(tmp_path, steps=3).step) == 3
+
+
 def test_a_second_signal_acts_at_once():
     with _signals.deferred() as signals:
         signal.raise_signal(signal.SIGINT)
@@ -471,6 +478,8 @@ def test_batches_come_in_order_from_another_thread_and_no_further_ahead_than_tol
     [
         ({"steps": 0}, "steps must be a whole number >= 1, got 0"),
         ({"batch_pos": -1}, "batch_pos must be a whole number >= 1, got -1"),
+        ({"log_every": 2.5}, "log_every must be a whole number >= 1, got 2.5"),
+        ({"seed": -1}, "seed must be a whole number >= 0, got -1"),
         ({"save_every": 0}, "save_every must be a whole number >= 1, got 0"),
         ({"config": {"x": np.ones(1)}}, "config must hold only what JSON can"),
         (
