@@ -7,6 +7,7 @@ array is concrete: under `jit` they cannot be, and a numerical outcome then beco
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 def floating(name: str, array) -> jax.Array:
@@ -34,7 +35,7 @@ def samples(name: str, x, *, finite: bool = True) -> jax.Array:
             f"{name} must have shape [n, D] with n >= 1 samples of D >= 1 dimensions, got {x.shape}; flatten "
             f"pictures with {name}.reshape(len({name}), -1)."
         )
-    if finite and not isinstance(x, jax.core.Tracer):
+    if finite and not isinstance(x, Tracer):
         bad = int(np.size(x) - np.isfinite(np.asarray(x)).sum())
         if bad:
             raise ValueError(

@@ -19,13 +19,15 @@ def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source
     if data.source == "noise":
         target = open_source(data.target, size=data.size, split=split)
         return open_source("noise:" + "x".join(map(str, target.shape)), size=None, split=split), target
-    pair = tuple(open_source(spec, size=data.size, split=split) for spec in (data.source, data.target))
-    if pair[0].shape != pair[1].shape:
+    source_pos, source_neg = (
+        open_source(spec, size=data.size, split=split) for spec in (data.source, data.target)
+    )
+    if source_pos.shape != source_neg.shape:
         raise ValueError(
-            f"the two distributions must have samples of one shape, got {data.source} with {pair[0].shape} and "
-            f"{data.target} with {pair[1].shape}; for folders of pictures set data.size."
+            f"the two distributions must have samples of one shape, got {data.source} with {source_pos.shape} and "
+            f"{data.target} with {source_neg.shape}; for folders of pictures set data.size."
         )
-    return pair
+    return source_pos, source_neg
 
 
 def recipe(config: configs.Recipe) -> FieldMatching:

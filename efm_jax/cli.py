@@ -87,7 +87,7 @@ def translate(
 
     spec = f"folder:{input}" if Path(input).is_dir() else input
     written = translation.translate(run, spec, output, reverse=reverse, limit=limit)
-    print(f"wrote {written.count} samples to {output}, {written.arrived} of their lines arrived")
+    print(f"wrote {written.carried} samples to {output}, {written.arrived} of their lines arrived")
 
 
 def generate(run: Path, /, count: int, output: Path, *, seed: int = 0) -> None:
@@ -102,7 +102,7 @@ def generate(run: Path, /, count: int, output: Path, *, seed: int = 0) -> None:
     from efm_jax import translation
 
     written = translation.generate(run, count, output, seed=seed)
-    print(f"wrote {written.count} samples to {output}, {written.arrived} of their lines arrived")
+    print(f"wrote {written.carried} samples to {output}, {written.arrived} of their lines arrived")
 
 
 def evaluate(run: Path, /, *, samples: int | None = None) -> None:

@@ -185,7 +185,7 @@ def _rebuild(cls, values, place: str):
 
 
 def _fit(value, kind, place: str):
-    options = getattr(kind, "__args__", None)
+    options: tuple = getattr(kind, "__args__", ())
     if getattr(kind, "__origin__", None) is Literal:
         if value not in options:
             raise ValueError(f"{place} must be one of {', '.join(map(repr, options))}, got {value!r}.")

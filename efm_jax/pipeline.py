@@ -237,13 +237,14 @@ def _score(x, y, lines, names, start, end, train_pair, test_pair) -> dict[str, A
     real_a = _held_out(train_pair[end], 2000, side=2 + end)
     real_b = _held_out(test_pair[end], 2000, side=4 + end)
     digits = [name.partition(":")[0] in ("digits", "mnist") for name in names]
-    if all(digits) and digit_of(names[end]) is not None:
+    wanted = digit_of(names[end])
+    if all(digits) and wanted is not None:
         return evaluation.translation_report(
             x,
             y,
             real_a,
             real_b,
-            target_digit=digit_of(names[end]),
+            target_digit=wanted,
             arrived=arrived,
             num_evaluations=evaluations,
         )
@@ -259,7 +260,9 @@ def _draw(folder: Path, trained: Trained, x, y, lines, target: Source, reverse: 
             folder / f"{name}.png", pictures.pairs_grid(x[:32], y[:32], trained.shape, 16, zoom=2)
         )
         path = transport(trained, x[:6], reverse=reverse, save=9).path
-        pictures.save_png(folder / f"{name}_path.png", pictures.strip(path, trained.shape, 9, zoom=2))
+        pictures.save_png(
+            folder / f"{name}_path.png", pictures.strip(np.asarray(path), trained.shape, 9, zoom=2)
+        )
     elif trained.shape in ((1,), (2,)):
         some = transport(trained, x[:200], reverse=reverse, save=40)
         pictures.lines_figure(

@@ -14,12 +14,12 @@ class Written(NamedTuple):
 
     Attributes:
         folder: Where the outcome lies.
-        count: How many samples were carried.
+        carried: How many samples were carried.
         arrived: How many of their lines reached the other plate.
     """
 
     folder: Path
-    count: int
+    carried: int
     arrived: int
 
 

@@ -17,7 +17,11 @@ def block(mark: str) -> str:
 def test_the_library_in_fifteen_lines():
     program = block("code: library")
     assert len([line for line in program.splitlines() if line.strip()]) <= 15
-    brief = program.replace("range(1500)", "range(2)").replace("1, 0, 0, 100", "1, 0, 0, 4").replace(" 64)", " 8)")
+    brief = (
+        program.replace("range(1500)", "range(2)")
+        .replace("1, 0, 0, 100", "1, 0, 0, 4")
+        .replace(" 64)", " 8)")
+    )
     assert brief.count("range(2)") == brief.count("0, 0, 4)") == 1
     names: dict = {}
     exec(compile(brief, "README.md", "exec"), names)
