@@ -141,15 +141,9 @@ def transport(
         )
         real = min(size, len(x) - i)
         path = None if lines.path is None else lines.path[:, :real]
-        parts.append(
-            lines._replace(
-                path=path, **{k: getattr(lines, k)[:real] for k in ("end", "arrived", "num_evaluations")}
-            )
-        )
+        parts.append(FieldLines(lines.end[:real], path, lines.arrived[:real], lines.num_evaluations[:real]))
     if len(parts) == 1:
         return parts[0]
-    end, arrived, evaluations = (
-        jnp.concatenate([getattr(p, k) for p in parts]) for k in ("end", "arrived", "num_evaluations")
-    )
-    path = None if save is None else jnp.concatenate([p.path for p in parts], axis=1)
-    return FieldLines(end, path, arrived, evaluations)
+    end, paths, arrived, evaluations = zip(*parts, strict=True)
+    path = None if save is None else jnp.concatenate(paths, axis=1)
+    return FieldLines(jnp.concatenate(end), path, jnp.concatenate(arrived), jnp.concatenate(evaluations))
