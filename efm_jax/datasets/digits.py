@@ -192,7 +192,7 @@ def pad(images: Any, size: int | None) -> np.ndarray:
 
 
 def _hue(x: np.ndarray) -> np.ndarray:
-    rgb = np.clip(0.5 * (x.astype(np.float64) + 1.0), 0.0, 1.0).reshape(len(x), -1, 3)
+    rgb = np.clip(0.5 * (x.astype(np.float64) + 1.0), 0.0, 1.0).reshape(len(x), x.shape[1] // 3, 3)
     red, green, blue = np.moveaxis(rgb, -1, 0)
     value = rgb.max(axis=-1)
     chroma = value - rgb.min(axis=-1)

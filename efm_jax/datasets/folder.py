@@ -188,10 +188,23 @@ def _read(
         if file.width * file.height > max_pixels:
             raise ValueError(f"{file.width} x {file.height} pixels is more than max_pixels = {max_pixels}")
         picture = _eight_bit(ImageOps.exif_transpose(file), background).convert("L" if grey else "RGB")
-        if target is not None and picture.size != (target[1], target[0]):
-            picture = ImageOps.fit(picture, (target[1], target[0]), Image.Resampling.BICUBIC)
+        if target is not None:
+            picture = _fit(picture, *target)
     array = np.asarray(picture)
     return array[..., None] if grey else array
+
+
+def _fit(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """Crop at the centre to the aspect height : width, then resize."""
+    scale = min(picture.width / width, picture.height / height)
+    across, down = max(round(width * scale), 1), max(round(height * scale), 1)
+    left, top = (picture.width - across) // 2, (picture.height - down) // 2
+    cropped = picture.crop((left, top, left + across, top + down))
+    return (
+        cropped
+        if cropped.size == (width, height)
+        else cropped.resize((width, height), Image.Resampling.BICUBIC)
+    )
 
 
 def _eight_bit(picture: Image.Image, background: int) -> Image.Image:

@@ -82,7 +82,9 @@ def open_source(
     if size is not None and (not isinstance(size, int) or size < 1):
         raise ValueError(f"size must be an integer >= 1, got {size!r}.")
     kind, _, rest = name.partition(":")
-    if kind in _TOYS and not rest:
+    if kind in _TOYS:
+        if rest:
+            raise ValueError(f"{kind!r} takes nothing after its name, got {name!r}.")
         return _sized(name, _TOYS[kind](), size)
     if kind not in _FORMS:
         raise ValueError(f"there is no data named {name!r}{_guess(kind)}; known are {_known()}.")
@@ -135,7 +137,11 @@ def _published(read: Callable, path: str, split: str) -> tuple[np.ndarray, np.nd
 
 def _labelled(rest: str) -> tuple[str, int | None]:
     path, colon, label = rest.rpartition(":")
-    return (path, int(label)) if colon and label.isdecimal() and not Path(rest).exists() else (rest, None)
+    return (
+        (path, int(label))
+        if colon and label.isdecimal() and not Path(rest).expanduser().exists()
+        else (rest, None)
+    )
 
 
 def _keyed(rest: str) -> tuple[str, str | None]:
