@@ -94,7 +94,7 @@ class Optimizer:
 class Sampling:
     """How samples follow the lines."""
 
-    solver: Literal["euler", "midpoint", "heun", "tsit5", "dopri5"] = "heun"
+    solver: Literal["euler", "midpoint", "heun", "tsit5", "dopri5"] = "midpoint"
     """ODE solver; the last two choose their own steps."""
     steps: int = 20
     """Steps of a fixed-step solver."""

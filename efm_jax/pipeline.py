@@ -187,19 +187,21 @@ def summary(report: dict[str, Any]) -> str:
         parts = []
         if "read_as_target" in scores:
             parts.append(f"read as {scores['target_digit']}: {scores['read_as_target']['value']:.1%}")
-            parts.append(f"median hue change: {scores['hue_change_degrees']['median']:.1f} degrees")
+            parts.append(f"median hue change: {_number(scores['hue_change_degrees']['median'], 1)} degrees")
         if "read_with_confidence" in scores:
             parts.append(f"read with confidence: {scores['read_with_confidence']['value']:.1%}")
-        if "kid" in scores:
-            parts.append(f"KID: {scores['kid']['value']:.4f} (floor {scores['kid']['floor']:.4f})")
-        if "wasserstein2" in scores:
-            parts.append(
-                f"W2: {scores['wasserstein2']['value']:.3f} (floor {scores['wasserstein2']['floor']:.3f})"
-            )
+        for key, label, digits in (("kid", "KID", 4), ("wasserstein2", "W2", 3)):
+            if key in scores:
+                value, floor = (_number(scores[key][part], digits) for part in ("value", "floor"))
+                parts.append(f"{label}: {value} (floor {floor})")
         parts.append(f"arrived: {scores['arrived']['value']:.1%}")
         parts.append(f"evaluations: {scores['evaluations']['mean']:.0f}")
         told.append(f"{name}: " + ", ".join(parts))
     return "\n".join(told)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "undefined" if value is None else f"{value:.{digits}f}"
 
 
 def versions() -> dict[str, str]:

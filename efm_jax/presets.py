@@ -12,7 +12,7 @@ _DIGITS = Run(
     recipe=Recipe(gap=10.0, charges=256, num_points=64, noise=0.05, coupling="minibatch_ot"),
     network=_SMALL,
     optimizer=_BRIEF,
-    sampling=Sampling(solver="heun", steps=12, samples=500),
+    sampling=Sampling(solver="midpoint", steps=12, samples=500),
     steps=1500,
     save_every=250,
     log_every=25,
@@ -21,7 +21,7 @@ _GENERATE = replace(
     _DIGITS,
     data=Data("noise", "digits"),
     recipe=Recipe(gap=30.0, charges=64, num_points=64, noise=0.05, coupling="independent"),
-    sampling=Sampling(solver="heun", steps=24, samples=500),
+    sampling=Sampling(solver="midpoint", steps=24, samples=500),
 )
 _TOY = Run(
     data=Data("gaussian:2", "swiss_roll"),
