@@ -42,7 +42,7 @@ def wasserstein2(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -
         )
     if a.shape[1] == 1:
         return float(np.sqrt(np.mean((np.sort(a[:, 0]) - np.sort(b[:, 0])) ** 2)))
-    return float(np.sqrt(np.mean(np.sum((a - b[_assignment(*centred(a, b))[0]]) ** 2, axis=1))))
+    return float(np.sqrt(np.mean(np.sum((a - b[_solved(*centred(a, b))[0]]) ** 2, axis=1))))
 
 
 def sliced_wasserstein2(
@@ -159,8 +159,8 @@ def gaussian_frechet(
     return float(max(squared, 0.0))
 
 
-def _assignment(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The best assignment s [n] and optimal dual prices u [n] of the rows, of squared distances.
+def _solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The best assignment s [n] of squared distances c, the reduced costs `c - v_j - u_i` [n, n], and u [n].
 
     Any prices v of the columns leave the best assignment of `c - v_j - u_i` what it was; near-optimal ones
     leave the solver short paths to search. Those of a strided quarter of the rows are carried to all columns
@@ -170,7 +170,7 @@ def _assignment(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     prices = np.zeros(n)
     if n > 2 * _COARSEST:
         few = a[::_RATIO]
-        _, known = _assignment(few, b[::_RATIO])
+        known = _row_prices(*_solved(few, b[::_RATIO]))
         prices[:] = np.inf
         for start in range(0, len(few), 256):
             block = squared_distances(few[start : start + 256], b) - known[start : start + 256, None]
@@ -179,15 +179,14 @@ def _assignment(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     cost -= prices
     rows = cost.min(axis=1)
     cost -= rows[:, None]
-    assigned = linear_sum_assignment(cost)[1]
-    return assigned, rows + _row_prices(cost, assigned)
+    return linear_sum_assignment(cost)[1], cost, rows
 
 
-def _row_prices(cost: np.ndarray, assigned: np.ndarray) -> np.ndarray:
-    """Dual prices u of the rows of a solved assignment: shortest paths (Bellman-Ford) over its alternating edges.
+def _row_prices(assigned: np.ndarray, cost: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Dual prices of the rows of a solved assignment: shortest paths (Bellman-Ford) over its alternating edges.
 
-    `v_j <= v_s(i) + c_ij - c_is(i)` for all i, j, and `u_i = c_is(i) - v_s(i)`. Only rows whose own price
-    moved are looked at again.
+    `v_j <= v_s(i) + c_ij - c_is(i)` for all i, j, and `u_i = c_is(i) - v_s(i)`, on top of what was taken off the
+    rows before. Only rows whose own price moved are looked at again.
     """
     n = len(cost)
     matched = cost[np.arange(n), assigned]
@@ -201,7 +200,7 @@ def _row_prices(cost: np.ndarray, assigned: np.ndarray) -> np.ndarray:
             break
         prices[better] = offers[better]
         active = owner[better]
-    return matched - prices[assigned]
+    return rows + matched - prices[assigned]
 
 
 def _line_squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
