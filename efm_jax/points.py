@@ -108,41 +108,45 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
     return law
 
 
-def box(*, margin: float = 0.25, height: str = "uniform") -> PointLaw:
+def box(*, margin: float = 0.1, reach: float = 0.5, height: str = "uniform") -> PointLaw:
     """Points uniform in the smallest box around both sample sets, enlarged on every side.
 
-    `p(x, z) = p(z) / prod_d (b_d - a_d)` on the box `[a, b]` with `a_d = lo_d - margin (hi_d - lo_d)` and likewise
-    b_d, where lo and hi are taken over the minibatch of both plates: the mesh of the toys, as a law.
+    `p(x, z) = p(z) / prod_d (b_d - a_d)` on the box `[a, b]` with `a_d = lo_d - margin (hi_d - lo_d) - reach gap` and
+    likewise b_d, where lo and hi are taken over the minibatch of both plates: the mesh of the toys, as a law. Field
+    lines bulge sideways by a share of the gap; a network that was never taught out there flings them away.
 
     Args:
         margin: Enlargement of each side, as a share of its length.
+        reach: Further enlargement of each side, as a share of the gap.
         height: Law of z, see `heights`.
 
     Returns:
         A point law; meant for low D.
 
     Raises:
-        ValueError: `margin` is negative or `height` is unknown.
+        ValueError: `margin` or `reach` is negative or `height` is unknown.
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> p = box(margin=0.0)(jax.random.key(0), jnp.zeros((1, 2)), jnp.ones((1, 2)), 1.0, 100)
+        >>> p = box(margin=0.0, reach=0.0)(jax.random.key(0), jnp.zeros((1, 2)), jnp.ones((1, 2)), 1.0, 100)
         >>> bool((p >= 0).all() and (p <= 1).all())
         True
 
     Source: Kolesov et al. (2025), arXiv 2502.02367, section 4.1 (mesh of the toy experiments).
     """
-    if not margin >= 0.0:
-        raise ValueError(f"margin must be >= 0, got {margin!r}.")
+    for name, value in (("margin", margin), ("reach", reach)):
+        if not value >= 0.0:
+            raise ValueError(f"{name} must be >= 0, got {value!r}.")
     _checks.choice("height", height, HEIGHTS)
 
     def law(key, x_pos, x_neg, gap, num_points):
         key_x, key_z = jax.random.split(key)
         lo = jnp.minimum(x_pos.min(0), x_neg.min(0))
         hi = jnp.maximum(x_pos.max(0), x_neg.max(0))
-        u = jax.random.uniform(key_x, (num_points, x_pos.shape[1]), x_pos.dtype, -margin, 1.0 + margin)
+        more = margin * (hi - lo) + reach * gap
+        u = jax.random.uniform(key_x, (num_points, x_pos.shape[1]), x_pos.dtype)
         z = heights(key_z, gap, num_points, law=height).astype(x_pos.dtype)
-        return jnp.concatenate([lo + (hi - lo) * u, z[:, None]], axis=1)
+        return jnp.concatenate([lo - more + (hi - lo + 2.0 * more) * u, z[:, None]], axis=1)
 
     return law
 

@@ -97,7 +97,7 @@ def _exact(config: Config, p, q, x, gap: float, convention: str) -> FieldLines:
 
 
 def _learned(config: Config, p, q, x, gap: float, convention: str) -> FieldLines:
-    recipe = matching.efm(gap, convention=convention, points=points.box(margin=0.1))
+    recipe = matching.efm(gap, convention=convention, points=points.box())
     network = networks.mlp(2, gap=gap, scale=4.0, width=config.width, depth=config.depth)
     optimizer = training.adam(config.learning_rate, warmup=50, cosine_steps=config.steps)
     step = training.make_train_step(recipe, network, optimizer, ema_decay=0.99)
