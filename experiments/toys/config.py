@@ -25,7 +25,7 @@ class Config:
     """Its hidden layers."""
     batch: int = 512
     """Charges per plate and supervised points per training step."""
-    steps: int = 4000
+    steps: int = 3000
     """Training steps."""
     learning_rate: float = 2e-3
     """Adam's rate, falling to zero along a cosine."""
