@@ -175,7 +175,7 @@ def evaluate(folder: str | Path, *, samples: int | None = None) -> dict[str, Any
         scores["seconds"] = round(seconds, 2)
         label = f"{names[start]} -> {names[end]}"
         report["maps"][label] = scores
-        _draw(folder / "pictures", trained, x, y, lines, test_pair[end], reverse)
+        _draw(folder / "pictures", trained, x, y, test_pair, reverse)
     _files.write_json(folder / "report.json", report)
     return report
 
@@ -255,12 +255,16 @@ def _score(x, y, lines, names, start, end, train_pair, test_pair) -> dict[str, A
     return evaluation.samples_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
 
 
-def _draw(folder: Path, trained: Trained, x, y, lines, target: Source, reverse: bool) -> None:
+def _draw(folder: Path, trained: Trained, x, y, pair: tuple[Source, Source], reverse: bool) -> None:
     name = "backward" if reverse else "forward"
     if len(trained.shape) == 3:
-        pictures.save_png(
-            folder / f"{name}.png", pictures.pairs_grid(x[:32], y[:32], trained.shape, 16, zoom=2)
+        from_noise = pair[1 if reverse else 0].size is None
+        shown = (
+            pictures.grid(y[:64], trained.shape, 16, zoom=2)
+            if from_noise
+            else pictures.pairs_grid(x[:32], y[:32], trained.shape, 16, zoom=2)
         )
+        pictures.save_png(folder / f"{name}.png", shown)
         path = transport(trained, x[:6], reverse=reverse, save=9).path
         pictures.save_png(
             folder / f"{name}_path.png", pictures.strip(np.asarray(path), trained.shape, 9, zoom=2)
@@ -270,8 +274,8 @@ def _draw(folder: Path, trained: Trained, x, y, lines, target: Source, reverse: 
         pictures.lines_figure(
             folder / f"{name}.png",
             np.asarray(some.path),
-            x if not reverse else _held_out(target, len(x), side=1),
-            _held_out(target, len(x), side=0) if not reverse else x,
+            _held_out(pair[0], len(x), side=0),
+            _held_out(pair[1], len(x), side=1),
             gap=trained.config.recipe.gap,
             arrived=np.asarray(some.arrived),
         )
