@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def seal(folder: str | os.PathLike) -> dict[str, tuple[int, str]]:
     return sealed
 
 
-def damage(folder: str | os.PathLike, sealed: dict[str, tuple[int, str]]) -> str | None:
+def damage(folder: str | os.PathLike, sealed: Mapping[str, Sequence]) -> str | None:
     """Say in words which file of a folder is no longer as `seal` found it, or return None if all are."""
     for name, (size, digest) in sealed.items():
         path = Path(folder) / name

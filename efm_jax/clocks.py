@@ -13,11 +13,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Clock: TypeAlias = Callable[..., Float[Array, "*n"]]
+Clock: TypeAlias = Callable[..., Float[Array, "..."]]
 """`clock(u, start, stop) -> z`, elementwise over arrays that broadcast together."""
 
 
-def linear(u: Float[Array, "*n"], start: Float[Array, "*n"], stop: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def linear(
+    u: Float[Array, "..."], start: Float[Array, "..."], stop: Float[Array, "..."]
+) -> Float[Array, "..."]:
     r"""Height itself: $z = z_0 + (z_1 - z_0) u$; the clock of the paper's Algorithm 2.
 
     Args:
@@ -38,7 +40,9 @@ def linear(u: Float[Array, "*n"], start: Float[Array, "*n"], stop: Float[Array, 
     return start + (stop - start) * u
 
 
-def sine(u: Float[Array, "*n"], start: Float[Array, "*n"], stop: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def sine(
+    u: Float[Array, "..."], start: Float[Array, "..."], stop: Float[Array, "..."]
+) -> Float[Array, "..."]:
     r"""Slow at both ends, quadratically: $z = z_0 + (z_1 - z_0) \sin^2(\pi u / 2)$.
 
     The speed `dz/du` vanishes at both ends, so a slope `E_x / E_z` that grows like the inverse square root of the
@@ -87,7 +91,7 @@ def logit(eps: float = 1e-2) -> Clock:
     return jax.tree_util.Partial(_logit, float(eps))
 
 
-def log(u: Float[Array, "*n"], start: Float[Array, "*n"], stop: Float[Array, "*n"]) -> Float[Array, "*n"]:
+def log(u: Float[Array, "..."], start: Float[Array, "..."], stop: Float[Array, "..."]) -> Float[Array, "..."]:
     r"""Slow near z = 0 only, exponentially: $z = z_0^{1-u} z_1^u$, both heights positive.
 
     The clock of a single plate at `z = 0`, whose lines are straight far away (Xu et al. 2022, arXiv 2209.11178).
@@ -153,7 +157,8 @@ def parameter(clock: Clock, z: Array, start: Array, stop: Array) -> Array:
 
 
 def _logit(eps, u, start, stop):
-    # with s in [-S, S], S = logit(1 - eps), the share is (sigmoid(s) - eps) / (1 - 2 eps)
-    half = jnp.log1p(-eps) - jnp.log(eps)
-    share = (jax.nn.sigmoid(half * (2.0 * u - 1.0)) - eps) / (1.0 - 2.0 * eps)
-    return start + (stop - start) * jnp.clip(share, 0.0, 1.0)
+    # with s in [-S, S], S = logit(1 - eps), the share is (sigmoid(s) - eps) / (1 - 2 eps); by tanh it is 0 and 1
+    # exactly at the ends
+    half = 0.5 * (jnp.log1p(-eps) - jnp.log(eps))
+    share = 0.5 * (1.0 + jnp.tanh(half * (2.0 * u - 1.0)) / jnp.tanh(half))
+    return start + (stop - start) * share

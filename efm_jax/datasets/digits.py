@@ -170,7 +170,7 @@ def hue_difference(a: Any, b: Any) -> Float[np.ndarray, " n"]:
     return np.abs(np.mod(np.asarray(a, np.float64) - np.asarray(b, np.float64) + 180.0, 360.0) - 180.0)
 
 
-def hue_colour(hue: Any) -> Float[np.ndarray, "n 3"]:
+def hue_colour(hue: Any) -> Float[np.ndarray, "*n 3"]:
     """RGB of saturation and value 1, hue h in turns: `clip(|(6h + k) mod 6 - 3| - 1, 0, 1)`, k = 0, 4, 2."""
     return np.clip(
         np.abs(np.mod(6.0 * np.asarray(hue)[..., None] + np.array([0.0, 4.0, 2.0]), 6.0) - 3.0) - 1.0,
