@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+PYTEST = [sys.executable, "-m", "pytest", "efm_jax", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
 
 
 def test_every_example_passes_with_annotations_checked():
     # a process of its own: the import hook must come before the package, and tests of bad input must not see it
     out = subprocess.run(
-        [sys.executable, "-m", "pytest", "efm_jax", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
-        + ["--jaxtyping-packages=efm_jax,beartype.beartype"],
+        [*PYTEST, "--jaxtyping-packages=efm_jax,beartype.beartype"],
         capture_output=True,
         text=True,
         cwd=ROOT,
