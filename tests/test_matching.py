@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from reference import coulomb as reference_coulomb
+from scipy import stats
 
 from efm_jax import networks, points, sampling, training
 from efm_jax.charges import capacitor
@@ -105,25 +106,55 @@ def test_one_step_lowers_the_loss_on_a_frozen_batch(recipe):
     assert float(second.loss) < float(first.loss)
 
 
-@pytest.mark.parametrize("name", ["efm superposed", "efm per_plate"])
-def test_a_gaussian_is_carried_to_a_shifted_gaussian(name):
+def carried(convention, shift, gap, *, steps=600):
+    """Ends of 500 lines of a field learned between N(0, 1) and N(shift, 1), and their starts."""
     rng = np.random.default_rng(0)
-    recipe = efm(4.0, convention="superposed" if "superposed" in name else "per_plate", gamma=1e-3)
-    network = networks.mlp(1, gap=4.0, width=32, depth=2)
-    optimizer = training.adam(5e-3, warmup=10, cosine_steps=400)
+    recipe = efm(gap, convention=convention, points=points.box(reach=1.0))
+    network = networks.mlp(1, gap=gap, scale=3.0, width=32, depth=2)
+    optimizer = training.adam(5e-3, warmup=10, cosine_steps=steps)
     step = training.make_train_step(recipe, network, optimizer, ema_decay=0.99)
     state = training.init_state(jax.random.key(0), network, optimizer)
-    for _ in range(400):
+    for _ in range(steps):
         x = rng.normal(size=(2, 256, 1)).astype(np.float32)
-        state, _ = step(state, x[0], x[1] + 5.0)
+        state, _ = step(state, x[0], x[1] + shift)
     x = rng.normal(size=(500, 1)).astype(np.float32)
-    lines = sampling.transport(state, recipe, network, x, solver="heun", steps=20)
-    assert bool(lines.arrived.all())
-    y = np.asarray(lines.end)[:, 0]
-    # forward-only EFM is a biased map (it also carries mass that belongs round the outside) and training is short;
-    # the standing-still map misses by 5 and a reversed sign by 10
-    assert abs(y.mean() - 5.0) < 0.75
-    assert 0.4 < y.std() < 1.8
+    lines = sampling.transport(state, recipe, network, x, solver="midpoint", steps=40)
+    return x[:, 0], np.asarray(lines.end)[:, 0], np.asarray(lines.arrived)
+
+
+def test_a_gaussian_goes_where_the_flux_of_the_slab_says():
+    shift, gap = 5.0, 4.0
+    x, y, arrived = carried("superposed", shift, gap)
+    assert arrived.all()
+    # In D = 1 a line keeps the flux to its left: with E_z = (p + q * Cauchy_gap)/2 just above P's plate and
+    # (q + p * Cauchy_gap)/2 just below Q's, the line from x ends at y with F_0(x) = F_gap(y).
+    grid = np.linspace(-400.0, 400.0, 400_001)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+
+    def smeared(centre):
+        return sum(
+            w * stats.cauchy.cdf(grid, centre + n, gap)
+            for n, w in zip(nodes, weights / weights.sum(), strict=True)
+        )
+
+    f_start = 0.5 * (stats.norm.cdf(grid) + smeared(shift))
+    f_end = 0.5 * (stats.norm.cdf(grid, shift) + smeared(0.0))
+    wanted = np.interp(np.interp(x, grid, f_start), f_end, grid)
+    inner = (
+        np.abs(x) < 1.5
+    )  # tails are stretched by the Cauchy law, and a short training does not resolve them
+    # A unit direction averaged over minibatches of 256 charges and 600 steps: errors of about a tenth of the way.
+    # A flipped sign of one plate or a factor 2 in the gap moves the ends by 2 and more.
+    assert np.median(np.abs(y - wanted)[inner]) < 0.4
+    assert np.corrcoef(y[inner], wanted[inner])[0, 1] > 0.95
+
+
+def test_the_other_convention_carries_most_of_the_way_too():
+    x, y, arrived = carried("per_plate", 5.0, 4.0)
+    assert arrived.mean() > 0.95
+    # no theorem stands behind this convention: ends lie in order, and nearer to Q than to P
+    assert np.median(np.abs(y - 5.0)) < np.median(np.abs(y))
+    assert stats.spearmanr(x, y).statistic > 0.9
 
 
 def test_bad_options_say_what_was_expected():
