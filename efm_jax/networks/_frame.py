@@ -20,7 +20,7 @@ from efm_jax.networks._functional import pure
 
 
 def frame(
-    build: Callable[[nnx.Rngs], nnx.Module],
+    build: Callable[[], nnx.Module],
     dim: int,
     *,
     gap: float,
@@ -97,11 +97,13 @@ def _labels(cond, n: int, num_classes: int | None):
             f"cond must hold one integer label per point, shape ({n},), got shape {cond.shape} "
             f"and dtype {cond.dtype}."
         )
-    if not isinstance(cond, Tracer) and n and not (-1 <= int(cond.min()) <= int(cond.max()) < num_classes):
-        raise ValueError(
-            f"cond must lie between 0 and {num_classes - 1}, or be -1 for the null label, got values from "
-            f"{int(cond.min())} to {int(cond.max())}."
-        )
+    if not isinstance(cond, Tracer) and n:
+        low, high = np.asarray(cond).min(), np.asarray(cond).max()
+        if low < -1 or high >= num_classes:
+            raise ValueError(
+                f"cond must lie between 0 and {num_classes - 1}, or be -1 for the null label, got values from "
+                f"{low} to {high}."
+            )
     return jnp.where(
         cond == -1, num_classes, jnp.where((cond < -1) | (cond >= num_classes), num_classes + 1, cond)
     )

@@ -1,41 +1,61 @@
 """From nnx modules to pure functions: the only place where Flax's split and merge are called.
 
-`pure(build)` turns a function that builds an `nnx.Module` into `(init, call)`. Parameters are nested dicts
-with string keys and float32 arrays as leaves, so optimisers, averages and checkpoints see a plain pytree.
+A module is built without randomness: each parameter is declared by `start(shape, variance)`, which says how it is
+to be drawn, and `pure` draws all of them at once. One draw costs one compilation, where a draw for each shape took
+most of the time a small network needs to start. Parameters are nested dicts with string keys and float32 leaves, so
+optimisers, averages and checkpoints see a plain pytree.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from efm_jax._types import Key, Params
 
 
-def pure(build: Callable[[nnx.Rngs], nnx.Module]) -> tuple[Callable[[Key], Params], Callable[..., Any]]:
+def start(shape: tuple[int, ...], variance: float) -> nnx.Param:
+    """Declare a parameter that starts uniform about zero with this variance; 0 makes it start at zero."""
+    # Until it is drawn its value is the half-width of the interval, seen through a view that takes no memory.
+    return nnx.Param(np.broadcast_to(np.float32(math.sqrt(3.0 * variance)), shape))
+
+
+def pure(build: Callable[[], nnx.Module]) -> tuple[Callable[[Key], Params], Callable[..., Any]]:
     """Return `(init, call)` with `init(key) -> params` and `call(params, *args) -> module(*args)`.
 
     Args:
-        build: Builds the module from its random streams. All state of the module must be `nnx.Param`;
-            randomness at call time (dropout) is an argument of the call.
+        build: Builds the module. All its state must be declared by `start`; randomness at call time (dropout) is an
+            argument of the call.
 
     Returns:
         The pair of pure functions. Both may be transformed by `jax.jit`, `jax.grad`, `jax.vmap`.
     """
 
     @functools.cache
-    def structure() -> nnx.GraphDef:
-        # Shapes only: nothing is allocated, and the key drawn while tracing is never used.
-        return jax.eval_shape(lambda: nnx.split(build(nnx.Rngs(0)), nnx.Param))[0]
+    def declared():
+        graph, state = nnx.split(build(), nnx.Param)
+        return graph, _named(nnx.to_pure_dict(state))
 
+    @jax.jit
     def init(key: Key) -> Params:
-        _, state = nnx.split(build(nnx.Rngs(params=key)), nnx.Param)
-        return _named(nnx.to_pure_dict(state))
+        leaves, tree = jax.tree.flatten(declared()[1])
+        half_widths = [float(leaf.flat[0]) for leaf in leaves]
+        sizes = [leaf.size if half_width else 0 for leaf, half_width in zip(leaves, half_widths, strict=True)]
+        uniform = jax.random.uniform(key, (sum(sizes),), minval=-1.0, maxval=1.0)
+        parts = jnp.split(uniform, np.cumsum(sizes)[:-1])
+        drawn = [
+            half_width * part.reshape(leaf.shape) if half_width else jnp.zeros(leaf.shape)
+            for leaf, half_width, part in zip(leaves, half_widths, parts, strict=True)
+        ]
+        return jax.tree.unflatten(tree, drawn)
 
     def call(params: Params, *args):
-        return nnx.merge(structure(), nnx.State(_indexed(params)))(*args)
+        return nnx.merge(declared()[0], nnx.State(_indexed(params)))(*args)
 
     return init, call
 

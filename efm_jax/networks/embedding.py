@@ -5,6 +5,8 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
+from efm_jax.networks._functional import start
+
 
 def sinusoidal(u: Float[Array, " n"], size: int) -> Float[Array, "n size"]:
     """Sines and cosines of `1000 u` at geometric frequencies from 1 down to 1e-4, as DDPM embeds its steps.
@@ -61,11 +63,11 @@ def fourier(u: Float[Array, " n"], octaves: int) -> Float[Array, "n features"]:
 class Labels(nnx.Module):
     """One learned vector for each class and one, the last, for the null label.
 
-    Vectors start at N(0, 0.25^2), about the size the height's embedding has at the start.
+    Entries start with variance 1/16, about what the height's embedding has at the start.
     """
 
-    def __init__(self, num_classes: int, size: int, *, rngs: nnx.Rngs):
-        self.rows = nnx.Param(nnx.initializers.normal(0.25)(rngs.params(), (num_classes + 1, size)))
+    def __init__(self, num_classes: int, size: int):
+        self.rows = start((num_classes + 1, size), 1 / 16)
 
     def __call__(self, labels: Int[Array, " n"]) -> Float[Array, "n size"]:
         """Look the labels up; a row that does not exist gives NaN, which no one can overlook."""

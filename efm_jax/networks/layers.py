@@ -1,7 +1,7 @@
 """The parts of the U-Net: group norm, residual block, self-attention, resampling.
 
 Pictures are [n, H, W, C]. Parameters are float32; convolutions and matrix products run in `dtype`,
-statistics of the norms always in float32. 3x3 convolutions are XLA's own (`nnx.Conv`): on CPU they beat
+statistics of the norms always in float32. 3x3 convolutions are XLA's own: on CPU they beat
 every formulation by shifted slices and matrix products (`benchmarks/network.py`); 1x1 convolutions are
 matrix products for the same reason.
 """
@@ -14,13 +14,49 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from efm_jax._types import Key
+from efm_jax.networks._functional import start
 
-UNIFORM = nnx.initializers.variance_scaling(1.0, "fan_avg", "uniform")
-ZERO = nnx.initializers.zeros_init()
+
+class Dense(nnx.Module):
+    """An affine map of the last axis; entries of the matrix start with `variance`, 2 / (cin + cout) unless given.
+
+    Source: Glorot, Bengio (2010), eq. 16.
+    """
+
+    def __init__(self, cin: int, cout: int, *, variance: float | None = None, dtype=jnp.float32):
+        self.kernel = start((cin, cout), 2 / (cin + cout) if variance is None else variance)
+        self.bias = start((cout,), 0.0)
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "... cin"]) -> Float[Array, "... cout"]:
+        """Multiply and add in `dtype`."""
+        return x.astype(self.dtype) @ self.kernel[...].astype(self.dtype) + self.bias[...].astype(self.dtype)
+
+
+class Conv(nnx.Module):
+    """A 3x3 convolution with zero padding; stride 2 pads even sizes below and to the right only."""
+
+    def __init__(
+        self, cin: int, cout: int, *, stride: int = 1, variance: float | None = None, dtype=jnp.float32
+    ):
+        self.kernel = start((3, 3, cin, cout), 2 / (9 * (cin + cout)) if variance is None else variance)
+        self.bias = start((cout,), 0.0)
+        self.stride, self.dtype = stride, dtype
+
+    def __call__(self, x: Float[Array, "n h w cin"]) -> Float[Array, "n h2 w2 cout"]:
+        """Convolve in `dtype`."""
+        y = lax.conv_general_dilated(
+            x.astype(self.dtype),
+            self.kernel[...].astype(self.dtype),
+            (self.stride, self.stride),
+            "SAME",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return y + self.bias[...].astype(self.dtype)
 
 
 class GroupNorm(nnx.Module):
-    """`scale (x - mean) / sqrt(var + 1e-6) + bias`, moments over the pixels and the channels of a group.
+    """`(1 + gain) (x - mean) / sqrt(var + 1e-6) + bias`, moments over the pixels and the channels of a group.
 
     The number of groups is the largest divisor of the channels that leaves at least 4 channels a group and
     is at most 32. Statistics go by channel first and by group after, which on CPU is up to 3 times faster
@@ -29,22 +65,14 @@ class GroupNorm(nnx.Module):
     Source: Wu, He (2018), arXiv 1803.08494, section 3.1.
     """
 
-    def __init__(self, channels: int, *, rngs: nnx.Rngs):
-        self.scale = nnx.Param(jnp.ones(channels))
-        self.bias = nnx.Param(jnp.zeros(channels))
+    def __init__(self, channels: int):
+        self.gain = start((channels,), 0.0)
+        self.bias = start((channels,), 0.0)
         self.groups = groups_for(channels)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         """Normalise in float32, whatever the dtype of `x`."""
-        x = x.astype(jnp.float32)
-        centred = x - self._by_group(x.mean((1, 2)))
-        variance = self._by_group(jnp.square(centred).mean((1, 2)))
-        return centred * (lax.rsqrt(variance + 1e-6) * self.scale[...]) + self.bias[...]
-
-    def _by_group(self, per_channel: Float[Array, "n c"]) -> Float[Array, "n 1 1 c"]:
-        n, c = per_channel.shape
-        mean = per_channel.reshape(n, self.groups, -1).mean(-1, keepdims=True)
-        return jnp.broadcast_to(mean, (n, self.groups, c // self.groups)).reshape(n, 1, 1, c)
+        return normalise(x.astype(jnp.float32), self.groups) * (1.0 + self.gain[...]) + self.bias[...]
 
 
 class ResidualBlock(nnx.Module):
@@ -56,13 +84,13 @@ class ResidualBlock(nnx.Module):
     Source: Ho, Jain, Abbeel (2020), arXiv 2006.11239, appendix B.
     """
 
-    def __init__(self, cin: int, cout: int, embedding: int, *, dropout: float, dtype, rngs: nnx.Rngs):
-        self.norm1 = GroupNorm(cin, rngs=rngs)
-        self.conv1 = conv3x3(cin, cout, dtype=dtype, rngs=rngs)
-        self.dense = dense(embedding, cout, dtype=dtype, rngs=rngs)
-        self.norm2 = GroupNorm(cout, rngs=rngs)
-        self.conv2 = conv3x3(cout, cout, init=ZERO, dtype=dtype, rngs=rngs)
-        self.skip = None if cin == cout else dense(cin, cout, dtype=dtype, rngs=rngs)
+    def __init__(self, cin: int, cout: int, embedding: int, *, dropout: float, dtype=jnp.float32):
+        self.norm1 = GroupNorm(cin)
+        self.conv1 = Conv(cin, cout, dtype=dtype)
+        self.dense = Dense(embedding, cout, dtype=dtype)
+        self.norm2 = GroupNorm(cout)
+        self.conv2 = Conv(cout, cout, variance=0.0, dtype=dtype)
+        self.skip = None if cin == cout else Dense(cin, cout, dtype=dtype)
         self.dropout = dropout
 
     def __call__(
@@ -83,12 +111,11 @@ class Attention(nnx.Module):
     eq. 1.
     """
 
-    def __init__(self, channels: int, *, dtype, rngs: nnx.Rngs):
-        self.norm = GroupNorm(channels, rngs=rngs)
-        # q, k and v in one product; fan_in keeps the variance each would have alone
-        init = nnx.initializers.variance_scaling(1.0, "fan_in", "uniform")
-        self.qkv = dense(channels, 3 * channels, init=init, dtype=dtype, rngs=rngs)
-        self.project = dense(channels, channels, init=ZERO, dtype=dtype, rngs=rngs)
+    def __init__(self, channels: int, *, dtype=jnp.float32):
+        self.norm = GroupNorm(channels)
+        # q, k and v in one product, each with the variance it would have alone
+        self.qkv = Dense(channels, 3 * channels, variance=1 / channels, dtype=dtype)
+        self.project = Dense(channels, channels, variance=0.0, dtype=dtype)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         """Let every pixel look at every other; softmax in float32."""
@@ -101,8 +128,8 @@ class Attention(nnx.Module):
 class Downsample(nnx.Module):
     """Half the height and width by a 3x3 convolution of stride 2."""
 
-    def __init__(self, channels: int, *, dtype, rngs: nnx.Rngs):
-        self.conv = conv3x3(channels, channels, strides=2, dtype=dtype, rngs=rngs)
+    def __init__(self, channels: int, *, dtype=jnp.float32):
+        self.conv = Conv(channels, channels, stride=2, dtype=dtype)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
         """Convolve; on even sizes SAME pads below and to the right only."""
@@ -112,8 +139,8 @@ class Downsample(nnx.Module):
 class Upsample(nnx.Module):
     """Double the height and width by repeating pixels, then a 3x3 convolution."""
 
-    def __init__(self, channels: int, *, dtype, rngs: nnx.Rngs):
-        self.conv = conv3x3(channels, channels, dtype=dtype, rngs=rngs)
+    def __init__(self, channels: int, *, dtype=jnp.float32):
+        self.conv = Conv(channels, channels, dtype=dtype)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:
         """Repeat and convolve."""
@@ -122,14 +149,16 @@ class Upsample(nnx.Module):
         return self.conv(x.reshape(n, 2 * h, 2 * w, c))
 
 
-def conv3x3(cin: int, cout: int, *, strides: int = 1, init=UNIFORM, dtype, rngs: nnx.Rngs) -> nnx.Conv:
-    """Return a 3x3 convolution with zero padding and a bias."""
-    return nnx.Conv(cin, cout, (3, 3), strides=strides, kernel_init=init, dtype=dtype, rngs=rngs)
+def normalise(x: Float[Array, "n h w c"], groups: int) -> Float[Array, "n h w c"]:
+    """Return `(x - mean) / sqrt(var + 1e-6)` by picture and group of channels."""
+    n, _, _, c = x.shape
 
+    def by_group(per_channel):
+        mean = per_channel.reshape(n, groups, c // groups).mean(-1, keepdims=True)
+        return jnp.broadcast_to(mean, (n, groups, c // groups)).reshape(n, 1, 1, c)
 
-def dense(cin: int, cout: int, *, init=UNIFORM, dtype=None, rngs: nnx.Rngs) -> nnx.Linear:
-    """Return an affine map of the last axis."""
-    return nnx.Linear(cin, cout, kernel_init=init, dtype=dtype, rngs=rngs)
+    centred = x - by_group(x.mean((1, 2)))
+    return centred * lax.rsqrt(by_group(jnp.square(centred).mean((1, 2))) + 1e-6)
 
 
 def groups_for(channels: int) -> int:

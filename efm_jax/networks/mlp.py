@@ -1,5 +1,7 @@
 """A multilayer perceptron for points of few dimensions."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -7,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from efm_jax import _checks
 from efm_jax._types import Key, Network
-from efm_jax.networks import _frame, embedding
+from efm_jax.networks import _frame, embedding, layers
 
 ACTIVATIONS = {
     "selu": jax.nn.selu,
@@ -66,7 +68,7 @@ def mlp(
         >>> from efm_jax.networks import mlp
         >>> network = mlp(2, gap=6.0)
         >>> params = network.init(jax.random.key(0))
-        >>> network.apply(params, jnp.ones((5, 3))).shape
+        >>> jax.jit(network.apply)(params, jnp.ones((5, 3))).shape
         (5, 3)
 
     Source: the 3 x 64 SeLU network of Tong et al. (2023), arXiv 2307.03672, with the height
@@ -77,7 +79,7 @@ def mlp(
     octaves = _frame.whole("octaves", octaves, 0)
     _checks.choice("activation", activation, tuple(ACTIVATIONS))
     return _frame.frame(
-        lambda rngs: Mlp(dim, width, depth, activation, octaves, num_classes, rngs=rngs),
+        lambda: Mlp(dim, width, depth, activation, octaves, num_classes),
         dim,
         gap=gap,
         loc=loc,
@@ -90,11 +92,11 @@ def mlp(
 class Mlp(nnx.Module):
     """The module behind `mlp`; its arguments are checked there."""
 
-    def __init__(self, dim, width, depth, activation, octaves, num_classes, *, rngs: nnx.Rngs):
+    def __init__(self, dim, width, depth, activation, octaves, num_classes):
         sizes = [dim + 1 + 2 * octaves] + [width] * depth
-        self.layers = nnx.List([nnx.Linear(sizes[i], sizes[i + 1], rngs=rngs) for i in range(depth)])
-        self.end = nnx.Linear(width, dim + 1, kernel_init=nnx.initializers.zeros_init(), rngs=rngs)
-        self.labels = None if num_classes is None else embedding.Labels(num_classes, width, rngs=rngs)
+        self.layers = nnx.List([layers.Dense(m, n, variance=1 / m) for m, n in itertools.pairwise(sizes)])
+        self.end = layers.Dense(width, dim + 1, variance=0.0)
+        self.labels = None if num_classes is None else embedding.Labels(num_classes, width)
         self.activation, self.octaves = activation, octaves
 
     def __call__(

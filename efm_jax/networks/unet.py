@@ -79,7 +79,7 @@ def unet(
         >>> from efm_jax.networks import unet
         >>> network = unet((8, 8, 1), gap=10.0, width=8, multipliers=(1, 2), blocks=1, attention=(4,))
         >>> params = network.init(jax.random.key(0))
-        >>> network.apply(params, jnp.ones((2, 65))).shape
+        >>> jax.jit(network.apply)(params, jnp.ones((2, 65))).shape
         (2, 65)
 
     Source: Ho, Jain, Abbeel (2020), arXiv 2006.11239; Song et al. (2021), arXiv 2011.13456, appendix H;
@@ -114,7 +114,7 @@ def unet(
         patch=int(patch),
     )
     return _frame.frame(
-        lambda rngs: build(rngs=rngs),
+        build,
         math.prod(sizes),
         gap=gap,
         loc=loc,
@@ -139,23 +139,20 @@ class UNet(nnx.Module):
         num_classes,
         dtype,
         patch,
-        rngs: nnx.Rngs,
     ):
         channels = shape[2] * patch**2
         side = max(shape[:2]) // patch
         features = 4 * width
-        res = functools.partial(
-            layers.ResidualBlock, embedding=features, dropout=dropout, dtype=dtype, rngs=rngs
-        )
-        att = functools.partial(layers.Attention, dtype=dtype, rngs=rngs)
+        res = functools.partial(layers.ResidualBlock, embedding=features, dropout=dropout, dtype=dtype)
+        att = functools.partial(layers.Attention, dtype=dtype)
         resolutions = [side >> level for level in range(len(multipliers))]
 
         self.shape, self.patch, self.width, self.last = shape, patch, width, len(multipliers) - 1
         self.num_blocks = 2 + len(multipliers) * (2 * blocks + 1)
-        self.height1 = layers.dense(width, features, rngs=rngs)
-        self.height2 = layers.dense(features, features, rngs=rngs)
-        self.labels = None if num_classes is None else embedding.Labels(num_classes, features, rngs=rngs)
-        self.stem = layers.conv3x3(channels, width, dtype=dtype, rngs=rngs)
+        self.height1 = layers.Dense(width, features)
+        self.height2 = layers.Dense(features, features)
+        self.labels = None if num_classes is None else embedding.Labels(num_classes, features)
+        self.stem = layers.Conv(channels, width, dtype=dtype)
 
         c, left = width, [width]
         self.down, self.halve = nnx.List(), nnx.List()
@@ -166,7 +163,7 @@ class UNet(nnx.Module):
                 self.down.append(Stage(block, att(c) if resolution in attention else None))
                 left.append(c)
             if level < self.last:
-                self.halve.append(layers.Downsample(c, dtype=dtype, rngs=rngs))
+                self.halve.append(layers.Downsample(c, dtype=dtype))
                 left.append(c)
 
         self.middle1, self.middle_attention, self.middle2 = res(c, c), att(c), res(c, c)
@@ -180,10 +177,10 @@ class UNet(nnx.Module):
                     Stage(block, att(c) if i == blocks and resolutions[level] in attention else None)
                 )
             if level:
-                self.double.append(layers.Upsample(c, dtype=dtype, rngs=rngs))
+                self.double.append(layers.Upsample(c, dtype=dtype))
 
-        self.norm = layers.GroupNorm(c, rngs=rngs)
-        self.end = layers.conv3x3(c, channels + 1, init=layers.ZERO, dtype=jnp.float32, rngs=rngs)
+        self.norm = layers.GroupNorm(c)
+        self.end = layers.Conv(c, channels + 1, variance=0.0)
 
     def __call__(
         self, x: Float[Array, "n d"], u: Float[Array, " n"], labels: Int[Array, " n"] | None, key: Key | None
