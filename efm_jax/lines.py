@@ -123,6 +123,7 @@ def trace(
     points = _points(points)
     by = _checks.choice("by", by, ("height", "arc"))
     solver = _checks.choice("solver", solver, tuple(_SOLVERS))
+    max_steps = _checks.count("max_steps", max_steps)
     _check_policy(by, solver, steps, step, clock, reverse, max_length, save)
     for name, value in (("rtol", rtol), ("atol", atol), ("step", step), ("max_length", max_length)):
         if value is not None and not isinstance(value, Tracer):
@@ -199,7 +200,7 @@ def _by_height(field, points, clock, numbers, *, solver, max_steps, save) -> Fie
     end = jnp.where((start == to)[:, None], points, end)
     z = jnp.where(times > done.t, end[:, -1], heights)
     path = jnp.concatenate([done.path, z[..., None]], axis=-1)
-    return _field_lines(done, end, path if save else None)
+    return _field_lines(done, points, end, path if save else None)
 
 
 def _by_arc(field, points, clock, numbers, *, solver, max_steps, save, reverse) -> FieldLines:
@@ -236,15 +237,15 @@ def _by_arc(field, points, clock, numbers, *, solver, max_steps, save, reverse) 
     endless = jnp.full_like(start, jnp.inf)
     done = run(endless, reach=(to, side), longest=longest, save=jnp.zeros((0, len(points)), dtype))
     if save is None:
-        return _field_lines(done, done.y, None)
+        return _field_lines(done, points, done.y, None)
     # where a line ends is known now: once more, to the same end
     times = jnp.linspace(0.0, 1.0, save, dtype=dtype)[:, None] * done.t
-    return _field_lines(done, done.y, run(done.t, save=times).path)
+    return _field_lines(done, points, done.y, run(done.t, save=times).path)
 
 
-def _field_lines(done: Marched, end: Array, path: Array | None) -> FieldLines:
+def _field_lines(done: Marched, start: Array, end: Array, path: Array | None) -> FieldLines:
     if path is not None:
-        path = path.at[-1].set(end)
+        path = path.at[0].set(start).at[-1].set(end)
     return FieldLines(end, path, done.status == ARRIVED, done.evaluations)
 
 
