@@ -25,7 +25,7 @@ def swiss_roll(*, noise: float = 0.8, scale: float = 2.0 / 7.5) -> Source:
     """The planar Swiss roll `scale * ((t cos t, t sin t) + noise e)`, t ~ U[3 pi/2, 9 pi/2], e ~ N(0, I).
 
     The roll of Field Matching's toys (Kolesov et al. 2025, arXiv 2502.02367, whose noise and aspect these
-    are), about 3.8 in radius; two sets of 1,024 points are W2 = 0.24 apart.
+    are), about 3.8 in radius; two sets of 1,024 points are W2 = 0.2 to 0.3 apart.
 
     Args:
         noise: Standard deviation of the noise before scaling, >= 0.
