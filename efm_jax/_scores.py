@@ -83,7 +83,7 @@ def kid(y, real_a, real_b, subsets: int, subset_size: int, seed: int) -> Report:
     smallest = min(len(y), len(real_a), len(real_b))
     size = min(subset_size, smallest // 2)  # as metrics.kid would, but one size for value and floor
     report: Report = {
-        "how": f"KID on digit features to real set a, {subsets} subsets of min({size}, half the smaller set); floor: set b to a",
+        "how": f"KID on digit features to real set a, {subsets} subsets of {size}; floor: set b to a",
         "n": [len(y), len(real_a), len(real_b)],
     }
     if smallest < 4:
