@@ -1,0 +1,161 @@
+"""What a field line costs: error of its end against field evaluations, per solver and clock.
+
+    python benchmarks/lines.py
+
+One JSON object per line. Two fields: the plane dipole, whose lines are circles (`exact` ends), and a capacitor of two
+samples (Gaussian to eight Gaussians, 256 charges a plate, D = 2, gap 6), whose ends are taken from a trace at tolerance
+1e-6. `evaluations` are those of the slowest line, which the whole batch costs; `mean_evaluations` is over the lines;
+`median` and `p90` are errors of the end in units of the data; `wall_ms` is the least of three runs, compilation apart.
+The baseline `diffrax` solves the batch as one state whose steps suit its worst line.
+"""
+
+import json
+import platform
+import time
+from functools import partial
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from efm_jax.charges import capacitor
+from efm_jax.clocks import logit
+from efm_jax.datasets.toys import eight_gaussians, gaussian
+from efm_jax.lines import FieldLines, trace
+
+GAP, LAUNCH, LINES, CHARGES = 6.0, 0.02, 256, 256
+TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5)
+
+
+def coulomb(charges, points):
+    """The superposed field by its bare formula: what is measured here is lines, not the field."""
+    away = points[:, None] - charges.positions
+    weight = charges.charge * jnp.sum(away**2, axis=-1) ** (-0.5 * points.shape[1])
+    return jnp.sum(weight[..., None] * away, axis=1)
+
+
+def dipole():
+    """Field, starts and exact ends of lines that leave the lower charge at up to 60 degrees from the axis."""
+    field = Partial(coulomb, capacitor(jnp.zeros((1, 1)), jnp.zeros((1, 1)), GAP))
+    z = LAUNCH * GAP
+    x = z * np.tan(np.linspace(-np.pi / 3, np.pi / 3, LINES))
+    # mirror symmetry about the middle of the gap
+    return field, jnp.asarray(np.c_[x, np.full(LINES, z)], jnp.float32), x[:, None]
+
+
+def two_samples():
+    """Field, starts and ends of lines between a Gaussian and eight Gaussians."""
+    rng = np.random.default_rng(0)
+    p, q = gaussian(), eight_gaussians()
+    field = Partial(
+        coulomb, capacitor(jnp.asarray(p.draw(rng, CHARGES)), jnp.asarray(q.draw(rng, CHARGES)), GAP)
+    )
+    points = jnp.c_[jnp.asarray(p.draw(rng, LINES)), jnp.full(LINES, LAUNCH * GAP)]
+    best = trace(field, points, (1 - LAUNCH) * GAP, clock="sine", rtol=1e-6, atol=1e-6)
+    return field, points, np.asarray(best.end)[:, :-1]
+
+
+def as_one_state(field, tolerance):
+    """Tsit5 with one step size for all lines, as diffrax solves a batch."""
+
+    @jax.jit
+    def run(points):
+        start, stop = points[0, -1], (1 - LAUNCH) * GAP
+
+        def rate(t, x, _):
+            e = field(jnp.concatenate([x, jnp.full_like(x[:, :1], t)], axis=1))
+            return e[:, :-1] / e[:, -1:]
+
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(rate),
+            diffrax.Tsit5(),
+            start,
+            stop,
+            0.01 * (stop - start),
+            points[:, :-1],
+            stepsize_controller=diffrax.PIDController(
+                tolerance,
+                tolerance,
+                pcoeff=0.3,
+                icoeff=0.4,
+                norm=lambda e: jnp.max(jnp.sqrt(jnp.mean(e**2, axis=1))),
+            ),
+            throw=False,
+        )
+        end = jnp.concatenate([solution.ys[0], jnp.full_like(points[:, -1:], stop)], axis=1)
+        count = jnp.full(len(points), 6 * solution.stats["num_steps"] + 1)
+        return FieldLines(end, None, solution.result == diffrax.RESULTS.successful, count)
+
+    return run
+
+
+def measure(run, points):
+    """Compile, warm up; return the lines and the least time of three runs."""
+    lines = jax.block_until_ready(run(points))
+    wall = []
+    for _ in range(3):
+        start = time.perf_counter()
+        jax.block_until_ready(run(points))
+        wall.append(time.perf_counter() - start)
+    return lines, round(1e3 * min(wall), 2)
+
+
+def report(name, solver, clock, setting, ends, run, points):
+    """Print one row."""
+    lines, wall = measure(run, points)
+    error = np.linalg.norm(np.asarray(lines.end)[:, :-1] - ends, axis=1)
+    row = {
+        "field": name,
+        "solver": solver,
+        "clock": clock,
+        **setting,
+        "evaluations": int(jnp.max(lines.num_evaluations)),
+        "mean_evaluations": round(float(jnp.mean(lines.num_evaluations)), 1),
+        "arrived": round(float(jnp.mean(lines.arrived)), 4),
+        "median": float(f"{np.median(error):.2g}"),
+        "p90": float(f"{np.quantile(error, 0.9):.2g}"),
+        "wall_ms": wall,
+        "lines": len(points),
+        "device": jax.devices()[0].device_kind,
+        "dtype": str(points.dtype),
+        "jax": jax.__version__,
+        "diffrax": diffrax.__version__,
+        "python": platform.python_version(),
+    }
+    print(json.dumps(row), flush=True)
+
+
+def main():
+    """Print a row for each field, solver, clock and setting."""
+    to = (1 - LAUNCH) * GAP
+    clocks = {"linear": "linear", "sine": "sine", "logit(0.02)": logit(LAUNCH)}
+    for name, make in (("dipole", dipole), ("two samples", two_samples)):
+        field, points, ends = make()
+        run = partial(trace, field, to=to)
+        for solver, stages in (("euler", 1), ("heun", 2), ("midpoint", 2), ("tsit5", 6)):
+            for clock, value in clocks.items():
+                for steps in (24 // stages, 48 // stages, 96 // stages):
+                    fixed = partial(run, solver=solver, clock=value, steps=steps)
+                    report(name, solver, clock, {"steps": steps}, ends, fixed, points)
+        for tolerance in TOLERANCES:
+            setting = {"tolerance": tolerance}
+            controlled = partial(run, rtol=tolerance, atol=tolerance)
+            for solver in ("bosh3", "tsit5", "dopri5"):
+                for clock, value in clocks.items():
+                    report(
+                        name,
+                        solver,
+                        clock,
+                        setting,
+                        ends,
+                        partial(controlled, solver=solver, clock=value),
+                        points,
+                    )
+            report(name, "tsit5", "arc length", setting, ends, partial(controlled, by="arc"), points)
+            report(name, "tsit5 (diffrax)", "linear", setting, ends, as_one_state(field, tolerance), points)
+
+
+if __name__ == "__main__":
+    main()
