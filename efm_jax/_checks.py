@@ -1,7 +1,8 @@
 """Checks of input: each failure names what was expected, what came, and the mend.
 
-Shapes and dtypes are facts at trace time and always checked. Values (NaN, empty, order) are looked at only when the
-array is concrete: under `jit` they cannot be, and a numerical outcome then becomes a status, never an exception.
+Shapes and dtypes are facts at trace time and always checked. Values (NaN, empty, order) are looked at only
+when the array is concrete: under `jit` they cannot be, and a numerical outcome then becomes a status, never
+an exception.
 """
 
 import jax

@@ -1,8 +1,8 @@
 """Sums over pairs (point, charge) by direct differences: exact near a charge, and never points x charges x dims.
 
-`|a|^2 + |b|^2 - 2 a.b` loses the digits of a small distance between large coordinates; `|a - b|^2` does not. Both sums
-here walk over slabs of 16 dimensions or charges, unrolled, so that XLA fuses the differences into the sum, memory
-holds one slab, and rounding errors grow with the number of slabs, not of terms.
+`|a|^2 + |b|^2 - 2 a.b` loses the digits of a small distance between large coordinates; `|a - b|^2` does
+not. Both sums here walk over slabs of 16 dimensions or charges, unrolled, so that XLA fuses the differences
+into the sum, memory holds one slab, and rounding errors grow with the number of slabs, not of terms.
 """
 
 import jax
@@ -38,7 +38,7 @@ def weighted_displacements(
     dims = points.shape[1]
     if dims <= _SLAB:
         coordinates = [points[:, k, None] - positions[None, :, k] for k in range(dims)]
-        return jnp.stack([jnp.sum(weights * d, axis=1) for d in coordinates], axis=1)
+        return jnp.stack([long_sum(weights * d) for d in coordinates], axis=1)
 
     def slab(total, charges):
         weight, position = charges  # [16, p], [16, dim1]
@@ -48,6 +48,22 @@ def weighted_displacements(
     point = points.T  # the points lie along the last axis, which XLA vectorises
     total, _ = lax.scan(jax.checkpoint(slab), jnp.zeros_like(point), (_slabs(weights.T), _slabs(positions)))
     return total.T
+
+
+def squared_lengths(vectors: Float[Array, "*batch dim1"]) -> Float[Array, "*batch"]:
+    """`|v|^2`."""
+    return long_sum(vectors**2)
+
+
+def long_sum(terms: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
+    """The sum over the last axis by halves of slabs of sixteen, whose error hardly grows with n.
+
+    Not sums of sums: XLA would join them into one long, sequential one.
+    """
+    while terms.shape[-1] > _SLAB:
+        filled = jnp.pad(terms, [(0, 0)] * (terms.ndim - 1) + [(0, -terms.shape[-1] % _SLAB)])
+        terms = _tree_sum(jnp.split(filled, _SLAB, axis=-1))
+    return jnp.sum(terms, axis=-1)
 
 
 def _slabs(rows: Float[Array, "n k"]) -> Float[Array, "slabs 16 k"]:

@@ -35,8 +35,8 @@ def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
         The n charges of the plate.
 
     Raises:
-        ValueError: If x is not [n, D] of finite floating-point numbers, z is not finite, or total is not finite
-            or is zero.
+        ValueError: If x is not [n, D] of finite floating-point numbers, z is not finite, or total is not
+            finite or is zero.
 
     Example:
         >>> import jax.numpy as jnp
@@ -45,7 +45,8 @@ def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
         ([[1.0, 2.0, 0.5], [3.0, 4.0, 0.5]], [-0.5, -0.5])
 
     Source:
-        Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, section 3: samples are placed on a plate.
+        Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, section 3: samples are placed on a
+        plate.
     """
     x = _checks.samples("x", x)
     z = _checks.finite("z", z)
@@ -70,8 +71,8 @@ def capacitor(x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], gap: f
         The n + m charges, positive ones first.
 
     Raises:
-        ValueError: If the samples are not [n, D] and [m, D] of finite floating-point numbers with one D, or the
-            gap is not a finite number > 0.
+        ValueError: If the samples are not [n, D] and [m, D] of finite floating-point numbers with one D, or
+            the gap is not a finite number > 0.
 
     Example:
         >>> import jax.numpy as jnp

@@ -1,20 +1,26 @@
 """Exact fields of point charges, in log space: Coulomb's law in D+1 dimensions.
 
-A field is returned as a unit direction and a log-magnitude (`Field`), since `|E|` itself leaves floating point beyond
-some thirty dimensions. Every sum over charges is streamed over blocks, so memory is O(points x block).
+A field is returned as a unit direction and a log-magnitude (`Field`), since `|E|` itself leaves floating
+point beyond some thirty dimensions. Every sum over charges is streamed over blocks, so memory is O(points x
+block).
 """
 
-from math import lgamma, log, pi
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from math import exp, lgamma, log, pi
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from efm_jax import _checks
-from efm_jax._differences import squared_distances, weighted_displacements
+from efm_jax._differences import squared_lengths
+from efm_jax._plates import PlateSums, by_differences, default_block_size, rescaled, streamed
+from efm_jax._products import WORTHWHILE, by_products
+from efm_jax._twofold import in_twofold
 from efm_jax._types import Field, FieldFn
 from efm_jax.charges import Charges
 
@@ -31,37 +37,39 @@ def coulomb(
 ) -> Field:
     """Electric field of point charges.
 
-    With `d_i = x~ - x~_i` and `S_D = 2 pi^((D+1)/2) / Gamma((D+1)/2)`, the area of the unit sphere in D+1 dimensions:
+    With `d_i = x~ - x~_i` and `S_D = 2 pi^((D+1)/2) / Gamma((D+1)/2)`, the area of the unit sphere in D+1
+    dimensions:
 
-    * `superposed`: `E(x~) = sum_i q_i d_i / (S_D |d_i|^(D+1))`, the field of the theory: its lines run from P to Q,
-      its flux through a closed surface is the enclosed charge.
-    * `per_plate`: `sqrt(D+1) (u+ + u-)` with `u = ±g / (|g| + gamma)` and `g` the mean of `d_i` over the charges of
-      one sign, weighted by `|q_i| |d_i|^-(D+1)`: every plate counts as one (shrunk) unit vector, however weak its
-      field. It is what the authors' published code trains on; no field of charges, and lines of it do not map P to Q
-      exactly.
+    * `superposed`: `E(x~) = sum_i q_i d_i / (S_D |d_i|^(D+1))`, the field of the theory: its lines run from
+      P to Q, its flux through a closed surface is the enclosed charge.
+    * `per_plate`: `sqrt(D+1) (u+ + u-)` with `u = ±g / (|g| + gamma)` and `g` the mean of `d_i` over the
+      charges of one sign, weighted by `|q_i| |d_i|^-(D+1)`: every plate counts as one (shrunk) unit vector,
+      however weak its field. It is what the authors' published code trains on; no field of charges, and
+      lines of it do not map P to Q exactly.
 
-    A charge exerts no force on itself: where a point sits on a charge (squared distance 0 in floating point, that is
-    closer than about 1e-19), the field is that of the other charges, and zero if there are none.
+    A charge exerts no force on itself: where a point sits on a charge (squared distance 0 in floating
+    point, that is closer than about 1e-19), the field is that of the other charges, and zero if there are
+    none.
 
-    The distance to the nearest charge sets the one scale of all plates, `w_i = q_i (|d_nearest| / |d_i|)^(D+1)`, so
-    nothing overflows and what underflows is beyond the precision. Gradients flow to points, positions and charges;
-    their memory is O(points x block) too.
+    The distance to the nearest charge sets the one scale of all plates, `w_i = q_i (|d_nearest| /
+    |d_i|)^(D+1)`, so nothing overflows and what underflows is beyond the precision. Gradients flow to
+    points, positions and charges; their memory is O(points x block) too.
 
     Args:
         points: Where to evaluate, (x, z) with z last, [..., D+1], in the units of the data.
         charges: Positions [n, D+1] and signed charges [n]; charges of 0 are ignored.
         convention: "superposed" or "per_plate".
-        gamma: Shrinkage length of `per_plate`, >= 0, in the units of the data; the authors use 5 for pictures and 1e-7
-            for toys. None means 0: unit vectors, the same for data of any scale.
+        gamma: Shrinkage length of `per_plate`, >= 0, in the units of the data; the authors use 5 for
+            pictures and 1e-7 for toys. None means 0: unit vectors, the same for data of any scale.
         block_size: Charges visited at a time; memory grows with it. None chooses for the number of points.
 
     Returns:
-        `Field(direction [..., D+1], log_magnitude [...])`, in float32 or better; where the field vanishes the direction
-        is 0 and the log-magnitude -inf. NaN in, NaN out.
+        `Field(direction [..., D+1], log_magnitude [...])`, in float32 or better; where the field vanishes
+        the direction is 0 and the log-magnitude -inf. NaN in, NaN out.
 
     Raises:
-        ValueError: If shapes or dtypes do not fit, the convention is unknown, gamma is given for `superposed` or is
-            negative, or block_size is not a whole number >= 1.
+        ValueError: If shapes or dtypes do not fit, the convention is unknown, gamma is given for
+            `superposed` or is negative, or block_size is not a whole number >= 1.
 
     Example:
         >>> import jax.numpy as jnp
@@ -78,13 +86,9 @@ def coulomb(
     _checks.choice("convention", convention, CONVENTIONS)
     gamma = _checked_gamma(gamma, convention)
     flat = points.reshape(-1, points.shape[-1])
-    size = (
-        _block_size(len(flat), len(charges.charge))
-        if block_size is None
-        else _checks.count("block_size", block_size)
-    )
-    evaluate = _superposed if convention == "superposed" else _per_plate
-    field = evaluate(flat, charges, gamma, size)
+    if block_size is None:
+        block_size = default_block_size(len(flat), len(charges.charge))
+    field = _coulomb(flat, charges, gamma, convention, _checks.count("block_size", block_size))
     return Field(field.direction.reshape(points.shape), field.log_magnitude.reshape(points.shape[:-1]))
 
 
@@ -128,89 +132,6 @@ def field_fn(
     return field
 
 
-def _superposed(points: Array, charges: Charges, gamma: float, size: int) -> Field:
-    del gamma
-    sums = _sums_over_charges(points, charges, size)
-    return _with_coulomb_scale(sums, points.shape[-1] - 1)
-
-
-def _per_plate(points: Array, charges: Charges, gamma: float, size: int) -> Field:
-    def unit(sign):
-        of_plate = jnp.maximum(sign * charges.charge, 0.0)
-        sums = _sums_over_charges(points, Charges(charges.positions, of_plate), size)
-        mean = sums.vector / jnp.where(sums.weight > 0, sums.weight, 1)[:, None]
-        direction, log_length = _direction_and_log_length(mean)
-        length = jnp.exp(log_length)
-        return sign * direction * _safe_ratio(length, length + gamma)[:, None]
-
-    direction, log_length = _direction_and_log_length(unit(1.0) + unit(-1.0))
-    return Field(direction, log_length + 0.5 * log(points.shape[-1]))
-
-
-class _Sums(NamedTuple):
-    """`sum_i q_i (r/r_i)^(D+1) d_i` and `sum_i |q_i| (r/r_i)^(D+1)`, and the r^2 they are relative to."""
-
-    vector: Float[Array, "p dim1"]
-    weight: Float[Array, " p"]
-    reference: Float[Array, " p"]
-
-
-def _sums_over_charges(points: Array, charges: Charges, size: int) -> _Sums:
-    """Streams over blocks of charges; the nearest charge so far is the reference (as in flash attention)."""
-    count, dim1 = charges.positions.shape
-    size = min(size, count)
-
-    def visit(sums, block):
-        start = jnp.minimum(block * size, count - size)  # the last block overlaps the one before it
-        positions, charge = (lax.dynamic_slice_in_dim(values, start, size) for values in charges)
-        new = start + jnp.arange(size) >= block * size
-        charge = jnp.where(new, charge, 0)
-        return lax.cond(
-            jnp.any(charge != 0), _add_block, lambda sums, *_: sums, sums, points, positions, charge
-        ), None
-
-    zeros = jnp.zeros_like(points)
-    start = _Sums(zeros, zeros[:, 0], jnp.full_like(zeros[:, 0], jnp.inf))
-    if size == count:
-        return _add_block(start, points, *charges)
-    return lax.scan(jax.checkpoint(visit), start, jnp.arange(-(-count // size)))[0]
-
-
-def _add_block(sums: _Sums, points: Array, positions: Array, charge: Array) -> _Sums:
-    dim1 = points.shape[-1]
-    squared = squared_distances(points, positions)
-    counts = (squared != 0) & (charge != 0)
-    nearest = jnp.min(lax.stop_gradient(jnp.where(counts, squared, jnp.inf)), axis=1)
-    reference = jnp.minimum(sums.reference, nearest)
-    finite = jnp.where(jnp.isinf(reference), 1, reference)  # no charge yet: every weight is zero
-    weights = jnp.abs(charge) * _relative_weight(jnp.where(counts, squared, jnp.inf), finite[:, None], dim1)
-    rescale = _relative_weight(sums.reference, finite, dim1)
-    vector = weighted_displacements(weights * jnp.sign(charge), points, positions)
-    return _Sums(
-        sums.vector * rescale[:, None] + vector, sums.weight * rescale + weights.sum(axis=1), reference
-    )
-
-
-def _relative_weight(squared: Array, reference: Array, dim1: int) -> Array:
-    """`(reference / squared)^(dim1 / 2)`, keeping the digits of the difference of two near ones."""
-    return jnp.exp(-0.5 * dim1 * jnp.log1p((squared - reference) / reference))
-
-
-def _with_coulomb_scale(sums: _Sums, dim: int) -> Field:
-    """`|E| = |vector| reference^(-(D+1)/2) / S_D`, in logs.
-
-    The two large logs, of `r^D` and of `S_D`, are taken as one, `D log(r / rho)` with `rho = S_D^(-1/D)`: apart, each
-    would carry its own rounding into a small difference.
-    """
-    direction, log_length = _direction_and_log_length(sums.vector)
-    log_rho2 = -2 * log_sphere_area(dim) / dim
-    rho2 = float(np.asarray(np.exp(log_rho2), sums.reference.dtype))
-    rounding = 0.5 * dim * (log(rho2) - log_rho2)
-    reference = jnp.where(jnp.isinf(sums.reference), 1, sums.reference)
-    log_magnitude = log_length - 0.5 * jnp.log(reference) - 0.5 * dim * jnp.log(reference / rho2) - rounding
-    return Field(direction, log_magnitude)
-
-
 def log_sphere_area(dim: int) -> float:
     """`log S_D`, `S_D = 2 pi^((D+1)/2) / Gamma((D+1)/2)`: log-area of the unit sphere in D+1 dimensions.
 
@@ -228,27 +149,132 @@ def log_sphere_area(dim: int) -> float:
     return log(2) + 0.5 * (dim + 1) * log(pi) - lgamma(0.5 * (dim + 1))
 
 
+Trusted: TypeAlias = Bool[Array, " p"]
+"""Where a result is known to be as exact as promised."""
+
+
+@partial(jax.jit, static_argnames=("convention", "block_size"))
+def _coulomb(points: Array, charges: Charges, gamma: Array, convention: str, block_size: int) -> Field:
+    """Every point by the fastest way of summing whose own error bound lets it be trusted there."""
+    combine = {"superposed": _superposed, "per_plate": partial(_per_plate, gamma=gamma)}[convention]
+
+    def evaluate(sum_plate, points):
+        def one_sign(sign):
+            return sum_plate(points, charges.positions, jnp.maximum(sign * charges.charge, 0))
+
+        plates = lax.map(one_sign, jnp.array([1, -1], points.dtype))
+        plus, minus = (PlateSums(*sums) for sums in zip(*plates, strict=True))
+        return combine(plus, minus)
+
+    ways = [streamed(by_differences, block_size), in_twofold(block_size)]
+    if points.shape[-1] >= WORTHWHILE:
+        ways = [streamed(by_products, block_size), *ways]
+    field, trusted = evaluate(ways[0], points)
+    for way in ways[1:]:
+        field, trusted = _redone(field, trusted, points, partial(evaluate, way))
+    return field
+
+
+def _redone(
+    field: Field, trusted: Trusted, points: Array, evaluate: Callable[[Array], tuple[Field, Trusted]]
+) -> tuple[Field, Trusted]:
+    """`evaluate` in place of the field where that is not trusted: those points first, in groups of sixteen."""
+
+    def redo():
+        size = min(16, len(points))
+        order = jnp.argsort(trusted)
+        place = jnp.argsort(order)
+        groups = jnp.pad(order, (0, -len(order) % size), mode="edge").reshape(-1, size)
+
+        def group(members):
+            old = jax.tree.map(lambda values: values[members], (field, trusted))
+            keep = trusted[members]
+
+            def mended():
+                new = jax.checkpoint(evaluate)(points[members])
+                return jax.tree.map(
+                    lambda a, b: jnp.where(jnp.expand_dims(keep, range(1, a.ndim)), a, b), old, new
+                )
+
+            return lax.cond(jnp.all(keep), lambda: old, mended)
+
+        redone = lax.map(group, groups)
+        return jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:])[place], redone)
+
+    if len(points) == 0:
+        return field, trusted
+    return lax.cond(jnp.all(trusted), lambda: (field, trusted), redo)
+
+
+def _superposed(plus: PlateSums, minus: PlateSums) -> tuple[Field, Trusted]:
+    """`E = E+ + E-`, both under the scale of the charge nearest of all."""
+    reference = jnp.minimum(plus.reference, minus.reference)
+    plus, minus = rescaled(plus, reference), rescaled(minus, reference)
+    total = plus.vector - minus.vector
+    field = _with_coulomb_scale(total, reference)
+    apart = _length(plus.vector) + _length(minus.vector)
+    return field, _is_trusted(plus.doubt + minus.doubt, _length(total), apart, total)
+
+
+def _per_plate(plus: PlateSums, minus: PlateSums, gamma: Array) -> tuple[Field, Trusted]:
+    """`sqrt(D+1) (u+ + u-)`, every plate's mean displacement g shrunk to `±g / (|g| + gamma)` by itself."""
+
+    def shrunk(sums):
+        mean = sums.vector * _inverse(sums.weight)[:, None]
+        direction, log_length = _direction_and_log_length(mean)
+        length = jnp.exp(log_length)
+        share = length * _inverse(length + gamma)
+        return direction * share[:, None], share, sums.doubt * share * _inverse(_length(sums.vector))
+
+    (u_plus, plus_length, plus_doubt), (u_minus, minus_length, minus_doubt) = shrunk(plus), shrunk(minus)
+    total = u_plus - u_minus
+    direction, log_length = _direction_and_log_length(total)
+    field = Field(direction, log_length + 0.5 * log(total.shape[-1]))
+    return field, _is_trusted(plus_doubt + minus_doubt, _length(total), plus_length + minus_length, total)
+
+
+def _is_trusted(doubt: Array, length: Array, apart: Array, vector: Array) -> Trusted:
+    """Whether the error bound keeps `1e-5 |E| + (1e-7 (D+1) + 1e-6) (|E+| + |E-|)` in float32; NaN needs no mending."""
+    precision = float(jnp.finfo(vector.dtype).eps / jnp.finfo(jnp.float32).eps)
+    allowed = precision * (1e-5 * length + (1e-7 * vector.shape[-1] + 1e-6) * apart)
+    return (doubt <= allowed) | jnp.isnan(length)
+
+
+def _with_coulomb_scale(vector: Array, reference: Array) -> Field:
+    """`|E| = |vector| reference^(-(D+1)/2) / S_D`, in logs.
+
+    The two large logs, of `r^D` and of `S_D`, are taken as one, `D log(r / rho)` with `rho = S_D^(-1/D)`:
+    apart, each would carry its own rounding into a small difference.
+    """
+    dim = vector.shape[-1] - 1
+    log_rho2 = -2 * log_sphere_area(dim) / dim
+    rho2 = float(np.asarray(exp(log_rho2), vector.dtype))
+    rounding = 0.5 * dim * (log(rho2) - log_rho2)
+    reference = jnp.where(jnp.isinf(reference), 1, reference)
+    direction, log_length = _direction_and_log_length(vector)
+    powers = 0.5 * jnp.log(reference) + (0.5 * dim * jnp.log(reference / rho2) + rounding)
+    return Field(direction, log_length - powers)
+
+
 def _direction_and_log_length(vector: Array) -> Field:
     """`v / |v|` and `log |v|`; 0 and -inf where v = 0, with gradients 0 there."""
     largest = lax.stop_gradient(jnp.max(jnp.abs(vector), axis=-1, keepdims=True))
     zero = largest == 0
-    scaled = vector / jnp.where(zero, 1, largest)  # squares of small vectors would underflow
-    length = jnp.sqrt(jnp.sum(jnp.where(zero, 1, scaled**2), axis=-1, keepdims=True))
-    log_length = jnp.log(length) + jnp.log(jnp.where(zero, 1, largest))
-    return Field(scaled / length, jnp.where(zero, -jnp.inf, log_length)[..., 0])
+    largest = jnp.where(zero, 1, largest)
+    scaled = vector / largest  # squares of small vectors would underflow
+    length = jnp.sqrt(jnp.where(zero, 1, squared_lengths(scaled)[..., None]))
+    log_length = jnp.where(zero, -jnp.inf, jnp.log(length) + jnp.log(largest))
+    return Field(scaled / length, log_length[..., 0])
 
 
-def _safe_ratio(numerator: Array, denominator: Array) -> Array:
-    """`numerator / denominator`, 0 where the denominator is 0."""
-    zero = denominator == 0
-    return jnp.where(zero, 0, numerator / jnp.where(zero, 1, denominator))
+def _length(vector: Array) -> Float[Array, " p"]:
+    """`|v|`, a constant to differentiation."""
+    return jnp.exp(_direction_and_log_length(lax.stop_gradient(vector)).log_magnitude)
 
 
-def _block_size(num_points: int, count: int) -> int:
-    """Blocks of about 2^18 pairs, of equal size and even number: no block straddles two plates of one size."""
-    largest = int(np.clip(2**18 // max(num_points, 1), 256, 8192))
-    blocks = 2 * -(-count // (2 * largest))
-    return count if count <= largest else -(-count // blocks)
+def _inverse(value: Array) -> Array:
+    """`1 / value`, 0 for 0."""
+    return jnp.where(value == 0, 0, 1 / jnp.where(value == 0, 1, value))
 
 
 def _checked(points: Array, charges: Charges) -> tuple[Array, Charges]:

@@ -72,17 +72,19 @@ def error_over_tolerance(field, reference: Reference) -> np.ndarray:
     """The worse of both errors over what is allowed, per point, [p]; NaN counts as infinite.
 
     Allowed: direction (Euclidean) `1e-5 + (1e-7 (D+1) + 1e-6) kappa`; log-magnitude
-    `1e-4 + (1e-7 (D+1) + 1e-6) kappa + 1e-6 |value|`: what float32 leaves of r^(D+1) when r is good to its last digits.
+    `1e-4 + (1e-7 (D+1) + 1e-6) kappa + 1e-6 |value|`: what float32 leaves of r^(D+1) when r is good to its
+        last
+    digits. Where the plates cancel exactly, kappa is infinite and anything but NaN is allowed.
     """
     direction = np.asarray(field.direction, np.float64)
     magnitude = np.asarray(field.log_magnitude, np.float64)
     slack = (1e-7 * direction.shape[-1] + 1e-6) * reference.kappa
-    vanishes = np.isinf(reference.log_magnitude) & np.isfinite(reference.kappa)
-    finite = np.where(np.isinf(reference.log_magnitude), 0.0, reference.log_magnitude)
+    zero = np.isinf(reference.log_magnitude)
+    value = np.where(zero, 0.0, reference.log_magnitude)
     off = np.linalg.norm(direction - reference.direction, axis=-1) / (1e-5 + slack)
     with np.errstate(invalid="ignore"):
-        log_off = np.abs(magnitude - finite) / (1e-4 + slack + 1e-6 * np.abs(finite))
-    worse = np.where(
-        vanishes, np.where(np.isinf(magnitude) & ~direction.any(-1), 0.0, np.inf), np.maximum(off, log_off)
-    )
-    return np.where(np.isnan(worse), np.inf, worse)
+        log_off = np.abs(magnitude - value) / (1e-4 + slack + 1e-6 * np.abs(value))
+    told_zero = np.isneginf(magnitude) & ~direction.any(axis=-1)
+    ratio = np.where(zero, np.where(told_zero | np.isinf(slack), 0.0, np.inf), np.maximum(off, log_off))
+    lost = np.isnan(ratio) | np.isnan(magnitude) | np.isnan(direction).any(axis=-1)
+    return np.where(lost, np.inf, ratio)
