@@ -132,7 +132,7 @@ def box(*, margin: float = 0.1, reach: float = 0.5, height: str = "uniform") -> 
         >>> bool((p >= 0).all() and (p <= 1).all())
         True
 
-    Source: Kolesov et al. (2025), arXiv 2502.02367, section 4.1 (mesh of the toy experiments).
+    Source: Kolesov et al. (2025), arXiv 2502.02367 (toy experiments).
     """
     for name, value in (("margin", margin), ("reach", reach)):
         if not value >= 0.0:
