@@ -145,12 +145,7 @@ def march(
         if reach is None:
             done = keep & (t1 >= stop)
         else:
-            done, theta, y1 = _cross(solver, dense, y1, keep, *reach)
-            if control.adaptive:
-                # stages beyond the plate see the field turned about: go again, to just past the plate
-                far = done & (theta < 0.9) & (step > control.least_step)
-                wanted = jnp.where(far, jnp.maximum(1.02 * theta * step, control.least_step), wanted)
-                keep, done = keep & ~far, done & ~far
+            done, y1 = _cross(solver, dense, y1, keep, *reach)
         length = now.length + jnp.where(keep, _norm(y1 - now.y), 0.0)
         status = jnp.where(active & lost | (length > longest), LOST, now.status)
         status = jnp.where(done, ARRIVED, status)
@@ -283,11 +278,11 @@ def _between(solver: diffrax.AbstractSolver, dense: dict[str, Array], theta: Arr
     return lines(dense, theta) if theta.ndim == 1 else jax.vmap(lines, in_axes=(None, 0))(dense, theta)
 
 
-def _cross(solver, dense, y1: Array, keep: Array, height: Array, side: Array) -> tuple[Array, Array, Array]:
-    """Which of the steps reach the height, at what share of the step, and the states cut there."""
+def _cross(solver, dense, y1: Array, keep: Array, height: Array, side: Array) -> tuple[Array, Array]:
+    """Which of the steps reach the height, and the states cut there."""
     done = keep & (side * (y1[:, -1] - height) >= 0)
 
-    def locate():
+    def cut():
         last = {name: leaf[..., -1:] for name, leaf in dense.items()}
 
         def halve(_, bounds):
@@ -298,7 +293,7 @@ def _cross(solver, dense, y1: Array, keep: Array, height: Array, side: Array) ->
 
         # 24 halvings: the bits of a float32 fraction
         _, theta = jax.lax.fori_loop(0, 24, halve, (jnp.zeros_like(height), jnp.ones_like(height)))
-        cut = _between(solver, dense, theta).at[:, -1].set(height)
-        return theta, jnp.where(done[:, None], cut, y1)
+        there = _between(solver, dense, theta).at[:, -1].set(height)
+        return jnp.where(done[:, None], there, y1)
 
-    return done, *jax.lax.cond(jnp.any(done), locate, lambda: (jnp.ones_like(height), y1))
+    return done, jax.lax.cond(jnp.any(done), cut, lambda: y1)

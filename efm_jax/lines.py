@@ -78,8 +78,9 @@ def trace(
     $$\frac{d(x, z)}{ds} = \pm \frac{E}{|E|},$$
 
     until it first meets the height `to`, which is located on the solver's interpolant. Steps are measured in the
-    distance scale $\ell = \sqrt{g^2 + |p - p_0|^2}$ (g the gap $|to - z_0|$, $p_0$ the line's start): a line that goes
-    far out takes long steps there.
+    distance scale $\ell$, $1/\ell = 1/\sqrt{g^2 + |p - p_0|^2} + 1/(2.2 \sqrt{d^2 + (g/50)^2})$, with g the gap
+    $|to - z_0|$, $p_0$ the line's start and d its distance from the plate, and are at most half of it: a line that
+    goes far out takes long steps there, and none jumps across the plate.
 
     With `steps` or `step` every solver takes fixed steps; `solver="euler"` is then Algorithm 2 of the paper,
     `x += (f_x / f_z) dz`. Without them the steps of each line follow its own error estimate: the root mean square
@@ -218,7 +219,10 @@ def _by_arc(field, points, clock, numbers, *, solver, max_steps, save, reverse) 
         # scaled first: the square of a large or small field leaves the range of float32
         e = e / jnp.max(jnp.abs(e), axis=1, keepdims=True)
         away = y - points
-        scale = jnp.sqrt(gap**2 + jnp.sum(away * away, axis=1))
+        far = jnp.sqrt(gap**2 + jnp.sum(away * away, axis=1))
+        # half of this, the longest step, goes just past the plate: beyond it the field is turned about
+        near = 2.2 * jnp.sqrt((to - y[:, -1]) ** 2 + (0.02 * gap) ** 2)
+        scale = far * near / (far + near)
         return e * (along * scale / jnp.sqrt(jnp.sum(e * e, axis=1)))[:, None]
 
     fixed = numbers["step"] is not None

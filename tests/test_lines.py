@@ -227,6 +227,16 @@ def test_error_follows_the_tolerance(solver, by):
     assert costs[0] < costs[1] < costs[2]
 
 
+def test_loose_steps_by_arc_do_not_jump_across_the_plate():
+    """Behind the last charge the field is turned about: a step that overshoots would circle there."""
+    points = jnp.asarray(np.c_[np.linspace(-0.05, 0.05, 9), np.full(9, 0.04)], jnp.float32)
+    lines = trace(plain_dipole, points, GAP - 0.04, by="arc", rtol=1e-2, atol=1e-2)
+    assert lines.arrived.all()
+    assert lines.num_evaluations.max() < 150
+    # the circle is symmetric about the middle of the gap; well inside the tolerance
+    np.testing.assert_allclose(lines.end[:, 0], points[:, 0], atol=5e-3)
+
+
 @pytest.mark.parametrize(
     ("solver", "option", "expected"),
     [
