@@ -16,26 +16,34 @@ class Reference(NamedTuple):
 
 def coulomb(points, positions, charge, convention="superposed", gamma=0.0) -> Reference:
     """The field at every point, one point at a time; charges a point sits on are skipped."""
-    points, positions, charge = (np.asarray(values, np.float64) for values in (points, positions, charge))
+    points, charge = np.asarray(points, np.float64), np.asarray(charge, np.float64)
     each = [_plates(point, positions, charge) for point in points]
     combine = {"superposed": _superposed, "per_plate": _per_plate}[convention]
     return Reference(*map(np.stack, zip(*(combine(*plates, gamma) for plates in each), strict=True)))
 
 
 def _plates(point, positions, charge):
-    """Per sign: `sum |q_i| w_i d_i`, `sum |q_i| w_i`, and `log` of the scale of w, `w_i = exp(scale) / r_i^(D+1)`."""
-    difference = point - positions
-    squared = np.sum(difference**2, axis=1)
+    """Per sign: `sum |q_i| w_i d_i`, `sum |q_i| w_i`, and the log of the scale of w, `w_i = exp(scale) / r_i^(D+1)`."""
+    blocks = [
+        slice(start, start + 512) for start in range(0, len(charge), 512)
+    ]  # 12,288 dimensions fit in memory
+    squared = np.concatenate(
+        [np.sum((point - positions[block].astype(np.float64)) ** 2, axis=1) for block in blocks]
+    )
     sides = []
     for sign in (1.0, -1.0):
         keep = (np.sign(charge) == sign) & (squared > 0)
         if not keep.any():
             sides.append((np.zeros_like(point), 0.0, np.inf))
             continue
-        log_weight = np.log(np.abs(charge[keep])) - 0.5 * len(point) * np.log(squared[keep])
+        safe = np.where(keep, squared, 1.0)
+        log_weight = np.where(
+            keep, np.log(np.where(keep, np.abs(charge), 1.0)) - 0.5 * len(point) * np.log(safe), -np.inf
+        )
         scale = log_weight.max()
         weight = np.exp(log_weight - scale)
-        sides.append((weight @ difference[keep], weight.sum(), -scale))
+        vector = sum(weight[block] @ (point - positions[block].astype(np.float64)) for block in blocks)
+        sides.append((vector, weight.sum(), -scale))
     return sides
 
 
