@@ -39,9 +39,6 @@ class PlateSums(NamedTuple):
 Summation: TypeAlias = Callable[[Array, Array, Array], PlateSums]
 """`(points [p, D+1], positions [n, D+1], charge [n], all >= 0) -> PlateSums`."""
 
-PlatesSummation: TypeAlias = Callable[[Array, Array, Array], tuple[PlateSums, PlateSums]]
-"""`(points [p, D+1], positions [n, D+1], charge [n] of both signs) -> (sums of plus, sums of minus)`."""
-
 
 def by_differences(
     points: Float[Array, "p dim1"], positions: Float[Array, "n dim1"], charge: Float[Array, " n"]
@@ -62,51 +59,38 @@ def by_differences(
     return PlateSums(weighted_displacements(weights, points, positions), long_sum(weights), reference, doubt)
 
 
-def streamed(sum_block: Summation, block_size: int) -> PlatesSummation:
-    """`sum_block` over blocks of the charges of each sign, memory O(points x block)."""
+def streamed(sum_block: Summation, block_size: int) -> Summation:
+    """`sum_block` over blocks of charges, memory O(points x block)."""
 
-    def over_plates(points, positions, charge):
+    def over_plate(points, positions, charge):
         def add_block(sums, position, part):
             return merge(sums, sum_block(points, position, part))
 
-        nothing = no_sums(points)
-        return fold_blocks(add_block, (nothing, nothing), positions, charge, block_size)
+        return fold_blocks(add_block, no_sums(points), positions, charge, block_size)
 
-    return over_plates
+    return over_plate
 
 
 def fold_blocks(
     add_block: Callable[[Total, Array, Array], Total],
-    start: tuple[Total, Total],
+    start: Total,
     positions: Float[Array, "n dim1"],
     charge: Float[Array, " n"],
     block_size: int,
-) -> tuple[Total, Total]:
-    """`total = add_block(total, positions, |charge|)` over blocks, for the positive and for the negative charges.
-
-    A block without charges of a sign is passed over.
-    """
+) -> Total:
+    """`add_block(total, positions, charge)` over all blocks of charges; blocks without charge are passed over."""
     count = len(charge)
     size = min(block_size, count)
-    signs = jnp.array([1, -1], charge.dtype)
 
-    def visit(totals, block):
+    def visit(total, block):
         first = jnp.minimum(block * size, count - size)  # the last block overlaps the one before it,
         fresh = first + jnp.arange(size) >= block * size  # so that no padded copy of the charges is made
         position = lax.dynamic_slice_in_dim(positions, first, size)
         part = jnp.where(fresh, lax.dynamic_slice_in_dim(charge, first, size), 0)
+        empty = jnp.all(part == 0)
+        return lax.cond(empty, lambda: total, lambda: add_block(total, position, part)), None
 
-        def add_sign(pair):
-            sign, total = pair
-            of_sign = jnp.maximum(sign * part, 0)
-            return lax.cond(jnp.any(of_sign > 0), lambda: add_block(total, position, of_sign), lambda: total)
-
-        return lax.map(add_sign, (signs, totals)), None
-
-    totals = jax.tree.map(lambda *leaves: jnp.stack(leaves), *start)
-    totals, _ = lax.scan(jax.checkpoint(visit), totals, jnp.arange(-(-count // size)))
-    plus, minus = (jax.tree.map(lambda leaf, index=index: leaf[index], totals) for index in range(2))
-    return plus, minus
+    return lax.scan(jax.checkpoint(visit), start, jnp.arange(-(-count // size)))[0]
 
 
 def no_sums(points: Float[Array, "p dim1"]) -> PlateSums:
@@ -145,10 +129,8 @@ def roundoff(values: Array) -> float:
     return float(jnp.finfo(values.dtype).eps) / 2
 
 
-def default_block_size(num_points: int, count: int, dim1: int) -> int:
-    """Blocks of about 2^18 pairs and 2^22 coordinates, which caches hold; equal and even in number, so that none
-    straddles two plates of the same size.
-    """
-    largest = int(np.clip(min(2**18 // max(num_points, 1), 2**22 // dim1), 256, 8192))
+def default_block_size(num_points: int, count: int) -> int:
+    """Blocks of about 2^18 pairs, equal and even in number: none straddles two plates of the same size."""
+    largest = int(np.clip(2**18 // max(num_points, 1), 256, 8192))
     pairs_of_blocks = -(-count // (2 * largest))
     return -(-count // (2 * pairs_of_blocks))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from efm_jax._plates import PlatesSummation, by_differences, fold_blocks, streamed
+from efm_jax._plates import Summation, by_differences, fold_blocks, streamed
 
 _TERMS = 2**19  # points x charges x (D+1) held at a time
 
@@ -24,20 +24,17 @@ class Twofold(NamedTuple):
     low: Array
 
 
-def in_twofold(block_size: int) -> PlatesSummation:
+def in_twofold(block_size: int) -> Summation:
     """As `by_differences` and with its derivatives, but V from sums of twice the digits; slow, for few points."""
 
-    def over_plates(points, positions, charge):
-        plates = streamed(by_differences, block_size)(points, positions, charge)
-        references = [sums.reference for sums in plates]
-        vectors = _vectors(*map(lax.stop_gradient, (points, positions, charge, *references)))
-        plus, minus = (
-            sums._replace(vector=_value_with_derivative_of(vector, sums.vector), doubt=0 * sums.doubt)
-            for sums, vector in zip(plates, vectors, strict=True)
+    def over_plate(points, positions, charge):
+        sums = streamed(by_differences, block_size)(points, positions, charge)
+        vector = _vector(*map(lax.stop_gradient, (points, positions, charge, sums.reference)))
+        return sums._replace(
+            vector=_value_with_derivative_of(vector, sums.vector), doubt=jnp.zeros_like(sums.doubt)
         )
-        return plus, minus
 
-    return over_plates
+    return over_plate
 
 
 @jax.custom_jvp
@@ -51,14 +48,12 @@ def _derivative_of_twin(primals, tangents):
     return primals[0], tangents[1]
 
 
-def _vectors(
-    points: Array, positions: Array, charge: Array, *references: Float[Array, " p"]
-) -> list[Float[Array, "p dim1"]]:
-    """`sum_i q_i (r / r_i)^(D+1) d_i` for the positive and the negative charges, for references r^2 already known."""
+def _vector(points: Array, positions: Array, charge: Array, reference: Array) -> Float[Array, "p dim1"]:
+    """`sum_i q_i (r / r_i)^(D+1) d_i` for references r^2 already known."""
     num_points, dim1 = points.shape
+    reference = jnp.where(jnp.isinf(reference), 1, reference)[:, None]
 
-    def add_block(state, position, part):
-        reference, vector = state
+    def add_block(vector, position, part):
         displacement = difference(points.T[:, :, None], position.T[:, None, :])  # [dim1, p, block]
         squared = sum_over_first(multiply(displacement, displacement))
         felt = (squared.high != 0) & (part != 0)
@@ -66,13 +61,11 @@ def _vectors(
         weight = half_power(divide(reference, squared), dim1)
         weight = multiply(weight, twofold(jnp.where(felt, part, 0)))
         pulls = multiply(displacement, weight)
-        return reference, add(vector, sum_over_first(jax.tree.map(lambda digits: jnp.moveaxis(digits, -1, 0), pulls)))
+        return add(vector, sum_over_first(Twofold(*(jnp.moveaxis(digits, -1, 0) for digits in pulls))))
 
-    nothing = twofold(jnp.zeros_like(points.T))
-    start = [(jnp.where(jnp.isinf(reference), 1, reference)[:, None], nothing) for reference in references]
     size = max(1, _TERMS // (num_points * dim1))
-    plates = fold_blocks(add_block, tuple(start), positions, charge, size)
-    return [(vector.high + vector.low).T for _, vector in plates]
+    vector = fold_blocks(add_block, twofold(jnp.zeros_like(points.T)), positions, charge, size)
+    return (vector.high + vector.low).T
 
 
 def twofold(value: Array) -> Twofold:

@@ -86,10 +86,8 @@ def coulomb(
     _checks.choice("convention", convention, CONVENTIONS)
     gamma = _checked_gamma(gamma, convention)
     flat = points.reshape(-1, points.shape[-1])
-    if len(flat) == 0:
-        return Field(points, points[..., 0])
     if block_size is None:
-        block_size = default_block_size(len(flat), *charges.positions.shape)
+        block_size = default_block_size(len(flat), len(charges.charge))
     field = _coulomb(flat, charges, gamma, convention, _checks.count("block_size", block_size))
     return Field(field.direction.reshape(points.shape), field.log_magnitude.reshape(points.shape[:-1]))
 
@@ -160,46 +158,52 @@ def _coulomb(points: Array, charges: Charges, gamma: Array, convention: str, blo
     """Every point by the fastest way of summing whose own error bound lets it be trusted there."""
     combine = {"superposed": _superposed, "per_plate": partial(_per_plate, gamma=gamma)}[convention]
 
-    def evaluate(sum_plates, points):
-        return combine(*sum_plates(points, *charges))
+    def evaluate(sum_plate, points):
+        def one_sign(sign):
+            return sum_plate(points, charges.positions, jnp.maximum(sign * charges.charge, 0))
 
-    fast = [streamed(by_products, block_size)] if points.shape[-1] >= WORTHWHILE else []
-    exact = [streamed(by_differences, block_size), in_twofold(block_size)]
-    first, *finer = (partial(evaluate, sum_plates) for sum_plates in (*fast, *exact))
+        plates = lax.map(one_sign, jnp.array([1, -1], points.dtype))
+        plus, minus = (PlateSums(*sums) for sums in zip(*plates, strict=True))
+        return combine(plus, minus)
 
-    @jax.checkpoint
-    def mended(field, trusted):
-        for evaluate in finer:
-            field, trusted = _redone(field, trusted, points, evaluate)
-        return field
-
-    field, trusted = first(points)
-    return lax.cond(jnp.all(trusted), lambda field, _: field, mended, field, trusted)
+    ways = [streamed(by_differences, block_size), in_twofold(block_size)]
+    if points.shape[-1] >= WORTHWHILE:
+        ways = [streamed(by_products, block_size), *ways]
+    field, trusted = evaluate(ways[0], points)
+    for way in ways[1:]:
+        field, trusted = _redone(field, trusted, points, partial(evaluate, way))
+    return field
 
 
 def _redone(
     field: Field, trusted: Trusted, points: Array, evaluate: Callable[[Array], tuple[Field, Trusted]]
 ) -> tuple[Field, Trusted]:
-    """`evaluate` in place of the field where that is not trusted: those points first, sixteen at a time."""
-    size = min(16, len(points))
-    order = jnp.argsort(trusted)
-    groups = jnp.pad(order, (0, -len(order) % size), mode="edge").reshape(-1, size)
+    """`evaluate` in place of the field where that is not trusted: those points first, in groups of sixteen."""
 
-    @jax.checkpoint
-    def redo_group(members):
-        old, keep = jax.tree.map(lambda values: values[members], (field, trusted))
+    def redo():
+        size = min(16, len(points))
+        order = jnp.argsort(trusted)
+        place = jnp.argsort(order)
+        groups = jnp.pad(order, (0, -len(order) % size), mode="edge").reshape(-1, size)
 
-        def redo():
-            new, trusted_now = evaluate(points[members])
-            direction = jnp.where(keep[:, None], old.direction, new.direction)
-            log_magnitude = jnp.where(keep, old.log_magnitude, new.log_magnitude)
-            return Field(direction, log_magnitude), keep | trusted_now
+        def group(members):
+            old = jax.tree.map(lambda values: values[members], (field, trusted))
+            keep = trusted[members]
 
-        return lax.cond(jnp.all(keep), lambda: (old, keep), redo)
+            def mended():
+                new = jax.checkpoint(evaluate)(points[members])
+                return jax.tree.map(
+                    lambda a, b: jnp.where(jnp.expand_dims(keep, range(1, a.ndim)), a, b), old, new
+                )
 
-    redone = lax.map(redo_group, groups)
-    place = jnp.argsort(order)
-    return jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:])[place], redone)
+            return lax.cond(jnp.all(keep), lambda: old, mended)
+
+        redone = lax.map(group, groups)
+        return jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:])[place], redone)
+
+    if len(points) == 0:
+        return field, trusted
+    return lax.cond(jnp.all(trusted), lambda: (field, trusted), redo)
 
 
 def _superposed(plus: PlateSums, minus: PlateSums) -> tuple[Field, Trusted]:
