@@ -514,21 +514,19 @@ def fit(network, field, sample, steps, rate):
     """Train on fresh points of `sample` with target `field`; return the mean squared error on new ones."""
     optimizer = optax.adam(optax.cosine_decay_schedule(rate, steps))
 
-    def step(carry, key):
-        params, state = carry
+    @jax.jit
+    def step(params, state, key):
         x = sample(key)
         gradient = jax.grad(lambda p: jnp.mean((network.apply(p, x, key=key) - field(x)) ** 2))(params)
         updates, state = optimizer.update(gradient, state)
-        return (optax.apply_updates(params, updates), state), None
+        return optax.apply_updates(params, updates), state
 
-    @jax.jit
-    def run(key):
-        params = network.init(key)
-        (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), jax.random.split(key, steps))
-        x = sample(jax.random.fold_in(key, 1))
-        return jnp.mean((network.apply(params, x) - field(x)) ** 2)
-
-    return float(run(jax.random.key(0)))
+    params = network.init(jax.random.key(0))
+    state = optimizer.init(params)
+    for key in jax.random.split(jax.random.key(1), steps):
+        params, state = step(params, state, key)
+    x = sample(jax.random.key(2))
+    return float(jnp.mean((jax.jit(network.apply)(params, x) - field(x)) ** 2))
 
 
 def test_mlp_learns_the_field_of_a_dipole():

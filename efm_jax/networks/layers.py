@@ -1,9 +1,12 @@
 """The parts of the U-Net: group norm, residual block, self-attention, resampling.
 
-Pictures are [n, H, W, C]. Parameters are float32; convolutions and matrix products run in `dtype`,
-statistics of the norms always in float32. 3x3 convolutions are XLA's own: on CPU they beat
-every formulation by shifted slices and matrix products (`benchmarks/network.py`); 1x1 convolutions are
-matrix products for the same reason.
+Pictures are [n, H, W, C]. Parameters are float32; convolutions and matrix products run in `dtype`, statistics
+of the norms always in float32. 3x3 convolutions are XLA's own: on CPU they beat every formulation by shifted
+slices and matrix products (`benchmarks/network.py`); 1x1 convolutions are matrix products for the same reason.
+
+On CPU, call a jitted training step once per step: in the body of `lax.scan` or `lax.while_loop` XLA runs the
+gradient of a convolution about 100 times slower (jax-ml/jax#12868). The network itself, and its derivative by
+`jax.jvp`, are as fast in a loop as outside.
 """
 
 import jax
