@@ -5,8 +5,8 @@ of the norms always in float32. 3x3 convolutions are XLA's own: on CPU they beat
 slices and matrix products (`benchmarks/network.py`); 1x1 convolutions are matrix products for the same reason.
 
 On CPU, call a jitted training step once per step: in the body of `lax.scan` or `lax.while_loop` XLA runs the
-gradient of a convolution about 100 times slower (jax-ml/jax#12868). The network itself, and its derivative by
-`jax.jvp`, are as fast in a loop as outside.
+gradient of a convolution about 100 times slower (jax-ml/jax#12868). The network itself is as fast in a loop as
+outside.
 """
 
 import jax
