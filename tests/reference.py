@@ -16,7 +16,8 @@ class Reference(NamedTuple):
 
 def coulomb(points, positions, charge, convention="superposed", gamma=0.0) -> Reference:
     """The field at every point, one point at a time; charges a point sits on are skipped."""
-    points, charge = np.asarray(points, np.float64), np.asarray(charge, np.float64)
+    points, positions = np.asarray(points, np.float64), np.asarray(positions)
+    charge = np.asarray(charge, np.float64)
     each = [_plates(point, positions, charge) for point in points]
     combine = {"superposed": _superposed, "per_plate": _per_plate}[convention]
     return Reference(*map(np.stack, zip(*(combine(*plates, gamma) for plates in each), strict=True)))
