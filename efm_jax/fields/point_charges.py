@@ -6,7 +6,7 @@ block).
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from math import exp, lgamma, log, pi
 from typing import TypeAlias
 
@@ -110,7 +110,8 @@ def field_fn(
         block_size: Charges visited at a time, as in `coulomb`.
 
     Returns:
-        A function from points [n, D+1] to unit vectors [n, D+1].
+        A function from points [n, D+1] to unit vectors [n, D+1]: a pytree of the charges, so that fields of one
+        policy and equal shapes share their compiled lines.
 
     Raises:
         ValueError: As `coulomb` does, when the function is called.
@@ -125,11 +126,7 @@ def field_fn(
     Source:
         Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2 and Algorithm 2.
     """
-
-    def field(points):
-        return coulomb(points, charges, convention=convention, gamma=gamma, block_size=block_size).direction
-
-    return field
+    return jax.tree_util.Partial(_directions(convention, gamma, block_size), charges)
 
 
 def log_sphere_area(dim: int) -> float:
@@ -147,6 +144,18 @@ def log_sphere_area(dim: int) -> float:
         4.0
     """
     return log(2) + 0.5 * (dim + 1) * log(pi) - lgamma(0.5 * (dim + 1))
+
+
+@lru_cache
+def _directions(
+    convention: str, gamma: float | None, block_size: int | None
+) -> Callable[[Charges, Array], Array]:
+    """One function object for each policy, by which compiled lines are kept."""
+
+    def field(charges, points):
+        return coulomb(points, charges, convention=convention, gamma=gamma, block_size=block_size).direction
+
+    return field
 
 
 Trusted: TypeAlias = Bool[Array, " p"]
