@@ -17,7 +17,7 @@ LEVELS = [
     {"points"},
     {"matching", "networks"},
     {"training", "lines", "checkpoint"},
-    {"sampling", "runs", "metrics", "classifier"},
+    {"sampling", "likelihood", "runs", "metrics", "classifier"},
     {"evaluation"},
     {"configs", "presets", "build", "pipeline", "translation", "cli", "doctor"},
 ]
