@@ -5,6 +5,7 @@ inside (0, gap). The field of the charges does not depend on the law; what the n
 """
 
 from collections.abc import Callable
+from math import log
 from typing import TypeAlias
 
 import jax
@@ -12,13 +13,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efm_jax import _checks
+from efm_jax._exits import leave_slab, reach_plane
 from efm_jax._types import Key
 from efm_jax.couplings import Coupling, independent
 
 PointLaw: TypeAlias = Callable[
     [Key, Float[Array, "n dim"], Float[Array, "m dim"], float, int], Float[Array, "k dim1"]
 ]
-HEIGHTS = ("uniform", "log", "arcsine")
+HEIGHTS = ("uniform", "log", "arcsine", "logit")
 
 
 def heights(key: Key, gap: float, num_points: int, *, law: str = "uniform") -> Float[Array, " k"]:
@@ -29,12 +31,14 @@ def heights(key: Key, gap: float, num_points: int, *, law: str = "uniform") -> F
     - `uniform`: z ~ U(c, gap - c).
     - `log`: either plate with probability 1/2, `p(h) = 1 / (h log(gap / 2c))` on (c, gap/2).
     - `arcsine`: `p(z) = 1 / (pi sqrt(z (gap - z)))`, that is z = gap sin^2(pi u / 2) with u uniform, held to (c, gap - c).
+    - `logit`: s = log(z / (gap - z)) uniform, `p(z) = gap / (2 S z (gap - z))` on (c, gap - c) with S = log(gap / c - 1):
+      every scale of the distance to either plate alike, without the kink of `log` at mid-gap.
 
     Args:
         key: PRNG key.
         gap: Distance L between the plates.
         num_points: How many heights.
-        law: One of the three names above.
+        law: One of the names above.
 
     Returns:
         Heights, [k].
@@ -56,6 +60,10 @@ def heights(key: Key, gap: float, num_points: int, *, law: str = "uniform") -> F
     if law == "arcsine":
         u = jax.random.uniform(key, (num_points,))
         return gap * jnp.clip(jnp.sin(0.5 * jnp.pi * u) ** 2, margin, 1.0 - margin)
+    if law == "logit":
+        return gap * jax.nn.sigmoid(
+            log(1.0 / margin - 1.0) * jax.random.uniform(key, (num_points,), minval=-1.0)
+        )
     key_h, key_side = jax.random.split(key)
     h = margin * (0.5 / margin) ** jax.random.uniform(key_h, (num_points,))
     return gap * jnp.where(jax.random.bernoulli(key_side, shape=(num_points,)), h, 1.0 - h)
@@ -104,6 +112,60 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
         radius = jnp.sqrt(variance) * jnp.abs(jax.random.normal(key_r, z.shape, z.dtype))
         x = middle + radius[:, None] * _directions(key_m, num_points, x_pos.shape[1], z.dtype)
         return jnp.concatenate([x, z[:, None]], axis=1)
+
+    return law
+
+
+def flux(kind: str = "chain", *, height: str = "uniform") -> PointLaw:
+    r"""Points drawn exactly from the flux density of the samples, `p(x | z)` proportional to `E_z(x, z)`: where lines go.
+
+    Between the plates `E_z > 0`, and by `div E = 0` it is a density that flows with velocity `E_x / E_z`. A Brownian
+    motion from (x, z) in all D+1 dimensions, followed until it meets a plate, says what it is a mixture of: with a plate and
+    a time T drawn for the height z, and `x_i` a random sample of that plate,
+
+    $$x = x_i + \sqrt{T} \xi, \qquad \xi \sim N(0, I_D).$$
+
+    - `chain`: the field of `charges.capacitor_chain`, `p = 2 E_z`: plate and T are those of the exit from the slab.
+    - `two_plates`: the field of `charges.capacitor`, `p = E_z`: either plate with probability 1/2 and `T = r^2 / chi2_1`,
+      r the distance to it; that is, Cauchy laws of scales z round P's samples and gap - z round Q's.
+
+    The noise per dimension is of the order of the gap in the middle, whatever D is, and dies at the plates.
+
+    Args:
+        kind: Whose density: "chain" or "two_plates".
+        height: Law of z, see `heights`.
+
+    Returns:
+        A point law.
+
+    Raises:
+        ValueError: `kind` or `height` is unknown.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> p = flux()(jax.random.key(0), jnp.zeros((3, 2)), jnp.full((5, 2), 40.0), 1.0, 10_000)
+        >>> of_q = p[:, 0] > 20.0
+        >>> round(float(of_q.mean()), 1), bool(abs(of_q[p[:, 2] < 0.2].mean() - 0.1) < 0.03)  # z / L of them
+        (0.5, True)
+
+    Source: derived in docs/flux_density.md.
+    """
+    _checks.choice("kind", kind, ("chain", "two_plates"))
+    _checks.choice("height", height, HEIGHTS)
+
+    def law(key, x_pos, x_neg, gap, num_points):
+        key_z, key_side, key_time, key_i, key_j, key_x = jax.random.split(key, 6)
+        z = heights(key_z, gap, num_points, law=height)
+        if kind == "chain":
+            below, time = leave_slab(key_time, z, gap)
+        else:
+            below = jax.random.bernoulli(key_side, shape=(num_points,))
+            time = reach_plane(key_time, jnp.where(below, z, gap - z))
+        i = jax.random.randint(key_i, (num_points,), 0, x_pos.shape[0])
+        j = jax.random.randint(key_j, (num_points,), 0, x_neg.shape[0])
+        x = jnp.where(below[:, None], x_pos[i], x_neg[j])
+        x = x + jnp.sqrt(time)[:, None].astype(x.dtype) * jax.random.normal(key_x, x.shape, x.dtype)
+        return jnp.concatenate([x, z[:, None].astype(x.dtype)], axis=1)
 
     return law
 

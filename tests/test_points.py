@@ -33,7 +33,11 @@ def height_cdf(law, gap):
     def arcsine(z):
         return 2 / np.pi * np.arcsin(np.sqrt(np.clip(z / gap, 0, 1)))
 
-    return {"uniform": uniform, "log": log, "arcsine": arcsine}[law]
+    def logit(z):
+        u = np.clip(z / gap, margin, 1 - margin)
+        return 0.5 + 0.5 * np.log(u / (1 - u)) / np.log(1 / margin - 1)
+
+    return {"uniform": uniform, "log": log, "arcsine": arcsine, "logit": logit}[law]
 
 
 @pytest.mark.parametrize("law", points.HEIGHTS)
@@ -108,7 +112,15 @@ def test_near_plate_scale_is_log_uniform_and_offsets_share_it():
 
 @pytest.mark.parametrize("gap", [1e-3, 1e3])
 @pytest.mark.parametrize(
-    "law", [points.segment(), points.segment(height="log"), points.box(), points.near_plate()]
+    "law",
+    [
+        points.segment(),
+        points.segment(height="log"),
+        points.box(),
+        points.near_plate(),
+        points.flux(),
+        points.flux("two_plates", height="logit"),
+    ],
 )
 def test_points_lie_strictly_between_the_plates(law, gap):
     p = draw(law, np.zeros((2, 1), np.float32), np.ones((3, 1), np.float32), gap=gap, n=500)
@@ -120,8 +132,12 @@ def test_points_lie_strictly_between_the_plates(law, gap):
 def test_bad_options_say_what_was_expected():
     with pytest.raises(ValueError, match="noise must be >= 0, got -1"):
         points.segment(noise=-1)
-    with pytest.raises(ValueError, match="'uniform', 'log', 'arcsine', got 'lin'"):
+    with pytest.raises(ValueError, match="'uniform', 'log', 'arcsine', 'logit', got 'lin'"):
         points.box(height="lin")
+    with pytest.raises(ValueError, match="kind must be one of 'chain', 'two_plates', got 'slab'"):
+        points.flux("slab")
+    with pytest.raises(ValueError, match="'logit', got 'log2'"):
+        points.flux(height="log2")
     with pytest.raises(ValueError, match="margin"):
         points.box(margin=float("nan"))
     with pytest.raises(ValueError, match="sigma must be a finite number > 0"):
