@@ -20,7 +20,7 @@ def draw_plates(axes, lines, there, source, target, gap, limits, dims) -> None:
     if dims == 2:
         axes.set(zlabel="x_2", zlim=limits[1])
         axes.set_box_aspect((1.7, 1.0, 1.0))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=2, fontsize=8, frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)
 
 
 def draw_map(axes, start, end, wanted, colour, name, limits) -> None:
@@ -37,4 +37,4 @@ def draw_map(axes, start, end, wanted, colour, name, limits) -> None:
         axes.scatter(*wanted.T, s=4, color=colour, alpha=0.5, label=name)
         axes.scatter(*end.T, s=4, color=END, label="ends of lines")
         axes.set(xlabel="x_1", ylabel="x_2", xlim=limits[0], ylim=limits[1], aspect="equal")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=2, fontsize=8, frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)

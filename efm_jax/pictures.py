@@ -251,12 +251,14 @@ def lines_figure(
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
         raise ImportError('figures need matplotlib: pip install "efm-jax[plot]"') from error
 
     lines = np.where(np.isfinite(lines), lines, np.nan)
     source, target = source[:max_points], target[:max_points]
-    figure = Figure(figsize=(9.0, 4.2), dpi=100, layout="constrained")
+    # room beside the left panel: the labels of axes in three dimensions are not laid out
+    figure = Figure(figsize=(9.0, 4.2), dpi=100, layout=ConstrainedLayoutEngine(wspace=0.1))
     FigureCanvasAgg(figure)
     if title:
         figure.suptitle(title)
