@@ -2,22 +2,42 @@
 
 A recipe turns one minibatch of both plates into supervised points and targets, says where lines start, and between
 which heights they run. Training, integration and metrics never ask which recipe they serve.
+
+Three targets are known to the recipes of charges:
+
+- `direction`: `sqrt(D+1) E / |E|`, bounded by construction.
+- `velocity`: `(E_x / E_z, 1)`, with weight `w(z)^2`, `w = 4 z (L - z) / L^2`: the error of `dx/ds` in the clock
+  s = logit(z / L), in which velocities stay bounded near the plates. With points from the flux density of the same
+  minibatch (`points.flux` of the recipe's kind) the gradient is that of the whole field, without bias, for any number of
+  charges; other points lose that.
+- `robust`: the same with `|dx/ds|` cut to the root mean square distance between samples of P and Q: a little bias for
+  bounded noise where the gap is small beside the distances.
+
+Where float32 no longer knows the sign of E_z, that is below 1e-5 |E|, a velocity has no meaning: such points get weight 0,
+and `(batch.weight == 0).mean()` tells how many.
 """
+
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efm_jax import _checks
-from efm_jax._types import Batch, FieldMatching, Key
-from efm_jax.charges import capacitor
+from efm_jax._types import Batch, FieldMatching, Key, Network
+from efm_jax.charges import Charges, capacitor, capacitor_chain
 from efm_jax.fields import coulomb
-from efm_jax.points import PointLaw, segment
+from efm_jax.points import PointLaw, flux, segment
+
+TARGETS = ("direction", "velocity", "robust")
+LEAST_SHARE = 1e-5
+"""Least E_z / |E| of which a velocity is made."""
 
 
 def efm(
     gap: float,
     *,
     convention: str = "superposed",
+    target: str = "direction",
     points: PointLaw | None = None,
     num_points: int | None = None,
     gamma: float | None = None,
@@ -25,19 +45,22 @@ def efm(
 ) -> FieldMatching:
     """Electrostatic field matching: regress on the field of the minibatch's own capacitor.
 
-    P's samples are charges of total +1 on z = 0, Q's of total -1 on z = gap. At the supervised points the target is
+    P's samples are charges of total +1 on z = 0, Q's of total -1 on z = gap. At the supervised points the target is, by
+    convention,
 
-    - `superposed`: `sqrt(D+1) E / |E|`, the direction of the total field;
+    - `superposed`: the total field E, in the form that `target` says;
     - `per_plate`: `sqrt(D+1) (u+ + u-)`, each plate's weighted mean displacement shrunk to `g / (|g| + gamma)` by itself.
 
-    The factor `sqrt(D+1)` makes the components O(1); lines depend on the direction only.
+    The factor `sqrt(D+1)` of a direction makes the components O(1); lines depend on the direction only.
 
     Args:
         gap: Distance L between the plates, in units of the data.
         convention: `superposed` or `per_plate`.
-        points: Where to supervise; `points.segment()` when None.
+        target: `direction`, `velocity` or `robust`, see the head of this module; `per_plate` has a direction only.
+        points: Where to supervise; `points.segment()` when None. The flux density of this field is
+            `points.flux("two_plates")`.
         num_points: Supervised points per step; as many as rows of x_pos when None. The charges per step are the rows
-            of x_pos and x_neg, another number: more charges, less bias of the minibatch field.
+            of x_pos and x_neg, another number: more charges, less bias of the minibatch direction.
         gamma: Softening of `per_plate`, a length; see `fields.coulomb`.
         block_size: Charges per block of the streamed field; see `fields.coulomb`.
 
@@ -45,7 +68,8 @@ def efm(
         The recipe.
 
     Raises:
-        ValueError: `gap` is not positive, `convention` is unknown, or `num_points` is not positive.
+        ValueError: `gap` is not positive, `convention` or `target` is unknown or they do not go together, or
+            `num_points` is not positive.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -55,26 +79,168 @@ def efm(
         ((16, 3), (0.0, 6.0))
 
     Source: Kolesov et al. (2025), "Field matching: an electrostatic paradigm to generate and transfer data",
-    arXiv 2502.02367, eq. 2 and Algorithm 1.
+    arXiv 2502.02367, eq. 2 and Algorithm 1; velocities: docs/flux_density.md.
     """
     gap = _checks.positive("gap", gap)
     _checks.choice("convention", convention, ("superposed", "per_plate"))
-    if num_points is not None and num_points < 1:
-        raise ValueError(f"num_points must be at least 1 or None, got {num_points}.")
+    _checks.choice("target", target, TARGETS)
+    if convention == "per_plate" and target != "direction":
+        raise ValueError(
+            f"target={target!r} needs the field of charges; convention='per_plate' is none: take 'superposed'."
+        )
+    if num_points is not None:
+        _checks.count("num_points", num_points)
     law = segment() if points is None else points
+    if convention == "superposed":
+        return _of_charges(gap, capacitor, law, target, num_points, block_size)
 
     def draw(key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"]) -> Batch:
         where = law(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
-        field = coulomb(
-            where, capacitor(x_pos, x_neg, gap), convention=convention, gamma=gamma, block_size=block_size
-        )
-        if convention == "superposed":
-            target = jnp.sqrt(jnp.asarray(where.shape[1], where.dtype)) * field.direction
-        else:
-            target = field.direction * jnp.exp(field.log_magnitude)[:, None]
-        return Batch(where, target, jnp.ones(where.shape[0], where.dtype))
+        charges = capacitor(x_pos, x_neg, gap)
+        field = coulomb(where, charges, convention=convention, gamma=gamma, block_size=block_size)
+        value = field.direction * jnp.exp(field.log_magnitude)[:, None]
+        return Batch(where, value, jnp.ones(where.shape[0], where.dtype))
 
     return FieldMatching(draw, _start_on_plates(gap), (0.0, gap))
+
+
+def c2fm(
+    gap: float,
+    *,
+    target: str = "robust",
+    points: PointLaw | None = None,
+    num_points: int | None = None,
+    images: int | None = None,
+    reach: float | None = None,
+    tolerance: float = 1e-3,
+    block_size: int | None = None,
+) -> FieldMatching:
+    """Capacitor-chain field matching: regress on the field of the minibatch between endless mirror plates.
+
+    Copies of P at z = 2 k gap and of Q at z = (2 k + 1) gap make `E_z = P / 2` and `Q / 2` on the plates, so no line leaves
+    the slab and forward lines carry P to Q exactly, for every gap. `2 E_z` is the density of the samples on their way.
+    Most of a sample's way lies near a plate when the gap is small; trace with the clock `clocks.logit`.
+
+    Args:
+        gap: Distance L between the plates, in units of the data.
+        target: `direction`, `velocity` or `robust`, see the head of this module. For velocities, wrap the network by
+            `velocity_network`.
+        points: Where to supervise; when None, `points.flux("chain", height="logit")`, where lines go.
+        num_points: Supervised points per step; as many as rows of x_pos when None.
+        images: Plates kept on either side, see `charges.capacitor_chain`; None: as few as reach and tolerance need.
+        reach: Greatest distance between a point and a charge at which the chain is within the tolerance, in units of
+            the data; 8 gaps when neither images nor reach is given.
+        tolerance: Greatest relative error of the field of one charge and its images.
+        block_size: Charges per block of the streamed field; see `fields.coulomb`.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        ValueError: `gap`, `reach` or `tolerance` is not positive, `target` is unknown, or `num_points` or `images` is not
+            a whole number >= 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> recipe = c2fm(6.0, target="velocity", num_points=16)
+        >>> batch = recipe.draw(jax.random.key(0), jnp.zeros((8, 2)), jnp.ones((8, 2)))
+        >>> batch.target.shape, bool((batch.target[:, -1] == 1).all())
+        ((16, 3), True)
+
+    Source: "Capacitor chain" abstract, OpenReview VDnHEHyVl5; points and velocities: docs/flux_density.md.
+    """
+    gap = _checks.positive("gap", gap)
+    _checks.choice("target", target, TARGETS)
+    tolerance = _checks.positive("tolerance", tolerance)
+    if images is not None:
+        _checks.count("images", images)
+    if reach is not None:
+        reach = _checks.positive("reach", reach)
+    elif images is None:
+        reach = 8.0 * gap
+    if num_points is not None:
+        _checks.count("num_points", num_points)
+    law = flux("chain", height="logit") if points is None else points
+
+    def charges(x_pos, x_neg, gap):
+        return capacitor_chain(x_pos, x_neg, gap, images, tolerance=tolerance, reach=reach)
+
+    return _of_charges(gap, charges, law, target, num_points, block_size)
+
+
+def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> Network:
+    """A network whose lines are as steep as velocities are: `f -> (f_x / w(z), 1)`, `w = 4 z (L - z) / L^2 + margin`.
+
+    Velocities grow like the inverse of the distance to a plate, since mass there has hardly left or must hurry to arrive;
+    `f_x` itself then stays of the order of the data, and the part `f_z`, of which a velocity has no use, is 1.
+
+    Args:
+        network: The network, e.g. `networks.mlp(...)`.
+        gap: Distance L between the plates.
+        margin: What keeps the velocity finite on the plates, > 0.
+
+    Returns:
+        A network with the same parameters.
+
+    Raises:
+        ValueError: `gap` or `margin` is not positive.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from efm_jax._types import Network
+        >>> ones = Network(lambda key: jnp.ones(()), lambda params, points, **_: params * jnp.ones_like(points))
+        >>> velocity_network(ones, 2.0, margin=1.0).apply(jnp.ones(()), jnp.asarray([[0.0, 0.0], [0.0, 1.0]])).tolist()
+        [[1.0, 1.0], [0.5, 1.0]]
+    """
+    gap, margin = _checks.positive("gap", gap), _checks.positive("margin", margin)
+
+    def apply(params, points, *, key=None, cond=None):
+        field = network.apply(params, points, key=key, cond=cond)
+        slowness = _slowness(points[:, -1:], gap).astype(field.dtype) + margin
+        return jnp.concatenate([field[:, :-1] / slowness, jnp.ones_like(slowness)], axis=1)
+
+    return Network(network.init, apply)
+
+
+def _of_charges(
+    gap: float,
+    place: Callable[..., Charges],
+    law: PointLaw,
+    target: str,
+    num_points: int | None,
+    block_size: int | None,
+) -> FieldMatching:
+    """The recipe of the total field of charges that `place(x_pos, x_neg, gap)` puts up."""
+
+    def draw(key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"]) -> Batch:
+        where = law(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
+        unit = coulomb(where, place(x_pos, x_neg, gap), block_size=block_size).direction
+        if target == "direction":
+            root = jnp.sqrt(jnp.asarray(where.shape[1], where.dtype))
+            return Batch(where, root * unit, jnp.ones(where.shape[0], where.dtype))
+        known = unit[:, -1] > LEAST_SHARE
+        velocity = unit[:, :-1] / jnp.where(known, unit[:, -1], 1.0)[:, None]
+        slowness = _slowness(where[:, -1], gap)
+        if target == "robust":
+            speed = 0.25 * gap * slowness * jnp.sqrt(jnp.sum(velocity**2, axis=1))  # |dx/ds|
+            velocity = (
+                velocity * jnp.minimum(1.0, _distance(x_pos, x_neg) / jnp.maximum(speed, 1e-30))[:, None]
+            )
+        velocity = jnp.concatenate([velocity, jnp.ones_like(where[:, -1:])], axis=1)
+        return Batch(where, velocity, jnp.where(known, slowness**2, 0.0))
+
+    return FieldMatching(draw, _start_on_plates(gap), (0.0, gap))
+
+
+def _slowness(z: Array, gap: float) -> Array:
+    """`dz/ds` of the clock s = logit(z / L), in units of its greatest value L/4."""
+    return 4.0 * (z / gap) * ((gap - z) / gap)
+
+
+def _distance(x_pos: Array, x_neg: Array) -> Array:
+    """Root mean square distance between a sample of P and one of Q."""
+    spread = sum(jnp.sum(jnp.var(x, axis=0)) for x in (x_pos, x_neg))
+    return jnp.sqrt(spread + jnp.sum((x_pos.mean(0) - x_neg.mean(0)) ** 2))
 
 
 def _start_on_plates(gap: float):

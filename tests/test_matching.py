@@ -7,16 +7,18 @@ import pytest
 from reference import coulomb as reference_coulomb
 from scipy import stats
 
-from efm_jax import networks, points, sampling, training
+from efm_jax import clocks, networks, points, sampling, training
 from efm_jax.charges import capacitor
 from efm_jax.fields import coulomb
-from efm_jax.matching import efm
+from efm_jax.matching import c2fm, efm, velocity_network
 
 GAP = 6.0
 RECIPES = {
     "efm superposed": efm(GAP, num_points=24),
     "efm superposed, box": efm(GAP, num_points=24, points=points.box()),
     "efm per_plate": efm(GAP, convention="per_plate", gamma=1e-3, num_points=24, points=points.near_plate()),
+    "efm velocity, flux": efm(GAP, target="velocity", num_points=24, points=points.flux("two_plates")),
+    "c2fm": c2fm(GAP, num_points=24),
 }
 battery = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
 
@@ -41,6 +43,8 @@ def test_jit_equals_eager(recipe):
     eager = recipe.draw(jax.random.key(1), *plates())
     jitted = jax.jit(recipe.draw)(jax.random.key(1), *plates())
     # the same float32 arithmetic, fused otherwise: a few roundings of numbers of order one to ten
+    # (next to a plate a velocity divides the rounding of x by the height; there its weight is the height squared)
+    eager, jitted = (b._replace(target=b.target * jnp.sqrt(b.weight)[:, None]) for b in (eager, jitted))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-5), eager, jitted)
 
 
@@ -106,6 +110,91 @@ def test_one_step_lowers_the_loss_on_a_frozen_batch(recipe):
     assert float(second.loss) < float(first.loss)
 
 
+LINE = np.array([[-1.0], [-0.5], [0.0]]), np.array([[1.5], [2.5]])
+
+
+def chain_velocity(p, x_pos, x_neg, gap):
+    """E_x / E_z of the endless chain at D = 1: `E_x - i E_z = (mean coth(w - w_i) - mean tanh(w - w_j)) / 4L`."""
+    w = np.pi * (p[:, :1] + 1j * p[:, 1:]) / (2 * gap)
+    plus, minus = (w - np.pi * np.asarray(x, np.float64)[:, 0] / (2 * gap) for x in (x_pos, x_neg))
+    field = (1 / np.tanh(plus)).mean(1) - np.tanh(minus).mean(1)
+    return -field.real / field.imag
+
+
+@pytest.mark.parametrize("target", ["velocity", "robust"])
+def test_the_chain_s_velocities_are_those_of_its_stream_function(target):
+    x_pos, x_neg = LINE
+    gap = 0.75  # exact in float32: heights near the upper plate are distances from it
+    recipe = c2fm(gap, target=target, num_points=2000, tolerance=1e-5, reach=10.0)
+    args = (jnp.asarray(x, jnp.float32) for x in LINE)
+    p, v, weight = (np.asarray(part, np.float64) for part in recipe.draw(jax.random.key(0), *args))
+    exact = chain_velocity(p, x_pos, x_neg, gap)
+    h = p[:, 1] * (gap - p[:, 1]) / gap
+    np.testing.assert_allclose(weight, (4 * h / gap) ** 2, rtol=1e-5, atol=1e-10)
+    assert (v[:, 1] == 1).all()
+    rms = np.sqrt(((x_pos - x_neg.T) ** 2).mean())
+    fast = np.abs(exact) * h > rms
+    assert fast.sum() > 5
+    if target == "robust":
+        # dx/ds is cut to the rms distance of the samples, its sign kept
+        exact = np.where(fast, np.sign(exact) * rms / h, exact)
+    # a chain within 1e-5 and float32 directions; a slope v is a ratio with relative error about v times that of E
+    error = np.abs(v[:, 0] - exact) / (np.abs(exact) * (1 + np.abs(exact)) + 1.0)
+    assert np.quantile(error, 0.99) < 5e-5
+    assert error.max() < 1e-2
+
+
+def test_a_velocity_whose_sign_is_not_known_counts_nothing():
+    def far(key, x_pos, x_neg, gap, k):
+        return jnp.full((k, 2), 1.0).at[:, 0].set(jnp.linspace(-60.0, 60.0, k))
+
+    x_pos, x_neg = (jnp.asarray(x, jnp.float32) for x in LINE)
+    for target in ("velocity", "robust"):
+        _, target, weight = c2fm(2.0, target=target, points=far, num_points=41).draw(
+            jax.random.key(0), x_pos, x_neg
+        )
+        assert jnp.isfinite(target).all()
+        # 30 gaps out E_z is e^-90 of its value here; between the samples it is known
+        assert (weight[:5] == 0).all()
+        assert (weight[-5:] == 0).all()
+        assert (weight[18:22] > 0).all()
+
+
+def test_the_chain_carries_a_gaussian_to_a_gaussian_in_order():
+    shift, gap, steps = 3.0, 4.0, 400
+    rng = np.random.default_rng(0)
+    recipe = c2fm(gap)
+    network = velocity_network(networks.mlp(1, gap=gap, scale=3.0, width=32, depth=2), gap)
+    optimizer = training.adam(5e-3, warmup=10, cosine_steps=steps)
+    step = training.make_train_step(recipe, network, optimizer, ema_decay=0.99)
+    state = training.init_state(jax.random.key(0), network, optimizer)
+    for _ in range(steps):
+        x = rng.normal(size=(2, 128, 1)).astype(np.float32)
+        state, _ = step(state, x[0], x[1] + shift)
+    x = rng.normal(size=(500, 1)).astype(np.float32)
+    lines = sampling.transport(
+        state, recipe, network, x, solver="midpoint", steps=40, clock=clocks.logit(1e-3)
+    )
+    assert lines.arrived.all()
+    # On a line the chain's exact map keeps the order: x -> x + shift. Algorithm 2 on two plates stretches the tails
+    # by a Cauchy law instead. A short training errs by about a tenth; a wrong sign or factor by 1 and more.
+    y = np.asarray(lines.end)[:, 0]
+    assert np.median(np.abs(y - x[:, 0] - shift)) < 0.2
+    assert abs(y.std() - 1.0) < 0.2
+    back = sampling.transport(
+        state,
+        recipe,
+        network,
+        y[:, None],
+        reverse=True,
+        solver="midpoint",
+        steps=40,
+        clock=clocks.logit(1e-3),
+    )
+    # forth and back along the same lines, at 40 steps of second order
+    assert np.median(np.abs(np.asarray(back.end)[:, 0] - x[:, 0])) < 0.05
+
+
 def carried(convention, shift, gap, *, steps=600):
     """Ends of 500 lines of a field learned between N(0, 1) and N(shift, 1), and their starts."""
     rng = np.random.default_rng(0)
@@ -162,5 +251,18 @@ def test_bad_options_say_what_was_expected():
         efm(0)
     with pytest.raises(ValueError, match="'superposed', 'per_plate', got 'both'"):
         efm(1.0, convention="both")
-    with pytest.raises(ValueError, match="num_points must be at least 1 or None, got 0"):
-        efm(1.0, num_points=0)
+    for recipe in (efm, c2fm):
+        with pytest.raises(ValueError, match="num_points must be a whole number >= 1, got 0"):
+            recipe(1.0, num_points=0)
+        with pytest.raises(ValueError, match="'direction', 'velocity', 'robust', got 'slope'"):
+            recipe(1.0, target="slope")
+    with pytest.raises(ValueError, match="num_points must be a whole number >= 1, got 0"):
+        efm(1.0, convention="per_plate", num_points=0)
+    with pytest.raises(ValueError, match="convention='per_plate' is none: take 'superposed'"):
+        efm(1.0, convention="per_plate", target="velocity")
+    with pytest.raises(ValueError, match="images must be a whole number >= 1, got 0"):
+        c2fm(1.0, images=0)
+    with pytest.raises(ValueError, match="reach must be a finite number > 0, got -1"):
+        c2fm(1.0, reach=-1)
+    with pytest.raises(ValueError, match="margin must be a finite number > 0, got 0"):
+        velocity_network(networks.mlp(1, gap=1.0), 1.0, margin=0)
