@@ -1,5 +1,7 @@
 """From a configuration to values: sources, recipe, network, optimiser."""
 
+from dataclasses import replace
+
 import optax
 
 from efm_jax import configs, couplings, matching, networks, points, training
@@ -33,6 +35,9 @@ def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source
 def recipe(config: configs.Recipe) -> FieldMatching:
     """Make the recipe.
 
+    Raises:
+        ValueError: The method has no such convention, or a number does not fit.
+
     Example:
         >>> recipe(configs.Recipe(gap=6.0)).span
         (0.0, 6.0)
@@ -44,10 +49,23 @@ def recipe(config: configs.Recipe) -> FieldMatching:
         "segment": lambda: points.segment(noise=config.noise, coupling=coupling, height=config.height),
         "box": lambda: points.box(height=config.height),
         "near_plate": points.near_plate,
+        "flux": lambda: points.flux(
+            {"efm": "two_plates", "c2fm": "chain"}[config.method], height=config.height
+        ),
     }[config.points]()
+    if config.method == "c2fm":
+        if config.convention != "superposed":
+            raise ValueError(
+                f"recipe.method 'c2fm' knows the total field only, got recipe.convention {config.convention!r}; take "
+                "'superposed'."
+            )
+        return matching.c2fm(
+            config.gap, target=config.target, reach=config.reach, points=law, num_points=config.num_points
+        )
     return matching.efm(
         config.gap,
         convention=config.convention,
+        target=config.target,
         gamma=config.gamma,
         points=law,
         num_points=config.num_points,
@@ -60,6 +78,8 @@ def network(config: configs.Network, shape: tuple[int, ...], gap: float) -> Netw
     Raises:
         ValueError: A unet is asked for samples that are not pictures (H, W, C), or a size does not fit.
     """
+    if config.output == "velocity":
+        return matching.velocity_network(network(replace(config, output="field"), shape, gap), gap)
     if config.kind == "mlp":
         dim = 1
         for side in shape:

@@ -28,18 +28,24 @@ class Data:
 class Recipe:
     """What the network regresses on, and where."""
 
+    method: Literal["efm", "c2fm"] = "efm"
+    """Two plates, or the capacitor chain: endless mirror plates, whose forward lines carry P to Q exactly."""
     gap: float = 10.0
     """Distance L between the plates, in units of the data (pictures span -1..1)."""
     convention: Literal["superposed", "per_plate"] = "superposed"
-    """Unit direction of the total field, or each plate's own normalised field added up."""
+    """Of efm: the total field, or each plate's own normalised field added up."""
+    target: Literal["direction", "velocity", "robust"] = "direction"
+    """Form of the total field: unit direction, velocity `(E_x / E_z, 1)`, or velocity cut where it is extreme."""
+    reach: float | None = None
+    """Of c2fm: greatest distance at which the chain is accurate, in units of the data; None for 8 gaps."""
     gamma: float | None = None
     """Softening of `per_plate`, a length; None for the library's default."""
-    points: Literal["segment", "box", "near_plate"] = "segment"
-    """Law of the supervised points."""
+    points: Literal["segment", "box", "near_plate", "flux"] = "segment"
+    """Law of the supervised points; `flux` is the density `E_z` of the method's own field."""
     noise: float = 1.0
     """Scale of the segment's noise."""
-    height: Literal["uniform", "log", "arcsine"] = "uniform"
-    """Law of the heights of segment and box."""
+    height: Literal["uniform", "log", "arcsine", "logit"] = "uniform"
+    """Law of the heights of segment, box and flux."""
     coupling: Literal["independent", "minibatch_ot"] = "independent"
     """Which pairs the segments join."""
     charges: int = 64
@@ -56,6 +62,8 @@ class Network:
     """U-Net for pictures, multilayer perceptron for vectors."""
     width: int = 128
     """Channels at full resolution, or hidden units."""
+    output: Literal["field", "velocity"] = "field"
+    """Whether the network gives a field as it is, or one made to grow towards the plates like velocities do."""
     depth: int = 3
     """Hidden layers of the mlp."""
     multipliers: tuple[int, ...] = (1, 2, 2, 2)

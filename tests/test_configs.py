@@ -2,6 +2,8 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from efm_jax import build, configs
@@ -59,3 +61,30 @@ def test_noise_takes_the_shape_of_the_other_side():
 def test_a_unet_for_vectors_is_refused():
     with pytest.raises(ValueError, match=r"needs pictures of shape \(H, W, C\), got samples of shape \(2,\)"):
         build.network(configs.Network(kind="unet"), (2,), 6.0)
+
+
+@pytest.mark.parametrize("method", ["efm", "c2fm"])
+def test_flux_points_and_velocities_can_be_configured(method):
+    config = configs.Recipe(
+        method=method, gap=4.0, points="flux", height="logit", target="velocity", num_points=50
+    )
+    x = jnp.asarray([[0.0], [1.0]])
+    batch = build.recipe(config).draw(jax.random.key(0), x, x + 1.0)
+    assert (batch.target[:, -1] == 1).all()
+    assert batch.points.shape == (50, 2)
+    # half of all heights lie within a hundredth of a plate; the law of x is that of the method's own field
+    near = jnp.minimum(batch.points[:, 1], 4.0 - batch.points[:, 1]) < 0.04
+    assert 0.3 < float(near.mean()) < 0.7
+
+
+def test_the_chain_has_no_per_plate_convention():
+    with pytest.raises(
+        ValueError, match=r"'c2fm' knows the total field only, got recipe.convention 'per_plate'"
+    ):
+        build.recipe(configs.Recipe(method="c2fm", convention="per_plate"))
+
+
+def test_a_network_of_velocities_has_height_as_its_clock():
+    network = build.network(configs.Network(kind="mlp", output="velocity", width=8, depth=1), (2,), 6.0)
+    field = network.apply(network.init(jax.random.key(0)), jnp.ones((5, 3)))
+    assert (field[:, -1] == 1).all()
