@@ -6,7 +6,7 @@ of variance T, along z it is one reflected at both plates (`_slab`), so that for
     E_x = 1/2 int dT N(x; x_i, T I) (x - x_i) / T stay(z, T),     E_z = 1/2 int dT N(x; x_i, T I) leave(z, T),
 
 and for the plate z = gap the same with z -> gap - z, E_x turned about. The integrand is analytic in log T: the trapezoid
-rule converges exponentially, and its nodes are shared by all charges of a plate.
+rule converges exponentially, and its nodes are shared by all charges of a plate. At D = 1 the sum is elementary (`_strip`).
 """
 
 from functools import partial
@@ -24,10 +24,12 @@ from efm_jax import _checks
 from efm_jax._differences import squared_distances, weighted_displacements
 from efm_jax._types import Field
 from efm_jax.fields._slab import log_leave, log_stay
+from efm_jax.fields._strip import strip
 from efm_jax.fields._times import count, window
 from efm_jax.fields.point_charges import _direction_and_log_length
 
 _PAIRS = 2**19  # points x charges held at a time
+_LONGER = log(1e3)  # farthest over nearest distance that the number of times allows for
 _TOGETHER = 8  # times whose exponentials the compiler joins into one pass over the pairs
 
 
@@ -72,10 +74,12 @@ def chain(
             a height that can be seen is outside [0, gap].
 
     Example:
+        Charges at one place on both plates, D = 1, half-way between them: `1 / (2 gap)`.
+
         >>> import jax.numpy as jnp
         >>> x = jnp.zeros((1, 1))
         >>> field = chain(jnp.asarray([0.0, 0.5]), x, x, gap=1.0)
-        >>> field.direction.tolist(), round(float(jnp.exp(field.log_magnitude)), 5)  # 2 cot(pi / 4) / (4 gap)
+        >>> field.direction.tolist(), round(float(jnp.exp(field.log_magnitude)), 5)
         ([0.0, 1.0], 0.5)
 
     Source:
@@ -117,12 +121,12 @@ def chain_velocity(
         ValueError: As `chain` does.
 
     Example:
+        Charges at one place on both plates, D = 1: `v = tanh(pi x / gap) / tan(pi z / gap)`.
+
         >>> import jax.numpy as jnp
         >>> x = jnp.zeros((1, 1))
-        >>> from math import pi, sinh
-        >>> v = chain_velocity(jnp.asarray([[0.2, 0.25]]), x, x, gap=1.0)  # one pair: sinh(2 pi rho) / tan(...)
-        >>> bool(v[0, 0] > 0)
-        True
+        >>> round(float(chain_velocity(jnp.asarray([0.2, 0.25]), x, x, gap=1.0)[0]), 4)  # tanh(pi / 5)
+        0.5569
 
     Source:
         Derived: `2 E_z` is conserved along `E_x / E_z`, for the divergence of E is zero.
@@ -159,7 +163,7 @@ def log_density_path(
         ValueError: As `chain` does.
 
     Example:
-        Charges at one place on both plates, D = 1: `p = cot(pi z / 2) / 2` of P and `tan(pi z / 2) / 2` of Q above them.
+        Charges at one place on both plates, D = 1, half-way between them: `1 / gap`.
 
         >>> import jax.numpy as jnp
         >>> x = jnp.zeros((1, 1))
@@ -210,13 +214,16 @@ def _all_parts(points: Array, x_pos: Array, x_neg: Array, gap: Array, tolerance:
     def group(members):
         x, z = members[:, :-1], members[:, -1]
         z = jnp.where((z >= 0) & (z <= gap), z, jnp.nan)
+        log_sine = jnp.log(jnp.sin(pi * jnp.minimum(z, gap - z) / gap))
+        if x.shape[1] == 1:
+            sign, log_lateral, log_z = strip(x[:, 0], z, x_pos[:, 0], x_neg[:, 0], gap)
+            return Parts(sign[:, None], log_lateral, log_z + log_sine)
         plus = _plate(x, z, x_pos, gap, tolerance)
         minus = _plate(x, gap - z, x_neg, gap, tolerance)
         scale = jnp.maximum(plus.log_lateral, minus.log_lateral)
         scale = lax.stop_gradient(jnp.where(jnp.isneginf(scale), 0, scale))
         sides = (part.direction * jnp.exp(part.log_lateral - scale)[:, None] for part in (plus, minus))
         direction, log_length = _direction_and_log_length(next(sides) - next(sides))
-        log_sine = jnp.log(jnp.sin(pi * jnp.minimum(z, gap - z) / gap))
         return Parts(direction, log_length + scale, jnp.logaddexp(plus.log_z, minus.log_z) + log_sine)
 
     done = lax.map(jax.checkpoint(group), groups.reshape(-1, size, points.shape[1]))
@@ -234,37 +241,43 @@ def _plate(x: Array, z: Array, samples: Array, gap: Array, tolerance: float) -> 
     nearest = jnp.where(jnp.isposinf(nearest), 1, nearest)
     beyond = jnp.where(felt, squared - nearest[:, None], jnp.inf)
     own = nearest + z * z
+    farthest = jnp.max(jnp.where(felt, lax.stop_gradient(squared), 0), axis=1)
+    still = lax.stop_gradient((z, own))
+    low = jnp.log(still[1]) - jnp.log(5.4 * (depth + dim + 1 + 5 * jnp.sqrt(nearest) / gap))
 
-    def sums(kernel, power, steepest, slowest, lengths):
-        """`log int dT T^-power exp(-r^2/2T) kernel`: its nodes' times and relative terms, and its greatest term."""
-        still = lax.stop_gradient((z, own, nearest))
+    def sums(kernel, power, high, arm, steps):
+        """Times and relative terms of the nodes of `1/2 int dT (2 pi T)^-D/2 T^(D/2 - power) exp(-r^2 / 2T) kernel`, log of its greatest term."""
 
-        def profile(s, z=still[0], own=still[1]):
-            return -0.5 * own * jnp.exp(-s) - (power - 1) * s + kernel(z / gap, jnp.exp(s) / gap**2)
+        def profile(s):
+            z, own = still
+            return -0.5 * own * jnp.exp(-s) - (power - 1) * s + kernel(z / gap, jnp.exp(s) / gap**2) + arm(s)
 
-        reach = jnp.sqrt(still[2])
-        low = jnp.log(still[1]) - jnp.log(2 * 2.72 * (depth + 2 * steepest + 5 * reach / gap))
-        high = jnp.log(still[1] + lengths * gap**2) - log(2 * slowest) + depth / slowest + 2
         first, peak, last = window(profile, low, high, depth)
-        steps = count(slowest, depth)
         nodes = first + (jnp.arange(steps)[:, None] + 0.5) * (last - first) / steps
         away, time = nodes - peak, jnp.exp(peak)
         at_peak = kernel(z / gap, time / gap**2)
         terms = -0.5 * own / time * jnp.expm1(-away) - (power - 1) * away
         terms = terms + jax.vmap(lambda s: kernel(z / gap, jnp.exp(s) / gap**2))(nodes) - at_peak
-        terms = jnp.exp(terms) * (last - first) / steps
-        greatest = at_peak + (1 - power + 0.5 * dim) * peak
-        greatest = greatest - 0.5 * dim * (jnp.log(2 * pi * time) + own / time / dim) - log(2)
-        return 0.5 * jnp.exp(-nodes), terms, greatest
+        greatest = at_peak + (1 - power + 0.5 * dim) * peak - log(2)
+        greatest = greatest - 0.5 * dim * (jnp.log(2 * pi * time) + own / time / dim)
+        return 0.5 * jnp.exp(-nodes), jnp.exp(terms) * (last - first) / steps, greatest
 
-    times_z, terms_z, greatest_z = sums(log_leave, 0.5 * dim, 0.5 * (dim + 1), 0.5 * (dim + 1), 0.0)
-    share = _mix(beyond, times_z, terms_z) @ jnp.full(number, 1 / number, x.dtype)
-    log_z = jnp.log(share) + greatest_z - 2 * jnp.log(gap)
+    steepest, slowest = 0.5 * (dim + 1), 0.5 * dim
+    high = jnp.log(still[1] / (2 * steepest)) + depth / steepest + 2
+    rates, terms, greatest = sums(log_leave, slowest, high, jnp.zeros_like, count(steepest, depth))
+    share = _mix(beyond, rates, terms) @ jnp.full(number, 1 / number, x.dtype)
+    log_z = jnp.log(share) + greatest - 2 * jnp.log(gap)
 
-    times_x, terms_x, greatest_x = sums(log_stay, 0.5 * dim + 1, 0.5 * (dim + 1), 0.5 * dim, 1.0)
-    pulls = weighted_displacements(_mix(beyond, times_x, terms_x) / number, x, samples)
+    # charges farther off than the nearest pull by a longer arm, of the order of sqrt(T), late times longer therefore
+    def arm(s):
+        return 0.5 * jnp.log(jnp.minimum(jnp.exp(s), farthest) + still[1])
+
+    longer = 0.5 * jnp.log1p(farthest / still[1])
+    high = jnp.log((still[1] + gap**2) / (2 * slowest)) + (depth + longer) / slowest + 2
+    rates, terms, greatest = sums(log_stay, slowest + 1, high, arm, count(slowest, depth + _LONGER))
+    pulls = weighted_displacements(_mix(beyond, rates, terms) / number, x, samples)
     direction, log_length = _direction_and_log_length(pulls)
-    return Parts(direction, log_length + greatest_x - jnp.log(gap), log_z)
+    return Parts(direction, log_length + greatest - jnp.log(gap), log_z)
 
 
 def _mix(beyond: Float[Array, "p n"], inverse: Float[Array, "t p"], terms: Float[Array, "t p"]) -> Float[Array, "p n"]:
