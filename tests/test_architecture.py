@@ -14,7 +14,7 @@ LEVELS = [
     {"_types", "_checks", "_files", "_trees"},
     {"charges", "couplings", "clocks", "datasets", "pictures"},
     {"fields"},
-    {"points", "launches"},
+    {"points", "launches", "gaps"},
     {"matching", "networks"},
     {"training", "lines", "roaming", "checkpoint"},
     {"sampling", "likelihood", "runs", "metrics", "classifier"},
