@@ -117,7 +117,7 @@ def _measured(dim: int, reach: float, images: int, far: int) -> Chain:
 
 
 def _rest(first: float) -> tuple[np.ndarray, np.ndarray]:
-    """Heights and weights that stand for all plates at `first`, `first + 2`, ...: Euler and Maclaurin's integral at the end."""
+    """Heights and weights that stand for all plates at `first`, `first + 2`, ...: an integral at the end."""
     summed = first + 2.0 * np.arange(_SUMMED)
     end = summed[-1] + 1
     node, weight = np.polynomial.legendre.leggauss(24)

@@ -1,6 +1,24 @@
-"""Exact fields of charges, in log space: Coulomb's law in D+1 dimensions, and the endless capacitor chain."""
+"""Exact fields of charges, in log space: Coulomb's law in D+1 dimensions, the endless capacitor chain, flux, potential."""
 
 from efm_jax.fields.endless_chain import chain, chain_velocity, log_density_path
 from efm_jax.fields.point_charges import coulomb, field_fn, log_sphere_area
+from efm_jax.fields.potentials import Potential, potential
+from efm_jax.fields.surfaces import Flux, Surface, box, flux, patch, random_sphere, sphere
 
-__all__ = ["chain", "chain_velocity", "coulomb", "field_fn", "log_density_path", "log_sphere_area"]
+__all__ = [
+    "Flux",
+    "Potential",
+    "Surface",
+    "box",
+    "chain",
+    "chain_velocity",
+    "coulomb",
+    "field_fn",
+    "flux",
+    "log_density_path",
+    "log_sphere_area",
+    "patch",
+    "potential",
+    "random_sphere",
+    "sphere",
+]

@@ -2,7 +2,8 @@
 
 With `u = pi |x - x_i| / gap`, `e = exp(-u)` and `phi = pi z / gap`, a charge of the plate z = 0 and its images make
 
-    E_x = sign(x - x_i) / (4 gap) (1 + 2 e (cos phi - e) / d),    E_z = 2 e sin phi / (4 gap d),    d = 1 - 2 e cos phi + e^2.
+    E_x = sign(x - x_i) / (4 gap) (1 + 2 e (cos phi - e) / d),    E_z = 2 e sin phi / (4 gap d),
+    d = 1 - 2 e cos phi + e^2.
 
 The ones are the lateral field of all plates, which P and Q cancel exactly where there are as many of either on each side:
 far out the field is exponentially small in both parts, and is found as that.
@@ -16,7 +17,11 @@ from jaxtyping import Array, Float
 
 
 def strip(
-    x: Float[Array, " p"], z: Float[Array, " p"], x_pos: Float[Array, " n"], x_neg: Float[Array, " m"], gap: Array
+    x: Float[Array, " p"],
+    z: Float[Array, " p"],
+    x_pos: Float[Array, " n"],
+    x_neg: Float[Array, " m"],
+    gap: Array,
 ) -> tuple[Float[Array, " p"], Float[Array, " p"], Float[Array, " p"]]:
     """Sign of E_x, log |E_x| and `log(E_z / sin(pi z / gap))` of the chain at lateral places x and heights z."""
     side, rest, log_z, nearest = zip(_plate(x, z, x_pos, gap), _plate(x, gap - z, x_neg, gap), strict=True)

@@ -19,7 +19,9 @@ Profile = Callable[[Float[Array, " p"]], Float[Array, " p"]]
 """Log of the nearest charge's integrand at the log-times of all points, up to a constant of each; it has one peak."""
 
 
-def window(profile: Profile, low: Float[Array, " p"], high: Float[Array, " p"], depth: float) -> tuple[Array, ...]:
+def window(
+    profile: Profile, low: Float[Array, " p"], high: Float[Array, " p"], depth: float
+) -> tuple[Array, ...]:
     """Log-times (first, peak, last) of each point between which the profile is within `depth` of its peak."""
     ratio = 0.5 * (5**0.5 - 1)
 

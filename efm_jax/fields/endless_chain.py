@@ -21,24 +21,21 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax import _checks
-from efm_jax._differences import squared_distances, weighted_displacements
 from efm_jax._types import Field
-from efm_jax.fields._slab import log_leave, log_stay
+from efm_jax.fields._diffusion import plate_field
 from efm_jax.fields._strip import strip
-from efm_jax.fields._times import count, window
 from efm_jax.fields.point_charges import _direction_and_log_length
 
 _PAIRS = 2**19  # points x charges held at a time
-_LONGER = log(1e3)  # farthest over nearest distance that the number of times allows for
-_TOGETHER = 8  # times whose exponentials the compiler joins into one pass over the pairs
 
 
 class Parts(NamedTuple):
-    """The field in two parts, each to its own relative accuracy: `E_x = direction exp(log_lateral)`, `E_z = exp(log_z)`."""
+    """The field in two parts, each to its own accuracy: `E_x = direction exp(log_lateral)`, `E_z = sine exp(log_z)`."""
 
     direction: Float[Array, "p dim"]
     log_lateral: Float[Array, " p"]
     log_z: Float[Array, " p"]
+    sine: Float[Array, " p"]
 
 
 def chain(
@@ -86,10 +83,11 @@ def chain(
         The chain: "Capacitor chain" abstract, OpenReview VDnHEHyVl5; the time integral is derived above.
     """
     points, parts = _parts(points, x_pos, x_neg, gap, tolerance)
-    scale = lax.stop_gradient(jnp.maximum(parts.log_lateral, parts.log_z))
-    scale = jnp.where(jnp.isfinite(scale), scale, 0)
+    scale = lax.stop_gradient(jnp.maximum(parts.log_lateral, parts.log_z + jnp.log(parts.sine)))
+    scale = jnp.where(jnp.isneginf(scale), 0, scale)
     lateral = parts.direction * jnp.exp(parts.log_lateral - scale)[:, None]
-    whole = jnp.concatenate([lateral, jnp.exp(parts.log_z - scale)[:, None]], axis=1)
+    shrunk = jnp.where(parts.sine > 0, parts.log_z - scale, 0)  # on a plate it may be large, and is not felt
+    whole = jnp.concatenate([lateral, (parts.sine * jnp.exp(shrunk))[:, None]], axis=1)
     direction, log_length = _direction_and_log_length(whole)
     return Field(direction.reshape(points.shape), (log_length + scale).reshape(points.shape[:-1]))
 
@@ -132,7 +130,7 @@ def chain_velocity(
         Derived: `2 E_z` is conserved along `E_x / E_z`, for the divergence of E is zero.
     """
     points, parts = _parts(points, x_pos, x_neg, gap, tolerance)
-    velocity = parts.direction * jnp.exp(parts.log_lateral - parts.log_z)[:, None]
+    velocity = parts.direction * (jnp.exp(parts.log_lateral - parts.log_z) / parts.sine)[:, None]
     return velocity.reshape(*points.shape[:-1], -1)
 
 
@@ -174,7 +172,7 @@ def log_density_path(
         Derived; the chain is that of OpenReview VDnHEHyVl5.
     """
     points, parts = _parts(points, x_pos, x_neg, gap, tolerance)
-    return (log(2) + parts.log_z).reshape(points.shape[:-1])
+    return (log(2) + parts.log_z + jnp.log(parts.sine)).reshape(points.shape[:-1])
 
 
 def _parts(points, x_pos, x_neg, gap, tolerance) -> tuple[Array, Parts]:
@@ -214,81 +212,17 @@ def _all_parts(points: Array, x_pos: Array, x_neg: Array, gap: Array, tolerance:
     def group(members):
         x, z = members[:, :-1], members[:, -1]
         z = jnp.where((z >= 0) & (z <= gap), z, jnp.nan)
-        log_sine = jnp.log(jnp.sin(pi * jnp.minimum(z, gap - z) / gap))
+        sine = jnp.sin(pi * jnp.minimum(z, gap - z) / gap)
         if x.shape[1] == 1:
             sign, log_lateral, log_z = strip(x[:, 0], z, x_pos[:, 0], x_neg[:, 0], gap)
-            return Parts(sign[:, None], log_lateral, log_z + log_sine)
-        plus = _plate(x, z, x_pos, gap, tolerance)
-        minus = _plate(x, gap - z, x_neg, gap, tolerance)
+            return Parts(sign[:, None], log_lateral, log_z, sine)
+        plus = plate_field(x, z, x_pos, gap, tolerance)
+        minus = plate_field(x, gap - z, x_neg, gap, tolerance)
         scale = jnp.maximum(plus.log_lateral, minus.log_lateral)
         scale = lax.stop_gradient(jnp.where(jnp.isneginf(scale), 0, scale))
         sides = (part.direction * jnp.exp(part.log_lateral - scale)[:, None] for part in (plus, minus))
         direction, log_length = _direction_and_log_length(next(sides) - next(sides))
-        return Parts(direction, log_length + scale, jnp.logaddexp(plus.log_z, minus.log_z) + log_sine)
+        return Parts(direction, log_length + scale, jnp.logaddexp(plus.log_z, minus.log_z), sine)
 
     done = lax.map(jax.checkpoint(group), groups.reshape(-1, size, points.shape[1]))
     return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[: len(points)], done)
-
-
-def _plate(x: Array, z: Array, samples: Array, gap: Array, tolerance: float) -> Parts:
-    """Parts of the field of one plate of total 1 at height 0 and its images; E_z lacks the factor sin(pi z / gap)."""
-    number, dim = samples.shape
-    depth = log(number / tolerance)
-    squared = squared_distances(x, samples)
-    felt = squared + (z * z)[:, None] != 0
-    squared = jnp.where(felt, squared, 1)
-    nearest = jnp.min(jnp.where(felt, lax.stop_gradient(squared), jnp.inf), axis=1)
-    nearest = jnp.where(jnp.isposinf(nearest), 1, nearest)
-    beyond = jnp.where(felt, squared - nearest[:, None], jnp.inf)
-    own = nearest + z * z
-    farthest = jnp.max(jnp.where(felt, lax.stop_gradient(squared), 0), axis=1)
-    still = lax.stop_gradient((z, own))
-    low = jnp.log(still[1]) - jnp.log(5.4 * (depth + dim + 1 + 5 * jnp.sqrt(nearest) / gap))
-
-    def sums(kernel, power, high, arm, steps):
-        """Times and relative terms of the nodes of `1/2 int dT (2 pi T)^-D/2 T^(D/2 - power) exp(-r^2 / 2T) kernel`, log of its greatest term."""
-
-        def profile(s):
-            z, own = still
-            return -0.5 * own * jnp.exp(-s) - (power - 1) * s + kernel(z / gap, jnp.exp(s) / gap**2) + arm(s)
-
-        first, peak, last = window(profile, low, high, depth)
-        nodes = first + (jnp.arange(steps)[:, None] + 0.5) * (last - first) / steps
-        away, time = nodes - peak, jnp.exp(peak)
-        at_peak = kernel(z / gap, time / gap**2)
-        terms = -0.5 * own / time * jnp.expm1(-away) - (power - 1) * away
-        terms = terms + jax.vmap(lambda s: kernel(z / gap, jnp.exp(s) / gap**2))(nodes) - at_peak
-        greatest = at_peak + (1 - power + 0.5 * dim) * peak - log(2)
-        greatest = greatest - 0.5 * dim * (jnp.log(2 * pi * time) + own / time / dim)
-        return 0.5 * jnp.exp(-nodes), jnp.exp(terms) * (last - first) / steps, greatest
-
-    steepest, slowest = 0.5 * (dim + 1), 0.5 * dim
-    high = jnp.log(still[1] / (2 * steepest)) + depth / steepest + 2
-    rates, terms, greatest = sums(log_leave, slowest, high, jnp.zeros_like, count(steepest, depth))
-    share = _mix(beyond, rates, terms) @ jnp.full(number, 1 / number, x.dtype)
-    log_z = jnp.log(share) + greatest - 2 * jnp.log(gap)
-
-    # charges farther off than the nearest pull by a longer arm, of the order of sqrt(T), late times longer therefore
-    def arm(s):
-        return 0.5 * jnp.log(jnp.minimum(jnp.exp(s), farthest) + still[1])
-
-    longer = 0.5 * jnp.log1p(farthest / still[1])
-    high = jnp.log((still[1] + gap**2) / (2 * slowest)) + (depth + longer) / slowest + 2
-    rates, terms, greatest = sums(log_stay, slowest + 1, high, arm, count(slowest, depth + _LONGER))
-    pulls = weighted_displacements(_mix(beyond, rates, terms) / number, x, samples)
-    direction, log_length = _direction_and_log_length(pulls)
-    return Parts(direction, log_length + greatest - jnp.log(gap), log_z)
-
-
-def _mix(beyond: Float[Array, "p n"], inverse: Float[Array, "t p"], terms: Float[Array, "t p"]) -> Float[Array, "p n"]:
-    """`sum_t terms_tp exp(-beyond_pn inverse_tp)`, some of the times in each pass over the pairs."""
-    more = ((0, -len(inverse) % _TOGETHER), (0, 0))
-    inverse, terms = jnp.pad(inverse, more, mode="edge"), jnp.pad(terms, more)
-
-    def visit(total, some):
-        for rate, term in zip(*some, strict=True):
-            total = total + term[:, None] * jnp.exp(-beyond * rate[:, None])
-        return total, None
-
-    some = tuple(array.reshape(-1, _TOGETHER, array.shape[1]) for array in (inverse, terms))
-    return lax.scan(jax.checkpoint(visit), jnp.zeros_like(beyond), some)[0]

@@ -1,0 +1,282 @@
+"""Flux of a field through surfaces: Gauss's law as a tool, in any dimension.
+
+A surface is points with normals and weights: nodes of a quadrature in low D, random points in any. Weights are kept as
+logarithms, since areas in high D leave floating point where the flux does not.
+"""
+
+from collections.abc import Callable
+from math import log, pi
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from scipy.special import roots_gegenbauer
+
+from efm_jax import _checks
+from efm_jax._types import Field, Key
+from efm_jax.fields.point_charges import log_sphere_area
+
+_MOST_NODES = 2_000_000
+
+
+class Surface(NamedTuple):
+    """A surface in the space of points (x, z), as a sum over places.
+
+    Attributes:
+        points: Places on it, [k, D+1].
+        normals: Unit normals, outward where it is closed, [k, D+1].
+        log_weight: Natural log of the area each place stands for, [k].
+        random: Whether the places are independent random ones, of which a standard error can be told.
+    """
+
+    points: Float[Array, "k dim1"]
+    normals: Float[Array, "k dim1"]
+    log_weight: Float[Array, " k"]
+    random: bool | Bool[Array, ""] = False
+
+
+class Flux(NamedTuple):
+    """A flux and how far it is known.
+
+    Attributes:
+        value: The flux, in units of charge.
+        standard_error: Of a random surface; 0 for a quadrature, whose error is known by more nodes.
+    """
+
+    value: Float[Array, ""]
+    standard_error: Float[Array, ""]
+
+
+def flux(field: Callable[[Float[Array, "k dim1"]], Field], surface: Surface) -> Flux:
+    """Flux of a field through a surface: `int E . n dA`; through a closed one, the enclosed charge.
+
+    Args:
+        field: An exact field as a function of points [k, D+1], e.g. `lambda p: fields.coulomb(p, charges)`.
+        surface: The surface, of `sphere`, `random_sphere`, `patch`, `box`, or your own.
+
+    Returns:
+        The flux and its standard error.
+
+    Raises:
+        ValueError: If the surface's shapes do not fit together, or the field does not return a `Field`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from efm_jax.charges import plate
+        >>> from efm_jax.fields import coulomb
+        >>> charges = plate(jnp.zeros((1, 2)), 0.0, -0.5)
+        >>> through = flux(lambda p: coulomb(p, charges), sphere(jnp.array([0.1, 0.0, 0.0]), 1.0))
+        >>> round(float(through.value), 4)
+        -0.5
+
+    Source:
+        Gauss (1813); units as in Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2.
+    """
+    points, normals = _checks.floating("surface.points", surface.points), jnp.asarray(surface.normals)
+    log_weight = jnp.asarray(surface.log_weight)
+    if points.ndim != 2 or normals.shape != points.shape or log_weight.shape != points.shape[:1]:
+        raise ValueError(
+            "a surface has points [k, D+1], normals [k, D+1] and log_weight [k], got shapes "
+            f"{points.shape}, {normals.shape} and {log_weight.shape}."
+        )
+    found = field(points)
+    if not isinstance(found, Field):
+        raise ValueError(
+            f"field must return a Field(direction, log_magnitude), got {type(found).__name__}; a function of unit "
+            "directions has lost the magnitude: use fields.coulomb or fields.chain."
+        )
+    outward = jnp.sum(found.direction * normals, axis=1)
+    vanishes = jnp.isneginf(found.log_magnitude)
+    terms = outward * jnp.exp(jnp.where(vanishes, 0, found.log_magnitude) + log_weight)
+    terms = jnp.where(vanishes, 0, terms)
+    number = len(terms)
+    error = jnp.sqrt(number * jnp.var(terms, ddof=1)) if number > 1 else jnp.full((), jnp.inf)
+    return Flux(jnp.sum(terms), jnp.where(surface.random, error, 0))
+
+
+def sphere(center: Float[Array, " dim1"], radius: float, *, nodes: int = 32) -> Surface:
+    """A sphere by product quadrature: Gauss and Gegenbauer in every polar angle, equal steps around the circle.
+
+    Exact for polynomials of degree below `2 nodes`; the field of a charge at distance s from the surface, seen from a sphere
+    of this radius, needs `nodes` of several times radius / s.
+
+    Args:
+        center: Its centre, [D+1].
+        radius: Its radius, > 0.
+        nodes: Nodes per polar angle, and half of those around the circle: `2 nodes^D` points.
+
+    Returns:
+        The surface, closed, normals outward.
+
+    Raises:
+        ValueError: If center is not [D+1] with D >= 1, the radius not > 0, or there would be more than two million points.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> surface = sphere(jnp.zeros(3), 2.0, nodes=8)
+        >>> surface.points.shape, round(float(jnp.exp(surface.log_weight).sum() / jnp.pi), 4)  # 4 pi r^2
+        ((128, 3), 16.0)
+
+    Source:
+        Stroud (1971), Approximate Calculation of Multiple Integrals, section 2.6.
+    """
+    center, radius = _center(center), _checks.positive("radius", radius)
+    nodes, dim = _checks.count("nodes", nodes), len(center) - 1
+    _limit(2 * nodes**dim, "random_sphere")
+    angle = (np.arange(2 * nodes) + 0.5) * pi / nodes
+    normals, weight = np.stack([np.cos(angle), np.sin(angle)], axis=1), np.full(2 * nodes, pi / nodes)
+    for lower in range(1, dim):
+        # the sphere of `lower` angles, swept by one more: dA = sin^lower dt, cos t = u
+        u, w = roots_gegenbauer(nodes, 0.5 * lower)
+        ring = np.sqrt(1 - u * u)[:, None, None] * normals
+        last = np.broadcast_to(u[:, None, None], (nodes, len(normals), 1))
+        normals, weight = (
+            np.concatenate([ring, last], axis=2).reshape(-1, lower + 2),
+            np.outer(w, weight).ravel(),
+        )
+    dtype = center.dtype
+    log_weight = jnp.asarray(np.log(weight) + dim * log(radius), dtype)
+    normals = jnp.asarray(normals, dtype)
+    return Surface(center + radius * normals, normals, log_weight)
+
+
+def random_sphere(key: Key, center: Float[Array, " dim1"], radius: float, num_points: int) -> Surface:
+    """A sphere by independent points uniform on it, for any D.
+
+    Args:
+        key: PRNG key.
+        center: Its centre, [D+1].
+        radius: Its radius, > 0.
+        num_points: How many points; the standard error of a flux falls with their square root.
+
+    Returns:
+        The surface, closed, normals outward, `random`.
+
+    Raises:
+        ValueError: If center is not [D+1] with D >= 1, the radius not > 0 or num_points not a whole number >= 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> surface = random_sphere(jax.random.key(0), jnp.zeros(785), 3.0, 10)
+        >>> bool(jnp.allclose(jnp.linalg.norm(surface.points, axis=1), 3.0))
+        True
+
+    Source:
+        Muller (1959), Comm. ACM 2, 19: normal numbers, normalised.
+    """
+    center, radius = _center(center), _checks.positive("radius", radius)
+    number, dim = _checks.count("num_points", num_points), len(center) - 1
+    normals = jax.random.normal(key, (number, dim + 1), center.dtype)
+    normals = normals / jnp.linalg.norm(normals, axis=1, keepdims=True)
+    share = log_sphere_area(dim) + dim * log(radius) - log(number)
+    return Surface(center + radius * normals, normals, jnp.full(number, share, center.dtype), True)
+
+
+def patch(
+    lower: Float[Array, " dim"], upper: Float[Array, " dim"], at: float, *, axis: int = -1, nodes: int = 16
+) -> Surface:
+    """A rectangle of the plane where one coordinate is `at`, by Gauss and Legendre; its normal points up that axis.
+
+    Args:
+        lower: Lower bounds of the other D coordinates, in their order, [D].
+        upper: Upper bounds, [D].
+        at: The coordinate of the plane: the height z for the default axis.
+        axis: Which coordinate that is, of D+1.
+        nodes: Nodes per coordinate: `nodes^D` points.
+
+    Returns:
+        The surface.
+
+    Raises:
+        ValueError: If the bounds are not [D] with lower < upper, the axis is not one of D+1, or there would be more than
+            two million points.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> surface = patch(jnp.zeros(2), jnp.array([2.0, 3.0]), 1.0, nodes=4)
+        >>> surface.points.shape, round(float(jnp.exp(surface.log_weight).sum()), 5), surface.normals[0].tolist()
+        ((16, 3), 6.0, [0.0, 0.0, 1.0])
+
+    Source:
+        Gauss (1814): quadrature; a product of it.
+    """
+    lower, upper = _bounds(lower, upper)
+    at, nodes, dim = _checks.finite("at", at), _checks.count("nodes", nodes), len(lower)
+    if not -dim - 1 <= axis <= dim:
+        raise ValueError(f"axis must be one of the {dim + 1} coordinates, -{dim + 1} to {dim}, got {axis!r}.")
+    _limit(nodes**dim, "more patches, or random_sphere,")
+    axis %= dim + 1
+    u, w = np.polynomial.legendre.leggauss(nodes)
+    sides = [0.5 * (a + b) + 0.5 * (b - a) * u for a, b in zip(lower, upper, strict=True)]
+    grid = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, dim)
+    weights = [0.5 * (b - a) * w for a, b in zip(lower, upper, strict=True)]
+    log_weight = sum(np.meshgrid(*map(np.log, weights), indexing="ij")).ravel()
+    points = np.insert(grid, axis, at, axis=1)
+    normals = np.zeros_like(points)
+    normals[:, axis] = 1
+    return Surface(*(jnp.asarray(part, jnp.float32) for part in (points, normals, log_weight)))
+
+
+def box(lower: Float[Array, " dim1"], upper: Float[Array, " dim1"], *, nodes: int = 16) -> Surface:
+    """The closed surface of a box: its 2 (D+1) faces, as patches with normals outward.
+
+    Args:
+        lower: Its lower corner, [D+1], z last.
+        upper: Its upper corner, [D+1].
+        nodes: Nodes per edge.
+
+    Returns:
+        The surface, `2 (D+1) nodes^D` points.
+
+    Raises:
+        ValueError: If the corners are not [D+1] with D >= 1 and lower < upper, or there would be too many points.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> surface = box(jnp.zeros(2), jnp.array([1.0, 3.0]), nodes=4)
+        >>> surface.points.shape, round(float(jnp.exp(surface.log_weight).sum()), 5)
+        ((16, 2), 8.0)
+
+    Source:
+        Gauss (1814): quadrature; a product of it on every face.
+    """
+    lower, upper = _bounds(lower, upper)
+    if len(lower) < 2:
+        raise ValueError(
+            f"a box has corners [D+1] with D >= 1, got shape {lower.shape}; append the height z."
+        )
+    faces = []
+    for axis in range(len(lower)):
+        rest = np.delete(lower, axis), np.delete(upper, axis)
+        for at, side in ((lower[axis], -1), (upper[axis], 1)):
+            face = patch(*rest, float(at), axis=axis, nodes=nodes)
+            faces.append((face.points, side * face.normals, face.log_weight))
+    return Surface(*(jnp.concatenate(part) for part in zip(*faces, strict=True)))
+
+
+def _center(center: Array) -> Array:
+    center = _checks.floating("center", center)
+    if center.ndim != 1 or len(center) < 2:
+        raise ValueError(f"center must have shape [D+1] with D >= 1, (x, z) with z last, got {center.shape}.")
+    return center.astype(jnp.promote_types(center.dtype, jnp.float32))
+
+
+def _bounds(lower: Array, upper: Array) -> tuple[np.ndarray, np.ndarray]:
+    lower, upper = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
+    fit = lower.ndim == 1 and lower.shape == upper.shape and len(lower) > 0
+    if not fit or not (np.isfinite(upper - lower) & (lower < upper)).all():
+        raise ValueError(
+            "lower and upper must be finite, of one shape [k], and lower < upper everywhere, got shapes "
+            f"{lower.shape} and {upper.shape}: {lower.tolist()} and {upper.tolist()}."
+        )
+    return lower, upper
+
+
+def _limit(number: int, instead: str) -> None:
+    if number > _MOST_NODES:
+        raise ValueError(
+            f"a product quadrature of {number:.1e} points is too much (at most {_MOST_NODES}); take fewer nodes, or "
+            f"{instead} in high dimensions."
+        )
