@@ -68,7 +68,7 @@ def to_charges(field, points, charges, reach, numbers, **policy) -> Ended:
 to_charges_jit = jax.jit(to_charges, static_argnames=("solver", "max_steps", "slots", "save"))
 
 
-def to_plate(field, points, numbers, *, reverse, **policy) -> Ended:
+def to_plate(field, points, numbers, **policy) -> Ended:
     """Lines of `field` to the plate on which it ends."""
     _check_field(field, points)
     numbers = {name: jnp.asarray(value, points.dtype) for name, value in numbers.items()}
@@ -77,7 +77,7 @@ def to_plate(field, points, numbers, *, reverse, **policy) -> Ended:
     middle = jnp.mean(points, axis=0).at[-1].set(0.5 * gap)
     extent = jnp.maximum(gap, jnp.max(_length(points - middle)))
     region = jnp.where(jnp.isnan(numbers["region"]), 1e4 * extent, numbers["region"])
-    target = 0 if reverse else 1
+    target = jnp.where(sign < 0, 0, 1)
 
     def rate(points, around):
         """The field on this side of the plates, and its even continuation past them."""
@@ -123,7 +123,7 @@ def to_plate(field, points, numbers, *, reverse, **policy) -> Ended:
     return _ended(done, points, done.end, jnp.full((len(points),), -1))
 
 
-to_plate_jit = jax.jit(to_plate, static_argnames=("reverse", "solver", "max_steps", "slots", "save"))
+to_plate_jit = jax.jit(to_plate, static_argnames=("solver", "max_steps", "slots", "save"))
 
 
 def _meet(between, before, after, up, ceiling, floor) -> tuple[Array, Array, Array]:

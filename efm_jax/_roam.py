@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from efm_jax._march import Control, _between, _by_error, _cost, _history, _norm, _PerLine, _rows
+from efm_jax._march import Control, _between, _by_error, _cost, _history, _PerLine, _rows
 
 RUNNING, ARRIVED, OUT_OF_STEPS, TOO_LONG, LEFT, LOST, STUCK = range(7)
 
@@ -62,7 +62,7 @@ class Roamed(NamedTuple):
         t: Number of length scales run through, [n].
         status: ARRIVED, OUT_OF_STEPS, TOO_LONG, LEFT or LOST, [n].
         evaluations: Field evaluations spent on the line, [n].
-        length: Sum of the lengths of its steps, [n].
+        length: Its length, [n].
         path: The points at the values of t asked for, [n, k, d]; past the end, the end.
         surroundings: Those of the end.
     """
@@ -152,7 +152,9 @@ def roam(
         after, error, dense, (_, last), _ = solver.step(term, zero, one, now.end, None, (no, slots.rate), no)
         # rounding of the coordinates is no error of the step
         allowed = tolerance * scale + 4 * float(jnp.finfo(dtype).eps) * jnp.max(jnp.abs(now.end), axis=1)
-        keep, lost, wanted, controller = judge(slots.step, now.end, after, error / allowed[:, None], slots)
+        judged = slots.step, now.end, after, error / allowed[:, None]
+        # of the last argument only the controller is read
+        keep, lost, wanted, controller = judge(*judged, slots)  # pyright: ignore[reportArgumentType]
         keep &= active
 
         step = rules.settle(now.end, after, lambda theta: _between(solver, dense, theta), now.surroundings)
@@ -162,7 +164,7 @@ def roam(
             lambda: jnp.where(cut[:, None], rate(step.end, step.surroundings), last),
             lambda: last,
         )
-        length = now.length + jnp.where(keep, _norm(step.end - now.end), 0.0)
+        length = now.length + jnp.where(keep, slots.step * scale * step.share, 0.0)
         status = jnp.where(keep, step.status, RUNNING)
         for reason, met in ((TOO_LONG, length > max_length), (OUT_OF_STEPS, slots.steps + 1 >= max_steps)):
             status = jnp.where((status == RUNNING) & met, reason, status)

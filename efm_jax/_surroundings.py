@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from efm_jax import _checks
@@ -61,23 +62,28 @@ def checked(charges: Charges) -> Charges:
     return Charges(positions.astype(dtype), charge.astype(dtype))
 
 
-@jax.jit
 def surroundings(charges: Charges, which: Int[Array, " k"]) -> Surroundings:
     """The surroundings of the charges of those numbers, all other charges being there."""
-    dims = charges.positions.shape[1]
-
-    def some(which):
-        points = charges.positions[which]
-        neighbour = _nearest_other(points, charges)
-        others = coulomb(points, charges)
-        log_own = jnp.log(jnp.abs(charges.charge[which])) - log_sphere_area(dims - 1)
-        field_radius = jnp.exp((log_own - others.log_magnitude) / (dims - 1))
-        return Surroundings(neighbour, others, field_radius, jnp.minimum(neighbour, field_radius))
-
-    size = min(_AT_ONCE, len(which))
-    parts = jnp.pad(which, (0, -len(which) % size), mode="edge").reshape(-1, size)
-    found = lax.map(some, parts)
+    # groups whose size depends on the charges alone: compiled once for them
+    size = min(_AT_ONCE, len(charges.charge))
+    groups = jnp.pad(which, (0, -len(which) % size), mode="edge").reshape(-1, size)
+    if isinstance(groups, Tracer) or isinstance(charges.positions, Tracer):
+        found = lax.map(lambda group: _some(charges, group), groups)
+    else:
+        parts = [_some(charges, group) for group in groups]
+        found = jax.tree.map(lambda *values: jnp.stack(values), *parts)
     return jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:])[: len(which)], found)
+
+
+@jax.jit
+def _some(charges: Charges, which: Int[Array, " k"]) -> Surroundings:
+    dims = charges.positions.shape[1]
+    points = charges.positions[which]
+    neighbour = _nearest_other(points, charges)
+    others = coulomb(points, charges)
+    log_own = jnp.log(jnp.abs(charges.charge[which])) - log_sphere_area(dims - 1)
+    field_radius = jnp.exp((log_own - others.log_magnitude) / (dims - 1))
+    return Surroundings(neighbour, others, field_radius, jnp.minimum(neighbour, field_radius))
 
 
 def nearest(

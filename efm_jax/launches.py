@@ -136,7 +136,7 @@ def from_charges(
     pull = (-pull if reverse else pull)[:, None] * near.others.direction
     bent = way + (pull - jnp.sum(pull * way, axis=1, keepdims=True) * way) / (dims - 1)
     bent /= jnp.linalg.norm(bent, axis=1, keepdims=True)
-    return Launch(position + radius[:, None] * bent, jnp.asarray(picked), way[:, -1] > 0)
+    return Launch(position + radius[:, None] * bent, jnp.asarray(picked), bent[:, -1] > 0)
 
 
 def from_samples(
@@ -201,7 +201,7 @@ def from_samples(
     column = jnp.full((len(x), 1), height, x.dtype)
     above, below = (jnp.concatenate([x, column + side * offset], axis=1) for side in (1.0, -1.0))
     (up, strength_up), (down, strength_down) = _sides(field, above), _sides(field, below)
-    if strength_up is None:
+    if strength_up is None or strength_down is None:
         across = [jnp.linalg.norm(u[:, :-1], axis=1) for u in (up, down)]
         known = jnp.minimum(*across) > 1e-6
         ratio = jnp.where(known, across[1] / jnp.where(known, across[0], 1.0), 1.0)

@@ -64,7 +64,7 @@ def to_charges(
     solver: str = "tsit5",
     tolerance: float = 1e-3,
     greatest_step: float = 0.5,
-    max_steps: int = 2000,
+    max_steps: int = 1000,
     max_length: float | None = None,
     region: float | None = None,
     at_once: int | None = None,
@@ -202,7 +202,7 @@ def to_plate(
     solver: str = "tsit5",
     tolerance: float = 1e-4,
     greatest_step: float = 0.5,
-    max_steps: int = 2000,
+    max_steps: int = 1000,
     max_length: float | None = None,
     region: float | None = None,
     at_once: int | None = None,
@@ -267,7 +267,7 @@ def to_plate(
     }
     policy = _policy(solver, max_steps, save, len(points) if at_once is None else at_once, len(points))
     run = _endings.to_plate if isinstance(points, Tracer) else _endings.to_plate_jit
-    return _lines(run(_as_pytree(field), points, numbers, reverse=bool(reverse), **policy))
+    return _lines(run(_as_pytree(field), points, numbers, **policy))
 
 
 def tally(lines: EndedLines) -> dict[str, int]:
