@@ -113,7 +113,7 @@ def _measured(dim: int, reach: float, images: int, far: int) -> Chain:
     allowed = np.log(0.1 * max(worst, 1e-6)) + weakest
     counter = np.exp((np.log(net * (reach + dim)) - allowed) / (dim + 1))
     highest = max(row.height.max() for row in rows)
-    return Chain(*rows, worst, float(max(counter, 4 * (reach + highest))))
+    return Chain(rows[0], rows[1], worst, float(max(counter, 4 * (reach + highest))))
 
 
 def _rest(first: float) -> tuple[np.ndarray, np.ndarray]:

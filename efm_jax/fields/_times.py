@@ -32,7 +32,8 @@ def window(
         return jnp.where(rises, a, low), jnp.where(rises, high, b)
 
     # 36 sections and 22 halvings: a bracket of 100 down to 1e-5, far below the width of any peak
-    peak = 0.5 * sum(lax.fori_loop(0, 36, golden, (low, high)))
+    left, right = lax.fori_loop(0, 36, golden, (low, high))
+    peak = 0.5 * (left + right)
     floor = profile(peak) - depth
 
     def halve(_, bounds):

@@ -202,17 +202,17 @@ def patch(
     Source:
         Gauss (1814): quadrature; a product of it.
     """
-    lower, upper = _bounds(lower, upper)
-    at, nodes, dim = _checks.finite("at", at), _checks.count("nodes", nodes), len(lower)
+    low, high = _bounds(lower, upper)
+    at, nodes, dim = _checks.finite("at", at), _checks.count("nodes", nodes), len(low)
     if not -dim - 1 <= axis <= dim:
         raise ValueError(f"axis must be one of the {dim + 1} coordinates, -{dim + 1} to {dim}, got {axis!r}.")
     _limit(nodes**dim, "more patches, or random_sphere,")
     axis %= dim + 1
     u, w = np.polynomial.legendre.leggauss(nodes)
-    sides = [0.5 * (a + b) + 0.5 * (b - a) * u for a, b in zip(lower, upper, strict=True)]
+    sides = [0.5 * (a + b) + 0.5 * (b - a) * u for a, b in zip(low, high, strict=True)]
     grid = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, dim)
-    weights = [0.5 * (b - a) * w for a, b in zip(lower, upper, strict=True)]
-    log_weight = sum(np.meshgrid(*map(np.log, weights), indexing="ij")).ravel()
+    weights = [0.5 * (b - a) * w for a, b in zip(low, high, strict=True)]
+    log_weight = np.sum(np.meshgrid(*map(np.log, weights), indexing="ij"), axis=0).ravel()
     points = np.insert(grid, axis, at, axis=1)
     normals = np.zeros_like(points)
     normals[:, axis] = 1
@@ -242,15 +242,13 @@ def box(lower: Float[Array, " dim1"], upper: Float[Array, " dim1"], *, nodes: in
     Source:
         Gauss (1814): quadrature; a product of it on every face.
     """
-    lower, upper = _bounds(lower, upper)
-    if len(lower) < 2:
-        raise ValueError(
-            f"a box has corners [D+1] with D >= 1, got shape {lower.shape}; append the height z."
-        )
+    low, high = _bounds(lower, upper)
+    if len(low) < 2:
+        raise ValueError(f"a box has corners [D+1] with D >= 1, got shape {low.shape}; append the height z.")
     faces = []
-    for axis in range(len(lower)):
-        rest = np.delete(lower, axis), np.delete(upper, axis)
-        for at, side in ((lower[axis], -1), (upper[axis], 1)):
+    for axis in range(len(low)):
+        rest = jnp.asarray(np.delete(low, axis)), jnp.asarray(np.delete(high, axis))
+        for at, side in ((low[axis], -1), (high[axis], 1)):
             face = patch(*rest, float(at), axis=axis, nodes=nodes)
             faces.append((face.points, side * face.normals, face.log_weight))
     return Surface(*(jnp.concatenate(part) for part in zip(*faces, strict=True)))
@@ -264,14 +262,14 @@ def _center(center: Array) -> Array:
 
 
 def _bounds(lower: Array, upper: Array) -> tuple[np.ndarray, np.ndarray]:
-    lower, upper = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
-    fit = lower.ndim == 1 and lower.shape == upper.shape and len(lower) > 0
-    if not fit or not (np.isfinite(upper - lower) & (lower < upper)).all():
+    low, high = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
+    fit = low.ndim == 1 and low.shape == high.shape and len(low) > 0
+    if not fit or not (np.isfinite(high - low) & (low < high)).all():
         raise ValueError(
             "lower and upper must be finite, of one shape [k], and lower < upper everywhere, got shapes "
-            f"{lower.shape} and {upper.shape}: {lower.tolist()} and {upper.tolist()}."
+            f"{low.shape} and {high.shape}: {low.tolist()} and {high.tolist()}."
         )
-    return lower, upper
+    return low, high
 
 
 def _limit(number: int, instead: str) -> None:
