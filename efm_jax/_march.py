@@ -152,7 +152,8 @@ def march(
         path = now.path
         if len(save):
             theta = (save - now.t) / jnp.where(step > 0, step, 1.0)
-            inside = keep & (save > now.t) & (theta <= 1.0)
+            # compared as t itself is counted: no wish falls between two steps
+            inside = keep & (save > now.t) & (save <= t1)
             path = jnp.where(inside[..., None], _between(solver, dense, jnp.clip(theta, 0.0, 1.0)), path)
         marched = Marched(
             t=jnp.where(keep, t1, now.t),
