@@ -18,11 +18,13 @@ class Ended(NamedTuple):
     """Lines as they ended: see `roaming.EndedLines`."""
 
     end: Float[Array, "n dim1"]
-    path: Float[Array, "k n dim1"] | None
+    path: Float[Array, "k n dim1"]
     charge: Int[Array, " n"]
     reason: Int[Array, " n"]
     length: Float[Array, " n"]
     num_evaluations: Int[Array, " n"]
+    t: Float[Array, " n"]
+    """Length scales run through, by which `save` counts."""
 
 
 class _NearCharges(NamedTuple):
@@ -59,13 +61,13 @@ def to_charges(field, points, charges, reach, numbers, **policy) -> Ended:
         return _NearCharges(nearest(points[rows], charges, reach)[0])
 
     around = _roam.in_groups(first, len(points), max(policy["slots"], 1024))
-    done = _run(_roam.Rules(rate, settle), points, around, numbers, **policy)
+    done = _run(_roam.Rules(rate, settle, cuts=False), points, around, numbers, **policy)
     arrived = done.status == ARRIVED
     charge = jnp.where(arrived, capturing(done.end, charges, reach), -1)
     return _ended(done, points, jnp.where(arrived[:, None], charges.positions[charge], done.end), charge)
 
 
-to_charges_jit = jax.jit(to_charges, static_argnames=("solver", "max_steps", "slots", "save"))
+to_charges_jit = jax.jit(to_charges, static_argnames=("solver", "max_steps", "slots"))
 
 
 def to_plate(field, points, numbers, **policy) -> Ended:
@@ -119,11 +121,11 @@ def to_plate(field, points, numbers, **policy) -> Ended:
         risen = rate(points, _BetweenPlates(z, jnp.full_like(side, above)))[:, -1]
         side = jnp.where((z == height) & ~(risen > 0), above - 1, side)
     around = _BetweenPlates(scale(points), side)
-    done = _run(_roam.Rules(rate, settle), points, around, numbers, **policy)
+    done = _run(_roam.Rules(rate, settle, cuts=True), points, around, numbers, **policy)
     return _ended(done, points, done.end, jnp.full((len(points),), -1))
 
 
-to_plate_jit = jax.jit(to_plate, static_argnames=("solver", "max_steps", "slots", "save"))
+to_plate_jit = jax.jit(to_plate, static_argnames=("solver", "max_steps", "slots"))
 
 
 def _meet(between, before, after, up, ceiling, floor) -> tuple[Array, Array, Array]:
@@ -144,34 +146,27 @@ def _meet(between, before, after, up, ceiling, floor) -> tuple[Array, Array, Arr
     return theta, between(theta), height
 
 
-def _run(rules, points, around, numbers, *, solver, max_steps, slots, save) -> _roam.Roamed:
-    def run(times):
-        return _roam.roam(
-            rules,
-            points,
-            around,
-            SOLVERS[solver](),
-            tolerance=numbers["tolerance"],
-            greatest_step=numbers["greatest_step"],
-            max_steps=max_steps,
-            max_length=numbers["max_length"],
-            slots=slots,
-            save=times,
-        )
-
-    done = run(jnp.zeros((len(points), 0), points.dtype))
-    if save is None:
-        return done
-    # how far a line runs is known now: once more, keeping its points
-    return run(done.t[:, None] * jnp.linspace(0.0, 1.0, save, dtype=points.dtype))
+def _run(rules, points, around, numbers, *, solver, max_steps, slots) -> _roam.Roamed:
+    return _roam.roam(
+        rules,
+        points,
+        around,
+        SOLVERS[solver](),
+        tolerance=numbers["tolerance"],
+        greatest_step=numbers["greatest_step"],
+        max_steps=max_steps,
+        max_length=numbers["max_length"],
+        slots=slots,
+        save=numbers["save"],
+    )
 
 
 def _ended(done: _roam.Roamed, start: Array, end: Array, charge: Array) -> Ended:
-    path = None
-    if done.path.shape[1]:
-        path = done.path.swapaxes(0, 1).at[0].set(start).at[-1].set(end)
+    path = done.path.swapaxes(0, 1)
+    if len(path):
+        path = path.at[0].set(start).at[-1].set(end)
     length = done.length + _length(end - done.end)
-    return Ended(end, path, charge, done.status, length, done.evaluations)
+    return Ended(end, path, charge, done.status, length, done.evaluations, done.t)
 
 
 def _unit(field: Array) -> Array:

@@ -48,10 +48,12 @@ class Rules(NamedTuple):
         rate: `rate(points, surroundings) -> unit vectors`, zero or NaN where the field has no direction.
         settle: `settle(before, after, between, surroundings) -> Step`: what becomes of the steps from before to after,
             were they taken; `between(theta [w])` are the points at a share of each.
+        cuts: Whether steps may be cut short and the line go on from there.
     """
 
     rate: Callable[[Array, Any], Array]
     settle: Callable[[Array, Array, Callable[[Array], Array], Any], Step]
+    cuts: bool
 
 
 class Roamed(NamedTuple):
@@ -159,24 +161,28 @@ def roam(
 
         step = rules.settle(now.end, after, lambda theta: _between(solver, dense, theta), now.surroundings)
         cut = keep & (step.share < 1) & (step.status == RUNNING)
-        last = jax.lax.cond(
-            jnp.any(cut),
-            lambda: jnp.where(cut[:, None], rate(step.end, step.surroundings), last),
-            lambda: last,
-        )
+        if rules.cuts:
+            last = jax.lax.cond(
+                jnp.any(cut),
+                lambda: jnp.where(cut[:, None], rate(step.end, step.surroundings), last),
+                lambda: last,
+            )
         length = now.length + jnp.where(keep, slots.step * scale * step.share, 0.0)
+        t = now.t + jnp.where(keep, slots.step * step.share, 0.0)
         status = jnp.where(keep, step.status, RUNNING)
         for reason, met in ((TOO_LONG, length > max_length), (OUT_OF_STEPS, slots.steps + 1 >= max_steps)):
             status = jnp.where((status == RUNNING) & met, reason, status)
         path = now.path
         if save.shape[1]:
-            theta = (save[jnp.minimum(slots.line, num_lines - 1)] - now.t[:, None]) / slots.step[:, None]
-            inside = keep[:, None] & (theta > 0) & (theta <= step.share[:, None])
+            wish = save[jnp.minimum(slots.line, num_lines - 1)]
+            theta = (wish - now.t[:, None]) / slots.step[:, None]
+            # compared as t itself is counted: no wish falls between two steps
+            inside = keep[:, None] & (wish > now.t[:, None]) & (wish <= t[:, None])
             points = _between(solver, dense, jnp.clip(theta, 0.0, 1.0).T).swapaxes(0, 1)
             path = jnp.where(inside[..., None], points, path)
         now = Roamed(
             end=jnp.where(keep[:, None], step.end, now.end),
-            t=now.t + jnp.where(keep, slots.step * step.share, 0.0),
+            t=t,
             status=jnp.where(active, jnp.where(lost, LOST, status), now.status).astype(jnp.int32),
             evaluations=now.evaluations + jnp.where(active, stages - 1, 0) + jnp.where(cut, 1, 0),
             length=length,

@@ -6,6 +6,7 @@ charge it ends on; `to_plate` those of any field, learned ones too, until they m
 Every line that does not arrive says why.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -137,7 +138,10 @@ def to_charges(
     field = _as_pytree(field_fn(charges) if field is None else field)
     # inside someone's jit the function may hold that trace's values: no cache of ours may keep it
     run = _endings.to_charges if isinstance(points, Tracer) else _endings.to_charges_jit
-    return _lines(run(field, points, charges, jnp.asarray(reach, points.dtype), numbers, **policy))
+    reach = jnp.asarray(reach, points.dtype)
+    return _lines(
+        lambda times: run(field, points, charges, reach, {**numbers, "save": times}, **policy), points, save
+    )
 
 
 def capture_radius(
@@ -267,7 +271,8 @@ def to_plate(
     }
     policy = _policy(solver, max_steps, save, len(points) if at_once is None else at_once, len(points))
     run = _endings.to_plate if isinstance(points, Tracer) else _endings.to_plate_jit
-    return _lines(run(_as_pytree(field), points, numbers, **policy))
+    field = _as_pytree(field)
+    return _lines(lambda times: run(field, points, {**numbers, "save": times}, **policy), points, save)
 
 
 def tally(lines: EndedLines) -> dict[str, int]:
@@ -289,8 +294,21 @@ def tally(lines: EndedLines) -> dict[str, int]:
     return {REASONS[int(code)]: int(count) for code, count in zip(codes, counts, strict=True)}
 
 
-def _lines(ended: _endings.Ended) -> EndedLines:
-    return EndedLines(arrived=ended.reason == ARRIVED, **ended._asdict())
+def _lines(run: Callable[[Array], _endings.Ended], points: Array, save: int | None) -> EndedLines:
+    ended = run(jnp.zeros((len(points), 0), points.dtype))
+    if save is not None:
+        # how far a line runs is known now: once more, keeping its points
+        ended = run(ended.t[:, None] * jnp.linspace(0.0, 1.0, save, dtype=points.dtype))
+    path = None if save is None else ended.path
+    return EndedLines(
+        ended.end,
+        path,
+        ended.reason == ARRIVED,
+        ended.charge,
+        ended.reason,
+        ended.length,
+        ended.num_evaluations,
+    )
 
 
 def _as_pytree(field: FieldFn) -> FieldFn:
@@ -325,7 +343,6 @@ def _policy(solver, max_steps, save, at_once, num_lines) -> dict:
         "solver": _checks.choice("solver", solver, tuple(_endings.SOLVERS)),
         "max_steps": _checks.count("max_steps", max_steps),
         "slots": min(_checks.count("at_once", at_once), num_lines),
-        "save": save,
     }
 
 

@@ -136,10 +136,7 @@ def test_the_chain_is_deterministic_where_order_is_kept():
 # ---- single lines ---------------------------------------------------------------------------------------------------
 
 
-slow = pytest.mark.slow
-
-
-@pytest.mark.parametrize("dim", [1, 3, pytest.param(2, marks=slow), pytest.param(4, marks=slow)])
+@pytest.mark.parametrize("dim", [2, *(pytest.param(dim, marks=pytest.mark.slow) for dim in (1, 3, 4))])
 def test_the_flux_enclosed_by_a_line_of_a_dipole_is_conserved(dim):
     """`C(theta1) - C(theta2)`, C the share of the sphere within an angle of the axis: theta at D = 1, cos at D = 2."""
     charges = capacitor(jnp.zeros((1, dim)), jnp.zeros((1, dim)), 2.0)
@@ -163,9 +160,12 @@ def test_the_flux_enclosed_by_a_line_of_a_dipole_is_conserved(dim):
     assert np.ptp(enclosed[0]) > 0.5
     assert far.max() > 5.0
     if dim == 1:
-        # a circle through both charges: the angle at which the line left, and the arc
-        angle = np.arctan2(path[0, :, 0], path[0, :, 1])
-        np.testing.assert_allclose(lines.length, np.abs(2.0 * angle / np.sin(angle)), rtol=5e-3)
+        # a circle through both charges, left at the angle phi to the axis: an arc of 2 phi / sin phi
+        x, z = path[0].T
+        centre = (x**2 + z * (z - 2)) / (2 * x)
+        angle = np.arctan2(1.0, -np.sign(x) * centre)
+        # less the way to the launch, 0.01 of the charge's own radius, which is the gap
+        np.testing.assert_allclose(lines.length, 2 * angle / np.sin(angle) - 0.02, rtol=5e-3)
 
 
 def test_a_line_traced_back_returns_to_where_it_left(plane, kept):
@@ -198,6 +198,7 @@ def test_ends_do_not_depend_on_the_tolerance(plane):
     assert cost[0] < cost[1] < cost[2]
 
 
+@pytest.mark.slow
 def test_ends_do_not_depend_on_who_else_is_under_way(plane):
     charges, launch, lines = plane
     beside = roaming.to_charges(launch.points, charges, at_once=200)
@@ -233,7 +234,7 @@ def test_equal_shapes_are_compiled_once(plane):
     assert np.all(np.asarray(lines.end)[:, -1] == 5.0)
 
 
-@pytest.mark.parametrize("dim", [1, 3])
+@pytest.mark.parametrize("dim", [1, *(pytest.param(dim, marks=pytest.mark.slow) for dim in (2, 3))])
 def test_what_enters_the_capture_radius_ends_there(dim):
     """On the sphere of that radius round each negative charge the field points inward everywhere."""
     charges = plates(dim)
