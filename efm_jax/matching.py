@@ -10,8 +10,8 @@ Three targets are known to the recipes of charges:
   s = logit(z / L), in which velocities stay bounded near the plates. With points from the flux density of the same
   minibatch (`points.flux` of the recipe's kind) the gradient is that of the whole field, without bias, for any number of
   charges; other points lose that.
-- `robust`: the same with `|dx/ds|` cut to the root mean square distance between samples of P and Q: a little bias for
-  bounded noise where the gap is small beside the distances.
+- `robust`: the same with `|dx/ds|` cut to `cut (R^2 + D L^2 / 4)^(1/2)`, R the root mean square distance between
+  samples of P and Q, the other term that of a point from its charge: a little bias for bounded noise.
 
 Where float32 no longer knows the sign of E_z, that is below 1e-5 |E|, a velocity has no meaning: such points get weight 0,
 and `(batch.weight == 0).mean()` tells how many.
@@ -38,6 +38,7 @@ def efm(
     *,
     convention: str = "superposed",
     target: str = "direction",
+    cut: float = 1.0,
     points: PointLaw | None = None,
     num_points: int | None = None,
     gamma: float | None = None,
@@ -57,6 +58,7 @@ def efm(
         gap: Distance L between the plates, in units of the data.
         convention: `superposed` or `per_plate`.
         target: `direction`, `velocity` or `robust`, see the head of this module; `per_plate` has a direction only.
+        cut: Where `robust` cuts, see there.
         points: Where to supervise; `points.segment()` when None. The flux density of this field is
             `points.flux("two_plates")`.
         num_points: Supervised points per step; as many as rows of x_pos when None. The charges per step are the rows
@@ -84,6 +86,7 @@ def efm(
     gap = _checks.positive("gap", gap)
     _checks.choice("convention", convention, ("superposed", "per_plate"))
     _checks.choice("target", target, TARGETS)
+    cut = _checks.positive("cut", cut)
     if convention == "per_plate" and target != "direction":
         raise ValueError(
             f"target={target!r} needs the field of charges; convention='per_plate' is none: take 'superposed'."
@@ -92,7 +95,7 @@ def efm(
         _checks.count("num_points", num_points)
     law = segment() if points is None else points
     if convention == "superposed":
-        return _of_charges(gap, capacitor, law, target, num_points, block_size)
+        return _of_charges(gap, capacitor, law, target, cut, num_points, block_size)
 
     def draw(key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"]) -> Batch:
         where = law(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
@@ -107,7 +110,8 @@ def efm(
 def c2fm(
     gap: float,
     *,
-    target: str = "robust",
+    target: str = "direction",
+    cut: float = 1.0,
     points: PointLaw | None = None,
     num_points: int | None = None,
     images: int | None = None,
@@ -123,9 +127,11 @@ def c2fm(
 
     Args:
         gap: Distance L between the plates, in units of the data.
-        target: `direction`, `velocity` or `robust`, see the head of this module. For velocities, wrap the network by
-            `velocity_network`.
-        points: Where to supervise; when None, `points.flux("chain", height="logit")`, where lines go.
+        target: `direction`, `velocity` or `robust`, see the head of this module. With the latter two wrap the network
+            by `velocity_network`: their weight leaves the z-part of the field without supervision near the plates.
+        cut: Where `robust` cuts, see there.
+        points: Where to supervise; when None, where lines go: `points.flux("chain")`, with heights by "logit" for
+            velocities.
         num_points: Supervised points per step; as many as rows of x_pos when None.
         images: Plates kept on either side, see `charges.capacitor_chain`; None: as few as reach and tolerance need.
         reach: Greatest distance between a point and a charge at which the chain is within the tolerance, in units of
@@ -151,6 +157,7 @@ def c2fm(
     """
     gap = _checks.positive("gap", gap)
     _checks.choice("target", target, TARGETS)
+    cut = _checks.positive("cut", cut)
     tolerance = _checks.positive("tolerance", tolerance)
     if images is not None:
         _checks.count("images", images)
@@ -160,12 +167,12 @@ def c2fm(
         reach = 8.0 * gap
     if num_points is not None:
         _checks.count("num_points", num_points)
-    law = flux("chain", height="logit") if points is None else points
+    law = flux("chain", height="uniform" if target == "direction" else "logit") if points is None else points
 
     def charges(x_pos, x_neg, gap):
         return capacitor_chain(x_pos, x_neg, gap, images, tolerance=tolerance, reach=reach)
 
-    return _of_charges(gap, charges, law, target, num_points, block_size)
+    return _of_charges(gap, charges, law, target, cut, num_points, block_size)
 
 
 def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> Network:
@@ -207,6 +214,7 @@ def _of_charges(
     place: Callable[..., Charges],
     law: PointLaw,
     target: str,
+    cut: float,
     num_points: int | None,
     block_size: int | None,
 ) -> FieldMatching:
@@ -223,9 +231,8 @@ def _of_charges(
         slowness = _slowness(where[:, -1], gap)
         if target == "robust":
             speed = 0.25 * gap * slowness * jnp.sqrt(jnp.sum(velocity**2, axis=1))  # |dx/ds|
-            velocity = (
-                velocity * jnp.minimum(1.0, _distance(x_pos, x_neg) / jnp.maximum(speed, 1e-30))[:, None]
-            )
+            most = cut * _travel(x_pos, x_neg, gap)
+            velocity = velocity * jnp.minimum(1.0, most / jnp.maximum(speed, 1e-30))[:, None]
         velocity = jnp.concatenate([velocity, jnp.ones_like(where[:, -1:])], axis=1)
         return Batch(where, velocity, jnp.where(known, slowness**2, 0.0))
 
@@ -237,10 +244,11 @@ def _slowness(z: Array, gap: float) -> Array:
     return 4.0 * (z / gap) * ((gap - z) / gap)
 
 
-def _distance(x_pos: Array, x_neg: Array) -> Array:
-    """Root mean square distance between a sample of P and one of Q."""
+def _travel(x_pos: Array, x_neg: Array, gap: float) -> Array:
+    """`(R^2 + D L^2 / 4)^(1/2)`, R the root mean square distance between a sample of P and one of Q."""
     spread = sum(jnp.sum(jnp.var(x, axis=0)) for x in (x_pos, x_neg))
-    return jnp.sqrt(spread + jnp.sum((x_pos.mean(0) - x_neg.mean(0)) ** 2))
+    across = jnp.sum((x_pos.mean(0) - x_neg.mean(0)) ** 2)
+    return jnp.sqrt(spread + across + 0.25 * x_pos.shape[1] * gap**2)
 
 
 def _start_on_plates(gap: float):

@@ -18,8 +18,11 @@ RECIPES = {
     "efm superposed, box": efm(GAP, num_points=24, points=points.box()),
     "efm per_plate": efm(GAP, convention="per_plate", gamma=1e-3, num_points=24, points=points.near_plate()),
     "efm velocity, flux": efm(GAP, target="velocity", num_points=24, points=points.flux("two_plates")),
-    "c2fm": c2fm(GAP, num_points=24),
+    "c2fm robust": c2fm(GAP, target="robust", num_points=24),
 }
+EAGER = RECIPES
+# one compilation for all the demands below
+RECIPES = {name: recipe._replace(draw=jax.jit(recipe.draw)) for name, recipe in EAGER.items()}
 battery = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
 
 
@@ -38,10 +41,10 @@ def test_charges_and_points_are_two_numbers(recipe):
     assert batch.weight.shape == (24,)
 
 
-@battery
-def test_jit_equals_eager(recipe):
-    eager = recipe.draw(jax.random.key(1), *plates())
-    jitted = jax.jit(recipe.draw)(jax.random.key(1), *plates())
+@pytest.mark.parametrize("name", RECIPES)
+def test_jit_equals_eager(name):
+    eager = EAGER[name].draw(jax.random.key(1), *plates())
+    jitted = RECIPES[name].draw(jax.random.key(1), *plates())
     # the same float32 arithmetic, fused otherwise: a few roundings of numbers of order one to ten
     # (next to a plate a velocity divides the rounding of x by the height; there its weight is the height squared)
     eager, jitted = (b._replace(target=b.target * jnp.sqrt(b.weight)[:, None]) for b in (eager, jitted))
@@ -125,19 +128,20 @@ def chain_velocity(p, x_pos, x_neg, gap):
 def test_the_chain_s_velocities_are_those_of_its_stream_function(target):
     x_pos, x_neg = LINE
     gap = 0.75  # exact in float32: heights near the upper plate are distances from it
-    recipe = c2fm(gap, target=target, num_points=2000, tolerance=1e-5, reach=10.0)
+    recipe = c2fm(gap, target=target, cut=0.5, num_points=2000, tolerance=1e-5, reach=10.0)
     args = (jnp.asarray(x, jnp.float32) for x in LINE)
-    p, v, weight = (np.asarray(part, np.float64) for part in recipe.draw(jax.random.key(0), *args))
+    p, v, weight = (np.asarray(part, np.float64) for part in jax.jit(recipe.draw)(jax.random.key(0), *args))
     exact = chain_velocity(p, x_pos, x_neg, gap)
     h = p[:, 1] * (gap - p[:, 1]) / gap
-    np.testing.assert_allclose(weight, (4 * h / gap) ** 2, rtol=1e-5, atol=1e-10)
+    # h next to the upper plate keeps the rounding of z
+    assert (np.abs(weight / (4 * h / gap) ** 2 - 1) < 1e-5 + 1e-6 * gap / h).all()
     assert (v[:, 1] == 1).all()
-    rms = np.sqrt(((x_pos - x_neg.T) ** 2).mean())
-    fast = np.abs(exact) * h > rms
+    most = 0.5 * np.sqrt(((x_pos - x_neg.T) ** 2).mean() + gap**2 / 4)
+    fast = np.abs(exact) * h > most
     assert fast.sum() > 5
     if target == "robust":
-        # dx/ds is cut to the rms distance of the samples, its sign kept
-        exact = np.where(fast, np.sign(exact) * rms / h, exact)
+        # dx/ds is cut to that, its sign kept
+        exact = np.where(fast, np.sign(exact) * most / h, exact)
     # a chain within 1e-5 and float32 directions; a slope v is a ratio with relative error about v times that of E
     error = np.abs(v[:, 0] - exact) / (np.abs(exact) * (1 + np.abs(exact)) + 1.0)
     assert np.quantile(error, 0.99) < 5e-5
@@ -150,9 +154,8 @@ def test_a_velocity_whose_sign_is_not_known_counts_nothing():
 
     x_pos, x_neg = (jnp.asarray(x, jnp.float32) for x in LINE)
     for target in ("velocity", "robust"):
-        _, target, weight = c2fm(2.0, target=target, points=far, num_points=41).draw(
-            jax.random.key(0), x_pos, x_neg
-        )
+        recipe = c2fm(2.0, target=target, points=far, num_points=41)
+        _, target, weight = jax.jit(recipe.draw)(jax.random.key(0), x_pos, x_neg)
         assert jnp.isfinite(target).all()
         # 30 gaps out E_z is e^-90 of its value here; between the samples it is known
         assert (weight[:5] == 0).all()
@@ -163,7 +166,7 @@ def test_a_velocity_whose_sign_is_not_known_counts_nothing():
 def test_the_chain_carries_a_gaussian_to_a_gaussian_in_order():
     shift, gap, steps = 3.0, 4.0, 400
     rng = np.random.default_rng(0)
-    recipe = c2fm(gap)
+    recipe = c2fm(gap, target="robust")
     network = velocity_network(networks.mlp(1, gap=gap, scale=3.0, width=32, depth=2), gap)
     optimizer = training.adam(5e-3, warmup=10, cosine_steps=steps)
     step = training.make_train_step(recipe, network, optimizer, ema_decay=0.99)
@@ -260,6 +263,8 @@ def test_bad_options_say_what_was_expected():
         efm(1.0, convention="per_plate", num_points=0)
     with pytest.raises(ValueError, match="convention='per_plate' is none: take 'superposed'"):
         efm(1.0, convention="per_plate", target="velocity")
+    with pytest.raises(ValueError, match="cut must be a finite number > 0, got 0"):
+        c2fm(1.0, cut=0)
     with pytest.raises(ValueError, match="images must be a whole number >= 1, got 0"):
         c2fm(1.0, images=0)
     with pytest.raises(ValueError, match="reach must be a finite number > 0, got -1"):
