@@ -232,3 +232,16 @@ def test_directions_on_segments_do_not():
     whole = minibatch_gradients(recipe, 4, 20_000, seed=1)
     distance, _ = apart(minibatch_gradients(recipe, 1, 20_000), whole.mean(0))
     assert distance.max() > 20
+
+
+def test_the_second_moment_grows_as_stated():
+    from experiments.flux_density.run import rms_on_the_line
+
+    # int E_x^2 / E_z ~ e^(pi a / 2L); the next term is smaller by e^(-pi a / 2L)
+    moment = [(a * rms_on_the_line(a)) ** 2 for a in (10.0, 12.0)]
+    assert moment[1] / moment[0] == pytest.approx(np.exp(np.pi), rel=2e-3)
+    recipe = c2fm(1.0, target="velocity", num_points=40_000, reach=12.0, tolerance=1e-4)
+    _, v, weight = jax.jit(recipe.draw)(jax.random.key(0), jnp.zeros((1, 1)), jnp.ones((1, 1)))
+    square = np.asarray(weight * (0.25 * v[:, 0]) ** 2, np.float64)
+    # a = L: bounded, five standard errors
+    assert abs(square.mean() - rms_on_the_line(1.0) ** 2) < 5 * square.std() / np.sqrt(len(square))
