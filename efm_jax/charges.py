@@ -155,20 +155,21 @@ def capacitor_chain(
     x_pos, x_neg, gap = _both_plates(x_pos, x_neg, gap)
     tolerance = _checks.positive("tolerance", tolerance)
     images = None if images is None else _checks.count("images", images)
-    middle = 0.5 * (x_pos.mean(0) + x_neg.mean(0))
     if reach is not None:
         reach = _checks.positive("reach", reach)
-    elif isinstance(middle, Tracer):
+    elif isinstance(x_pos, Tracer) or isinstance(x_neg, Tracer):
         if images is None:
             raise ValueError("under jit the spread of the samples is not known: give reach=, or images=.")
         reach = images * gap
     else:
-        farthest = max(float(np.linalg.norm(np.asarray(x - middle), axis=1).max()) for x in (x_pos, x_neg))
-        reach = max(2 * farthest, 0.1 * gap)
+        sides = np.asarray(x_pos, np.float64), np.asarray(x_neg, np.float64)
+        center = 0.5 * (sides[0].mean(0) + sides[1].mean(0))
+        reach = max(2 * max(np.linalg.norm(x - center, axis=1).max() for x in sides), 0.1 * gap)
     row = _images.chain(x_pos.shape[1], _rounded_up(reach / gap), tolerance, images)
     plates = [plate(x_pos, z * gap, w) for z, w in zip(*row.even, strict=True)]
     plates += [plate(x_neg, z * gap, -w) for z, w in zip(*row.odd, strict=True)]
     net = float(row.even.weight.sum() - row.odd.weight.sum())
+    middle = 0.5 * (x_pos.mean(0) + x_neg.mean(0))
     plates += [plate(middle[None], side * row.counter * gap, -0.5 * net) for side in (1, -1)]
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *plates)
 

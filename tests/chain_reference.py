@@ -1,4 +1,4 @@
-"""The chain's field in float64 NumPy and SciPy: image sums with their tail, Bessel series, and the elementary sum at D = 1."""
+"""The chain in float64 NumPy and SciPy: image sums with their tail, Bessel series, the elementary sum at D = 1."""
 
 from math import exp, lgamma, pi
 

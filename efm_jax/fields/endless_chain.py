@@ -191,7 +191,7 @@ def _parts(points, x_pos, x_neg, gap, tolerance) -> tuple[Array, Parts]:
         )
     gap, tolerance = _checks.positive("gap", gap), _checks.positive("tolerance", tolerance)
     if not isinstance(points, Tracer):
-        heights = np.asarray(points[..., -1])
+        heights = np.asarray(points)[..., -1]
         outside = int(((heights < 0) | (heights > gap)).sum())
         if outside:
             raise ValueError(
