@@ -1,0 +1,109 @@
+"""One row per pair, gap, seed and map: W2 of the ends to fresh samples of Q, beside the floor of two fresh sets."""
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from efm_jax import fields, launches, lines, metrics, roaming
+from efm_jax.charges import Charges, capacitor, capacitor_chain, plate
+from efm_jax.datasets import batch, open_source
+from efm_jax.fields.mirrored import chain_fn
+from experiments.exact_transport.config import Config
+
+MAPS = ("stochastic map", "capacitor chain", "forward only")
+
+
+def row(config: Config, source: str, target: str, gap: float, seed: int, name: str) -> dict[str, Any]:
+    """Launch, follow and score the lines of one map."""
+    began = time.perf_counter()
+    x, y = plates(config, source, target, seed)
+    q = open_source(target)
+    wanted, floor_set = (batch(q, seed, side, 2, config.lines) for side in (2, 3))
+    if name == "forward only":
+        p = jnp.asarray(batch(open_source(source), seed, 4, 2, config.lines))
+        found = forward_only(config, capacitor(x, y, gap), p, gap)
+        ends, arrived, counts = found.end, found.arrived, {"arrived": int(found.arrived.sum())}
+    else:
+        found = follow(config, x, y, gap, seed, name, config.lines)
+        ends, arrived, counts = found.end, found.arrived, roaming.tally(found)
+    # a line that does not arrive ends where it was left: it counts
+    distance = metrics.wasserstein2(np.asarray(ends)[:, :-1], wanted)
+    floor = metrics.wasserstein2(floor_set, wanted)
+    return {
+        "source": source,
+        "target": target,
+        "gap": gap,
+        "seed": seed,
+        "map": name,
+        "wasserstein2": float(distance),
+        "floor": float(floor),
+        "arrived": float(np.mean(arrived)),
+        "reasons": counts,
+        "evaluations": float(np.mean(found.num_evaluations)),
+        "length": float(np.median(found.length)) if name != "forward only" else None,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def plates(config: Config, source: str, target: str, seed: int) -> tuple[jax.Array, jax.Array]:
+    """The charges' places on either plate."""
+    p, q = open_source(source), open_source(target)
+    return jnp.asarray(batch(p, seed, 0, 0, config.charges)), jnp.asarray(
+        batch(q, seed, 1, 0, config.charges)
+    )
+
+
+def follow(
+    config: Config,
+    x: jax.Array,
+    y: jax.Array,
+    gap: float,
+    seed: int,
+    name: str,
+    count: int,
+    save: int | None = None,
+) -> roaming.EndedLines:
+    """Lines from the charges of P to those of Q, all directions on two plates, upwards on the chain."""
+    caught = capacitor(x, y, gap)
+    policy = {"tolerance": config.tolerance, "solver": config.solver, "save": save}
+    if name == "stochastic map":
+        launch = launches.from_charges(jax.random.key(seed), caught, count)
+        return roaming.to_charges(
+            launch.points, caught, field=fields.field_fn(caught, certified=False), **policy
+        )
+    farthest = float(jnp.linalg.norm(jnp.concatenate([x, y]), axis=1).max())
+    charges = capacitor_chain(x, y, gap, tolerance=config.chain_tolerance, reach=2 * farthest + 4 * gap)
+    launch = launches.from_charges(jax.random.key(seed), charges, count, height=0.0, hemisphere="up")
+    # a rounding may carry a line that leaves sideways across its own plate, a mirror: below, all is the same
+    caught = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), caught, plate(y, -gap, -1.0))
+    field = fields.field_fn(charges, certified=False)
+    found = roaming.to_charges(launch.points, caught, field=field, max_steps=120, **policy)
+    # lines that loop far out, beyond the reach of few images, once more in the field of all of them
+    lost = np.flatnonzero(~np.asarray(found.arrived))
+    if len(lost) == 0:
+        return found
+    rows = np.resize(lost, max(32, len(lost)))
+    again = roaming.to_charges(launch.points[rows], caught, field=chain_fn(x, y, gap), **policy)
+    return _replaced(found, lost, again)
+
+
+def forward_only(config: Config, charges: Charges, x: jax.Array, gap: float) -> lines.FieldLines:
+    """Algorithm 2: fresh samples, upwards, Euler in height."""
+    start = jnp.c_[x, jnp.full(len(x), config.launch * gap)]
+    field = fields.field_fn(charges)
+    return lines.trace(field, start, gap * (1 - config.launch), solver="euler", steps=config.steps)
+
+
+def _replaced(lines: roaming.EndedLines, rows: np.ndarray, by: roaming.EndedLines) -> roaming.EndedLines:
+    """The lines with those of the given rows replaced by the first of others."""
+
+    def leaf(old, new):
+        axis = 1 if old.ndim == 3 else 0  # a path has the line second
+        return jnp.moveaxis(
+            jnp.moveaxis(old, axis, 0).at[rows].set(jnp.moveaxis(new, axis, 0)[: len(rows)]), 0, axis
+        )
+
+    return jax.tree.map(leaf, lines, by)
