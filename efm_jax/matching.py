@@ -10,8 +10,9 @@ Three targets are known to the recipes of charges:
   s = logit(z / L), in which velocities stay bounded near the plates. With points from the flux density of the same
   minibatch (`points.flux` of the recipe's kind) the gradient is that of the whole field, without bias, for any number of
   charges; other points lose that.
-- `robust`: the same with `|dx/ds|` cut to `cut (R^2 + D L^2 / 4)^(1/2)`, R the root mean square distance between
-  samples of P and Q, the other term that of a point from its charge: a little bias for bounded noise.
+- `robust`: the same with `|dx/ds|` cut to `cut (R^2 + D L^2 / 4)^(1/2) / 4`, R the root mean square distance between
+  samples of P and Q, the other term that of a point from its charge, and a quarter of a way the greatest speed of a
+  straight line: a little bias for bounded noise.
 
 Where float32 no longer knows the sign of E_z, that is below 1e-5 |E|, a velocity has no meaning: such points get weight 0,
 and `(batch.weight == 0).mean()` tells how many.
@@ -231,7 +232,7 @@ def _of_charges(
         slowness = _slowness(where[:, -1], gap)
         if target == "robust":
             speed = 0.25 * gap * slowness * jnp.sqrt(jnp.sum(velocity**2, axis=1))  # |dx/ds|
-            most = cut * _travel(x_pos, x_neg, gap)
+            most = 0.25 * cut * _travel(x_pos, x_neg, gap)
             velocity = velocity * jnp.minimum(1.0, most / jnp.maximum(speed, 1e-30))[:, None]
         velocity = jnp.concatenate([velocity, jnp.ones_like(where[:, -1:])], axis=1)
         return Batch(where, velocity, jnp.where(known, slowness**2, 0.0))
