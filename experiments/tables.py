@@ -1,21 +1,25 @@
-"""Write the README's tables from the results' json files: `python -m experiments.tables` (`--check` only compares)."""
+"""Write the tables of README and docs from the results: `python -m experiments.tables` (`--check` only compares)."""
 
 import json
+import statistics
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+PAGES = (README, ROOT / "docs" / "theory.md")
 
 
 def main(arguments: list[str]) -> int:
     """Render every block between `<!-- table: name -->` and `<!-- end -->`; return 1 if --check finds a difference."""
-    old = README.read_text()
-    new = render(old)
-    if "--check" in arguments:
-        return int(old != new)
-    README.write_text(new)
-    return 0
+    differs = False
+    for page in PAGES:
+        old = page.read_text()
+        new = render(old)
+        differs |= old != new
+        if "--check" not in arguments:
+            page.write_text(new)
+    return int(differs and "--check" in arguments)
 
 
 def render(text: str) -> str:
@@ -25,6 +29,9 @@ def render(text: str) -> str:
         "gap": gap,
         "generation": generation,
         "toys": toys,
+        "exact": exact,
+        "high dimension": high_dimension,
+        "suggested gaps": suggested,
     }.items():
         text = _fill(text, f"<!-- table: {name} -->", "\n" + make() + "\n")
     return _fill(text, "<!-- value: quick_minutes -->", quick_minutes())
@@ -60,17 +67,14 @@ def gap() -> str:
         ("independent pairs", "brief_independent"),
         ("noise 1", "brief_noise"),
     ]
-    head = [
-        "change",
-        "map",
-        "read as target",
-        "median hue change",
-        "KID (floor)",
-        "arrived",
-        "evaluations",
-        "training",
-    ]
-    return _table(head, [cells for label, name in rows for cells in _translation_rows(label, name)[:1]])
+    head = ["change", "3 -> 2: read as 2", "2 -> 3: read as 3", "median hue change", "KID (floor), 3 -> 2"]
+    cells = []
+    for label, name in rows:
+        there_and_back = _translation_rows(label, name)
+        if there_and_back:
+            there, back = there_and_back
+            cells.append([label, there[2], back[2], f"{there[3]}, {back[3]}", there[4]])
+    return _table(head, cells)
 
 
 def generation() -> str:
@@ -109,6 +113,85 @@ def toys() -> str:
                 f"{exact['wasserstein2']:.2f} ({exact['arrived']:.1%} arrived)",
                 f"{learned['wasserstein2']:.2f} ({learned['arrived']:.1%} arrived)",
                 f"{exact['floor']:.2f}",
+            ]
+        )
+    return _table(head, rows)
+
+
+def exact() -> str:
+    """W2 of exact transport over the floor, mean and spread over the seeds that were run."""
+    report = _read("exact_transport", "exact_transport")
+    maps = ("stochastic map", "capacitor chain", "forward only")
+    head = ["P -> Q", "L", "floor W2", *(f"{name}: W2 / floor (arrived)" for name in maps), "seeds"]
+    cells: dict[tuple, dict[str, list]] = {}
+    for row in report["rows"] if report else ():
+        cell = cells.setdefault((row["source"], row["target"], row["gap"]), {})
+        cell.setdefault(row["map"], []).append(row)
+    rows = []
+    for (source, target, gap), found in sorted(cells.items(), key=lambda item: (item[0][:2], item[0][2])):
+        floors = [row["floor"] for row in found[maps[0]]]
+        counts = sorted({len(found.get(name, ())) for name in maps})
+        rows.append(
+            [
+                f"{source} -> {target}",
+                f"{gap:g}",
+                f"{sum(floors) / len(floors):.2f}",
+                *(_ratio(found.get(name, [])) for name in maps),
+                "-".join(map(str, counts)),
+            ]
+        )
+    return _table(head, rows)
+
+
+def _ratio(rows: list[dict]) -> str:
+    if not rows:
+        return "not run"
+    ratios = [row["wasserstein2"] / row["floor"] for row in rows]
+    arrived = sum(row["arrived"] for row in rows) / len(rows)
+    spread = f" ± {statistics.stdev(ratios):.2f}" if len(ratios) > 1 else ""
+    return f"{statistics.mean(ratios):.2f}{spread} ({arrived:.2%})"
+
+
+def high_dimension() -> str:
+    """Where the exact lines of real digits go."""
+    report = _read("high_dimension", "high_dimension")
+    head = [
+        "charges",
+        "L",
+        "arrived",
+        "hits: chi-square per degree",
+        "to the nearest of Q",
+        "median rank of the end",
+        "median length",
+    ]
+    rows = [
+        [
+            row["data"],
+            f"{row['gap']:g}",
+            f"{row['arrived']:.1%}",
+            f"{row['chi_square_per_degree']:.2f}",
+            f"{row['to_nearest']:.1%}",
+            f"{row['median_rank_of_end']:.0f} of {report['config']['charges']}",
+            f"{row['length'][1]:,.0f}",
+        ]
+        for row in (report["lines"] if report else ())
+    ]
+    return _table(head, rows)
+
+
+def suggested() -> str:
+    """Gaps that `gaps.suggest_gap` finds."""
+    report = _read("high_dimension", "high_dimension")
+    head = ["P -> Q", "median distance P to Q", "share of charges felt at L = 1, 10, 100", "suggested gap"]
+    rows = []
+    for curve in report["sharing"] if report else ():
+        felt = dict(zip(curve["gaps"], curve["share"], strict=True))
+        rows.append(
+            [
+                curve["data"],
+                f"{curve['median_distance']:.1f}",
+                ", ".join(f"{felt[gap]:.1%}" for gap in (1.0, 10.0, 100.0)),
+                f"{curve['suggested_gap']:.1f}",
             ]
         )
     return _table(head, rows)

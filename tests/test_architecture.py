@@ -85,10 +85,13 @@ def test_importing_every_room_starts_no_backend_and_loads_no_plotting():
     assert out.stdout.split() == ["False", "False", "False"]
 
 
-def test_the_readme_shows_the_results_as_they_are():
-    from experiments.tables import README, render
+def test_the_pages_show_the_results_as_they_are():
+    from experiments.tables import PAGES, render
 
-    assert render(README.read_text()) == README.read_text(), "run `python -m experiments.tables`"
+    for page in PAGES:
+        assert render(page.read_text()) == page.read_text(), (
+            f"{page.name}: run `python -m experiments.tables`"
+        )
 
 
 def test_pictures_of_the_readme_are_there():
