@@ -11,8 +11,9 @@ import pytest
 from scipy import stats
 from strips import Strips
 
-from efm_jax import _endings, datasets, launches, metrics, roaming, sampling
+from efm_jax import _endings, launches, metrics, roaming, sampling
 from efm_jax.charges import Charges, capacitor, capacitor_chain
+from efm_jax.datasets import toys
 from efm_jax.fields import coulomb, field_fn
 
 KEY = jax.random.key(7)
@@ -104,16 +105,17 @@ def test_hits_are_uniform_in_every_dimension(dim, gap):
 @pytest.mark.parametrize("gap", [6.0, 30.0])
 @pytest.mark.parametrize("target", ["swiss_roll", "two_gaussians"])
 def test_the_toys_arrive_with_uniform_hits_and_the_right_law(target, gap):
-    toy = {"swiss_roll": datasets.swiss_roll(), "two_gaussians": datasets.two_gaussians()}[target]
+    toy = getattr(toys, target)()
     rng = np.random.default_rng(0)
-    charges = capacitor(datasets.gaussian().draw(rng, 1024), toy.draw(rng, 1024), gap)
+    charges = capacitor(toys.gaussian().draw(rng, 1024), toy.draw(rng, 1024), gap)
     _, lines = mapped(charges)
     assert_uniform(lines, charges)
     _, even = mapped(charges, draws="even")
-    ends = np.asarray(even.end)[:1024, :-1]
-    floor = metrics.wasserstein2(toy.draw(rng, 1024), toy.draw(rng, 1024))
-    # ends are draws from the 1,024 charges, fresh samples are not: a little above the floor of two fresh sets
-    assert metrics.wasserstein2(ends, toy.draw(rng, 1024)) < 1.35 * floor
+    q = np.asarray(charges.positions)[1024:, :-1]
+    # random charges of Q in place of those that lines end on: what W2 to Q chance alone leaves
+    floor = np.mean([metrics.wasserstein2(q[rng.integers(0, 1024, 1024)], q) for _ in range(3)])
+    # launches without replacement only help; the spread of W2 where modes are 16 apart is some 30 %
+    assert metrics.wasserstein2(np.asarray(even.end)[:1024, :-1], q) < 1.3 * floor
 
 
 @pytest.mark.slow
