@@ -239,6 +239,23 @@ def test_density_has_mass_one_at_every_height(dim):
         assert mass == pytest.approx(1.0, abs=1e-4)
 
 
+@pytest.mark.parametrize("dim", [1, 2])
+def test_no_line_in_a_thousand_leaks(dim):
+    """What leaves P upwards and does not pass a plane, at the default tolerance: flux of the few images' field."""
+    _, x, y = clouds(dim, count=5)
+    positions, charge = (np.asarray(a, np.float64) for a in capacitor_chain(x, y, GAP, reach=14.0))
+    side = np.arange(-10, 12, 0.1)
+    grid = np.stack(np.meshgrid(*[side] * dim), -1).reshape(-1, dim)
+    for share in (0.3, 0.5, 0.7):
+        e_z = np.zeros(len(grid))
+        for position, q in zip(positions, charge, strict=True):
+            lift = share * GAP - position[-1]
+            e_z += q * lift * (((grid - position[:-1]) ** 2).sum(1) + lift**2) ** (-0.5 * (dim + 1))
+        through = e_z.sum() * 0.1**dim / sphere_area(dim)
+        # one half goes up from P, one half arrives at Q; equal steps err by exp(-2 pi 0.5 / 0.1)
+        assert 2 * through == pytest.approx(1.0, abs=1e-3)
+
+
 @pytest.mark.parametrize("dim", [1, 2, 8])
 def test_the_field_is_free_of_sources_and_its_gradients_are_right(dim):
     points, x, y = clouds(dim, count=6)
