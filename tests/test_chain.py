@@ -69,7 +69,7 @@ def test_the_kernels_of_the_slab_against_their_series():
         np.testing.assert_allclose(log[told], np.log(value[told]), atol=2e-5)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3, 8])
+@pytest.mark.parametrize("dim", [1, 2, *(pytest.param(d, marks=pytest.mark.slow) for d in (3, 8))])
 def test_the_endless_field_of_one_charge_in_both_of_its_parts(dim):
     rho, z = np.meshgrid(
         [1e-3, 0.1, 0.5, 1.0, 2.5, 6.0, 16.0], np.array([1e-4, 0.1, 0.5, 0.99, 0.9999]) * GAP
@@ -109,7 +109,10 @@ def test_field_and_images_against_float64_sums(dim, gap):
         assert error.max() < tolerance + 2e-6
 
 
-@pytest.mark.parametrize(("dim", "gap"), [(64, 2.0), (784, 2.0), (784, 10.0), (3072, 3.0)])
+@pytest.mark.parametrize(
+    ("dim", "gap"),
+    [(784, 10.0), *(pytest.param(*c, marks=pytest.mark.slow) for c in ((64, 2.0), (784, 2.0), (3072, 3.0)))],
+)
 def test_field_and_images_agree_in_high_dimensions(dim, gap):
     points, x, y = clouds(dim, count=12)
     points = points[::4]
@@ -256,7 +259,7 @@ def test_no_line_in_a_thousand_leaks(dim):
         assert 2 * through == pytest.approx(1.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 8])
+@pytest.mark.parametrize("dim", [1, *(pytest.param(d, marks=pytest.mark.slow) for d in (2, 8))])
 def test_the_field_is_free_of_sources_and_its_gradients_are_right(dim):
     points, x, y = clouds(dim, count=6)
     points = jnp.asarray(points[5:35:10])
