@@ -127,14 +127,14 @@ def to_charges(
             f"points must have shape [n, {charges.positions.shape[1]}], (x, z) as the charges' positions have, got "
             f"{points.shape}."
         )
+    numbers = _numbers(tolerance, greatest_step, max_length, region, reverse)
+    policy = _policy(solver, max_steps, save, 128 if at_once is None else at_once, len(points))
     if reach is None:
         reach = capture_radius(charges, reverse=reverse)
     elif np.shape(reach) != charges.charge.shape:
         raise ValueError(
             f"reach must hold one radius per charge, {charges.charge.shape}, got {np.shape(reach)}."
         )
-    numbers = _numbers(tolerance, greatest_step, max_length, region, reverse)
-    policy = _policy(solver, max_steps, save, 128 if at_once is None else at_once, len(points))
     field = _as_pytree(field_fn(charges) if field is None else field)
     # inside someone's jit the function may hold that trace's values: no cache of ours may keep it
     run = _endings.to_charges if isinstance(points, Tracer) else _endings.to_charges_jit

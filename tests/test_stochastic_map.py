@@ -141,11 +141,15 @@ def test_the_chain_is_deterministic_where_order_is_kept():
 @pytest.mark.parametrize("dim", [2, *(pytest.param(dim, marks=pytest.mark.slow) for dim in (1, 3, 4))])
 def test_the_flux_enclosed_by_a_line_of_a_dipole_is_conserved(dim):
     """`C(theta1) - C(theta2)`, C the share of the sphere within an angle of the axis: theta at D = 1, cos at D = 2."""
-    charges = capacitor(jnp.zeros((1, dim)), jnp.zeros((1, dim)), 2.0)
-    launch = launches.from_charges(KEY, charges, 40, distance=0.01)
-    lines = roaming.to_charges(launch.points, charges, tolerance=1e-4, save=17)
+    # two charges among many of 0, which are no charges: the shapes of the other tests
+    many = plates(dim)
+    two = jnp.zeros(256).at[jnp.asarray([0, 255])].set(jnp.asarray([1.0, -1.0]))
+    upper = np.append(np.zeros(dim), 2.0)
+    charges = Charges(many.positions.at[0].set(0.0).at[255].set(upper), two)
+    launch = launches.from_charges(KEY, charges, LINES, distance=0.01)
+    lines = roaming.to_charges(launch.points, charges, tolerance=1e-4, save=33)
     assert lines.arrived.all()
-    assert np.all(np.asarray(lines.charge) == 1)
+    assert np.all(np.asarray(lines.charge) == 255)
 
     def cap(away):
         angle = np.arctan2(np.linalg.norm(away[..., :-1], axis=-1), away[..., -1])
@@ -154,7 +158,6 @@ def test_the_flux_enclosed_by_a_line_of_a_dipole_is_conserved(dim):
         return np.where(angle < np.pi / 2, half, 1 - half)
 
     path = np.asarray(lines.path, np.float64)[:-1]
-    upper = np.append(np.zeros(dim), 2.0)
     enclosed = cap(path) - cap(path - upper)
     far = np.linalg.norm(path, axis=2).max(axis=0)
     # steps of error 1e-4 each, some fifty of them; the lines that go far out close to the axis come last
@@ -383,7 +386,7 @@ def test_fresh_samples_of_a_plate_of_charges_go_where_its_flux_goes():
         ({"charges": Charges(jnp.zeros((2, 3)), jnp.ones(2))}, "must hold a negative charge"),
         ({"charges": Charges(jnp.zeros((2, 3)), jnp.ones(3))}, "charges must be positions"),
         ({"reach": jnp.ones(3)}, "one radius per charge"),
-        ({"field": lambda p: p[:, :1]}, "one vector"),
+        ({"field": lambda p: p[:, :1], "reach": jnp.ones(4)}, "one vector"),
         ({"solver": "euler"}, "solver must be one of 'bosh3', 'tsit5', 'dopri5'"),
         ({"tolerance": 0.0}, "tolerance must be a finite number > 0"),
         ({"greatest_step": 1.0}, "greatest_step must be below 1"),
