@@ -144,7 +144,7 @@ def _gauss(place: np.ndarray, mass: np.ndarray, count: int) -> tuple[np.ndarray,
     return node, mass.sum() * vector[0] ** 2
 
 
-def _field(distance: np.ndarray, height: np.ndarray, row: Row, dim: int, nearest: float) -> np.ndarray:
+def _field(distance: np.ndarray, height: np.ndarray, row: Row, dim: int, nearest: int) -> np.ndarray:
     """Size of the field of a row of unit charges, times S_D (distance^2 + (height - nearest)^2)^((D+1)/2)."""
     lift = height[..., None] - row.height
     own = distance**2 + (height - nearest) ** 2

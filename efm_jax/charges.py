@@ -129,7 +129,9 @@ def capacitor_chain(
         tolerance: Greatest error of the field of one charge and its images, relative to that field. The error of the whole
             field is as much of the sum of all such fields, which is more than their sum's where they cancel.
         reach: Greatest lateral distance between a point and a charge for which that holds; None: twice the greatest
-            distance of a sample from the middle, so that it holds anywhere among them. Needed under `jit`.
+            distance of a sample from the middle, so that it holds anywhere among them. Needed under `jit`. In low D some
+            lines loop much further out: at D = 2 a share of about (dipole of P - Q) / distance; lines lost there can be
+            followed again in the field of all images, `fields.chain_fn`.
 
     Returns:
         The charges, copies of P first.

@@ -102,7 +102,9 @@ def log_prob(
     if known == there:
         raise ValueError(f"span must name two heights, of the known density and of x, got {span!r}.")
     if key is None and probes != 1:
-        raise ValueError(f"probes={probes!r} needs key=: without one the divergence is exact, with no probes.")
+        raise ValueError(
+            f"probes={probes!r} needs key=: without one the divergence is exact, with no probes."
+        )
     signs = None
     if key is not None:
         signs = jax.random.rademacher(key, (_checks.count("probes", probes), *x.shape), x.dtype)

@@ -119,37 +119,39 @@ def toys() -> str:
 
 
 def exact() -> str:
-    """W2 of exact transport over the floor, mean and spread over the seeds that were run."""
+    """W2 of exact transport beside that of a perfect map of the same charges and the floor, means over the seeds run."""
     report = _read("exact_transport", "exact_transport")
     maps = ("stochastic map", "capacitor chain", "forward only")
-    head = ["P -> Q", "L", "floor W2", *(f"{name}: W2 / floor (arrived)" for name in maps), "seeds"]
-    cells: dict[tuple, dict[str, list]] = {}
+    head = [
+        "P -> Q",
+        "L",
+        *(f"{name}: W2, / perfect (arrived)" for name in maps),
+        "perfect",
+        "floor",
+        "seeds",
+    ]
+    cells: dict[tuple, dict[int, dict[str, dict]]] = {}
     for row in report["rows"] if report else ():
-        cell = cells.setdefault((row["source"], row["target"], row["gap"]), {})
-        cell.setdefault(row["map"], []).append(row)
+        seeds = cells.setdefault((row["source"], row["target"], row["gap"]), {})
+        seeds.setdefault(row["seed"], {})[row["map"]] = row
+    ideal = {(p["target"], p["seed"]): p["wasserstein2"] for p in report["perfect"]} if report else {}
     rows = []
-    for (source, target, gap), found in sorted(cells.items(), key=lambda item: (item[0][:2], item[0][2])):
-        floors = [row["floor"] for row in found[maps[0]]]
-        counts = sorted({len(found.get(name, ())) for name in maps})
+    for (source, target, gap), seeds in sorted(cells.items()):
+        whole = {seed: found for seed, found in seeds.items() if len(found) == len(maps)}
+        if not whole:
+            continue
+        perfect = statistics.mean(ideal[target, seed] for seed in whole)
+        floor = statistics.mean(found[maps[0]]["floor"] for found in whole.values())
+        shown = [_beside([found[name] for found in whole.values()], perfect) for name in maps]
         rows.append(
-            [
-                f"{source} -> {target}",
-                f"{gap:g}",
-                f"{sum(floors) / len(floors):.2f}",
-                *(_ratio(found.get(name, [])) for name in maps),
-                "-".join(map(str, counts)),
-            ]
+            [f"{source} -> {target}", f"{gap:g}", *shown, f"{perfect:.2f}", f"{floor:.2f}", str(len(whole))]
         )
     return _table(head, rows)
 
 
-def _ratio(rows: list[dict]) -> str:
-    if not rows:
-        return "not run"
-    ratios = [row["wasserstein2"] / row["floor"] for row in rows]
-    arrived = sum(row["arrived"] for row in rows) / len(rows)
-    spread = f" ± {statistics.stdev(ratios):.2f}" if len(ratios) > 1 else ""
-    return f"{statistics.mean(ratios):.2f}{spread} ({arrived:.2%})"
+def _beside(rows: list[dict], perfect: float) -> str:
+    distance, arrived = (statistics.mean(row[key] for row in rows) for key in ("wasserstein2", "arrived"))
+    return f"{distance:.2f}, {distance / perfect:.2f} ({arrived:.2%})"
 
 
 def high_dimension() -> str:

@@ -10,23 +10,22 @@ from experiments.exact_transport.config import Config
 from experiments.exact_transport.run import follow, plates
 
 FORWARD, BACKWARD, P, Q = "#555555", "#c98a1b", "#3b6fb6", "#c44e52"
-_LINES, _CHARGES = 150, 1024
+_LINES, _CHARGES, _GAP = 120, 1024, 6.0
 
 
 def draw(config: Config, folder: Path) -> None:
-    """One png a pair and gap, from fewer charges."""
+    """One png a pair, from fewer charges."""
     for source, target in config.pairs:
-        for gap in config.gaps:
-            x, y = (samples[:_CHARGES] for samples in plates(config, source, target, 0))
-            figure = Figure(figsize=(9.0, 4.0), dpi=100, layout="constrained")
-            FigureCanvasAgg(figure)
-            figure.suptitle(f"{source} -> {target}, L = {gap:g}")
-            for k, name in enumerate(("stochastic map", "capacitor chain")):
-                axes = figure.add_subplot(1, 2, k + 1)
-                found = follow(config, x, y, gap, 0, name, _LINES, save=200)
-                _panel(axes, np.asarray(found.path), np.asarray(x), np.asarray(y), gap)
-                axes.set_title(name, fontsize=10)
-            figure.savefig(folder / f"{target}_L{gap:g}.png")
+        x, y = (samples[:_CHARGES] for samples in plates(config, source, target, 0))
+        figure = Figure(figsize=(9.0, 4.0), dpi=100, layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.suptitle(f"{source} -> {target}, L = {_GAP:g}")
+        for k, name in enumerate(("stochastic map", "capacitor chain")):
+            axes = figure.add_subplot(1, 2, k + 1)
+            found = follow(config, x, y, _GAP, 0, name, _LINES, save=200)
+            _panel(axes, np.asarray(found.path), np.asarray(x), np.asarray(y), _GAP)
+            axes.set_title(name, fontsize=10)
+        figure.savefig(folder / f"{target}_L{_GAP:g}.png")
 
 
 def _panel(axes, path, x, y, gap) -> None:

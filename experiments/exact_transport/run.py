@@ -10,7 +10,6 @@ import numpy as np
 from efm_jax import fields, launches, lines, metrics, roaming
 from efm_jax.charges import Charges, capacitor, capacitor_chain, plate
 from efm_jax.datasets import batch, open_source
-from efm_jax.fields.mirrored import chain_fn
 from experiments.exact_transport.config import Config
 
 MAPS = ("stochastic map", "capacitor chain", "forward only")
@@ -46,6 +45,14 @@ def row(config: Config, source: str, target: str, gap: float, seed: int, name: s
         "length": float(np.median(found.length)) if name != "forward only" else None,
         "seconds": round(time.perf_counter() - began, 1),
     }
+
+
+def perfect(config: Config, target: str, seed: int) -> dict[str, Any]:
+    """W2 of what a map without any error would give: as many of Q's own charges, none twice."""
+    q = open_source(target)
+    own, wanted = batch(q, seed, 1, 0, config.charges), batch(q, seed, 2, 2, config.lines)
+    chosen = np.random.default_rng(seed).permutation(config.charges)[: config.lines]
+    return {"target": target, "seed": seed, "wasserstein2": float(metrics.wasserstein2(own[chosen], wanted))}
 
 
 def plates(config: Config, source: str, target: str, seed: int) -> tuple[jax.Array, jax.Array]:
@@ -86,7 +93,7 @@ def follow(
     if len(lost) == 0:
         return found
     rows = np.resize(lost, max(32, len(lost)))
-    again = roaming.to_charges(launch.points[rows], caught, field=chain_fn(x, y, gap), **policy)
+    again = roaming.to_charges(launch.points[rows], caught, field=fields.chain_fn(x, y, gap), **policy)
     return _replaced(found, lost, again)
 
 
