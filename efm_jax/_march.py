@@ -44,7 +44,7 @@ class Control(NamedTuple):
     rtol: Float[Array, ""] | float
     atol: Float[Array, ""] | float
     least_step: float
-    greatest_step: float
+    greatest_step: Float[Array, ""] | float
     accept_least: bool
     most_steps: Int[Array, ""] | int
 
@@ -216,7 +216,7 @@ def _no_rate(*_):
     raise AssertionError("the first step is given, so none has to be found")
 
 
-def _as_it_is(step: Array, y0: Array, y1: Array, error, state: _State):
+def _as_it_is(step: Array, y0: Array, y1: Array, error, state):
     """Take every valid step and the same again: (keep, lost, wanted step, controller)."""
     valid = jnp.all(jnp.isfinite(y1), axis=1)
     return valid, ~valid, state.step, state.controller
@@ -234,7 +234,7 @@ def _by_error(solver: diffrax.AbstractSolver, control: Control):
         )
         return jnp.asarray(keep), jnp.asarray(t1 - t0), state
 
-    def judge(step: Array, y0: Array, y1: Array, error, state: _State):
+    def judge(step: Array, y0: Array, y1: Array, error, state):
         valid = jnp.all(jnp.isfinite(y1) & jnp.isfinite(error), axis=1)
         error = jnp.where(valid[:, None], error, jnp.inf)
         keep, wanted, controller = jax.vmap(adapt)(step, y0, y1, error, state.controller)

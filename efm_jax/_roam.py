@@ -131,7 +131,7 @@ def roam(
         rtol=0.0,
         atol=1.0,
         least_step=_LEAST_STEP,
-        greatest_step=greatest_step,  # pyright: ignore[reportArgumentType]
+        greatest_step=greatest_step,
         accept_least=True,
         most_steps=max_steps,
     )
@@ -156,7 +156,7 @@ def roam(
         allowed = tolerance * scale + 4 * float(jnp.finfo(dtype).eps) * jnp.max(jnp.abs(now.end), axis=1)
         judged = slots.step, now.end, after, error / allowed[:, None]
         # of the last argument only the controller is read
-        keep, lost, wanted, controller = judge(*judged, slots)  # pyright: ignore[reportArgumentType]
+        keep, lost, wanted, controller = judge(*judged, slots)
         keep &= active
 
         step = rules.settle(now.end, after, lambda theta: _between(solver, dense, theta), now.surroundings)

@@ -166,7 +166,8 @@ def capacitor_chain(
     else:
         sides = np.asarray(x_pos, np.float64), np.asarray(x_neg, np.float64)
         center = 0.5 * (sides[0].mean(0) + sides[1].mean(0))
-        reach = max(2 * max(np.linalg.norm(x - center, axis=1).max() for x in sides), 0.1 * gap)
+        farthest = max(float(np.linalg.norm(x - center, axis=1).max()) for x in sides)
+        reach = max(2 * farthest, 0.1 * gap)
     row = _images.chain(x_pos.shape[1], _rounded_up(reach / gap), tolerance, images)
     plates = [plate(x_pos, z * gap, w) for z, w in zip(*row.even, strict=True)]
     plates += [plate(x_neg, z * gap, -w) for z, w in zip(*row.odd, strict=True)]

@@ -22,8 +22,8 @@ _FEW, _MANY = 8, 32
 
 def sharing(
     key: Key,
-    x_pos: Float[Array, "n dim"],
-    x_neg: Float[Array, "m dim"],
+    x_pos: Float[Array | np.ndarray, "n dim"],
+    x_neg: Float[Array | np.ndarray, "m dim"],
     gap: float | Float[Array, ""],
     *,
     height: float = 0.5,
@@ -69,8 +69,8 @@ def sharing(
 
 
 def suggest_gap(
-    x_pos: Float[Array, "n dim"],
-    x_neg: Float[Array, "m dim"],
+    x_pos: Float[Array | np.ndarray, "n dim"],
+    x_neg: Float[Array | np.ndarray, "m dim"],
     *,
     share: float = 0.5,
     height: float = 0.5,
