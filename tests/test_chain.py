@@ -354,3 +354,16 @@ def test_chains_under_jit_with_reach_or_images():
     # the middle and each share are computed in another order of operations at most
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), inside, outside)
     assert jax.jit(lambda x, y: capacitor_chain(x, y, GAP, 2).charge)(x, y).shape[0] > 2
+
+
+def test_outside_the_slab_the_field_is_mirrored():
+    _, x, y = clouds(2)
+    field = fields.chain_fn(x, y, GAP)
+    rng = np.random.default_rng(5)
+    at = rng.standard_normal((6, 2))
+    below = np.c_[at, -GAP * rng.uniform(0.1, 0.9, 6)].astype(np.float32)
+    images = fields.coulomb(below, capacitor_chain(x, y, GAP, tolerance=1e-6))
+    # the row of images is its own mirror in z = 0; both to the tolerance of its other half
+    np.testing.assert_allclose(field(jnp.asarray(below)), images.direction, atol=1e-4)
+    above = np.c_[below[:, :-1], below[:, -1:] + 2 * GAP]
+    np.testing.assert_allclose(field(jnp.asarray(above)), images.direction, atol=1e-4)

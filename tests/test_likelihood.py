@@ -8,7 +8,7 @@ import scipy.linalg
 import scipy.stats
 from jax.scipy.stats import norm
 
-from efm_jax import likelihood
+from efm_jax import fields, likelihood
 
 A = np.array([[0.3, -1.1, 0.2], [0.7, -0.2, 0.0], [-0.4, 0.5, 0.6]])
 
@@ -99,3 +99,25 @@ def test_bad_input_is_refused_with_the_mend(change, message):
         likelihood.log_prob(
             jax.tree_util.Partial(linear, 1.0), given.pop("x"), given.pop("prior"), steps=2, **given
         )
+
+
+@pytest.mark.slow
+def test_on_the_chain_it_is_the_density_in_closed_form():
+    rng = np.random.default_rng(3)
+    x, y = (jnp.asarray(rng.standard_normal((5, 2)), jnp.float32) for _ in range(2))
+    gap, low, high = 2.0, 0.5, 1.25
+    samples = jnp.asarray(1.5 * rng.standard_normal((16, 2)), jnp.float32)
+
+    def density(points, z):
+        return fields.log_density_path(jnp.c_[points, jnp.full(len(points), z)], x, y, gap)
+
+    found = likelihood.log_prob(
+        fields.chain_fn(x, y, gap),
+        samples,
+        lambda p: density(p, low),
+        span=(low, high),
+    )
+    assert found.arrived.all()
+    # error control at 1e-5 a step
+    np.testing.assert_allclose(found.log_prob, density(samples, high), atol=3e-4)
+    assert np.abs(found.log_prob - density(samples, low)).max() > 0.1

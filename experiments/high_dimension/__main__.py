@@ -34,7 +34,7 @@ class Config:
     """Gaps at which sharing is measured."""
     line_gaps: tuple[float, ...] = (1.0, 10.0, 100.0)
     """Gaps at which lines are followed."""
-    lines: int = 400
+    lines: int = 256
     """Lines followed."""
     seed: int = 0
     """Seeds every draw."""
