@@ -1,4 +1,4 @@
-"""Make the figure and the report: `python -m experiments.high_dimension` (some ten minutes on two cores)."""
+"""Make figure and report: `python -m experiments.high_dimension` (half an hour on two cores; what is done is kept)."""
 
 import dataclasses
 import json
@@ -42,31 +42,51 @@ class Config:
 
 def main() -> None:
     config = Config()
-    rows, curves = [], []
-    for name, (x, y) in samples(config).items():
-        dim = x.shape[1]
-        apart = np.sqrt(np.maximum(((x[:100, None] - y[None, :100]) ** 2).sum(-1), 0))
-        whole = 2 * config.charges
-        shares = [
-            np.median(gaps.sharing(jax.random.key(config.seed), x, y, gap, num_points=config.points)) / whole
-            for gap in tqdm(config.gaps, desc=f"{name}, sharing")
-        ]
-        curves.append(
-            {
-                "data": name,
-                "dim": dim,
-                "median_distance": float(np.median(apart)),
-                "suggested_gap": gaps.suggest_gap(x, y),
-                "gaps": config.gaps,
-                "share": [float(share) for share in shares],
-            }
-        )
-        if dim > 2:
-            rows += [lines(config, name, x, y, gap) for gap in tqdm(config.line_gaps, desc=f"{name}, lines")]
     RESULTS.mkdir(exist_ok=True)
-    report = {"config": dataclasses.asdict(config), "versions": versions(), "sharing": curves, "lines": rows}
-    (RESULTS / "high_dimension.json").write_text(json.dumps(report, indent=1) + "\n")
-    figure(curves)
+    path = RESULTS / "high_dimension.json"
+    report = {"config": json.loads(json.dumps(dataclasses.asdict(config))), "versions": versions()}
+    report |= {"sharing": [], "lines": []}
+    if path.exists():
+        old = json.loads(path.read_text())
+        if old["config"] != report["config"]:
+            raise SystemExit(f"{path} was made with another configuration; move it away first")
+        report |= {"sharing": old["sharing"], "lines": old["lines"]}
+    everything = samples(config)
+    for name, (x, y) in everything.items():
+        if all(curve["data"] != name for curve in report["sharing"]):
+            report["sharing"].append(sharing(config, name, x, y))
+            save(path, report)
+    figure(report["sharing"])
+    for name, (x, y) in everything.items():
+        for gap in config.line_gaps if x.shape[1] > 2 else ():
+            if all((row["data"], row["gap"]) != (name, gap) for row in report["lines"]):
+                report["lines"].append(lines(config, name, x, y, gap))
+                save(path, report)
+
+
+def save(path: Path, report: dict[str, Any]) -> None:
+    """Write what there is, whole or not at all."""
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(report, indent=1) + "\n")
+    new.replace(path)
+
+
+def sharing(config: Config, name: str, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """The share of the charges felt at mid-gap, at every gap."""
+    apart = np.sqrt(np.maximum(((x[:100, None] - y[None, :100]) ** 2).sum(-1), 0))
+    key = jax.random.key(config.seed)
+    felt = [
+        np.median(gaps.sharing(key, x, y, gap, num_points=config.points)) / (2 * config.charges)
+        for gap in tqdm(config.gaps, desc=f"{name}, sharing")
+    ]
+    return {
+        "data": name,
+        "dim": x.shape[1],
+        "median_distance": float(np.median(apart)),
+        "suggested_gap": gaps.suggest_gap(x, y),
+        "gaps": list(config.gaps),
+        "share": [float(share) for share in felt],
+    }
 
 
 def samples(config: Config) -> dict[str, tuple[np.ndarray, np.ndarray]]:
