@@ -45,6 +45,34 @@ def samples(name: str, x, *, finite: bool = True) -> jax.Array:
     return x
 
 
+def both_plates(x_pos, x_neg) -> tuple[jax.Array, jax.Array]:
+    """Return the samples [n, D] and [m, D] of both plates, of one D, or raise ValueError."""
+    x_pos, x_neg = samples("x_pos", x_pos), samples("x_neg", x_neg)
+    if x_pos.shape[1] != x_neg.shape[1]:
+        raise ValueError(
+            f"x_pos and x_neg must have the same number of dimensions D, got {x_pos.shape} and {x_neg.shape}; "
+            "flatten pictures of one shape on both plates."
+        )
+    return x_pos, x_neg
+
+
+def starts(points) -> jax.Array:
+    """Return where lines start, [n, D+1], n >= 1, finite where that can be seen, or raise ValueError.
+
+    In float32 at least: half precision cannot count the steps along a line.
+    """
+    points = floating("points", points)
+    if points.ndim != 2 or points.shape[0] == 0 or points.shape[1] < 2:
+        raise ValueError(
+            f"points must have shape [n, D+1] with n >= 1 and D >= 1, the height z last, got {points.shape}."
+        )
+    if not isinstance(points, Tracer):
+        bad = int(np.size(points) - np.isfinite(np.asarray(points)).sum())
+        if bad:
+            raise ValueError(f"points holds {bad} NaN or infinite numbers; remove those points first.")
+    return points.astype(jnp.promote_types(points.dtype, jnp.float32))
+
+
 def positive(name: str, value: float) -> float:
     """Return `value` as a float, finite and > 0, or raise ValueError."""
     number = float(value)

@@ -10,6 +10,11 @@ import numpy as np
 _SMALL = 1 << 16  # below this many numbers an array is packed with others
 
 
+def as_pytree(function):
+    """The function as a pytree, which compiled code may take as an argument; one that is a pytree stays as it is."""
+    return jax.tree_util.Partial(function) if jax.tree.leaves(function) == [function] else function
+
+
 class Leaf(NamedTuple):
     """One leaf of a tree.
 

@@ -85,7 +85,8 @@ def capacitor(x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], gap: f
     Source:
         Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, section 3 and eq. 2.
     """
-    x_pos, x_neg, gap = _both_plates(x_pos, x_neg, gap)
+    x_pos, x_neg = _checks.both_plates(x_pos, x_neg)
+    gap = _checks.positive("gap", gap)
     plates = plate(x_pos, 0.0, 1.0), plate(x_neg, gap, -1.0)
     return jax.tree.map(lambda *sides: jnp.concatenate(sides), *plates)
 
@@ -154,7 +155,8 @@ def capacitor_chain(
         The chain: "Capacitor chain" abstract, OpenReview VDnHEHyVl5. Gauss rules of discrete measures: Golub and Welsch
         (1969), Math. Comp. 23, 221.
     """
-    x_pos, x_neg, gap = _both_plates(x_pos, x_neg, gap)
+    x_pos, x_neg = _checks.both_plates(x_pos, x_neg)
+    gap = _checks.positive("gap", gap)
     tolerance = _checks.positive("tolerance", tolerance)
     images = None if images is None else _checks.count("images", images)
     if reach is not None:
@@ -181,13 +183,3 @@ def _rounded_up(number: float) -> float:
     """To two digits, so that samples of one law share their plates."""
     unit = 10.0 ** (np.floor(np.log10(number)) - 1)
     return float(np.ceil(number / unit) * unit)
-
-
-def _both_plates(x_pos, x_neg, gap) -> tuple[Array, Array, float]:
-    x_pos, x_neg = _checks.samples("x_pos", x_pos), _checks.samples("x_neg", x_neg)
-    if x_pos.shape[1] != x_neg.shape[1]:
-        raise ValueError(
-            f"x_pos and x_neg must have the same number of dimensions D, got {x_pos.shape} and {x_neg.shape}; "
-            "flatten pictures of one shape on both plates."
-        )
-    return x_pos, x_neg, _checks.positive("gap", gap)

@@ -207,11 +207,7 @@ def _scene(key: Key, x_pos: Array, x_neg: Array, height: float, num_points: int)
 
 
 def _samples(x_pos, x_neg) -> tuple[Array, Array]:
-    x_pos, x_neg = _checks.samples("x_pos", x_pos), _checks.samples("x_neg", x_neg)
-    if x_pos.shape[1] != x_neg.shape[1]:
-        raise ValueError(
-            f"x_pos and x_neg must have the same number of dimensions D, got {x_pos.shape} and {x_neg.shape}."
-        )
+    x_pos, x_neg = _checks.both_plates(x_pos, x_neg)
     return x_pos.astype(jnp.float32), x_neg.astype(jnp.float32)
 
 

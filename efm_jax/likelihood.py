@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from efm_jax import _checks, clocks
+from efm_jax._trees import as_pytree
 from efm_jax._types import FieldFn, Key
 from efm_jax.lines import trace
 
@@ -110,7 +111,7 @@ def log_prob(
         signs = jax.random.rademacher(key, (_checks.count("probes", probes), *x.shape), x.dtype)
     column = jnp.zeros((len(x), 1), x.dtype)
     lines = trace(
-        jax.tree_util.Partial(_with_divergence, _as_tree(field), signs),
+        jax.tree_util.Partial(_with_divergence, as_pytree(field), signs),
         jnp.concatenate([x, column, column + there], axis=1),
         known,
         solver=solver,
@@ -130,10 +131,6 @@ def log_prob(
     return LogProb(
         jnp.where(lines.arrived, before + gained, jnp.nan), origin, lines.arrived, lines.num_evaluations
     )
-
-
-def _as_tree(field: FieldFn):
-    return jax.tree_util.Partial(field) if jax.tree.leaves(field) == [field] else field
 
 
 def _with_divergence(

@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from efm_jax import _checks, clocks
 from efm_jax._march import ARRIVED, Control, Marched, march
+from efm_jax._trees import as_pytree
 from efm_jax._types import FieldFn
 
 _SOLVERS = {
@@ -121,7 +122,7 @@ def trace(
 
     Source: Kolesov et al. 2025 (arXiv 2502.02367), Algorithm 2 (by height) and Theorem 3.1 (the lines).
     """
-    points = _points(points)
+    points = _checks.starts(points)
     by = _checks.choice("by", by, ("height", "arc"))
     solver = _checks.choice("solver", solver, tuple(_SOLVERS))
     max_steps = _checks.count("max_steps", max_steps)
@@ -133,11 +134,7 @@ def trace(
         raise ValueError(f"to must be the finite height of a plate, got {to!r}.")
     if not callable(field):
         raise ValueError(f"field must be a function from points [n, D+1] to vectors [n, D+1], got {field!r}.")
-    if jax.tree.leaves(field) == [field]:
-        field = jax.tree_util.Partial(field)
-    clock = clocks.named(clock)
-    if jax.tree.leaves(clock) == [clock]:
-        clock = jax.tree_util.Partial(clock)
+    field, clock = as_pytree(field), as_pytree(clocks.named(clock))
     numbers = {"to": to, "rtol": rtol, "atol": atol, "steps": steps, "step": step, "max_length": max_length}
     policy = {"by": by, "solver": solver, "max_steps": max_steps, "reverse": reverse, "save": save}
     # inside someone's jit the function may hold that trace's values: no cache of ours may keep it
@@ -251,20 +248,6 @@ def _field_lines(done: Marched, start: Array, end: Array, path: Array | None) ->
     if path is not None:
         path = path.at[0].set(start).at[-1].set(end)
     return FieldLines(end, path, done.status == ARRIVED, done.evaluations)
-
-
-def _points(points) -> Array:
-    points = _checks.floating("points", points)
-    if points.ndim != 2 or points.shape[0] == 0 or points.shape[1] < 2:
-        raise ValueError(
-            f"points must have shape [n, D+1] with n >= 1 and D >= 1, the height z last, got {points.shape}."
-        )
-    if not isinstance(points, Tracer):
-        bad = int(np.size(points) - np.isfinite(np.asarray(points)).sum())
-        if bad:
-            raise ValueError(f"points holds {bad} NaN or infinite numbers; remove those points first.")
-    # half precision cannot count the steps along a line
-    return points.astype(jnp.promote_types(points.dtype, jnp.float32))
 
 
 def _check_policy(by, solver, steps, step, clock, reverse, max_length, save) -> None:

@@ -9,7 +9,6 @@ Every line that does not arrive says why.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -18,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from efm_jax import _checks, _endings
 from efm_jax._roam import ARRIVED, LEFT, LOST, OUT_OF_STEPS, STUCK, TOO_LONG
 from efm_jax._surroundings import checked, surroundings
+from efm_jax._trees import as_pytree
 from efm_jax._types import FieldFn
 from efm_jax.charges import Charges
 from efm_jax.fields import field_fn
@@ -121,7 +121,7 @@ def to_charges(
     Source: Kolesov et al. (2025), arXiv 2502.02367, Theorem 3.1.
     """
     charges = checked(charges)
-    points = _points(points)
+    points = _checks.starts(points)
     if points.shape[1] != charges.positions.shape[1]:
         raise ValueError(
             f"points must have shape [n, {charges.positions.shape[1]}], (x, z) as the charges' positions have, got "
@@ -135,7 +135,7 @@ def to_charges(
         raise ValueError(
             f"reach must hold one radius per charge, {charges.charge.shape}, got {np.shape(reach)}."
         )
-    field = _as_pytree(field_fn(charges) if field is None else field)
+    field = as_pytree(field_fn(charges) if field is None else field)
     # inside someone's jit the function may hold that trace's values: no cache of ours may keep it
     run = _endings.to_charges if isinstance(points, Tracer) else _endings.to_charges_jit
     reach = jnp.asarray(reach, points.dtype)
@@ -257,7 +257,7 @@ def to_plate(
 
     Source: Kolesov et al. (2025), arXiv 2502.02367, Theorem 3.1.
     """
-    points = _points(points)
+    points = _checks.starts(points)
     gap = _checks.positive("gap", gap)
     offset = 1e-3 * gap if offset is None else _checks.positive("offset", offset)
     if offset >= 0.5 * gap:
@@ -271,7 +271,7 @@ def to_plate(
     }
     policy = _policy(solver, max_steps, save, len(points) if at_once is None else at_once, len(points))
     run = _endings.to_plate if isinstance(points, Tracer) else _endings.to_plate_jit
-    field = _as_pytree(field)
+    field = as_pytree(field)
     return _lines(lambda times: run(field, points, {**numbers, "save": times}, **policy), points, save)
 
 
@@ -311,10 +311,6 @@ def _lines(run: Callable[[Array], _endings.Ended], points: Array, save: int | No
     )
 
 
-def _as_pytree(field: FieldFn) -> FieldFn:
-    return jax.tree_util.Partial(field) if jax.tree.leaves(field) == [field] else field
-
-
 def _numbers(tolerance, greatest_step, max_length, region, reverse) -> dict:
     for name, value in (("tolerance", tolerance), ("greatest_step", greatest_step)):
         _checks.positive(name, value)
@@ -344,16 +340,3 @@ def _policy(solver, max_steps, save, at_once, num_lines) -> dict:
         "max_steps": _checks.count("max_steps", max_steps),
         "slots": min(_checks.count("at_once", at_once), num_lines),
     }
-
-
-def _points(points) -> Array:
-    points = _checks.floating("points", points)
-    if points.ndim != 2 or points.shape[0] == 0 or points.shape[1] < 2:
-        raise ValueError(
-            f"points must have shape [n, D+1] with n >= 1 and D >= 1, the height z last, got {points.shape}."
-        )
-    if not isinstance(points, Tracer):
-        bad = int(np.size(points) - np.isfinite(np.asarray(points)).sum())
-        if bad:
-            raise ValueError(f"points holds {bad} NaN or infinite numbers; remove those points first.")
-    return points.astype(jnp.promote_types(points.dtype, jnp.float32))

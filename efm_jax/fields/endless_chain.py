@@ -177,12 +177,7 @@ def log_density_path(
 
 def _parts(points, x_pos, x_neg, gap, tolerance) -> tuple[Array, Parts]:
     """The points as they are taken, and the parts of the field at all of them."""
-    x_pos, x_neg = _checks.samples("x_pos", x_pos), _checks.samples("x_neg", x_neg)
-    if x_pos.shape[1] != x_neg.shape[1]:
-        raise ValueError(
-            f"x_pos and x_neg must have the same number of dimensions D, got {x_pos.shape} and {x_neg.shape}; "
-            "flatten pictures of one shape on both plates."
-        )
+    x_pos, x_neg = _checks.both_plates(x_pos, x_neg)
     points = _checks.floating("points", points)
     if points.ndim < 1 or points.shape[-1] != x_pos.shape[1] + 1:
         raise ValueError(
