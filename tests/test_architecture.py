@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "efm_jax"
 
 LEVELS = [
-    {"_types", "_checks", "_files", "_trees"},
-    {"charges", "couplings", "clocks", "datasets", "pictures"},
+    {"_types", "_checks", "_files", "_trees", "_assignment"},
+    {"charges", "couplings", "widths", "clocks", "datasets", "pictures"},
     {"fields"},
     {"points", "launches", "gaps"},
     {"matching", "networks"},

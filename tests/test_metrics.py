@@ -7,6 +7,7 @@ import ot
 import pytest
 from scipy import linalg, stats
 
+from efm_jax._assignment import row_prices, solved
 from efm_jax.metrics import (
     energy_distance,
     frechet_distance,
@@ -19,7 +20,6 @@ from efm_jax.metrics import (
     sliced_wasserstein2,
     wasserstein2,
 )
-from efm_jax.metrics.transport import _row_prices, _solved
 
 KEY = jax.random.key(0)
 # float64 on both sides: only sums in another order differ
@@ -47,7 +47,7 @@ def test_wasserstein2_equals_pots_network_simplex(n, dim):
 
 @pytest.mark.parametrize("law", ["far", "same", "sorted", "duplicates", "many dimensions"])
 def test_wasserstein2_stays_exact_where_prices_of_a_quarter_start_the_solver(law):
-    n = 1300  # above the size at which the recursion begins
+    n = 1300  # the recursion is three levels deep
     rng = np.random.default_rng(1)
     a, b = sets(n, n, 24 if law == "many dimensions" else 2)
     if law == "far":
@@ -95,8 +95,8 @@ def test_wasserstein2_between_gaussians_nears_the_closed_form():
 
 def test_prices_of_a_solved_assignment_prove_that_it_is_best():
     a, b = sets(300, 300, 2)
-    assigned, cost, rows = _solved(a, b)
-    u = _row_prices(assigned, cost, rows)
+    assigned, cost, rows = solved(a, b)
+    u = row_prices(assigned, cost, rows)
     squares = ot.dist(a, b)
     v = (squares - u[:, None]).min(axis=0)
     # strong duality: feasible prices add up to the cost of the assignment only if both are optimal

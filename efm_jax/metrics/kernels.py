@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from efm_jax.metrics._pairs import centred, squared_distances, two_sets
+from efm_jax._assignment import centred, squared_distances
+from efm_jax.metrics._pairs import two_sets
 
 _BLOCK = 1024
 

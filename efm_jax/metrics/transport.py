@@ -3,13 +3,10 @@
 import jax
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import linear_sum_assignment
 
+from efm_jax._assignment import assignment
 from efm_jax._types import Key
-from efm_jax.metrics._pairs import centred, squared_distances, two_sets
-
-_COARSEST = 600
-_RATIO = 4
+from efm_jax.metrics._pairs import two_sets
 
 
 def wasserstein2(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -> float:
@@ -40,9 +37,7 @@ def wasserstein2(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -
             f"{len(b)}; draw equally many, or cut both to the smaller number (sliced_wasserstein2 takes "
             "sets of two sizes)."
         )
-    if a.shape[1] == 1:
-        return float(np.sqrt(np.mean((np.sort(a[:, 0]) - np.sort(b[:, 0])) ** 2)))
-    return float(np.sqrt(np.mean(np.sum((a - b[_solved(*centred(a, b))[0]]) ** 2, axis=1))))
+    return float(np.sqrt(np.mean(np.sum((a - b[assignment(a, b)]) ** 2, axis=1))))
 
 
 def sliced_wasserstein2(
@@ -157,50 +152,6 @@ def gaussian_frechet(
     overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_b @ root), 0.0)).sum()
     squared = np.sum((mean_a - mean_b) ** 2) + np.trace(cov_a) + np.trace(cov_b) - 2.0 * overlap
     return float(max(squared, 0.0))
-
-
-def _solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The best assignment s [n] of squared distances c, the reduced costs `c - v_j - u_i` [n, n], and u [n].
-
-    Any prices v of the columns leave the best assignment of `c - v_j - u_i` what it was; near-optimal ones
-    leave the solver short paths to search. Those of a strided quarter of the rows are carried to all columns
-    by `v_j = min_i c_ij - u_i`.
-    """
-    n = len(a)
-    prices = np.zeros(n)
-    if n > 2 * _COARSEST:
-        few = a[::_RATIO]
-        known = _row_prices(*_solved(few, b[::_RATIO]))
-        prices[:] = np.inf
-        for start in range(0, len(few), 256):
-            block = squared_distances(few[start : start + 256], b) - known[start : start + 256, None]
-            prices = np.minimum(prices, block.min(axis=0))
-    cost = squared_distances(a, b)
-    cost -= prices
-    rows = cost.min(axis=1)
-    cost -= rows[:, None]
-    return linear_sum_assignment(cost)[1], cost, rows
-
-
-def _row_prices(assigned: np.ndarray, cost: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Dual prices of the rows of a solved assignment: shortest paths (Bellman-Ford) over its alternating edges.
-
-    `v_j <= v_s(i) + c_ij - c_is(i)` for all i, j, and `u_i = c_is(i) - v_s(i)`, on top of what was taken off the
-    rows before. Only rows whose own price moved are looked at again.
-    """
-    n = len(cost)
-    matched = cost[np.arange(n), assigned]
-    owner = np.argsort(assigned)
-    prices, active = np.zeros(n), np.arange(n)
-    slack = 1e-12 * max(float(cost.max()), 1e-300)
-    for _ in range(n):
-        offers = (cost[active] + (prices[assigned[active]] - matched[active])[:, None]).min(axis=0)
-        better = offers < prices - slack
-        if not better.any():
-            break
-        prices[better] = offers[better]
-        active = owner[better]
-    return rows + matched - prices[assigned]
 
 
 def _line_squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
