@@ -1,6 +1,7 @@
-"""Exact fields of charges, in log space: Coulomb's law in D+1 dimensions, the endless capacitor chain, flux, potential."""
+"""Exact fields of charges, in log space: Coulomb's law in D+1 dimensions, the endless chain, pairs, flux, potential."""
 
 from efm_jax.fields.endless_chain import chain, chain_velocity, log_density_path
+from efm_jax.fields.interaction import interaction
 from efm_jax.fields.mirrored import chain_fn
 from efm_jax.fields.point_charges import coulomb, field_fn, log_sphere_area
 from efm_jax.fields.potentials import Potential, potential
@@ -17,6 +18,7 @@ __all__ = [
     "coulomb",
     "field_fn",
     "flux",
+    "interaction",
     "log_density_path",
     "log_sphere_area",
     "patch",

@@ -1,7 +1,4 @@
-"""Recipes: what a method is, as a value holding pure functions.
-
-A recipe turns one minibatch of both plates into supervised points and targets, says where lines start, and between
-which heights they run. Training, integration and metrics never ask which recipe they serve.
+"""The field of the samples as charges: one capacitor, or an endless chain of them.
 
 Three targets are known to the recipes of charges:
 
@@ -24,9 +21,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efm_jax import _checks
-from efm_jax._types import Batch, FieldMatching, Key, Network
+from efm_jax._types import Batch, FieldMatching, Key
 from efm_jax.charges import Charges, capacitor, capacitor_chain
 from efm_jax.fields import coulomb
+from efm_jax.matching._starts import on_plates
+from efm_jax.matching.velocities import slowness
 from efm_jax.points import PointLaw, flux, segment
 
 TARGETS = ("direction", "velocity", "robust")
@@ -105,7 +104,7 @@ def efm(
         value = field.direction * jnp.exp(field.log_magnitude)[:, None]
         return Batch(where, value, jnp.ones(where.shape[0], where.dtype))
 
-    return FieldMatching(draw, _start_on_plates(gap), (0.0, gap))
+    return FieldMatching(draw, on_plates(gap), (0.0, gap))
 
 
 def c2fm(
@@ -176,40 +175,6 @@ def c2fm(
     return _of_charges(gap, charges, law, target, cut, num_points, block_size)
 
 
-def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> Network:
-    """A network whose lines are as steep as velocities are: `f -> (f_x / w(z), 1)`, `w = 4 z (L - z) / L^2 + margin`.
-
-    Velocities grow like the inverse of the distance to a plate, since mass there has hardly left or must hurry to arrive;
-    `f_x` itself then stays of the order of the data, and the part `f_z`, of which a velocity has no use, is 1.
-
-    Args:
-        network: The network, e.g. `networks.mlp(...)`.
-        gap: Distance L between the plates.
-        margin: What keeps the velocity finite on the plates, > 0.
-
-    Returns:
-        A network with the same parameters.
-
-    Raises:
-        ValueError: `gap` or `margin` is not positive.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> from efm_jax._types import Network
-        >>> ones = Network(lambda key: jnp.ones(()), lambda params, points, **_: params * jnp.ones_like(points))
-        >>> velocity_network(ones, 2.0, margin=1.0).apply(jnp.ones(()), jnp.asarray([[0.0, 0.0], [0.0, 1.0]])).tolist()
-        [[1.0, 1.0], [0.5, 1.0]]
-    """
-    gap, margin = _checks.positive("gap", gap), _checks.positive("margin", margin)
-
-    def apply(params, points, *, key=None, cond=None):
-        field = network.apply(params, points, key=key, cond=cond)
-        slowness = _slowness(points[:, -1:], gap).astype(field.dtype) + margin
-        return jnp.concatenate([field[:, :-1] / slowness, jnp.ones_like(slowness)], axis=1)
-
-    return Network(network.init, apply)
-
-
 def _of_charges(
     gap: float,
     place: Callable[..., Charges],
@@ -229,20 +194,15 @@ def _of_charges(
             return Batch(where, root * unit, jnp.ones(where.shape[0], where.dtype))
         known = unit[:, -1] > LEAST_SHARE
         velocity = unit[:, :-1] / jnp.where(known, unit[:, -1], 1.0)[:, None]
-        slowness = _slowness(where[:, -1], gap)
+        slow = slowness(where[:, -1], gap)
         if target == "robust":
-            speed = 0.25 * gap * slowness * jnp.sqrt(jnp.sum(velocity**2, axis=1))  # |dx/ds|
+            speed = 0.25 * gap * slow * jnp.sqrt(jnp.sum(velocity**2, axis=1))  # |dx/ds|
             most = 0.25 * cut * _travel(x_pos, x_neg, gap)
             velocity = velocity * jnp.minimum(1.0, most / jnp.maximum(speed, 1e-30))[:, None]
         velocity = jnp.concatenate([velocity, jnp.ones_like(where[:, -1:])], axis=1)
-        return Batch(where, velocity, jnp.where(known, slowness**2, 0.0))
+        return Batch(where, velocity, jnp.where(known, slow**2, 0.0))
 
-    return FieldMatching(draw, _start_on_plates(gap), (0.0, gap))
-
-
-def _slowness(z: Array, gap: float) -> Array:
-    """`dz/ds` of the clock s = logit(z / L), in units of its greatest value L/4."""
-    return 4.0 * (z / gap) * ((gap - z) / gap)
+    return FieldMatching(draw, on_plates(gap), (0.0, gap))
 
 
 def _travel(x_pos: Array, x_neg: Array, gap: float) -> Array:
@@ -250,12 +210,3 @@ def _travel(x_pos: Array, x_neg: Array, gap: float) -> Array:
     spread = sum(jnp.sum(jnp.var(x, axis=0)) for x in (x_pos, x_neg))
     across = jnp.sum((x_pos.mean(0) - x_neg.mean(0)) ** 2)
     return jnp.sqrt(spread + across + 0.25 * x_pos.shape[1] * gap**2)
-
-
-def _start_on_plates(gap: float):
-    def start(key: Key, x: Float[Array, "n dim"], reverse: bool = False) -> Float[Array, "n dim1"]:
-        del key
-        height = jnp.full((x.shape[0], 1), gap if reverse else 0.0, x.dtype)
-        return jnp.concatenate([x, height], axis=1)
-
-    return start

@@ -1,0 +1,146 @@
+"""Interaction fields: every pair of samples is joined by lines of its own, and the fields of pairs add up.
+
+Coulomb's field does not know who is paired with whom; an interaction field is made of pairs. With `t = z / L`, the axis of
+a pair at `m = (1 - t) x_pos + t x_neg`, offset `rho = x - m`, width `sigma(z)` and `Delta = x_neg - x_pos`, two laws:
+
+- `conserving`: `E = N(x; m, sigma^2 I) (Delta / L + rho sigma' / sigma, 1)`. Its z-part is a density at every height, and
+  lines of a pair keep `rho / sigma`: div E = 0 exactly, for tilted pairs too. It is the conditional path of flow
+  matching written as a field.
+- `official`: `E = e^(-rho^2 / 2 sigma^2) / (cos(a) (sigma / s0)^D + 0.01) (cos(a) n + sin(a) rho / |rho|)`, n the unit
+  vector along `(Delta, L)`, `tan(a) = |rho| sigma' / sigma`, s0 the width at mid-gap. It conserves flux neither for tilted
+  pairs nor where the 0.01 is felt.
+"""
+
+from math import log, pi
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from efm_jax import _checks
+from efm_jax._types import Field
+from efm_jax.widths import Width, ramped, with_slope
+
+LAWS = ("conserving", "official")
+_NEAREST = 1e-5
+"""Share of the gap next to a plate within which the field is taken as at that height."""
+
+
+def interaction(
+    points: Float[Array, "p dim1"],
+    x_pos: Float[Array, "k dim"],
+    x_neg: Float[Array, "k dim"],
+    gap: float,
+    *,
+    width: Width | None = None,
+    law: str = "conserving",
+    block_size: int | None = None,
+) -> Field:
+    """The mean of the interaction fields of pairs `(x_pos_k, x_neg_k)`, in log space.
+
+    `E = mean_k E_k`, the laws of one pair at the head of this module. With the law `conserving`, `E_x / E_z` is the mean
+    of the pairs' velocities under their share of the density at that point: the marginal velocity of flow matching.
+
+    Args:
+        points: Where, [p, D+1], between the plates; on a plate and outside the field is that at `1e-5 gap` from it.
+        x_pos: Ends of the pairs on z = 0, [k, D].
+        x_neg: Ends of the pairs on z = gap, row by row, [k, D].
+        gap: Distance L between the plates.
+        width: How far lines bulge; `widths.ramped()` when None.
+        law: `conserving` or `official`.
+        block_size: Pairs per block of the streamed sum; None: as many as 2^22 numbers hold.
+
+    Returns:
+        Direction [p, D+1] and log magnitude [p]; for `conserving` in units of a density.
+
+    Raises:
+        ValueError: Shapes do not fit, `gap` is not positive, or `law` is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> field = interaction(jnp.asarray([[1.0, 1.0]]), jnp.zeros((1, 1)), jnp.full((1, 1), 2.0), 2.0)
+        >>> [round(float(e), 4) for e in field.direction[0]], round(float(jnp.exp(field.log_magnitude[0])), 3)
+        ([0.7071, 0.7071], 0.564)
+
+    Source: Manukhov et al. (2025), arXiv 2506.02950 (official law, eq. of M3.4); the conserving law is the duality of field
+    and flow matching, arXiv 2602.02261.
+    """
+    points, x_pos, x_neg = (
+        _checks.floating(n, a) for n, a in (("points", points), ("x_pos", x_pos), ("x_neg", x_neg))
+    )
+    gap = _checks.positive("gap", gap)
+    _checks.choice("law", law, LAWS)
+    if x_pos.ndim != 2 or x_pos.shape != x_neg.shape or len(x_pos) == 0:
+        raise ValueError(
+            f"x_pos and x_neg must be pairs row by row, both [k, D] with k >= 1, got {x_pos.shape} and {x_neg.shape}; "
+            "pair samples by a coupling first."
+        )
+    dim = x_pos.shape[1]
+    if points.ndim != 2 or points.shape[1] != dim + 1:
+        raise ValueError(f"points must have shape [p, {dim + 1}] for pairs in D = {dim}, got {points.shape}.")
+    num_pairs = len(x_pos)
+    if block_size is None:
+        block_size = max(1, min(num_pairs, 2**22 // max(1, len(points) * dim)))
+    size = min(_checks.count("block_size", block_size), num_pairs)
+    dtype = jnp.promote_types(jnp.promote_types(points.dtype, x_pos.dtype), jnp.float32)
+    points, x_pos, x_neg = points.astype(dtype), x_pos.astype(dtype), x_neg.astype(dtype)
+    x, z = points[:, :-1], jnp.clip(points[:, -1], _NEAREST * gap, (1.0 - _NEAREST) * gap)
+    spread = ramped() if width is None else width
+    sigma, slope = with_slope(spread, z, gap)
+    log_unit = _log_unit(law, sigma, spread, gap, dim)
+    t = (z / gap)[:, None]
+
+    def add(sums, block):
+        first = jnp.minimum(block * size, num_pairs - size)
+        fresh = first + jnp.arange(size) >= block * size  # the last block overlaps the one before it
+        a = jax.lax.dynamic_slice_in_dim(x_pos, first, size)
+        b = jax.lax.dynamic_slice_in_dim(x_neg, first, size)
+        across = b - a
+        squared = _squared_offsets(x, t, a, b)
+        log_w = -0.5 * squared / sigma[:, None] ** 2
+        along, aside = 1.0 / gap, (slope / sigma)[:, None]
+        if law == "official":
+            cosine = jax.lax.rsqrt(1.0 + squared * aside**2)
+            log_w = log_w - jnp.log(cosine * jnp.exp(log_unit)[:, None] + 1e-2)
+            along, aside = cosine * jax.lax.rsqrt(jnp.sum(across**2, axis=1) + gap**2), cosine * aside
+        log_w = jnp.where(fresh, log_w, -jnp.inf)
+        top = jnp.maximum(sums[0], jnp.max(log_w, axis=1))
+        w = jnp.exp(log_w - top[:, None])
+        old = jnp.exp(sums[0] - top)[:, None]
+        forward, outward = w * along, w * aside
+        product = lambda u, v: jnp.matmul(u, v, precision="highest")  # noqa: E731
+        leaning = x * jnp.sum(outward, axis=1, keepdims=True)
+        leaning = leaning - (1.0 - t) * product(outward, a) - t * product(outward, b)
+        lateral = product(forward, across) + leaning
+        upward = gap * jnp.sum(forward, axis=1, keepdims=True)
+        return (top, sums[1] * old + jnp.concatenate([lateral, upward], axis=1)), None
+
+    start = (jnp.full_like(z, -jnp.inf), jnp.zeros_like(points))
+    (top, vector), _ = jax.lax.scan(add, start, jnp.arange(-(-num_pairs // size)))
+    length = jnp.sqrt(jnp.sum(vector**2, axis=1))
+    log_magnitude = top + jnp.log(length) - log(num_pairs)
+    if law == "conserving":
+        log_magnitude = log_magnitude - log_unit
+    return Field(vector / length[:, None], log_magnitude)
+
+
+def _log_unit(law: str, sigma: Array, width: Width, gap: float, dim: int) -> Array:
+    """`D log(sigma sqrt(2 pi))`, the norm of the Gaussian, or `D log(sigma / s0)`."""
+    unit = 1.0 / (2.0 * pi) ** 0.5 if law == "conserving" else width(jnp.asarray(0.5 * gap, sigma.dtype), gap)
+    return dim * jnp.log(sigma / unit)
+
+
+def _squared_offsets(x: Array, t: Array, a: Array, b: Array) -> Array:
+    """`|x - (1 - t) a - t b|^2`, [p, k], from differences, dimension by dimension."""
+
+    def add(total, column):
+        x_d, a_d, b_d = column
+        offset = (1.0 - t) * (x_d[:, None] - a_d) + t * (x_d[:, None] - b_d)
+        return total + offset**2, None
+
+    total = jnp.zeros((len(x), len(a)), x.dtype)
+    if x.shape[1] <= 4:
+        for d in range(x.shape[1]):
+            total, _ = add(total, (x[:, d], a[:, d], b[:, d]))
+        return total
+    return jax.lax.scan(add, total, (x.T, a.T, b.T))[0]

@@ -1,0 +1,178 @@
+"""Recipes of pairs: interaction fields, and flow matching, which regresses on one pair at a time.
+
+Both know a coupling (who is paired with whom) and a width (how far the lines of a pair bulge). For the conserving law they
+have the same lines: `cfm` is taught the velocity of the pair that a point was drawn from, `ifm` the mean velocity of all
+pairs of the minibatch that pass there, so that the noise of the target is gone as far as the minibatch can tell.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from efm_jax import _checks
+from efm_jax._types import Batch, FieldMatching, Key
+from efm_jax.couplings import Coupling, independent
+from efm_jax.fields import interaction
+from efm_jax.fields.interaction import LAWS
+from efm_jax.matching._starts import on_plates
+from efm_jax.points import HEIGHTS, PointLaw, heights
+from efm_jax.widths import Width, constant, ramped, with_slope
+
+
+def cfm(
+    gap: float = 1.0,
+    *,
+    coupling: Coupling | None = None,
+    width: Width | None = None,
+    height: str = "uniform",
+    num_points: int | None = None,
+) -> FieldMatching:
+    """Conditional flow matching as a field with `E_z = 1`: I-CFM, or OT-CFM with `couplings.minibatch_ot()`.
+
+    With `t = z / L`, a pair of samples and `e ~ N(0, I)`: the point `x = (1 - t) x_pos + t x_neg + sigma(z) e` and the
+    target `((x_neg - x_pos) / L + sigma'(z) e, 1)`.
+
+    Args:
+        gap: Distance L between the plates; a unit of time. Lines do not depend on it.
+        coupling: Who is paired with whom; `couplings.independent()` when None.
+        width: Width of the path; `widths.constant(0.1)` when None.
+        height: Law of z, see `points.heights`.
+        num_points: Supervised points per step; as many as rows of x_pos when None.
+
+    Returns:
+        The recipe. Wrap the network by `flow_network`, which sets f_z = 1.
+
+    Raises:
+        ValueError: `gap` is not positive, `height` is unknown, or `num_points` is not a whole number >= 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> batch = cfm().draw(jax.random.key(0), jnp.zeros((8, 2)), jnp.ones((8, 2)))
+        >>> batch.target[0].tolist()
+        [1.0, 1.0, 1.0]
+
+    Source: Tong et al. (2023), arXiv 2302.00482, eq. 14-15 and Algorithms 2-3.
+    """
+    gap = _checks.positive("gap", gap)
+    couple = independent() if coupling is None else coupling
+    spread = constant() if width is None else width
+    law = _beside_pairs(spread, height)
+    if num_points is not None:
+        _checks.count("num_points", num_points)
+
+    def draw(key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"]) -> Batch:
+        key_pair, key_point = jax.random.split(key)
+        i, j = couple(key_pair, x_pos, x_neg, num_points or x_pos.shape[0])
+        a, b = x_pos[i], x_neg[j]
+        z, noise = law(key_point, gap, a)
+        sigma, slope = with_slope(spread, z, gap)
+        t = (z / gap)[:, None]
+        x = (1.0 - t) * a + t * b + sigma[:, None] * noise
+        velocity = (b - a) / gap + slope[:, None] * noise
+        return Batch(_under(x, z), _under(velocity, jnp.ones_like(z)), jnp.ones_like(z))
+
+    return FieldMatching(draw, on_plates(gap), (0.0, gap))
+
+
+def ifm(
+    gap: float,
+    *,
+    law: str = "conserving",
+    target: str | None = None,
+    coupling: Coupling | None = None,
+    width: Width | None = None,
+    points: PointLaw | None = None,
+    height: str = "uniform",
+    num_points: int | None = None,
+    block_size: int | None = None,
+) -> FieldMatching:
+    """Interaction field matching: regress on the summed field of all pairs of the minibatch.
+
+    The coupling makes as many pairs as the smaller plate has rows; at the supervised points the target is, of the field of
+    `fields.interaction`,
+
+    - `velocity`: `(E_x / E_z, 1)`. For the conserving law and points of the field's own density (the default) the gradient
+      is that of the whole field, without bias, however few the pairs (with an independent coupling);
+    - `direction`: `sqrt(D+1) E / |E|`, as the paper trains.
+
+    Args:
+        gap: Distance L between the plates, in units of the data.
+        law: `conserving` or `official`, see `fields.interaction`.
+        target: `velocity` or `direction`; None: velocity for the conserving law, direction for the official one.
+        coupling: Who is paired with whom; `couplings.independent()` when None.
+        width: How far lines bulge; `widths.ramped()` when None.
+        points: Where to supervise, a law that is given the pairs row by row; None: beside the pairs' axes, by their
+            own width: `x = m + sigma(z) e` of a random pair.
+        height: Law of z when `points` is None, see `points.heights`.
+        num_points: Supervised points per step; as many as pairs when None. The pairs per step are another number: more
+            pairs, less noise.
+        block_size: Pairs per block, see `fields.interaction`.
+
+    Returns:
+        The recipe. For velocities wrap the network by `flow_network`, which sets f_z = 1.
+
+    Raises:
+        ValueError: `gap` is not positive, `law`, `target` or `height` is unknown, or `num_points` is not a whole number
+            >= 1.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> batch = ifm(6.0, num_points=16).draw(jax.random.key(0), jnp.zeros((8, 2)), jnp.ones((8, 2)))
+        >>> batch.points.shape, bool((batch.target[:, 2] == 1).all())
+        ((16, 3), True)
+
+    Source: Manukhov et al. (2025), arXiv 2506.02950; the conserving law and its gradient: docs/interaction.md.
+    """
+    gap = _checks.positive("gap", gap)
+    _checks.choice("law", law, LAWS)
+    target = ("velocity" if law == "conserving" else "direction") if target is None else target
+    _checks.choice("target", target, ("velocity", "direction"))
+    couple = independent() if coupling is None else coupling
+    spread = ramped() if width is None else width
+    beside = _beside_pairs(spread, height)
+    if num_points is not None:
+        _checks.count("num_points", num_points)
+
+    def draw(key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"]) -> Batch:
+        key_pair, key_row, key_point = jax.random.split(key, 3)
+        num_pairs = min(x_pos.shape[0], x_neg.shape[0])
+        i, j = couple(key_pair, x_pos, x_neg, num_pairs)
+        a, b = x_pos[i], x_neg[j]
+        count = num_points or num_pairs
+        if points is None:
+            row = _rows(key_row, num_pairs, count)
+            z, noise = beside(key_point, gap, a[row])
+            t = (z / gap)[:, None]
+            where = _under((1.0 - t) * a[row] + t * b[row] + spread(z, gap)[:, None] * noise, z)
+        else:
+            where = points(key_point, a, b, gap, count)
+        unit = interaction(where, a, b, gap, width=spread, law=law, block_size=block_size).direction
+        flat = jnp.ones_like(where[:, -1])
+        if target == "velocity":
+            return Batch(where, _under(unit[:, :-1] / unit[:, -1:], flat), flat)
+        return Batch(where, jnp.sqrt(jnp.asarray(where.shape[1], where.dtype)) * unit, flat)
+
+    return FieldMatching(draw, on_plates(gap), (0.0, gap))
+
+
+def _beside_pairs(width: Width, height: str):
+    """Heights and standard normal offsets for each row of a."""
+    _checks.choice("height", height, HEIGHTS)
+
+    def law(key: Key, gap: float, a: Array) -> tuple[Array, Array]:
+        key_z, key_e = jax.random.split(key)
+        z = heights(key_z, gap, len(a), law=height).astype(a.dtype)
+        return z, jax.random.normal(key_e, a.shape, a.dtype)
+
+    return law
+
+
+def _rows(key: Key, num_pairs: int, count: int) -> Array:
+    """Which pairs points belong to: each as often as any other, as far as the numbers allow."""
+    if count <= num_pairs:
+        return jax.random.permutation(key, num_pairs)[:count]
+    return jax.random.randint(key, (count,), 0, num_pairs)
+
+
+def _under(x: Array, z: Array) -> Array:
+    return jnp.concatenate([x, z[:, None].astype(x.dtype)], axis=1)

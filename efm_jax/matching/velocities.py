@@ -1,0 +1,73 @@
+"""Networks whose field is a velocity: E_z = 1."""
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from efm_jax import _checks
+from efm_jax._types import Network
+
+
+def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> Network:
+    """A network whose lines are as steep as velocities are: `f -> (f_x / w(z), 1)`, `w = 4 z (L - z) / L^2 + margin`.
+
+    Velocities grow like the inverse of the distance to a plate, since mass there has hardly left or must hurry to arrive;
+    `f_x` itself then stays of the order of the data, and the part `f_z`, of which a velocity has no use, is 1.
+
+    Args:
+        network: The network, e.g. `networks.mlp(...)`.
+        gap: Distance L between the plates.
+        margin: What keeps the velocity finite on the plates, > 0.
+
+    Returns:
+        A network with the same parameters.
+
+    Raises:
+        ValueError: `gap` or `margin` is not positive.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from efm_jax._types import Network
+        >>> ones = Network(lambda key: jnp.ones(()), lambda params, points, **_: params * jnp.ones_like(points))
+        >>> velocity_network(ones, 2.0, margin=1.0).apply(jnp.ones(()), jnp.asarray([[0.0, 0.0], [0.0, 1.0]])).tolist()
+        [[1.0, 1.0], [0.5, 1.0]]
+    """
+    gap, margin = _checks.positive("gap", gap), _checks.positive("margin", margin)
+
+    def apply(params, points, *, key=None, cond=None):
+        field = network.apply(params, points, key=key, cond=cond)
+        slow = slowness(points[:, -1:], gap).astype(field.dtype) + margin
+        return jnp.concatenate([field[:, :-1] / slow, jnp.ones_like(slow)], axis=1)
+
+    return Network(network.init, apply)
+
+
+def flow_network(network: Network) -> Network:
+    """A network whose lines have the slope it gives: `f -> (f_x, 1)`, for velocities that are bounded near the plates.
+
+    Flow matching and interaction fields have no use for the part `f_z`; the others learn it. The parameters stay the same,
+    so that methods are compared on one network.
+
+    Args:
+        network: The network, e.g. `networks.mlp(...)`.
+
+    Returns:
+        A network with the same parameters.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from efm_jax._types import Network
+        >>> twos = Network(lambda key: 2 * jnp.ones(()), lambda params, points, **_: params * jnp.ones_like(points))
+        >>> flow_network(twos).apply(2 * jnp.ones(()), jnp.zeros((1, 3))).tolist()
+        [[2.0, 2.0, 1.0]]
+    """
+
+    def apply(params, points, *, key=None, cond=None):
+        field = network.apply(params, points, key=key, cond=cond)
+        return jnp.concatenate([field[:, :-1], jnp.ones_like(field[:, -1:])], axis=1)
+
+    return Network(network.init, apply)
+
+
+def slowness(z: Array, gap: float) -> Array:
+    """`dz/ds` of the clock s = logit(z / L), in units of its greatest value L/4."""
+    return 4.0 * (z / gap) * ((gap - z) / gap)
