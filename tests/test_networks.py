@@ -169,6 +169,22 @@ def test_height_matters(net):
         assert float(jnp.abs(apply(params, moved, LABELS) - apply(params, points(), LABELS)).max()) > 1e-3
 
 
+def test_log_heights_are_the_linear_network_seen_from_afar():
+    loc, scale, gap, least = np.array([0.5, -1.0, 2.0]), np.array([1.0, 2.0, 0.5]), 40.0, 1e-3
+    options = {"gap": gap, "loc": loc, "scale": scale}
+    linear, log = mlp(3, **options), mlp(3, **options, height="log", least=least)
+    params = perturbed(linear.init(jax.random.key(0)))
+    z = np.array([1e-4, 1e-3, 0.02, 1.0, 40.0, 100.0])
+    x = np.random.default_rng(0).normal(size=(6, 3)) * 2.0 * np.sqrt(1 + z[:, None] ** 2)
+    near = loc + (x - loc) / np.sqrt(1 + (z[:, None] / scale) ** 2)
+    height = gap * np.log(np.maximum(z, least) / least) / np.log(gap / least)
+    expected = linear.apply(params, jnp.asarray(np.c_[near, height], jnp.float32))
+    # rounding of inputs of order 1 to 10
+    np.testing.assert_allclose(
+        log.apply(params, jnp.asarray(np.c_[x, z], jnp.float32)), expected, rtol=1e-4, atol=1e-4
+    )
+
+
 def test_pictures_of_a_batch_do_not_see_each_other(net):
     _, params, apply = net
     order = np.array([2, 0, 3, 1])
@@ -477,6 +493,9 @@ def test_attention_sits_where_it_is_asked_for():
         (lambda: mlp(2, gap=1.0, depth=0), "depth must be a whole number >= 1"),
         (lambda: mlp(2, gap=1.0, activation="sine"), "activation must be one of 'selu'"),
         (lambda: mlp(2, gap=1.0, octaves=-1), "octaves must be a whole number >= 0"),
+        (lambda: mlp(2, gap=1.0, height="cubic"), "height must be one of 'linear', 'log', got 'cubic'"),
+        (lambda: mlp(2, gap=1.0, height="log", least=0.0), "least must be .* between 0 and gap = 1.0, got 0"),
+        (lambda: mlp(2, gap=1e-3, height="log"), "least must be .* between 0 and gap = 0.001, got 0.001"),
     ],
 )
 def test_bad_settings_are_named(make, message):
@@ -546,6 +565,23 @@ def test_mlp_learns_the_field_of_a_dipole():
 
     # mean square of the target is 1; a network blind to z, to one of the coordinates or to the signs stays above 0.1
     assert fit(mlp(2, gap=gap, scale=2.0), field, sample, 1500, 5e-3) < 5e-3
+
+
+def test_mlp_with_log_heights_learns_a_field_over_five_decades():
+    def field(points):
+        """The way from the data, N(0, 1), to where a Gaussian of width z has blurred it to, over z."""
+        x, z = points[:, :1], points[:, 1:]
+        return jnp.concatenate([x * z / (1 + z**2), jnp.ones_like(z)], axis=1)
+
+    def sample(key):
+        key_x, key_z = jax.random.split(key)
+        z = 1e-3 * 4e4 ** jax.random.uniform(key_z, (256, 1))
+        return jnp.concatenate([jnp.sqrt(1 + z**2) * jax.random.normal(key_x, (256, 1)), z], axis=1)
+
+    options = {"gap": 40.0, "width": 32, "depth": 2, "z_scale": 1.0}
+    # of a mean square of 0.6; a network that sees height / gap alone is left with forty times as much
+    assert fit(mlp(1, **options, height="log"), field, sample, 400, 5e-3) < 1e-3
+    assert fit(mlp(1, **options), field, sample, 400, 5e-3) > 5e-3
 
 
 @pytest.mark.slow

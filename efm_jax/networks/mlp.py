@@ -1,9 +1,11 @@
 """A multilayer perceptron for points of few dimensions."""
 
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -32,6 +34,8 @@ def mlp(
     depth: int = 3,
     activation: str = "selu",
     octaves: int = 3,
+    height: str = "linear",
+    least: float = 1e-3,
     num_classes: int | None = None,
 ) -> Network:
     """Return a multilayer perceptron on points between the plates.
@@ -53,6 +57,10 @@ def mlp(
         activation: One of "selu", "silu", "gelu", "softplus", "tanh", "relu".
         octaves: Number of frequencies in the height features; 0 leaves `2u - 1` alone. The finest has
             period `gap / 2^(octaves - 2)`.
+        height: "linear", or "log" for a single plate at z = 0, whose lines come from far above the data
+            (`matching.pfgm`): then `u = log(z / least) / log(gap / least)`, and x is divided by `sqrt(scale^2 + z^2)`,
+            the size of a cloud that spreads with the height.
+        least: Height at which "log" begins, in (0, gap); lower ones count as it.
         num_classes: Number of classes, or None. Labels are integers in 0 .. num_classes - 1; -1 is the null
             label with an embedding of its own, used also when no `cond` is given.
 
@@ -78,8 +86,19 @@ def mlp(
     width, depth = _frame.whole("width", width, 1), _frame.whole("depth", depth, 1)
     octaves = _frame.whole("octaves", octaves, 0)
     _checks.choice("activation", activation, tuple(ACTIVATIONS))
+    log = _checks.choice("height", height, ("linear", "log")) == "log"
+    if log and not 0.0 < least < gap:
+        raise ValueError(f"least must be a height between 0 and gap = {gap!r}, got {least!r}.")
     return _frame.frame(
-        lambda: Mlp(dim, width, depth, activation, octaves, num_classes),
+        lambda: Mlp(
+            dim,
+            width,
+            depth,
+            activation,
+            octaves,
+            num_classes,
+            log=(least / gap, tuple(np.broadcast_to(gap / np.asarray(scale), dim).tolist())) if log else None,
+        ),
         dim,
         gap=gap,
         loc=loc,
@@ -92,17 +111,21 @@ def mlp(
 class Mlp(nnx.Module):
     """The module behind `mlp`; its arguments are checked there."""
 
-    def __init__(self, dim, width, depth, activation, octaves, num_classes):
+    def __init__(self, dim, width, depth, activation, octaves, num_classes, *, log=None):
         sizes = [dim + 1 + 2 * octaves] + [width] * depth
         self.layers = nnx.List([layers.Dense(m, n, variance=1 / m) for m, n in itertools.pairwise(sizes)])
         self.end = layers.Dense(width, dim + 1, variance=0.0)
         self.labels = None if num_classes is None else embedding.Labels(num_classes, width)
-        self.activation, self.octaves = activation, octaves
+        self.activation, self.octaves, self.log = activation, octaves, log
 
     def __call__(
         self, x: Float[Array, "n d"], u: Float[Array, " n"], labels: Int[Array, " n"] | None, key: Key | None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
         """Return `(f_x, f_z)` at normalised points."""
+        if self.log is not None:
+            least, gap = self.log  # relative to the gap, and the gap in units of each dimension's scale
+            x = x / jnp.sqrt(1.0 + (u[:, None] * np.asarray(gap, np.float32)) ** 2)
+            u = 1.0 - jnp.log(jnp.maximum(u, least)) / math.log(least)
         h = self.layers[0](jnp.concatenate([x, embedding.fourier(u, self.octaves)], axis=1))
         if self.labels is not None and labels is not None:
             h = h + self.labels(labels)
