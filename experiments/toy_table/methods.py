@@ -1,0 +1,115 @@
+"""The methods of the toy table: a recipe each, the form of its network, its clock."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from efm_jax import clocks, couplings, matching, points, widths
+from efm_jax._types import FieldMatching, Network
+
+
+class Method(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        recipe: `recipe(num_points)`: the recipe, so many points per step.
+        form: From the plain network to the one the recipe is made for.
+        clock: How lines are followed.
+        charges: Charges per plate and step; None: as many as points.
+        plan: Training samples that are paired at once, before training, by the plan of least squared distance; None:
+            the recipe couples each minibatch.
+    """
+
+    recipe: Callable[[int], FieldMatching]
+    form: Callable[[Network, float], Network] = lambda network, gap: network
+    clock: str | clocks.Clock = "linear"
+    charges: int | None = None
+    plan: int | None = None
+
+
+def flow(network: Network, gap: float) -> Network:
+    """f_z = 1."""
+    return matching.flow_network(network)
+
+
+GAP = 6.0
+"""Of charges. Lines of pairs do not depend on the gap; theirs is 1, so that velocities are of the order of the data."""
+OT = couplings.minibatch_ot()
+GIVEN = couplings.given()
+STEEP = clocks.logit(1e-3)
+BLOCK = 2500
+
+METHODS = {
+    "I-CFM": Method(lambda k: matching.cfm(num_points=k), flow),
+    "OT-CFM": Method(lambda k: matching.cfm(coupling=OT, num_points=k), flow),
+    "EFM, per plate": Method(
+        lambda k: matching.efm(GAP, convention="per_plate", gamma=1e-7, num_points=k), clock="sine"
+    ),
+    "EFM, superposed": Method(lambda k: matching.efm(GAP, num_points=k), clock="sine"),
+    "C2FM": Method(
+        lambda k: matching.c2fm(GAP, target="robust", reach=3 * GAP, num_points=k),
+        matching.velocity_network,
+        STEEP,
+        charges=256,
+    ),
+    "IFM, official law": Method(
+        lambda k: matching.ifm(GAP, law="official", width=widths.ramped(1.0, rate=10.0), num_points=k),
+        clock="sine",
+    ),
+    "IFM, independent": Method(lambda k: matching.ifm(1.0, width=widths.constant(0.1), num_points=k), flow),
+    "IFM, one plan": Method(
+        lambda k: matching.ifm(1.0, width=widths.constant(0.1), coupling=GIVEN, num_points=k),
+        flow,
+        plan=BLOCK,
+    ),
+    "CFM, one plan": Method(lambda k: matching.cfm(coupling=GIVEN, num_points=k), flow, plan=BLOCK),
+}
+"""The rows of the table; gap, point law, charges and target of each are the same in every column."""
+
+
+def _chain(
+    gap: float = GAP, target: str = "robust", law: points.PointLaw | None = None, charges: int = 256
+) -> Method:
+    form = matching.velocity_network if target != "direction" else Method._field_defaults["form"]
+
+    def recipe(k):
+        return matching.c2fm(gap, target=target, points=law, reach=3 * GAP, num_points=k)
+
+    return Method(recipe, form, STEEP, charges=charges)
+
+
+def _pairs(width: widths.Width, coupling: couplings.Coupling = GIVEN, charges: int | None = None) -> Method:
+    plan = BLOCK if coupling is GIVEN else None
+    return Method(
+        lambda k: matching.ifm(1.0, width=width, coupling=coupling, num_points=k),
+        flow,
+        "linear",
+        charges,
+        plan,
+    )
+
+
+LEVERS = {
+    "C2FM, unit target": _chain(target="direction"),
+    "C2FM, velocity not cut": _chain(target="velocity"),
+    "C2FM, segment points": _chain(target="direction", law=points.segment()),
+    "C2FM, gap 3": _chain(3.0),
+    "C2FM, gap 12": _chain(12.0),
+    "C2FM, 64 charges": _chain(charges=64),
+    "C2FM, 1,024 charges": _chain(charges=1024),
+    "EFM, flux points, robust velocity": Method(
+        lambda k: matching.efm(
+            GAP, target="robust", points=points.flux("two_plates", height="logit"), num_points=k
+        ),
+        matching.velocity_network,
+        STEEP,
+    ),
+    "EFM, superposed, box points": Method(
+        lambda k: matching.efm(GAP, points=points.box(), num_points=k), clock="sine"
+    ),
+    "IFM, minibatch plan": _pairs(widths.constant(0.1), OT),
+    "IFM, one plan, 64 pairs": _pairs(widths.constant(0.1), charges=64),
+    "IFM, one plan, width 1 (arch)": _pairs(widths.ramped(1.0)),
+    "IFM, one plan, width 0.1 (ramps)": _pairs(widths.ramped(0.1, rate=60.0)),
+    "IFM, one plan, width 0.3": _pairs(widths.constant(0.3)),
+}
+"""One thing changed at a time: what it buys."""

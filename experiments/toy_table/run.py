@@ -1,0 +1,135 @@
+"""One cell of the table: train one method on one pair of laws with one seed, follow its lines, score their ends."""
+
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from efm_jax import metrics, networks, sampling, training
+from efm_jax._assignment import assignment
+from efm_jax.datasets import batch, open_source
+from experiments.toy_table.config import Config
+from experiments.toy_table.methods import Method
+
+CHUNK = 100
+"""Training steps per call."""
+
+
+def cell(config: Config, method: Method, source: str, target: str, seed: int) -> dict:
+    """Train, transport, score."""
+    p, q = (samples(name, seed, side, config.train, "train") for side, name in enumerate((source, target)))
+    start, goal = (
+        samples(name, seed, side, config.test, "test") for side, name in enumerate((source, target))
+    )
+    recipe = method.recipe(config.batch)
+    network = method.form(_network(config, recipe.span, p, q), max(recipe.span))
+    state, row = _train(config, method, recipe, network, p, q, seed)
+    follow = functools.partial(
+        sampling.transport, state, recipe, network, start, key=jax.random.key(seed), clock=method.clock
+    )
+    lines = follow(solver="euler", steps=config.euler, save=config.euler + 1)
+    end, path = _ends(lines, start), np.asarray(lines.path)[..., :-1]
+    row["w2"] = w2(end, goal)
+    row["sliced_w2"] = float(metrics.sliced_wasserstein2(jax.random.key(0), end, goal))
+    sound = np.isfinite(path).all((0, 2))
+    row["npe"] = metrics.normalized_path_energy(path[:, sound], distance(config, source, target, seed))
+    row["curvature"] = metrics.path_curvature(path[:, sound])
+    adaptive = follow(solver="dopri5", rtol=config.tolerance, atol=config.tolerance)
+    exact = _ends(adaptive, start)
+    row["adaptive"] = {
+        "sliced_w2": float(metrics.sliced_wasserstein2(jax.random.key(0), exact, goal)),
+        "from_euler": float(np.sqrt(np.mean(np.sum((exact - end) ** 2, axis=1)))),
+        "arrived": float(np.mean(adaptive.arrived)),
+        "evaluations": float(np.mean(adaptive.num_evaluations)),
+    }
+    return row
+
+
+def samples(name: str, seed: int, side: int, count: int, split: str) -> np.ndarray:
+    """Samples of a law, the same for every method; splits and sides are drawn apart."""
+    source = open_source(name, size=None, split="train")
+    return batch(source, seed, side, {"train": 0, "test": 1, "floor": 2}[split], count)
+
+
+def floor(config: Config, target: str, seed: int) -> float:
+    """W2 between two sets of samples of Q, as large as the one lines are scored on."""
+    return w2(samples(target, seed, 1, config.test, "floor"), samples(target, seed, 1, config.test, "test"))
+
+
+@functools.cache
+def distance(config: Config, source: str, target: str, seed: int) -> float:
+    """W2 between P and Q, from a quarter of the held-out samples."""
+    few = config.test // 4
+    start, goal = (
+        samples(name, seed, side, config.test, "test")[:few] for side, name in enumerate((source, target))
+    )
+    return w2(start, goal)
+
+
+def w2(a: np.ndarray, b: np.ndarray) -> float:
+    """The exact Wasserstein-2 distance: that of `metrics.wasserstein2`, by POT's network simplex, which is faster here."""
+    import ot
+
+    cost = ot.dist(np.asarray(a, np.float64), np.asarray(b, np.float64))
+    return float(np.sqrt(ot.emd2([], [], cost, numItermax=10**9)))
+
+
+def _network(config: Config, span, p, q):
+    both = np.concatenate([p, q])
+    return networks.mlp(
+        p.shape[1],
+        gap=max(span),
+        loc=both.mean(0),
+        scale=float(both.std()),
+        width=config.width,
+        depth=config.depth,
+        octaves=config.octaves,
+    )
+
+
+def _train(config: Config, method: Method, recipe, network, p, q, seed):
+    optimizer = training.adam(
+        config.learning_rate, warmup=100, weight_decay=config.weight_decay, cosine_steps=config.steps
+    )
+    step = training.make_train_step(recipe, network, optimizer, ema_decay=config.ema_decay)
+    state = training.init_state(jax.random.key(seed), network, optimizer)
+    charges = method.charges or config.batch
+    began = time.perf_counter()
+    if method.plan:
+        q = np.concatenate(
+            [_partners(p[i : i + method.plan], q[i : i + method.plan]) for i in range(0, len(p), method.plan)]
+        )
+    pairing = time.perf_counter() - began
+    p, q = jnp.asarray(p), jnp.asarray(q)
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def chunk(state, key):
+        def one(state, key):
+            key_p, key_q = jax.random.split(key)
+            i = jax.random.randint(key_p, (charges,), 0, len(p))
+            j = i if method.plan else jax.random.randint(key_q, (charges,), 0, len(q))
+            state, info = step(state, p[i], q[j])
+            return state, info.loss
+
+        return jax.lax.scan(one, state, jax.random.split(key, CHUNK))
+
+    key = jax.random.fold_in(jax.random.key(seed), 1)
+    compiled = chunk.lower(state, key).compile()
+    began = time.perf_counter()
+    loss = jnp.zeros(1)
+    for k in range(config.steps // CHUNK):
+        state, loss = compiled(state, jax.random.fold_in(key, k))
+    row = {"loss": float(loss.mean()), "seconds": round(pairing + time.perf_counter() - began, 1)}
+    return state, row | {"skipped": int(state.skipped)}
+
+
+def _partners(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return y[assignment(np.asarray(x, np.float64), np.asarray(y, np.float64))]
+
+
+def _ends(lines, start: np.ndarray) -> np.ndarray:
+    """Where lines ended; a line that was lost at once counts where it started."""
+    end = np.asarray(lines.end)[:, :-1]
+    return np.where(np.isfinite(end).all(1)[:, None], end, start)
