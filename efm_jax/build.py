@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import optax
 
-from efm_jax import configs, couplings, matching, networks, points, training
+from efm_jax import configs, couplings, matching, networks, points, training, widths
 from efm_jax._types import FieldMatching, Network
+from efm_jax.couplings import Coupling
 from efm_jax.datasets import Source, open_source
 
 
@@ -42,34 +43,71 @@ def recipe(config: configs.Recipe) -> FieldMatching:
         >>> recipe(configs.Recipe(gap=6.0)).span
         (0.0, 6.0)
     """
-    coupling = {"independent": couplings.independent, "minibatch_ot": couplings.minibatch_ot}[
-        config.coupling
-    ]()
-    law = {
-        "segment": lambda: points.segment(noise=config.noise, coupling=coupling, height=config.height),
-        "box": lambda: points.box(height=config.height),
-        "near_plate": points.near_plate,
-        "flux": lambda: points.flux(
-            {"efm": "two_plates", "c2fm": "chain"}[config.method], height=config.height
-        ),
-    }[config.points]()
-    if config.method == "c2fm":
-        if config.convention != "superposed":
-            raise ValueError(
-                f"recipe.method 'c2fm' knows the total field only, got recipe.convention {config.convention!r}; take "
-                "'superposed'."
-            )
-        return matching.c2fm(
-            config.gap, target=config.target, reach=config.reach, points=law, num_points=config.num_points
+    if config.method != "efm" and config.convention != "superposed":
+        raise ValueError(
+            f"recipe.convention {config.convention!r} is for method 'efm'; {config.method!r} knows one field only: take "
+            "'superposed'."
         )
+    coupling = {
+        "independent": couplings.independent,
+        "minibatch_ot": couplings.minibatch_ot,
+        "sinkhorn": lambda: couplings.sinkhorn(0.05),
+    }[config.coupling]()
+    return {"efm": _efm, "c2fm": _c2fm, "ifm": _ifm, "cfm": _cfm}[config.method](config, coupling)
+
+
+def _efm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
     return matching.efm(
         config.gap,
         convention=config.convention,
         target=config.target,
         gamma=config.gamma,
-        points=law,
+        points=_points(config, coupling) or points.flux("two_plates", height=config.height),
         num_points=config.num_points,
     )
+
+
+def _c2fm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
+    return matching.c2fm(
+        config.gap,
+        target=config.target,
+        reach=config.reach,
+        points=_points(config, coupling) or points.flux("chain", height=config.height),
+        num_points=config.num_points,
+    )
+
+
+def _ifm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
+    return matching.ifm(
+        config.gap,
+        law=config.law,
+        target=config.target,
+        coupling=coupling,
+        width=widths.constant(config.width),
+        points=_points(config, couplings.given()),
+        height=config.height,
+        num_points=config.num_points,
+    )
+
+
+def _cfm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
+    return matching.cfm(
+        config.gap,
+        coupling=coupling,
+        width=widths.constant(config.width),
+        height=config.height,
+        num_points=config.num_points,
+    )
+
+
+def _points(config: configs.Recipe, coupling: Coupling) -> points.PointLaw | None:
+    """The law of the points; None for the density of the method's own field."""
+    return {
+        "segment": lambda: points.segment(noise=config.noise, coupling=coupling, height=config.height),
+        "box": lambda: points.box(height=config.height),
+        "near_plate": points.near_plate,
+        "flux": lambda: None,
+    }[config.points]()
 
 
 def network(config: configs.Network, shape: tuple[int, ...], gap: float) -> Network:
@@ -78,8 +116,11 @@ def network(config: configs.Network, shape: tuple[int, ...], gap: float) -> Netw
     Raises:
         ValueError: A unet is asked for samples that are not pictures (H, W, C), or a size does not fit.
     """
-    if config.output == "velocity":
-        return matching.velocity_network(network(replace(config, output="field"), shape, gap), gap)
+    if config.output != "field":
+        plain = network(replace(config, output="field"), shape, gap)
+        return (
+            matching.flow_network(plain) if config.output == "flow" else matching.velocity_network(plain, gap)
+        )
     if config.kind == "mlp":
         dim = 1
         for side in shape:

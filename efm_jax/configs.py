@@ -28,26 +28,33 @@ class Data:
 class Recipe:
     """What the network regresses on, and where."""
 
-    method: Literal["efm", "c2fm"] = "efm"
-    """Two plates, or the capacitor chain: endless mirror plates, whose forward lines carry P to Q exactly."""
+    method: Literal["efm", "c2fm", "ifm", "pfgm", "cfm"] = "efm"
+    """Two plates; the capacitor chain, endless mirror plates; interaction fields of pairs; one plate whose lines come from
+    a hemisphere of noise; flow matching."""
     gap: float = 10.0
-    """Distance L between the plates, in units of the data (pictures span -1..1)."""
+    """Distance L between the plates, in units of the data (pictures span -1..1); of pfgm the height of the noise."""
     convention: Literal["superposed", "per_plate"] = "superposed"
     """Of efm: the total field, or each plate's own normalised field added up."""
+    law: Literal["conserving", "official"] = "conserving"
+    """Of ifm: lines that conserve flux, or the official formula."""
     target: Literal["direction", "velocity", "robust"] = "direction"
-    """Form of the total field: unit direction, velocity `(E_x / E_z, 1)`, or velocity cut where it is extreme."""
+    """Form of the field: unit direction, velocity `(E_x / E_z, 1)`, or (efm, c2fm) velocity cut where it is extreme; cfm has
+    velocities only."""
+    width: float = 0.1
+    """Of ifm and cfm: how far the lines of a pair bulge, in units of the data."""
     reach: float | None = None
     """Of c2fm: greatest distance at which the chain is accurate, in units of the data; None for 8 gaps."""
     gamma: float | None = None
     """Softening of `per_plate`, a length; None for the library's default."""
     points: Literal["segment", "box", "near_plate", "flux"] = "segment"
-    """Law of the supervised points; `flux` is the density `E_z` of the method's own field."""
+    """Law of the supervised points; `flux` is the density `E_z` of the method's own field. pfgm and cfm have laws of their
+    own."""
     noise: float = 1.0
     """Scale of the segment's noise."""
     height: Literal["uniform", "log", "arcsine", "logit"] = "uniform"
     """Law of the heights of segment, box and flux."""
-    coupling: Literal["independent", "minibatch_ot"] = "independent"
-    """Which pairs the segments join."""
+    coupling: Literal["independent", "minibatch_ot", "sinkhorn"] = "independent"
+    """Which pairs the segments join, and of which pairs ifm and cfm are made."""
     charges: int = 64
     """Charges per plate and step."""
     num_points: int = 64
@@ -62,8 +69,9 @@ class Network:
     """U-Net for pictures, multilayer perceptron for vectors."""
     width: int = 128
     """Channels at full resolution, or hidden units."""
-    output: Literal["field", "velocity"] = "field"
-    """Whether the network gives a field as it is, or one made to grow towards the plates like velocities do."""
+    output: Literal["field", "velocity", "flow"] = "field"
+    """Whether the network gives a field as it is, a velocity made to grow towards the plates as those of charges do, or a
+    velocity as it is."""
     depth: int = 3
     """Hidden layers of the mlp."""
     multipliers: tuple[int, ...] = (1, 2, 2, 2)

@@ -63,7 +63,7 @@ def test_a_unet_for_vectors_is_refused():
         build.network(configs.Network(kind="unet"), (2,), 6.0)
 
 
-@pytest.mark.parametrize("method", ["efm", "c2fm"])
+@pytest.mark.parametrize("method", ["efm", "c2fm", "ifm"])
 def test_flux_points_and_velocities_can_be_configured(method):
     config = configs.Recipe(
         method=method, gap=4.0, points="flux", height="logit", target="velocity", num_points=50
@@ -77,14 +77,27 @@ def test_flux_points_and_velocities_can_be_configured(method):
     assert 0.3 < float(near.mean()) < 0.7
 
 
-def test_the_chain_has_no_per_plate_convention():
-    with pytest.raises(
-        ValueError, match=r"'c2fm' knows the total field only, got recipe.convention 'per_plate'"
-    ):
-        build.recipe(configs.Recipe(method="c2fm", convention="per_plate"))
+@pytest.mark.parametrize("method", ["c2fm", "ifm", "cfm"])
+def test_only_two_plates_have_a_per_plate_convention(method):
+    with pytest.raises(ValueError, match=f"'per_plate' is for method 'efm'; '{method}' knows one field only"):
+        build.recipe(configs.Recipe(method=method, convention="per_plate"))
+
+
+@pytest.mark.parametrize("coupling", ["independent", "minibatch_ot", "sinkhorn"])
+@pytest.mark.parametrize("method", ["efm", "c2fm", "ifm", "cfm"])
+def test_one_word_changes_the_method(method, coupling):
+    x = jnp.asarray([[0.0], [1.0], [2.0]])
+    recipe = build.recipe(configs.Recipe(method=method, gap=4.0, coupling=coupling, num_points=50))
+    batch = recipe.draw(jax.random.key(0), x, x + 1.0)
+    assert batch.points.shape == (50, 2)
+    # from x to x + 1 over a gap of 4; unit directions are scaled by sqrt(2)
+    assert (batch.target[:, -1] > 0).all()
+    if method == "cfm" and coupling != "independent":
+        assert jnp.allclose(batch.target[:, 0].mean(), 0.25, atol=0.02)
 
 
 def test_a_network_of_velocities_has_height_as_its_clock():
-    network = build.network(configs.Network(kind="mlp", output="velocity", width=8, depth=1), (2,), 6.0)
-    field = network.apply(network.init(jax.random.key(0)), jnp.ones((5, 3)))
-    assert (field[:, -1] == 1).all()
+    for output in ("velocity", "flow"):
+        network = build.network(configs.Network(kind="mlp", output=output, width=8, depth=1), (2,), 6.0)
+        field = network.apply(network.init(jax.random.key(0)), jnp.ones((5, 3)))
+        assert (field[:, -1] == 1).all()
