@@ -91,14 +91,14 @@ def independent() -> LabelledCoupling:
     return couple
 
 
-def given() -> Coupling:
+def given() -> LabelledCoupling:
     """Keep the pairs that the data brings: row k of P belongs to row k of Q.
 
-    For data that is paired, and for plans solved once for a whole training set. Pairs are drawn without replacement, and
-    with replacement only when more are asked for than there are.
+    For data that is paired, and for a plan solved once for a whole training set (`whole_plan`). Pairs are drawn without
+    replacement, and with replacement only when more are asked for than there are. Labels change nothing.
 
     Returns:
-        A coupling `(key, x_pos [n, D], x_neg [n, D], num_pairs) -> (i, i)`.
+        A coupling `(key, x_pos [n, D], x_neg [n, D], num_pairs, *, labels=None) -> (i, i)`.
 
     Raises:
         ValueError: When called with different numbers of rows.
@@ -110,7 +110,15 @@ def given() -> Coupling:
         ((3,), True)
     """
 
-    def couple(key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], num_pairs: int) -> Pairs:
+    def couple(
+        key: Key,
+        x_pos: Float[Array, "n dim"],
+        x_neg: Float[Array, "m dim"],
+        num_pairs: int,
+        *,
+        labels: Labels | None = None,
+    ) -> Pairs:
+        del labels
         size = x_pos.shape[0]
         if size != x_neg.shape[0]:
             raise ValueError(
@@ -123,6 +131,44 @@ def given() -> Coupling:
         return i, i
 
     return couple
+
+
+def whole_plan(
+    x_pos: Float[np.ndarray, "n dim"], x_neg: Float[np.ndarray, "n dim"], *, block_size: int | None = None
+) -> Int[np.ndarray, " n"]:
+    """Pair a whole training set at once: `j` with `sum_i |x_pos_i - x_neg_j(i)|^2` least, solved on the host.
+
+    With blocks, each run of `block_size` rows is paired within itself: shuffle the rows first if their order means
+    something. 2,500 rows take about 2 s, 10,000 at once about a minute and 0.9 GB.
+
+    Args:
+        x_pos: Samples of P, [n, D].
+        x_neg: Samples of Q, [n, D].
+        block_size: Rows that are paired at a time; None for all.
+
+    Returns:
+        `j` [n]: `x_neg[j]` is row by row the partner of `x_pos`; train on the two with `given()`.
+
+    Raises:
+        ValueError: The two differ in shape, are empty, or hold NaN or infinity; or `block_size` is not a whole number
+            >= 1.
+
+    Example:
+        >>> x = np.array([[0.0], [10.0], [20.0]])
+        >>> whole_plan(x, x[::-1]).tolist()
+        [2, 1, 0]
+    """
+    a, b = (np.asarray(x, np.float64) for x in (x_pos, x_neg))
+    if a.ndim != 2 or a.shape != b.shape or 0 in a.shape:
+        raise ValueError(
+            f"a plan pairs row with row, so x_pos and x_neg must both be [n, D], got {a.shape} and {b.shape}; draw equally many."
+        )
+    for name, x in (("x_pos", a), ("x_neg", b)):
+        bad = int((~np.isfinite(x).all(1)).sum())
+        if bad:
+            raise ValueError(f"{name} holds NaN or infinity in {bad} of {len(x)} rows; leave those out.")
+    size = len(a) if block_size is None else _checks.count("block_size", block_size)
+    return np.concatenate([i + assignment(a[i : i + size], b[i : i + size]) for i in range(0, len(a), size)])
 
 
 def minibatch_ot() -> LabelledCoupling:

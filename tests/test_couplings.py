@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from efm_jax.couplings import entropic_plan, independent, minibatch_ot, sinkhorn
+from efm_jax.couplings import entropic_plan, given, independent, minibatch_ot, sinkhorn, whole_plan
 
 
 def normal(seed, n, dim=3):
@@ -276,3 +276,37 @@ def test_bad_options_say_what_was_expected():
             entropic_plan(normal(0, 4), normal(1, 3), **options)
     with pytest.raises(ValueError, match="same number of dimensions"):
         entropic_plan(normal(0, 4), normal(1, 3, dim=2))
+
+
+def test_a_whole_plan_in_blocks_is_the_best_within_each_block():
+    x, y = np.asarray(normal(0, 12)), np.asarray(normal(1, 12))
+    j = whole_plan(x, y, block_size=6)
+    for block in (slice(0, 6), slice(6, 12)):
+        cost = ((x[block] - y[j[block]]) ** 2).sum()
+        best = min(((x[block] - y[block][list(p)]) ** 2).sum() for p in itertools.permutations(range(6)))
+        # both sums are of the same float32 numbers
+        assert cost == pytest.approx(best, rel=1e-6)
+    assert sorted(j.tolist()) == list(range(12))
+    whole = ((x - y[whole_plan(x, y)]) ** 2).sum()
+    assert whole <= ((x - y[j]) ** 2).sum()
+
+
+def test_given_pairs_stay_together():
+    x = normal(0, 10)
+    for num_pairs, most in ((7, 1), (30, 30)):
+        i, j = given()(jax.random.key(0), x, x, num_pairs)
+        assert (i == j).all()
+        assert int(jnp.bincount(i, length=10).max()) <= most
+
+
+def test_a_plan_of_bad_samples_says_what_was_expected():
+    with pytest.raises(
+        ValueError, match=r"must both be \[n, D\], got \(4, 2\) and \(3, 2\); draw equally many"
+    ):
+        whole_plan(np.zeros((4, 2)), np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="x_neg holds NaN or infinity in 1 of 2 rows"):
+        whole_plan(np.zeros((2, 2)), np.array([[0.0, np.nan], [0.0, 0.0]]))
+    with pytest.raises(ValueError, match="block_size must be a whole number >= 1, got 0"):
+        whole_plan(np.zeros((2, 2)), np.zeros((2, 2)), block_size=0)
+    with pytest.raises(ValueError, match="both plates must have as many rows, got 4 and 3"):
+        given()(jax.random.key(0), normal(0, 4), normal(0, 3), 2)

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from efm_jax import metrics, networks, sampling, training
-from efm_jax._assignment import assignment
+from efm_jax import couplings, metrics, networks, sampling, training
 from efm_jax.datasets import batch, open_source
 from experiments.toy_table.config import Config
 from experiments.toy_table.methods import Method
@@ -98,9 +97,7 @@ def _train(config: Config, method: Method, recipe, network, p, q, seed):
     charges = method.charges or config.batch
     began = time.perf_counter()
     if method.plan:
-        q = np.concatenate(
-            [_partners(p[i : i + method.plan], q[i : i + method.plan]) for i in range(0, len(p), method.plan)]
-        )
+        q = q[couplings.whole_plan(p, q, block_size=method.plan)]
     pairing = time.perf_counter() - began
     p, q = jnp.asarray(p), jnp.asarray(q)
 
@@ -123,10 +120,6 @@ def _train(config: Config, method: Method, recipe, network, p, q, seed):
         state, loss = compiled(state, jax.random.fold_in(key, k))
     row = {"loss": float(loss.mean()), "seconds": round(pairing + time.perf_counter() - began, 1)}
     return state, row | {"skipped": int(state.skipped)}
-
-
-def _partners(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return y[assignment(np.asarray(x, np.float64), np.asarray(y, np.float64))]
 
 
 def _ends(lines, start: np.ndarray) -> np.ndarray:
