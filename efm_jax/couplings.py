@@ -161,7 +161,8 @@ def whole_plan(
     a, b = (np.asarray(x, np.float64) for x in (x_pos, x_neg))
     if a.ndim != 2 or a.shape != b.shape or 0 in a.shape:
         raise ValueError(
-            f"a plan pairs row with row, so x_pos and x_neg must both be [n, D], got {a.shape} and {b.shape}; draw equally many."
+            f"a plan pairs row with row, so x_pos and x_neg must both be [n, D], got {a.shape} and {b.shape}; draw "
+            "equally many."
         )
     for name, x in (("x_pos", a), ("x_neg", b)):
         bad = int((~np.isfinite(x).all(1)).sum())
