@@ -53,7 +53,9 @@ def recipe(config: configs.Recipe) -> FieldMatching:
         "minibatch_ot": couplings.minibatch_ot,
         "sinkhorn": lambda: couplings.sinkhorn(0.05),
     }[config.coupling]()
-    return {"efm": _efm, "c2fm": _c2fm, "ifm": _ifm, "cfm": _cfm}[config.method](config, coupling)
+    return {"efm": _efm, "c2fm": _c2fm, "ifm": _ifm, "cfm": _cfm, "pfgm": _pfgm}[config.method](
+        config, coupling
+    )
 
 
 def _efm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
@@ -100,6 +102,17 @@ def _cfm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
     )
 
 
+def _pfgm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
+    del coupling
+    return matching.pfgm(
+        config.gap,
+        **({} if config.gamma is None else {"gamma": config.gamma}),
+        target=config.target,
+        num_extra=config.extra,
+        num_points=config.num_points,
+    )
+
+
 def _points(config: configs.Recipe, coupling: Coupling) -> points.PointLaw | None:
     """The law of the points; None for the density of the method's own field."""
     return {
@@ -125,7 +138,7 @@ def network(config: configs.Network, shape: tuple[int, ...], gap: float) -> Netw
         dim = 1
         for side in shape:
             dim *= side
-        return networks.mlp(dim, gap=gap, width=config.width, depth=config.depth)
+        return networks.mlp(dim, gap=gap, width=config.width, depth=config.depth, height=config.height)
     if len(shape) != 3:
         raise ValueError(
             f"network.kind 'unet' needs pictures of shape (H, W, C), got samples of shape {shape}; use 'mlp'."

@@ -46,6 +46,8 @@ class Recipe:
     """Of c2fm: greatest distance at which the chain is accurate, in units of the data; None for 8 gaps."""
     gamma: float | None = None
     """Softening of `per_plate`, a length; None for the library's default."""
+    extra: int = 1
+    """Of pfgm: extra dimensions, 1 for PFGM, more for PFGM++."""
     points: Literal["segment", "box", "near_plate", "flux"] = "segment"
     """Law of the supervised points; `flux` is the density `E_z` of the method's own field. pfgm and cfm have laws of their
     own."""
@@ -72,6 +74,8 @@ class Network:
     output: Literal["field", "velocity", "flow"] = "field"
     """Whether the network gives a field as it is, a velocity made to grow towards the plates as those of charges do, or a
     velocity as it is."""
+    height: Literal["linear", "log"] = "linear"
+    """How the mlp sees heights; `log` for pfgm."""
     depth: int = 3
     """Hidden layers of the mlp."""
     multipliers: tuple[int, ...] = (1, 2, 2, 2)
@@ -114,8 +118,8 @@ class Sampling:
     """ODE solver; the last two choose their own steps."""
     steps: int = 20
     """Steps of a fixed-step solver."""
-    clock: Literal["linear", "sine", "logit"] = "sine"
-    """How the height advances; all but `linear` refine near both plates."""
+    clock: Literal["linear", "sine", "logit", "log"] = "sine"
+    """How the height advances; `sine` and `logit` refine near both plates, `log` near z = 0: that of pfgm."""
     samples: int = 500
     """Held-out samples transported for pictures and scores."""
 

@@ -77,14 +77,14 @@ def test_flux_points_and_velocities_can_be_configured(method):
     assert 0.3 < float(near.mean()) < 0.7
 
 
-@pytest.mark.parametrize("method", ["c2fm", "ifm", "cfm"])
+@pytest.mark.parametrize("method", ["c2fm", "ifm", "cfm", "pfgm"])
 def test_only_two_plates_have_a_per_plate_convention(method):
     with pytest.raises(ValueError, match=f"'per_plate' is for method 'efm'; '{method}' knows one field only"):
         build.recipe(configs.Recipe(method=method, convention="per_plate"))
 
 
 @pytest.mark.parametrize("coupling", ["independent", "minibatch_ot", "sinkhorn"])
-@pytest.mark.parametrize("method", ["efm", "c2fm", "ifm", "cfm"])
+@pytest.mark.parametrize("method", ["efm", "c2fm", "ifm", "cfm", "pfgm"])
 def test_one_word_changes_the_method(method, coupling):
     x = jnp.asarray([[0.0], [1.0], [2.0]])
     recipe = build.recipe(configs.Recipe(method=method, gap=4.0, coupling=coupling, num_points=50))
@@ -97,7 +97,8 @@ def test_one_word_changes_the_method(method, coupling):
 
 
 def test_a_network_of_velocities_has_height_as_its_clock():
-    for output in ("velocity", "flow"):
-        network = build.network(configs.Network(kind="mlp", output=output, width=8, depth=1), (2,), 6.0)
+    for output, height in (("velocity", "linear"), ("flow", "linear"), ("flow", "log")):
+        config = configs.Network(kind="mlp", output=output, height=height, width=8, depth=1)
+        network = build.network(config, (2,), 6.0)
         field = network.apply(network.init(jax.random.key(0)), jnp.ones((5, 3)))
         assert (field[:, -1] == 1).all()

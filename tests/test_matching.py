@@ -10,7 +10,7 @@ from scipy import stats
 from efm_jax import clocks, couplings, networks, points, sampling, training, widths
 from efm_jax.charges import capacitor
 from efm_jax.fields import coulomb
-from efm_jax.matching import c2fm, cfm, efm, flow_network, ifm, velocity_network
+from efm_jax.matching import c2fm, cfm, efm, flow_network, ifm, pfgm, velocity_network
 
 GAP = 6.0
 RECIPES = {
@@ -27,6 +27,8 @@ RECIPES = {
     "ifm official, Sinkhorn": ifm(
         GAP, law="official", coupling=couplings.sinkhorn(0.1), points=points.segment(), num_points=24
     ),
+    "pfgm": pfgm(num_points=24, gamma=0.1),
+    "pfgm++": pfgm(target="velocity", num_extra=8, num_points=24),
 }
 EAGER = RECIPES
 # one compilation for all the demands below
@@ -71,11 +73,14 @@ def test_a_key_fixes_the_draw_and_another_changes_it(recipe):
 @battery
 def test_lines_start_on_their_plate(recipe):
     x, _ = plates()
-    for reverse, height in ((False, 0.0), (True, GAP)):
+    generates = recipe.span[0] > recipe.span[1]  # lines of a single plate come down to it from noise
+    for reverse in (False, True):
         start = recipe.start(jax.random.key(0), x, reverse)
-        assert (start[:, :-1] == x).all()
-        assert (start[:, -1] == height).all()
-    assert recipe.span == (0.0, GAP)
+        assert start.shape == (16, 4)
+        assert (start[:, -1] == np.float32(recipe.span[reverse])).all()
+        if reverse or not generates:
+            assert (start[:, :-1] == x).all()
+    assert generates or recipe.span == (0.0, GAP)
 
 
 def test_superposed_target_is_the_direction_of_the_minibatch_field():

@@ -46,7 +46,12 @@ def _fill(config: configs.Config, methods: dict, columns, seed: int, path: Path)
             raise SystemExit(f"{path} was made with another configuration; move it away first")
         rows, floors = old["rows"], old["floors"]
     done = {(r["source"], r["target"], r["method"]) for r in rows}
-    cells = [(p, q, m) for p, q in columns for m in methods if (p, q, m) not in done]
+    cells = [
+        (p, q, name)
+        for p, q in columns
+        for name, method in methods.items()
+        if (p, q, name) not in done and not (method.generates and not p.startswith("gaussian"))
+    ]
     for source, target, method in (bar := tqdm(cells)):
         bar.set_description(f"seed {seed} {source} -> {target} {method}")
         if target not in floors:

@@ -17,6 +17,8 @@ class Method(NamedTuple):
         charges: Charges per plate and step; None: as many as points.
         plan: Training samples that are paired at once, before training, by the plan of least squared distance; None:
             the recipe couples each minibatch.
+        generates: Whether lines start from a prior of the recipe's own, far above; such a network sees heights in logs,
+            and the method stands in columns whose P is noise.
     """
 
     recipe: Callable[[int], FieldMatching]
@@ -24,6 +26,7 @@ class Method(NamedTuple):
     clock: str | clocks.Clock = "linear"
     charges: int | None = None
     plan: int | None = None
+    generates: bool = False
 
 
 def flow(network: Network, gap: float) -> Network:
@@ -62,6 +65,13 @@ METHODS = {
         plan=BLOCK,
     ),
     "CFM, one plan": Method(lambda k: matching.cfm(coupling=GIVEN, num_points=k), flow, plan=BLOCK),
+    "PFGM": Method(lambda k: matching.pfgm(40.0, gamma=0.05, num_points=k), clock="log", generates=True),
+    "PFGM++, K = 8": Method(
+        lambda k: matching.pfgm(100.0, target="velocity", num_extra=8, eps=1e-2, num_points=k),
+        flow,
+        "log",
+        generates=True,
+    ),
 }
 """The rows of the table; gap, point law, charges and target of each are the same in every column."""
 

@@ -23,7 +23,7 @@ def cell(config: Config, method: Method, source: str, target: str, seed: int) ->
         samples(name, seed, side, config.test, "test") for side, name in enumerate((source, target))
     )
     recipe = method.recipe(config.batch)
-    network = method.form(_network(config, recipe.span, p, q), max(recipe.span))
+    network = method.form(_network(config, method, recipe.span, p, q), max(recipe.span))
     state, row = _train(config, method, recipe, network, p, q, seed)
     follow = functools.partial(
         sampling.transport, state, recipe, network, start, key=jax.random.key(seed), clock=method.clock
@@ -33,8 +33,9 @@ def cell(config: Config, method: Method, source: str, target: str, seed: int) ->
     row["w2"] = w2(end, goal)
     row["sliced_w2"] = float(metrics.sliced_wasserstein2(jax.random.key(0), end, goal))
     sound = np.isfinite(path).all((0, 2))
-    row["npe"] = metrics.normalized_path_energy(path[:, sound], distance(config, source, target, seed))
-    row["curvature"] = metrics.path_curvature(path[:, sound])
+    if not method.generates:  # lines of a prior far away have another length to go
+        row["npe"] = metrics.normalized_path_energy(path[:, sound], distance(config, source, target, seed))
+        row["curvature"] = metrics.path_curvature(path[:, sound])
     adaptive = follow(solver="dopri5", rtol=config.tolerance, atol=config.tolerance)
     exact = _ends(adaptive, start)
     row["adaptive"] = {
@@ -75,7 +76,7 @@ def w2(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(ot.emd2([], [], cost, numItermax=10**9)))
 
 
-def _network(config: Config, span, p, q):
+def _network(config: Config, method: Method, span, p, q):
     both = np.concatenate([p, q])
     return networks.mlp(
         p.shape[1],
@@ -85,6 +86,7 @@ def _network(config: Config, span, p, q):
         width=config.width,
         depth=config.depth,
         octaves=config.octaves,
+        **({"height": "log", "least": min(span)} if method.generates else {}),
     )
 
 

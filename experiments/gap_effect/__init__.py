@@ -1,0 +1,1 @@
+"""The effect of the gap: exact and learned fields of every recipe of charges, from narrow to wide."""

@@ -1,0 +1,51 @@
+"""The figure: W2 and curvature against the gap."""
+
+import statistics
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLOURS = ("#444444", "#3b6fb6", "#999999", "#c98a1b", "#c44e52")
+
+
+def draw(rows: list[dict], path: Path) -> None:
+    """One column a pair of laws, W2 above curvature; bars span the seeds."""
+    pairs = list(dict.fromkeys((row["source"], row["target"]) for row in rows))
+    fields = list(dict.fromkeys(row["field"] for row in rows))
+    figure = Figure(figsize=(4.6 * len(pairs), 6.4), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    for i, (key, label) in enumerate((("w2", "W2 to Q"), ("curvature", "curvature"))):
+        for k, pair in enumerate(pairs):
+            axes = figure.add_subplot(2, len(pairs), i * len(pairs) + k + 1)
+            for name, colour in zip(fields, COLOURS, strict=False):
+                mine = [
+                    row for row in rows if (row["source"], row["target"]) == pair and row["field"] == name
+                ]
+                gaps = sorted({row["gap"] for row in mine})
+                values = [[row[key] for row in mine if row["gap"] == gap] for gap in gaps]
+                middle = [statistics.mean(v) for v in values]
+                spread = [
+                    [m - min(v) for m, v in zip(middle, values, strict=True)],
+                    [max(v) - m for m, v in zip(middle, values, strict=True)],
+                ]
+                style = "--" if name.startswith("exact") else "-"
+                axes.errorbar(
+                    gaps,
+                    middle,
+                    spread,
+                    label=name,
+                    color=colour,
+                    linestyle=style,
+                    marker="o",
+                    markersize=3,
+                    linewidth=1.2,
+                )
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.set_xlabel("gap L")
+            axes.set_ylabel(label)
+            if i == 0:
+                axes.set_title(f"{pair[0]} -> {pair[1]}", fontsize=10)
+    figure.axes[0].legend(fontsize=7)
+    figure.savefig(path)
