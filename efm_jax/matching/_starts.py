@@ -1,4 +1,4 @@
-"""Where lines start."""
+"""Samples at their heights, and where lines start."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,16 @@ from jaxtyping import Array, Float
 from efm_jax._types import Key
 
 
+def at_heights(x: Float[Array, "k dim"], z: Float[Array, " k"]) -> Float[Array, "k dim1"]:
+    """Points (x, z), z last."""
+    return jnp.concatenate([x, z[:, None].astype(x.dtype)], axis=1)
+
+
 def on_plates(gap: float) -> Callable[..., Float[Array, "n dim1"]]:
     """`start(key, x, reverse)`: samples on z = 0, or on z = gap when reverse; the key is not used."""
 
     def start(key: Key, x: Float[Array, "n dim"], reverse: bool = False) -> Float[Array, "n dim1"]:
         del key
-        height = jnp.full((x.shape[0], 1), gap if reverse else 0.0, x.dtype)
-        return jnp.concatenate([x, height], axis=1)
+        return at_heights(x, jnp.full(x.shape[0], gap if reverse else 0.0, x.dtype))
 
     return start

@@ -14,7 +14,7 @@ from efm_jax._types import Batch, FieldMatching, Key
 from efm_jax.couplings import Coupling, independent
 from efm_jax.fields import interaction
 from efm_jax.fields.interaction import LAWS
-from efm_jax.matching._starts import on_plates
+from efm_jax.matching._starts import at_heights, on_plates
 from efm_jax.points import HEIGHTS, PointLaw, heights
 from efm_jax.widths import Width, constant, ramped, with_slope
 
@@ -69,7 +69,7 @@ def cfm(
         t = (z / gap)[:, None]
         x = (1.0 - t) * a + t * b + sigma[:, None] * noise
         velocity = (b - a) / gap + slope[:, None] * noise
-        return Batch(_under(x, z), _under(velocity, jnp.ones_like(z)), jnp.ones_like(z))
+        return Batch(at_heights(x, z), at_heights(velocity, jnp.ones_like(z)), jnp.ones_like(z))
 
     return FieldMatching(draw, on_plates(gap), (0.0, gap))
 
@@ -143,13 +143,13 @@ def ifm(
             row = _rows(key_row, num_pairs, count)
             z, noise = beside(key_point, gap, a[row])
             t = (z / gap)[:, None]
-            where = _under((1.0 - t) * a[row] + t * b[row] + spread(z, gap)[:, None] * noise, z)
+            where = at_heights((1.0 - t) * a[row] + t * b[row] + spread(z, gap)[:, None] * noise, z)
         else:
             where = points(key_point, a, b, gap, count)
         unit = interaction(where, a, b, gap, width=spread, law=law, block_size=block_size).direction
         flat = jnp.ones_like(where[:, -1])
         if target == "velocity":
-            return Batch(where, _under(unit[:, :-1] / unit[:, -1:], flat), flat)
+            return Batch(where, at_heights(unit[:, :-1] / unit[:, -1:], flat), flat)
         return Batch(where, jnp.sqrt(jnp.asarray(where.shape[1], where.dtype)) * unit, flat)
 
     return FieldMatching(draw, on_plates(gap), (0.0, gap))
@@ -172,7 +172,3 @@ def _rows(key: Key, num_pairs: int, count: int) -> Array:
     if count <= num_pairs:
         return jax.random.permutation(key, num_pairs)[:count]
     return jax.random.randint(key, (count,), 0, num_pairs)
-
-
-def _under(x: Array, z: Array) -> Array:
-    return jnp.concatenate([x, z[:, None].astype(x.dtype)], axis=1)

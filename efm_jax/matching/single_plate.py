@@ -28,6 +28,7 @@ from efm_jax import _checks
 from efm_jax._differences import squared_distances, weighted_displacements
 from efm_jax._plates import log_relative_weight
 from efm_jax._types import Batch, FieldMatching, Key
+from efm_jax.matching._starts import at_heights
 
 
 def pfgm(
@@ -137,7 +138,7 @@ def pfgm(
 
     def start(key: Key, x: Float[Array, "n dim"], reverse: bool = False) -> Float[Array, "n dim1"]:
         z = jnp.full(x.shape[0], eps if reverse else z_max, x.dtype)
-        return _under(x if reverse else _spread(key, z, x.shape[1], num_extra), z)
+        return at_heights(x if reverse else _spread(key, z, x.shape[1], num_extra), z)
 
     return FieldMatching(draw, start, (z_max, eps))
 
@@ -147,14 +148,14 @@ def _perturbed(key: Key, x: Float[Array, "k dim"], sigma, tau, most) -> Float[Ar
     key_m, key_z, key_x = jax.random.split(key, 3)
     scale = sigma * (1.0 + tau) ** (most * jax.random.uniform(key_m, x.shape[:1], x.dtype))
     z = scale * jnp.maximum(jnp.abs(jax.random.normal(key_z, scale.shape, x.dtype)), 1e-4)
-    return _under(x + scale[:, None] * jax.random.normal(key_x, x.shape, x.dtype), z)
+    return at_heights(x + scale[:, None] * jax.random.normal(key_x, x.shape, x.dtype), z)
 
 
 def _on_lines(key: Key, x: Float[Array, "k dim"], num_extra, eps, z_max) -> Float[Array, "k dim1"]:
     """Points of `p_z` round samples, at heights log-uniform in (eps, z_max)."""
     key_z, key_x = jax.random.split(key)
     z = eps * (z_max / eps) ** jax.random.uniform(key_z, x.shape[:1], x.dtype)
-    return _under(x + _spread(key_x, z, x.shape[1], num_extra), z)
+    return at_heights(x + _spread(key_x, z, x.shape[1], num_extra), z)
 
 
 def _spread(key: Key, z: Float[Array, " k"], dim: int, num_extra: int) -> Float[Array, "k dim"]:
@@ -168,12 +169,8 @@ def _mean_displacement(
     points: Float[Array, "k dim1"], x: Float[Array, "m dim"], num_extra: int
 ) -> Float[Array, "k dim1"]:
     """The mean of `points - (x_i, 0)` with weights `r_i^-(D + K)`, relative to the nearest; memory O(points x samples)."""
-    charges = _under(x, jnp.zeros_like(x[:, 0]))
+    charges = at_heights(x, jnp.zeros_like(x[:, 0]))
     squared = squared_distances(points, charges)
     nearest = jnp.min(squared, axis=1, keepdims=True)
     weights = jnp.exp(log_relative_weight(squared, nearest, x.shape[1] + num_extra))
     return weighted_displacements(weights / jnp.sum(weights, axis=1, keepdims=True), points, charges)
-
-
-def _under(x: Float[Array, "k dim"], z: Float[Array, " k"]) -> Float[Array, "k dim1"]:
-    return jnp.concatenate([x, z[:, None]], axis=1)
