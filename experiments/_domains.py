@@ -1,0 +1,223 @@
+"""Methods side by side on two sets of samples: one network, one budget, lines of as many evaluations."""
+
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import tqdm
+
+from efm_jax import clocks, couplings, matching, metrics, networks, points, sampling, training, widths
+from efm_jax._assignment import assignment
+from efm_jax._types import FieldMatching, Network
+from efm_jax.lines import FieldLines
+from efm_jax.pipeline import versions
+
+CHUNK = 100
+"""Training steps per call."""
+
+
+class Budget(Protocol):
+    """What is the same for every method; a configuration has these fields."""
+
+    gap: float
+    scale: float
+    batch: int
+    steps: int
+    learning_rate: float
+    weight_decay: float
+    ema_decay: float
+    width: int
+    depth: int
+    evaluations: int
+
+
+class Method(NamedTuple):
+    """One way from P to Q.
+
+    Attributes:
+        recipe: `recipe(gap, scale)`, scale being a deviation of the samples per dimension.
+        form: From the plain network to the one the recipe is made for.
+        clock: How its lines are followed.
+    """
+
+    recipe: Callable[[float, float], FieldMatching]
+    form: Callable[[Network, float], Network] = lambda network, gap: network
+    clock: str | clocks.Clock = "sine"
+
+
+def _flow(network: Network, gap: float) -> Network:
+    return matching.flow_network(network)
+
+
+_OT = couplings.minibatch_ot()
+METHODS = {
+    "efm": Method(lambda gap, scale: matching.efm(gap)),
+    "c2fm": Method(
+        lambda gap, scale: matching.c2fm(gap, target="robust", reach=4 * gap),
+        matching.velocity_network,
+        clocks.logit(1e-3),
+    ),
+    "c2fm_segment": Method(lambda gap, scale: matching.c2fm(gap, points=points.segment(), reach=4 * gap)),
+    "ifm": Method(lambda gap, scale: matching.ifm(gap, width=widths.ramped(scale)), _flow, "linear"),
+    "ifm_ot": Method(
+        lambda gap, scale: matching.ifm(gap, width=widths.ramped(scale), coupling=_OT), _flow, "linear"
+    ),
+    "cfm": Method(lambda gap, scale: matching.cfm(gap), _flow, "linear"),
+    "cfm_ot": Method(lambda gap, scale: matching.cfm(gap, coupling=_OT), _flow, "linear"),
+}
+"""By name. `efm` is taught the superposed field on segments, `c2fm` velocities at points of the flux density,
+`c2fm_segment` the direction of the chain on segments. Interaction fields are as wide as the scale, the paths of flow
+matching stay at their usual 0.1.
+"""
+
+
+def carried(
+    budget: Budget,
+    name: str,
+    seed: int,
+    x: np.ndarray,
+    y: np.ndarray,
+    held: np.ndarray,
+    *,
+    noise: float = 0.0,
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Train a method on samples of P and Q and return where held-out samples of P end, and what it took.
+
+    A line that does not arrive counts where it was left. `noise` is added to the training samples of P at every step.
+    """
+    built = _built(budget, name, x.shape[1])
+    began = time.perf_counter()
+    state = training.init_state(jax.random.key(seed), built.network, built.optimizer)
+    loss = jnp.zeros(1)
+    for k in range(budget.steps // built.chunk):
+        rng, shape = np.random.default_rng([seed, k]), (built.chunk, budget.batch)
+        rows_p, rows_q = rng.integers(0, len(x), shape), rng.integers(0, len(y), shape)
+        smeared = x[rows_p] + noise * rng.standard_normal((*shape, x.shape[1]), np.float32)
+        state, loss = built.several(state, jnp.asarray(smeared, jnp.float32), jnp.asarray(y[rows_q]))
+    loss = float(loss.mean())
+    seconds = time.perf_counter() - began
+    lines = sampling.transport(
+        state,
+        built.recipe,
+        built.network,
+        held,
+        solver="midpoint",
+        steps=budget.evaluations // 2,
+        clock=METHODS[name].clock,
+    )
+    return _ends(lines, held), {
+        "loss": loss,
+        "skipped": int(state.skipped),
+        "arrived": float(np.mean(lines.arrived)),
+        "evaluations": float(np.mean(lines.num_evaluations)),
+        "seconds": round(seconds, 1),
+    }
+
+
+def effort(start: np.ndarray, end: np.ndarray) -> dict[str, float]:
+    """Median distance moved, and how much longer (in squares) than the best assignment of these very ends."""
+    start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    squares = np.sum((end - start) ** 2, axis=1)
+    best = np.mean(np.sum((end[assignment(start, end)] - start) ** 2, axis=1))
+    return {
+        "moved": float(np.median(np.sqrt(squares))),
+        "excess": float(squares.mean() / best - 1) if best > 0 else 0.0,
+    }
+
+
+def wasserstein2(seed: int, a: np.ndarray, b: np.ndarray) -> float:
+    """W2 of two sets, the larger cut at random to the size of the smaller."""
+    a, b = (np.random.default_rng(seed).permutation(s)[: min(len(a), len(b))] for s in (a, b))
+    return metrics.wasserstein2(a, b)
+
+
+def fill(
+    path: Path, config: Any, cells: Iterable[dict[str, Any]], make: Callable[[dict], dict]
+) -> dict[str, Any]:
+    """Write one row per cell to `path`, a whole file after each; rows that are there already are kept.
+
+    A cell is the identity of its row. Settings in tuples say what to run and may grow; any other must be as it was.
+    """
+    report = {
+        "config": json.loads(json.dumps(dataclasses.asdict(config))),
+        "versions": versions(),
+        "rows": [],
+    }
+    if path.exists():
+        old = json.loads(path.read_text())
+        if _fixed(old["config"]) != _fixed(report["config"]):
+            raise SystemExit(f"{path} was made with another configuration; move it away first")
+        report["rows"] = old["rows"]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for cell in _shown(list(cells)):
+        if any(cell.items() <= row.items() for row in report["rows"]):
+            continue
+        report["rows"].append(cell | _rounded(make(cell)))
+        new = path.with_suffix(".new")
+        new.write_text(json.dumps(report, indent=1) + "\n")
+        new.replace(path)
+    return report
+
+
+class _Built(NamedTuple):
+    recipe: FieldMatching
+    network: Network
+    optimizer: optax.GradientTransformation
+    several: Callable[..., tuple[training.TrainState, jax.Array]]
+    chunk: int
+
+
+@functools.lru_cache(maxsize=32)
+def _built(budget: Any, name: str, dim: int) -> _Built:
+    """Recipe, network and compiled steps: the same for all seeds, so that they are compiled once."""
+    if name not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}.")
+    method = METHODS[name]
+    recipe = method.recipe(budget.gap, budget.scale)
+    plain = networks.mlp(dim, gap=budget.gap, scale=budget.scale, width=budget.width, depth=budget.depth)
+    network = method.form(plain, budget.gap)
+    optimizer = training.adam(
+        budget.learning_rate,
+        warmup=min(100, budget.steps // 10),
+        weight_decay=budget.weight_decay,
+        cosine_steps=budget.steps,
+    )
+    step = training.make_train_step(recipe, network, optimizer, ema_decay=budget.ema_decay)
+    chunk = min(CHUNK, budget.steps)
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def several(state, batches_p, batches_q):
+        def one(state, batches):
+            state, info = step(state, *batches)
+            return state, info.loss
+
+        return jax.lax.scan(one, state, (batches_p, batches_q))
+
+    return _Built(recipe, network, optimizer, several, chunk)
+
+
+def _ends(lines: FieldLines, start: np.ndarray) -> np.ndarray:
+    end = np.asarray(lines.end)[:, :-1]
+    return np.where(np.isfinite(end).all(1)[:, None], end, start)
+
+
+def _shown(cells: list[dict]) -> Iterator[dict]:
+    for cell in (bar := tqdm(cells)):
+        bar.set_description(" ".join(str(value) for value in cell.values()))
+        yield cell
+
+
+def _fixed(settings: dict) -> dict:
+    return {name: value for name, value in settings.items() if not isinstance(value, list)}
+
+
+def _rounded(row: dict) -> dict:
+    return {name: round(value, 5) if isinstance(value, float) else value for name, value in row.items()}

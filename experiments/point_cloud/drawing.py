@@ -1,0 +1,39 @@
+"""The picture: where the points of one seed end, from above and in the half-plane through the axis."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.point_cloud.config import Config
+from experiments.point_cloud.run import PLAIN, carried
+
+
+def draw(config: Config, path: Path, seed: int = 0) -> None:
+    """Two panels a way."""
+    ways = (PLAIN[0], *config.methods, PLAIN[1])
+    figure = Figure(figsize=(1.9 * len(ways), 3.6), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(2, len(ways), sharex="row", sharey="row", squeeze=False)
+    turn = np.linspace(0, 2 * np.pi, 200)
+    reach = 1.25 * (config.ring + config.tube)
+    for (above, across), way in zip(panels.T, ways, strict=True):
+        end, _ = carried(config, way, seed)
+        out = np.hypot(end[:, 0], end[:, 1])
+        above.scatter(end[:, 0], end[:, 1], s=1, lw=0, color="#3b6fb6")
+        across.scatter(out, end[:, 2], s=1, lw=0, color="#3b6fb6")
+        for radius in (config.ring - config.tube, config.ring + config.tube):
+            above.plot(radius * np.cos(turn), radius * np.sin(turn), color="#c44e52", lw=0.6)
+        across.plot(
+            config.ring + config.tube * np.cos(turn), config.tube * np.sin(turn), color="#c44e52", lw=0.6
+        )
+        above.set(title=way, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        above.title.set_fontsize(8)
+        across.set(xlim=(0, reach), ylim=(-reach, reach), aspect="equal", xlabel="distance to the axis")
+        across.xaxis.label.set_fontsize(7)
+        for panel in (above, across):
+            panel.tick_params(labelsize=6)
+    panels[0, 0].set_ylabel("from above", fontsize=8)
+    panels[1, 0].set_ylabel("x_3", fontsize=8)
+    figure.savefig(path)
