@@ -22,7 +22,7 @@ def distances() -> tuple[list[str], list[list[str]]]:
         for method in _methods(reports)
     ]
     floors = [
-        _mean_and_spread([report["floors"][target] for report in reports if target in report["floors"]])
+        _mean_and_spread([f["w2"] for report in reports for f in report["floors"] if f["target"] == target])
         for _, target in columns
     ]
     return ["W2", *_names(columns)], [*rows, ["floor: two sets of Q", *floors]]

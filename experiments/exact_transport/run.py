@@ -97,11 +97,13 @@ def follow(
     return _replaced(found, lost, again)
 
 
-def forward_only(config: Config, charges: Charges, x: jax.Array, gap: float) -> lines.FieldLines:
+def forward_only(
+    config: Config, charges: Charges, x: jax.Array, gap: float, save: int | None = None
+) -> lines.FieldLines:
     """Algorithm 2: fresh samples, upwards, Euler in height."""
     start = jnp.c_[x, jnp.full(len(x), config.launch * gap)]
     field = fields.field_fn(charges)
-    return lines.trace(field, start, gap * (1 - config.launch), solver="euler", steps=config.steps)
+    return lines.trace(field, start, gap * (1 - config.launch), solver="euler", steps=config.steps, save=save)
 
 
 def _replaced(lines: roaming.EndedLines, rows: np.ndarray, by: roaming.EndedLines) -> roaming.EndedLines:

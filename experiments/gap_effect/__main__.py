@@ -1,14 +1,12 @@
 """Make the figure: `python -m experiments.gap_effect [--draw]`; what is done already is kept."""
 
-import dataclasses
 import itertools
-import json
 import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
-from efm_jax.pipeline import versions
+from experiments._record import Record
 from experiments.gap_effect import drawing
 from experiments.gap_effect.config import Config
 from experiments.gap_effect.run import EXACT, LEARNED, exact, learned
@@ -18,21 +16,13 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     config = Config()
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "gap_effect.json"
-    head = {"config": json.loads(json.dumps(dataclasses.asdict(config))), "versions": versions()}
-    rows = []
-    if path.exists():
-        old = json.loads(path.read_text())
-        if old["config"] != head["config"]:
-            raise SystemExit(f"{path} was made with another configuration; move it away first")
-        rows = old["rows"]
+    record = Record(RESULTS / "gap_effect.json", config, "rows")
     if "--draw" not in sys.argv:
-        _fill(config, head, rows, path)
-    drawing.draw(rows, RESULTS / "gap_effect.png")
+        _fill(config, record)
+    drawing.draw(record["rows"], RESULTS / "gap_effect.png")
 
 
-def _fill(config: Config, head: dict, rows: list, path: Path) -> None:
+def _fill(config: Config, record: Record) -> None:
     kinds = [
         *((name, exact, "exact: ") for name in EXACT),
         *((name, learned, "learned: ") for name in LEARNED),
@@ -40,13 +30,10 @@ def _fill(config: Config, head: dict, rows: list, path: Path) -> None:
     cells = itertools.product(config.seeds, config.pairs, config.gaps, kinds)
     for seed, (source, target), gap, (name, make, kind) in (bar := tqdm(list(cells))):
         place = {"source": source, "target": target, "gap": gap, "seed": seed, "field": kind + name}
-        if any(row.items() >= place.items() for row in rows):
+        if record.has("rows", **place):
             continue
         bar.set_description(f"{target} L={gap:g} seed {seed} {kind}{name}")
-        rows.append(place | make(config, source, target, gap, seed, name))
-        new = path.with_suffix(".new")
-        new.write_text(json.dumps(head | {"rows": rows}, indent=1) + "\n")
-        new.replace(path)
+        record.add("rows", place | make(config, source, target, gap, seed, name))
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ class Config:
     """Each with data, parameters and draws of its own."""
     charges: int = 2048
     """Charges per plate of the exact field."""
+    lines: int = 1024
+    """Lines of the exact field."""
+    points: int = 201
+    """Points kept along each, of which its length is made."""
     table: Table = field(default_factory=lambda: Table(test=2000, steps=2000))
     """Budget of the learned fields, and how many lines are followed."""
-    steps: int = 60
-    """Midpoint steps of lines of the exact field."""
-    launch: float = 1e-3
-    """Height, as a share of the gap, at which they start and end."""

@@ -6,16 +6,16 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLOURS = ("#444444", "#3b6fb6", "#999999", "#c98a1b", "#c44e52")
+COLOURS = ("#444444", "#3b6fb6", "#999999", "#c98a1b", "#c44e52", "#5a8f4e")
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """One column a pair of laws, W2 above curvature; bars span the seeds."""
+    """One column a pair of laws, W2 above the detour of lines; bars span the seeds."""
     pairs = list(dict.fromkeys((row["source"], row["target"]) for row in rows))
     fields = list(dict.fromkeys(row["field"] for row in rows))
     figure = Figure(figsize=(4.6 * len(pairs), 6.4), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    for i, (key, label) in enumerate((("w2", "W2 to Q"), ("curvature", "curvature"))):
+    for i, (key, label) in enumerate((("w2", "W2 to Q"), ("detour", "length of lines / distance of ends"))):
         for k, pair in enumerate(pairs):
             axes = figure.add_subplot(2, len(pairs), i * len(pairs) + k + 1)
             for name, colour in zip(fields, COLOURS, strict=False):

@@ -1,15 +1,16 @@
-"""One row: the lines of one field at one gap, from held-out samples of P to where they end."""
+"""One row: the lines of one field at one gap, where they end and how far they go about."""
 
-import jax.numpy as jnp
 import numpy as np
 
-from efm_jax import clocks, fields, lines, matching, metrics
-from efm_jax.charges import capacitor, capacitor_chain
+from efm_jax import matching
+from efm_jax.charges import capacitor
+from experiments.exact_transport.config import Config as Lines
+from experiments.exact_transport.run import follow, forward_only, plates
 from experiments.gap_effect.config import Config
 from experiments.toy_table.methods import STEEP, Method
-from experiments.toy_table.run import cell, samples, w2
+from experiments.toy_table.run import cell, detour, samples, w2
 
-EXACT = ("two plates, forward only", "capacitor chain")
+EXACT = ("two plates, forward only", "two plates, stochastic map", "capacitor chain")
 LEARNED = {
     "EFM, superposed": lambda gap: Method(lambda k: matching.efm(gap, num_points=k), clock="sine"),
     "EFM, per plate": lambda gap: Method(
@@ -25,34 +26,19 @@ LEARNED = {
 
 
 def exact(config: Config, source: str, target: str, gap: float, seed: int, name: str) -> dict:
-    """W2 and curvature of the exact field's lines."""
-    p, q = (
-        jnp.asarray(samples(law, seed, side, config.charges, "train"))
-        for side, law in enumerate((source, target))
-    )
-    start, goal = (
-        samples(law, seed, side, config.table.test, "test") for side, law in enumerate((source, target))
-    )
+    """W2 of the ends of the exact field's lines, and their detour."""
+    lines = Lines(charges=config.charges, lines=config.lines)
+    x, y = plates(lines, source, target, seed)
+    goal = samples(target, seed, 1, config.lines, "test")
     if name == EXACT[0]:
-        charges = capacitor(p, q, gap)
+        start = samples(source, seed, 0, config.lines, "test")
+        found = forward_only(lines, capacitor(x, y, gap), start, gap, save=config.points)
     else:
-        farthest = float(jnp.linalg.norm(jnp.concatenate([p, q]), axis=1).max())
-        charges = capacitor_chain(p, q, gap, tolerance=1e-3, reach=2 * farthest + 2 * gap)
-    found = lines.trace(
-        fields.field_fn(charges, certified=False),
-        jnp.c_[jnp.asarray(start), jnp.full(len(start), config.launch * gap)],
-        gap * (1 - config.launch),
-        solver="midpoint",
-        steps=config.steps,
-        clock=clocks.logit(config.launch),
-        save=config.steps + 1,
-    )
+        found = follow(lines, x, y, gap, seed, name.rpartition(", ")[2], config.lines, save=config.points)
     path = np.asarray(found.path)[..., :-1]
-    sound = np.isfinite(path).all((0, 2))
-    end = np.where(np.isfinite(path[-1]), path[-1], start)
     return {
-        "w2": w2(end, goal),
-        "curvature": metrics.path_curvature(path[:, sound]),
+        "w2": w2(np.asarray(found.end)[:, :-1], goal),
+        "detour": detour(path[:, np.isfinite(path).all((0, 2))]),
         "arrived": float(np.mean(found.arrived)),
     }
 
@@ -62,7 +48,7 @@ def learned(config: Config, source: str, target: str, gap: float, seed: int, nam
     row = cell(config.table, LEARNED[name](gap), source, target, seed)
     return {
         "w2": row["w2"],
-        "curvature": row["curvature"],
+        "detour": row["detour"],
         "arrived": row["adaptive"]["arrived"],
         "seconds": row["seconds"],
     }

@@ -1,7 +1,5 @@
 """Make figure and report: `python -m experiments.high_dimension` (half an hour on two cores; what is done is kept)."""
 
-import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from efm_jax import fields, gaps, launches, roaming
 from efm_jax.charges import capacitor, capacitor_chain, plate
 from efm_jax.datasets import batch, open_source
 from efm_jax.datasets.digits import wheel_digits
-from efm_jax.pipeline import versions
+from experiments._record import Record
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -42,33 +40,16 @@ class Config:
 
 def main() -> None:
     config = Config()
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "high_dimension.json"
-    report = {"config": json.loads(json.dumps(dataclasses.asdict(config))), "versions": versions()}
-    report |= {"sharing": [], "lines": []}
-    if path.exists():
-        old = json.loads(path.read_text())
-        if old["config"] != report["config"]:
-            raise SystemExit(f"{path} was made with another configuration; move it away first")
-        report |= {"sharing": old["sharing"], "lines": old["lines"]}
+    record = Record(RESULTS / "high_dimension.json", config, "sharing", "lines")
     everything = samples(config)
     for name, (x, y) in everything.items():
-        if all(curve["data"] != name for curve in report["sharing"]):
-            report["sharing"].append(sharing(config, name, x, y))
-            save(path, report)
-    figure(report["sharing"])
+        if not record.has("sharing", data=name):
+            record.add("sharing", sharing(config, name, x, y))
+    figure(record["sharing"])
     for name, (x, y) in everything.items():
         for gap in config.line_gaps if x.shape[1] > 2 else ():
-            if all((row["data"], row["gap"]) != (name, gap) for row in report["lines"]):
-                report["lines"].append(lines(config, name, x, y, gap))
-                save(path, report)
-
-
-def save(path: Path, report: dict[str, Any]) -> None:
-    """Write what there is, whole or not at all."""
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(report, indent=1) + "\n")
-    new.replace(path)
+            if not record.has("lines", data=name, gap=gap):
+                record.add("lines", lines(config, name, x, y, gap))
 
 
 def sharing(config: Config, name: str, x: np.ndarray, y: np.ndarray) -> dict[str, Any]:

@@ -4,15 +4,14 @@ Seeds have files of their own, so that several processes can share the work.
 """
 
 import argparse
-import dataclasses
-import json
+import itertools
 from pathlib import Path
 
 from tqdm import tqdm
 
-from efm_jax.pipeline import versions
+from experiments._record import Record
 from experiments.toy_table import config as configs
-from experiments.toy_table.methods import LEVERS, METHODS
+from experiments.toy_table.methods import LEVERS, METHODS, Method
 from experiments.toy_table.run import cell, floor
 
 RESULTS = Path(__file__).parent / "results"
@@ -32,37 +31,25 @@ def main() -> None:
     name = ("fast_" if options.fast else "") + ("levers_" if options.levers else "")
     methods = LEVERS if options.levers else METHODS
     columns = config.columns[: configs.LEVER_COLUMNS] if options.levers else config.columns
-    RESULTS.mkdir(exist_ok=True)
     for seed in options.seeds or config.seeds:
-        _fill(config, methods, columns, seed, RESULTS / f"{name}seed_{seed}.json")
-
-
-def _fill(config: configs.Config, methods: dict, columns, seed: int, path: Path) -> None:
-    head = {"config": json.loads(json.dumps(dataclasses.asdict(config))), "versions": versions()}
-    rows, floors = [], {}
-    if path.exists():
-        old = json.loads(path.read_text())
-        if old["config"] != head["config"]:
-            raise SystemExit(f"{path} was made with another configuration; move it away first")
-        rows, floors = old["rows"], old["floors"]
-    done = {(r["source"], r["target"], r["method"]) for r in rows}
-    cells = [
-        (p, q, name)
-        for p, q in columns
-        for name, method in methods.items()
-        if (p, q, name) not in done and not (method.generates and not p.startswith("gaussian"))
-    ]
-    for source, target, method in (bar := tqdm(cells)):
-        bar.set_description(f"seed {seed} {source} -> {target} {method}")
-        if target not in floors:
-            floors[target] = floor(config, target, seed)
-        rows.append(
-            {"source": source, "target": target, "method": method}
-            | cell(config, methods[method], source, target, seed)
+        _fill(
+            Record(RESULTS / f"{name}seed_{seed}.json", config, "floors", "rows"),
+            config,
+            methods,
+            columns,
+            seed,
         )
-        new = path.with_suffix(".new")
-        new.write_text(json.dumps(head | {"floors": floors, "rows": rows}, indent=1) + "\n")
-        new.replace(path)
+
+
+def _fill(record: Record, config: configs.Config, methods: dict[str, Method], columns, seed: int) -> None:
+    for (source, target), name in (bar := tqdm(list(itertools.product(columns, methods)))):
+        method, place = methods[name], {"source": source, "target": target, "method": name}
+        if record.has("rows", **place) or (method.generates and not source.startswith("gaussian")):
+            continue
+        bar.set_description(f"seed {seed} {source} -> {target} {name}")
+        if not record.has("floors", target=target):
+            record.add("floors", {"target": target, "w2": floor(config, target, seed)})
+        record.add("rows", place | cell(config, method, source, target, seed))
 
 
 if __name__ == "__main__":

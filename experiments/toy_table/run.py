@@ -36,6 +36,7 @@ def cell(config: Config, method: Method, source: str, target: str, seed: int) ->
     if not method.generates:  # lines of a prior far away have another length to go
         row["npe"] = metrics.normalized_path_energy(path[:, sound], distance(config, source, target, seed))
         row["curvature"] = metrics.path_curvature(path[:, sound])
+        row["detour"] = detour(path[:, sound])
     adaptive = follow(solver="dopri5", rtol=config.tolerance, atol=config.tolerance)
     exact = _ends(adaptive, start)
     row["adaptive"] = {
@@ -66,6 +67,12 @@ def distance(config: Config, source: str, target: str, seed: int) -> float:
         samples(name, seed, side, config.test, "test")[:few] for side, name in enumerate((source, target))
     )
     return w2(start, goal)
+
+
+def detour(path: np.ndarray) -> float:
+    """Length of the lines of a path [t, n, D], all together, over the distance of their ends; 1 for straight lines."""
+    steps = np.linalg.norm(np.diff(path, axis=0), axis=-1).sum()
+    return float(steps / np.linalg.norm(path[-1] - path[0], axis=-1).sum())
 
 
 def w2(a: np.ndarray, b: np.ndarray) -> float:
