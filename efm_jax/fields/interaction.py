@@ -108,10 +108,9 @@ def interaction(
         w = jnp.exp(log_w - top[:, None])
         old = jnp.exp(sums[0] - top)[:, None]
         forward, outward = w * along, w * aside
-        product = lambda u, v: jnp.matmul(u, v, precision="highest")  # noqa: E731
         leaning = x * jnp.sum(outward, axis=1, keepdims=True)
-        leaning = leaning - (1.0 - t) * product(outward, a) - t * product(outward, b)
-        lateral = product(forward, across) + leaning
+        leaning = leaning - (1.0 - t) * _product(outward, a) - t * _product(outward, b)
+        lateral = _product(forward, across) + leaning
         upward = gap * jnp.sum(forward, axis=1, keepdims=True)
         return (top, sums[1] * old + jnp.concatenate([lateral, upward], axis=1)), None
 
@@ -122,6 +121,11 @@ def interaction(
     if law == "conserving":
         log_magnitude = log_magnitude - log_unit
     return Field(vector / length[:, None], log_magnitude)
+
+
+def _product(u: Array, v: Array) -> Array:
+    """Return `u v` in full float32 on every device."""
+    return jnp.matmul(u, v, precision="highest")
 
 
 def _log_unit(law: str, sigma: Array, width: Width, gap: float, dim: int) -> Array:
