@@ -76,8 +76,8 @@ def _grouped(report: dict | None, keys: tuple[str, ...]) -> dict[tuple, list[dic
 
 def _spread(rows: list[dict], name: str, form: str) -> str:
     values = [row[name] for row in rows]
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    return f"{statistics.mean(values):{form}} ± {deviation:{form}}"
+    spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{spread}"
 
 
 def _mean(rows: list[dict], name: str, form: str) -> str:

@@ -5,9 +5,11 @@ import statistics
 import sys
 from pathlib import Path
 
+from experiments import _domain_tables
+
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = (README, ROOT / "docs" / "theory.md")
+PAGES = (README, ROOT / "docs" / "theory.md", ROOT / "docs" / "other_domains.md")
 
 
 def main(arguments: list[str]) -> int:
@@ -32,8 +34,11 @@ def render(text: str) -> str:
         "exact": exact,
         "high dimension": high_dimension,
         "suggested gaps": suggested,
+        "single cells": lambda: _table(*_domain_tables.single_cells(_read("single_cells", "single_cells"))),
+        "point cloud": lambda: _table(*_domain_tables.point_cloud(_read("point_cloud", "point_cloud"))),
     }.items():
         text = _fill(text, f"<!-- table: {name} -->", "\n" + make() + "\n")
+    text = _fill(text, "<!-- value: reader_accuracy -->", reader_accuracy())
     return _fill(text, "<!-- value: quick_minutes -->", quick_minutes())
 
 
@@ -203,6 +208,13 @@ def quick_minutes() -> str:
     """Training time of the main job."""
     report = _read("digits_translation", "quick_superposed")
     return "?" if report is None else f"{report['training_seconds'] / 60:.0f}"
+
+
+def reader_accuracy() -> str:
+    """Held-out cells of all types that the reader of types reads right."""
+    report = _read("single_cells", "single_cells")
+    found = {row["seed"]: row["reader_accuracy"] for row in report["rows"]} if report else {}
+    return f"{statistics.mean(found.values()):.0%}" if found else "?"
 
 
 def _translation_rows(label: str, name: str) -> list[list[str]]:
