@@ -5,11 +5,16 @@ import statistics
 import sys
 from pathlib import Path
 
-from experiments import _domain_tables
+from experiments import _domain_tables, _toy_tables
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-PAGES = (README, ROOT / "docs" / "theory.md", ROOT / "docs" / "other_domains.md")
+PAGES = (
+    README,
+    ROOT / "docs" / "theory.md",
+    ROOT / "docs" / "other_domains.md",
+    ROOT / "docs" / "which_method.md",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -34,6 +39,10 @@ def render(text: str) -> str:
         "exact": exact,
         "high dimension": high_dimension,
         "suggested gaps": suggested,
+        "toy table": lambda: _table(*_toy_tables.distances()),
+        "toy costs": lambda: _table(*_toy_tables.costs()),
+        "toy levers": lambda: _table(*_toy_tables.levers()),
+        "gap effect": lambda: _table(*_toy_tables.gaps()),
         "single cells": lambda: _table(*_domain_tables.single_cells(_read("single_cells", "single_cells"))),
         "point cloud": lambda: _table(*_domain_tables.point_cloud(_read("point_cloud", "point_cloud"))),
     }.items():
