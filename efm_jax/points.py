@@ -1,7 +1,8 @@
 """Where to supervise: laws of the points at which a network is taught the field.
 
 A law is a pure function `(key, x_pos [n, D], x_neg [m, D], gap, num_points) -> points [k, D+1]` with heights strictly
-inside (0, gap). The field of the charges does not depend on the law; what the network learns well does.
+inside (0, gap), unless it says otherwise. The field of the charges does not depend on the law; what the network learns
+well does.
 """
 
 from collections.abc import Callable
@@ -170,7 +171,7 @@ def flux(kind: str = "chain", *, height: str = "uniform") -> PointLaw:
     return law
 
 
-def box(*, margin: float = 0.1, reach: float = 0.5, height: str = "uniform") -> PointLaw:
+def box(*, margin: float = 0.1, reach: float = 0.5, beyond: float = 0.0, height: str = "uniform") -> PointLaw:
     """Points uniform in the smallest box around both sample sets, enlarged on every side.
 
     `p(x, z) = p(z) / prod_d (b_d - a_d)` on the box `[a, b]` with `a_d = lo_d - margin (hi_d - lo_d) - reach gap` and
@@ -180,13 +181,16 @@ def box(*, margin: float = 0.1, reach: float = 0.5, height: str = "uniform") -> 
     Args:
         margin: Enlargement of each side, as a share of its length.
         reach: Further enlargement of each side, as a share of the gap.
+        beyond: How far heights go beyond either plate, as a share of the gap: 0 keeps between them. Lines that leave
+            backwards and come round the outside (`sampling.stochastic_map`) need a field taught there; heights are then
+            stretched, `z -> (1 + 2 beyond) z - beyond gap`.
         height: Law of z, see `heights`.
 
     Returns:
         A point law; meant for low D.
 
     Raises:
-        ValueError: `margin` or `reach` is negative or `height` is unknown.
+        ValueError: `margin`, `reach` or `beyond` is negative or `height` is unknown.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -196,7 +200,7 @@ def box(*, margin: float = 0.1, reach: float = 0.5, height: str = "uniform") -> 
 
     Source: Kolesov et al. (2025), arXiv 2502.02367 (toy experiments).
     """
-    for name, value in (("margin", margin), ("reach", reach)):
+    for name, value in (("margin", margin), ("reach", reach), ("beyond", beyond)):
         if not value >= 0.0:
             raise ValueError(f"{name} must be >= 0, got {value!r}.")
     _checks.choice("height", height, HEIGHTS)
@@ -208,6 +212,7 @@ def box(*, margin: float = 0.1, reach: float = 0.5, height: str = "uniform") -> 
         more = margin * (hi - lo) + reach * gap
         u = jax.random.uniform(key_x, (num_points, x_pos.shape[1]), x_pos.dtype)
         z = heights(key_z, gap, num_points, law=height).astype(x_pos.dtype)
+        z = (1.0 + 2.0 * beyond) * z - beyond * gap
         return jnp.concatenate([lo - more + (hi - lo + 2.0 * more) * u, z[:, None]], axis=1)
 
     return law

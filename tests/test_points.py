@@ -81,6 +81,15 @@ def test_box_is_uniform_in_the_enlarged_box():
     assert abs(np.corrcoef(p.T)[0, 1]) < 5 / np.sqrt(N)  # five standard errors of an uncorrelated pair
 
 
+def test_a_box_may_go_beyond_the_plates():
+    a, b = np.array([[0.0], [1.0]], np.float32), np.array([[2.0]], np.float32)
+    z = draw(points.box(beyond=0.5), a, b)[:, -1]
+    # the heights' own margin of 1e-4 is felt by no test of 40,000 draws
+    assert stats.kstest(z, stats.uniform(-0.5 * GAP, 2.0 * GAP).cdf).pvalue > P
+    with pytest.raises(ValueError, match="beyond must be >= 0, got -1"):
+        points.box(beyond=-1)
+
+
 def test_near_plate_scale_is_log_uniform_and_offsets_share_it():
     a, b = np.zeros((1, 3), np.float32), np.full((1, 3), 1e4, np.float32)
     sigma = 0.05
