@@ -1,24 +1,19 @@
 """Methods side by side on two sets of samples: one network, one budget, lines of as many evaluations."""
 
-import dataclasses
 import functools
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tqdm import tqdm
 
 from efm_jax import clocks, couplings, matching, metrics, networks, points, sampling, training, widths
 from efm_jax._assignment import assignment
 from efm_jax._types import FieldMatching, Network
 from efm_jax.lines import FieldLines
-from efm_jax.pipeline import versions
 
 CHUNK = 100
 """Training steps per call."""
@@ -139,34 +134,6 @@ def wasserstein2(seed: int, a: np.ndarray, b: np.ndarray) -> float:
     return metrics.wasserstein2(a, b)
 
 
-def fill(
-    path: Path, config: Any, cells: Iterable[dict[str, Any]], make: Callable[[dict], dict]
-) -> dict[str, Any]:
-    """Write one row per cell to `path`, a whole file after each; rows that are there already are kept.
-
-    A cell is the identity of its row. Settings in tuples say what to run and may grow; any other must be as it was.
-    """
-    report = {
-        "config": json.loads(json.dumps(dataclasses.asdict(config))),
-        "versions": versions(),
-        "rows": [],
-    }
-    if path.exists():
-        old = json.loads(path.read_text())
-        if _fixed(old["config"]) != _fixed(report["config"]):
-            raise SystemExit(f"{path} was made with another configuration; move it away first")
-        report["rows"] = old["rows"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for cell in _shown(list(cells)):
-        if any(cell.items() <= row.items() for row in report["rows"]):
-            continue
-        report["rows"].append(cell | _rounded(make(cell)))
-        new = path.with_suffix(".new")
-        new.write_text(json.dumps(report, indent=1) + "\n")
-        new.replace(path)
-    return report
-
-
 class _Built(NamedTuple):
     recipe: FieldMatching
     network: Network
@@ -207,17 +174,3 @@ def _built(budget: Any, name: str, dim: int) -> _Built:
 def _ends(lines: FieldLines, start: np.ndarray) -> np.ndarray:
     end = np.asarray(lines.end)[:, :-1]
     return np.where(np.isfinite(end).all(1)[:, None], end, start)
-
-
-def _shown(cells: list[dict]) -> Iterator[dict]:
-    for cell in (bar := tqdm(cells)):
-        bar.set_description(" ".join(str(value) for value in cell.values()))
-        yield cell
-
-
-def _fixed(settings: dict) -> dict:
-    return {name: value for name, value in settings.items() if not isinstance(value, list)}
-
-
-def _rounded(row: dict) -> dict:
-    return {name: round(value, 5) if isinstance(value, float) else value for name, value in row.items()}

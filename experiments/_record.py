@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from efm_jax.pipeline import versions
 
@@ -12,7 +15,8 @@ class Record:
     """Tables of rows beside the configuration and the versions they were made with.
 
     Opened again with the same configuration it holds the rows that were made before, so that a program cut short goes on
-    where it stopped; another configuration is refused.
+    where it stopped; another configuration is refused. Settings in tuples say what to run and may change; any other must be
+    as it was.
     """
 
     def __init__(self, path: Path, config: Any, *tables: str):
@@ -23,7 +27,7 @@ class Record:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             old = json.loads(path.read_text())
-            if old["config"] != self.report["config"]:
+            if _fixed(old["config"]) != _fixed(self.report["config"]):
                 raise SystemExit(f"{path} was made with another configuration; move it away first")
             self.report |= {table: old.get(table, []) for table in tables}
 
@@ -40,3 +44,16 @@ class Record:
         new = self.path.with_suffix(".new")
         new.write_text(json.dumps(self.report, indent=1) + "\n")
         new.replace(self.path)
+
+    def fill(
+        self, table: str, places: Iterable[dict[str, Any]], make: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> None:
+        """Add `place | make(place)` for every place that has no row yet, with a progress bar."""
+        for place in (bar := tqdm(list(places))):
+            bar.set_description(" ".join(map(str, place.values())))
+            if not self.has(table, **place):
+                self.add(table, place | make(place))
+
+
+def _fixed(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if not isinstance(value, list)}

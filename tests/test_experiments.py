@@ -20,6 +20,7 @@ SMALL = Config(train=256, test=128, steps=200, width=8, depth=1, batch=32, euler
 @dataclasses.dataclass(frozen=True)
 class Anything:
     number: int = 1
+    seeds: tuple[int, ...] = (0,)
 
 
 def test_a_record_goes_on_where_it_stopped_and_refuses_another_configuration(tmp_path):
@@ -34,6 +35,20 @@ def test_a_record_goes_on_where_it_stopped_and_refuses_another_configuration(tmp
     assert set(json.loads(path.read_text())) == {"config", "versions", "rows", "other"}
     with pytest.raises(SystemExit, match="made with another configuration; move it away first"):
         Record(path, Anything(2), "rows")
+
+
+def test_a_table_is_filled_where_it_has_no_row_and_may_grow(tmp_path):
+    made = []
+
+    def make(place):
+        made.append(place["seed"])
+        return {"square": place["seed"] ** 2}
+
+    for seeds in ((0, 1), (0, 1, 5)):
+        record = Record(tmp_path / "record.json", Anything(seeds=seeds), "rows")
+        record.fill("rows", ({"seed": seed} for seed in seeds), make)
+    assert made == [0, 1, 5]
+    assert record["rows"][-1] == {"seed": 5, "square": 25}
 
 
 def test_a_row_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path):

@@ -4,8 +4,6 @@ import itertools
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from experiments._record import Record
 from experiments.exact_transport import drawing
 from experiments.exact_transport.config import Config
@@ -20,13 +18,21 @@ def main() -> None:
         drawing.draw(config, RESULTS)
         return
     record = Record(RESULTS / "exact_transport.json", config, "rows", "perfect")
-    cells = itertools.product(config.seeds, config.gaps, config.pairs, MAPS)
-    for seed, gap, (source, target), name in (bar := tqdm(list(cells))):
-        bar.set_description(f"{target} L={gap:g} seed {seed} {name}")
-        if not record.has("perfect", target=target, seed=seed):
-            record.add("perfect", perfect(config, target, seed))
-        if not record.has("rows", source=source, target=target, gap=gap, seed=seed, map=name):
-            record.add("rows", row(config, source, target, gap, seed, name))
+    record.fill(
+        "perfect",
+        ({"target": target, "seed": seed} for seed in config.seeds for _, target in config.pairs),
+        lambda place: perfect(config, **place),
+    )
+    record.fill(
+        "rows",
+        (
+            {"source": source, "target": target, "gap": gap, "seed": seed, "map": name}
+            for seed, gap, (source, target), name in itertools.product(
+                config.seeds, config.gaps, config.pairs, MAPS
+            )
+        ),
+        lambda place: row(config, *place.values()),
+    )
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ import itertools
 import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from experiments._record import Record
 from experiments.gap_effect import drawing
 from experiments.gap_effect.config import Config
@@ -23,17 +21,24 @@ def main() -> None:
 
 
 def _fill(config: Config, record: Record) -> None:
-    kinds = [
-        *((name, exact, "exact: ") for name in EXACT),
-        *((name, learned, "learned: ") for name in LEARNED),
-    ]
-    cells = itertools.product(config.seeds, config.pairs, config.gaps, kinds)
-    for seed, (source, target), gap, (name, make, kind) in (bar := tqdm(list(cells))):
-        place = {"source": source, "target": target, "gap": gap, "seed": seed, "field": kind + name}
-        if record.has("rows", **place):
-            continue
-        bar.set_description(f"{target} L={gap:g} seed {seed} {kind}{name}")
-        record.add("rows", place | make(config, source, target, gap, seed, name))
+    fields = {f"exact: {name}": (exact, name) for name in EXACT} | {
+        f"learned: {name}": (learned, name) for name in LEARNED
+    }
+
+    def make(place):
+        follow, name = fields[place["field"]]
+        return follow(config, place["source"], place["target"], place["gap"], place["seed"], name)
+
+    record.fill(
+        "rows",
+        (
+            {"source": source, "target": target, "gap": gap, "seed": seed, "field": name}
+            for seed, (source, target), gap, name in itertools.product(
+                config.seeds, config.pairs, config.gaps, fields
+            )
+        ),
+        make,
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import numpy as np
 
 from efm_jax import metrics
 from experiments import _domains
+from experiments._record import Record
 from experiments.point_cloud import surfaces
 from experiments.point_cloud.config import Config
 
@@ -17,7 +18,9 @@ PLAIN = ("no transport", "fresh points of Q")
 def table(config: Config, path: Path) -> dict[str, Any]:
     """Fill the table of ways at `path`."""
     identities = [{"seed": seed, "way": way} for seed in config.seeds for way in (*PLAIN, *config.methods)]
-    return _domains.fill(path, config, identities, lambda cell: row(config, cell["way"], cell["seed"]))
+    record = Record(path, config, "rows")
+    record.fill("rows", identities, lambda cell: row(config, cell["way"], cell["seed"]))
+    return record.report
 
 
 def row(config: Config, way: str, seed: int) -> dict[str, Any]:

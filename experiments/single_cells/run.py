@@ -8,6 +8,7 @@ from scipy.spatial.distance import cdist
 
 from efm_jax import gaps, metrics
 from experiments import _domains
+from experiments._record import Record
 from experiments.single_cells import reader
 from experiments.single_cells.cells import Cells, held_out
 from experiments.single_cells.config import Config
@@ -42,7 +43,9 @@ def table(config: Config, cells: Cells, path) -> dict[str, Any]:
     def make(cell: dict) -> dict[str, Any]:
         return row(config, prepared(cell["source"], cell["target"], cell["seed"]), cell["way"], cell["seed"])
 
-    return _domains.fill(path, config, identities, make)
+    record = Record(path, config, "rows")
+    record.fill("rows", identities, make)
+    return record.report
 
 
 def split(config: Config, cells: Cells, source: str, target: str, seed: int) -> Split:

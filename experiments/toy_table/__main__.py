@@ -4,10 +4,7 @@ Seeds have files of their own, so that several processes can share the work.
 """
 
 import argparse
-import itertools
 from pathlib import Path
-
-from tqdm import tqdm
 
 from experiments._record import Record
 from experiments.toy_table import config as configs
@@ -42,14 +39,21 @@ def main() -> None:
 
 
 def _fill(record: Record, config: configs.Config, methods: dict[str, Method], columns, seed: int) -> None:
-    for (source, target), name in (bar := tqdm(list(itertools.product(columns, methods)))):
-        method, place = methods[name], {"source": source, "target": target, "method": name}
-        if record.has("rows", **place) or (method.generates and not source.startswith("gaussian")):
-            continue
-        bar.set_description(f"seed {seed} {source} -> {target} {name}")
-        if not record.has("floors", target=target):
-            record.add("floors", {"target": target, "w2": floor(config, target, seed)})
-        record.add("rows", place | cell(config, method, source, target, seed))
+    record.fill(
+        "floors",
+        ({"target": target} for _, target in columns),
+        lambda place: {"w2": floor(config, place["target"], seed)},
+    )
+    record.fill(
+        "rows",
+        (
+            {"source": source, "target": target, "method": name}
+            for source, target in columns
+            for name, method in methods.items()
+            if source.startswith("gaussian") or not method.generates
+        ),
+        lambda place: cell(config, methods[place["method"]], place["source"], place["target"], seed),
+    )
 
 
 if __name__ == "__main__":
