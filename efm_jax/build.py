@@ -106,7 +106,7 @@ def _pfgm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
     del coupling
     return matching.pfgm(
         config.gap,
-        **({} if config.gamma is None else {"gamma": config.gamma}),
+        gamma=5.0 if config.gamma is None else config.gamma,
         target=config.target,
         num_extra=config.extra,
         num_points=config.num_points,

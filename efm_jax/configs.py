@@ -45,7 +45,7 @@ class Recipe:
     reach: float | None = None
     """Of c2fm: greatest distance at which the chain is accurate, in units of the data; None for 8 gaps."""
     gamma: float | None = None
-    """Softening of `per_plate`, a length; None for the library's default."""
+    """Softening of `per_plate` and of pfgm, a length; None for the library's default."""
     extra: int = 1
     """Of pfgm: extra dimensions, 1 for PFGM, more for PFGM++."""
     points: Literal["segment", "box", "near_plate", "flux"] = "segment"

@@ -9,6 +9,7 @@ Whatever a finished folder holds can be made again from its config and checkpoin
 
 import platform
 import time
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,7 +120,10 @@ def load(folder: str | Path) -> Trained:
 def transport(
     trained: Trained, x: np.ndarray, *, reverse: bool = False, save: int | None = None, batch_size: int = 250
 ) -> FieldLines:
-    """Carry samples along the trained field's lines with the run's own sampling settings."""
+    """Carry samples along the trained field's lines with the run's own sampling settings.
+
+    A recipe whose lines start at random (pfgm) draws them by the samples given: the same again for the same samples.
+    """
     adaptive = trained.config.sampling.solver in ("tsit5", "dopri5")
     return sampling.transport(
         trained.state,
@@ -127,6 +131,7 @@ def transport(
         trained.network,
         x,
         reverse=reverse,
+        key=jax.random.key(zlib.crc32(np.asarray(x, np.float32).tobytes())),
         solver=trained.config.sampling.solver,
         steps=None if adaptive else trained.config.sampling.steps,
         clock=trained.config.sampling.clock,
