@@ -17,7 +17,7 @@ class Config:
     """Points of either cloud in training."""
     held: int = 1000
     """Fresh points of the sphere that are transported, and of the torus that they are compared with."""
-    methods: tuple[str, ...] = ("efm", "c2fm", "ifm", "cfm", "cfm_ot")
+    methods: tuple[str, ...] = ("efm", "c2fm", "ifm", "ifm_ot", "cfm", "cfm_ot")
     """Names of `experiments._domains.METHODS`."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each with clouds, parameters and draws of its own."""
