@@ -24,6 +24,14 @@ from efm_jax.training import adam, init_state
 PROGRAM = Path(__file__).with_name("_killed_run.py")
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """SIGINT as at a terminal: a shell lets its background jobs ignore it, and ignored signals stay ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def outcome(folder):
     """All that a run computed: the bytes of its newest state, and its log but for the clock."""
     state, meta = checkpoint.restore(

@@ -77,12 +77,16 @@ METHODS = {
 
 
 def _chain(
-    gap: float = GAP, target: str = "robust", law: points.PointLaw | None = None, charges: int = 256
+    gap: float = GAP,
+    target: str = "robust",
+    law: points.PointLaw | None = None,
+    charges: int = 256,
+    cut: float = 1.0,
 ) -> Method:
     form = matching.velocity_network if target != "direction" else Method._field_defaults["form"]
 
     def recipe(k):
-        return matching.c2fm(gap, target=target, points=law, reach=3 * GAP, num_points=k)
+        return matching.c2fm(gap, target=target, cut=cut, points=law, reach=3 * GAP, num_points=k)
 
     return Method(recipe, form, STEEP, charges=charges)
 
@@ -100,6 +104,7 @@ def _pairs(width: widths.Width, coupling: couplings.Coupling = GIVEN, charges: i
 
 LEVERS = {
     "C2FM, unit target": _chain(target="direction"),
+    "C2FM, velocity cut at 4": _chain(cut=4.0),
     "C2FM, velocity not cut": _chain(target="velocity"),
     "C2FM, segment points": _chain(target="direction", law=points.segment()),
     "C2FM, gap 3": _chain(3.0),
