@@ -121,6 +121,16 @@ LEVERS = {
     "EFM, superposed, box points": Method(
         lambda k: matching.efm(GAP, points=points.box(), num_points=k), clock="sine"
     ),
+    "IFM, official law, segment points": Method(
+        lambda k: matching.ifm(
+            GAP,
+            law="official",
+            width=widths.ramped(1.0, rate=10.0),
+            points=points.segment(coupling=GIVEN),
+            num_points=k,
+        ),
+        clock="sine",
+    ),
     "IFM, minibatch plan": _pairs(widths.constant(0.1), OT),
     "IFM, one plan, 64 pairs": _pairs(widths.constant(0.1), charges=64),
     "IFM, one plan, width 1 (arch)": _pairs(widths.ramped(1.0)),
