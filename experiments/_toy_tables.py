@@ -115,5 +115,6 @@ def _mean(values: Iterable[float | None]) -> str:
 def _mean_and_spread(values: list[float]) -> str:
     if not values:
         return ""
-    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{spread} ({len(values)})"
+    form = ".3f" if max(values) < 1000 else ".1e"
+    spread = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{spread} ({len(values)})"
