@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BESIDE = {
-    "C2FM": ("C2FM", "EFM, superposed"),
-    "EFM": ("EFM, superposed",),
-    "IFM": ("IFM, one plan",),
-}
+BASES = ("C2FM", "EFM, superposed", "IFM, one plan")
+"""The rows that levers change."""
 
 
 def distances() -> tuple[list[str], list[list[str]]]:
@@ -54,7 +51,9 @@ def levers() -> tuple[list[str], list[list[str]]]:
     rows = []
     for method in _methods(reports):
         rows.append([method, *(_spread(reports, pair, method, lambda r: r["w2"]) for pair in columns)])
-    for base in dict.fromkeys(name for names in BESIDE.values() for name in names) if rows else ():
+    seeds = {row["seed"] for report in reports for row in report["rows"]}
+    whole = [{"rows": [row for row in report["rows"] if row["seed"] in seeds]} for report in whole]
+    for base in BASES if rows else ():
         rows.append([f"*{base}*", *(_spread(whole, pair, base, lambda r: r["w2"]) for pair in columns)])
     return ["one change", *_names(columns)], rows
 
