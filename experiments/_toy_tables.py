@@ -46,13 +46,15 @@ def costs() -> tuple[list[str], list[list[str]]]:
 
 def levers() -> tuple[list[str], list[list[str]]]:
     """W2 with one thing changed, beside the method it is a change of."""
-    reports, whole = _reports("toy_table", "levers_seed_*.json"), _reports("toy_table", "seed_*.json")
+    folder = HERE / "toy_table" / "results"
+    changed = sorted(folder.glob("levers_seed_*.json"))
+    reports = [json.loads(path.read_text()) for path in changed]
+    same = [folder / path.name.removeprefix("levers_") for path in changed]
+    whole = [json.loads(path.read_text()) for path in same if path.is_file()]
     columns = _columns(reports)
     rows = []
     for method in _methods(reports):
         rows.append([method, *(_spread(reports, pair, method, lambda r: r["w2"]) for pair in columns)])
-    seeds = {row["seed"] for report in reports for row in report["rows"]}
-    whole = [{"rows": [row for row in report["rows"] if row["seed"] in seeds]} for report in whole]
     for base in BASES if rows else ():
         rows.append([f"*{base}*", *(_spread(whole, pair, base, lambda r: r["w2"]) for pair in columns)])
     return ["one change", *_names(columns)], rows
