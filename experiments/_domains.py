@@ -48,7 +48,8 @@ class Method(NamedTuple):
     clock: str | clocks.Clock = "sine"
 
 
-def _flow(network: Network, gap: float) -> Network:
+def flow(network: Network, gap: float) -> Network:
+    """f_z = 1."""
     return matching.flow_network(network)
 
 
@@ -61,12 +62,12 @@ METHODS = {
         clocks.logit(1e-3),
     ),
     "c2fm_segment": Method(lambda gap, scale: matching.c2fm(gap, points=points.segment(), reach=4 * gap)),
-    "ifm": Method(lambda gap, scale: matching.ifm(gap, width=widths.ramped(scale)), _flow, "linear"),
+    "ifm": Method(lambda gap, scale: matching.ifm(gap, width=widths.ramped(scale)), flow, "linear"),
     "ifm_ot": Method(
-        lambda gap, scale: matching.ifm(gap, width=widths.ramped(scale), coupling=_OT), _flow, "linear"
+        lambda gap, scale: matching.ifm(gap, width=widths.ramped(scale), coupling=_OT), flow, "linear"
     ),
-    "cfm": Method(lambda gap, scale: matching.cfm(gap), _flow, "linear"),
-    "cfm_ot": Method(lambda gap, scale: matching.cfm(gap, coupling=_OT), _flow, "linear"),
+    "cfm": Method(lambda gap, scale: matching.cfm(gap), flow, "linear"),
+    "cfm_ot": Method(lambda gap, scale: matching.cfm(gap, coupling=_OT), flow, "linear"),
 }
 """By name. `efm` is taught the superposed field on segments, `c2fm` velocities at points of the flux density,
 `c2fm_segment` the direction of the chain on segments. Interaction fields are as wide as the scale, the paths of flow
@@ -108,7 +109,7 @@ def carried(
         steps=budget.evaluations // 2,
         clock=METHODS[name].clock,
     )
-    return _ends(lines, held), {
+    return ends(lines, held), {
         "loss": loss,
         "skipped": int(state.skipped),
         "arrived": float(np.mean(lines.arrived)),
@@ -171,6 +172,7 @@ def _built(budget: Any, name: str, dim: int) -> _Built:
     return _Built(recipe, network, optimizer, several, chunk)
 
 
-def _ends(lines: FieldLines, start: np.ndarray) -> np.ndarray:
+def ends(lines: FieldLines, start: np.ndarray) -> np.ndarray:
+    """Where lines ended; a line that was lost at once counts where it started."""
     end = np.asarray(lines.end)[:, :-1]
     return np.where(np.isfinite(end).all(1)[:, None], end, start)

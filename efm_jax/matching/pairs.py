@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from efm_jax import _checks
 from efm_jax._types import Batch, FieldMatching, Key
-from efm_jax.couplings import Coupling, independent
+from efm_jax.couplings import Coupling, given, independent
 from efm_jax.fields import interaction
 from efm_jax.fields.interaction import LAWS
 from efm_jax.matching._starts import at_heights, on_plates
@@ -140,7 +140,7 @@ def ifm(
         a, b = x_pos[i], x_neg[j]
         count = num_points or num_pairs
         if points is None:
-            row = _rows(key_row, num_pairs, count)
+            row, _ = given()(key_row, a, b, count)
             z, noise = beside(key_point, gap, a[row])
             t = (z / gap)[:, None]
             where = at_heights((1.0 - t) * a[row] + t * b[row] + spread(z, gap)[:, None] * noise, z)
@@ -165,10 +165,3 @@ def _beside_pairs(width: Width, height: str):
         return z, jax.random.normal(key_e, a.shape, a.dtype)
 
     return law
-
-
-def _rows(key: Key, num_pairs: int, count: int) -> Array:
-    """Which pairs points belong to: each as often as any other, as far as the numbers allow."""
-    if count <= num_pairs:
-        return jax.random.permutation(key, num_pairs)[:count]
-    return jax.random.randint(key, (count,), 0, num_pairs)

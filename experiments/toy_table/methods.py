@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from efm_jax import clocks, couplings, matching, points, widths
 from efm_jax._types import FieldMatching, Network
+from experiments._domains import flow
 
 
 class Method(NamedTuple):
@@ -27,11 +28,6 @@ class Method(NamedTuple):
     charges: int | None = None
     plan: int | None = None
     generates: bool = False
-
-
-def flow(network: Network, gap: float) -> Network:
-    """f_z = 1."""
-    return matching.flow_network(network)
 
 
 GAP = 6.0

@@ -9,11 +9,9 @@ import numpy as np
 
 from efm_jax import couplings, metrics, networks, sampling, training
 from efm_jax.datasets import batch, open_source
+from experiments._domains import CHUNK, ends
 from experiments.toy_table.config import Config
 from experiments.toy_table.methods import Method
-
-CHUNK = 100
-"""Training steps per call."""
 
 
 def cell(config: Config, method: Method, source: str, target: str, seed: int) -> dict:
@@ -29,7 +27,7 @@ def cell(config: Config, method: Method, source: str, target: str, seed: int) ->
         sampling.transport, state, recipe, network, start, key=jax.random.key(seed), clock=method.clock
     )
     lines = follow(solver="euler", steps=config.euler, save=config.euler + 1)
-    end, path = _ends(lines, start), np.asarray(lines.path)[..., :-1]
+    end, path = ends(lines, start), np.asarray(lines.path)[..., :-1]
     row["w2"] = w2(end, goal)
     row["sliced_w2"] = float(metrics.sliced_wasserstein2(jax.random.key(0), end, goal))
     sound = np.isfinite(path).all((0, 2))
@@ -38,7 +36,7 @@ def cell(config: Config, method: Method, source: str, target: str, seed: int) ->
         row["curvature"] = metrics.path_curvature(path[:, sound])
         row["detour"] = detour(path[:, sound])
     adaptive = follow(solver="dopri5", rtol=config.tolerance, atol=config.tolerance)
-    exact = _ends(adaptive, start)
+    exact = ends(adaptive, start)
     row["adaptive"] = {
         "sliced_w2": float(metrics.sliced_wasserstein2(jax.random.key(0), exact, goal)),
         "from_euler": float(np.sqrt(np.mean(np.sum((exact - end) ** 2, axis=1)))),
@@ -129,9 +127,3 @@ def _train(config: Config, method: Method, recipe, network, p, q, seed):
         state, loss = compiled(state, jax.random.fold_in(key, k))
     row = {"loss": float(loss.mean()), "seconds": round(pairing + time.perf_counter() - began, 1)}
     return state, row | {"skipped": int(state.skipped)}
-
-
-def _ends(lines, start: np.ndarray) -> np.ndarray:
-    """Where lines ended; a line that was lost at once counts where it started."""
-    end = np.asarray(lines.end)[:, :-1]
-    return np.where(np.isfinite(end).all(1)[:, None], end, start)
