@@ -17,7 +17,7 @@ LEVELS = [
     {"points", "launches", "gaps"},
     {"matching", "networks"},
     {"training", "lines", "roaming", "checkpoint"},
-    {"sampling", "likelihood", "runs", "metrics", "classifier"},
+    {"sampling", "likelihood", "runs", "metrics", "classifier", "parallel"},
     {"evaluation"},
     {"configs", "presets", "build", "pipeline", "translation", "cli", "doctor"},
 ]
