@@ -1,7 +1,11 @@
 """The methods of the toy table: a recipe each, the form of its network, its clock."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
 
 from efm_jax import clocks, couplings, matching, points, widths
 from efm_jax._types import FieldMatching, Network
@@ -20,6 +24,7 @@ class Method(NamedTuple):
             the recipe couples each minibatch.
         generates: Whether lines start from a prior of the recipe's own, far above; such a network sees heights in logs,
             and the method stands in columns whose P is noise.
+        budget: Settings of the table's config that this row changes.
     """
 
     recipe: Callable[[int], FieldMatching]
@@ -28,6 +33,7 @@ class Method(NamedTuple):
     charges: int | None = None
     plan: int | None = None
     generates: bool = False
+    budget: Mapping[str, Any] = MappingProxyType({})
 
 
 GAP = 6.0
@@ -78,13 +84,15 @@ def _chain(
     law: points.PointLaw | None = None,
     charges: int = 256,
     cut: float = 1.0,
+    clock: clocks.Clock = STEEP,
+    **budget: float,
 ) -> Method:
     form = matching.velocity_network if target != "direction" else Method._field_defaults["form"]
 
     def recipe(k):
         return matching.c2fm(gap, target=target, cut=cut, points=law, reach=3 * GAP, num_points=k)
 
-    return Method(recipe, form, STEEP, charges=charges)
+    return Method(recipe, form, clock, charges=charges, budget=budget)
 
 
 def _pairs(width: widths.Width, coupling: couplings.Coupling = GIVEN, charges: int | None = None) -> Method:
@@ -98,6 +106,17 @@ def _pairs(width: widths.Width, coupling: couplings.Coupling = GIVEN, charges: i
     )
 
 
+def _by_logit(network: Network, gap: float) -> Network:
+    """`matching.velocity_network` of a network that is told `logit(z / gap)`, to a quarter, in place of the height."""
+
+    def apply(params, points, *, key=None, cond=None):
+        share = jnp.clip(points[:, -1:] / gap, 1e-4, 1 - 1e-4)
+        height = gap * jax.nn.sigmoid(0.25 * jax.scipy.special.logit(share))
+        return network.apply(params, jnp.c_[points[:, :-1], height], key=key, cond=cond)
+
+    return matching.velocity_network(Network(network.init, apply), gap)
+
+
 LEVERS = {
     "C2FM, unit target": _chain(target="direction"),
     "C2FM, velocity cut at 4": _chain(cut=4.0),
@@ -107,6 +126,13 @@ LEVERS = {
     "C2FM, gap 12": _chain(12.0),
     "C2FM, 64 charges": _chain(charges=64),
     "C2FM, 1,024 charges": _chain(charges=1024),
+    "C2FM, launched at 2 % of the gap": _chain(clock=clocks.logit(2e-2)),
+    "C2FM, height as it is": _chain(octaves=0),
+    "C2FM, height by its logit": _chain()._replace(form=_by_logit),
+    "C2FM, six octaves of height": _chain(octaves=6),
+    "C2FM, average over 100 steps": _chain(ema_decay=0.99),
+    "C2FM, width 256": _chain(width=256),
+    "C2FM, 1,000 steps": _chain(steps=1000),
     "EFM, flux points, robust velocity": Method(
         lambda k: matching.efm(
             GAP, target="robust", points=points.flux("two_plates", height="logit"), num_points=k

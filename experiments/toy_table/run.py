@@ -1,5 +1,6 @@
 """One cell of the table: train one method on one pair of laws with one seed, follow its lines, score their ends."""
 
+import dataclasses
 import functools
 import time
 
@@ -16,6 +17,7 @@ from experiments.toy_table.methods import Method
 
 def cell(config: Config, method: Method, source: str, target: str, seed: int) -> dict:
     """Train, transport, score."""
+    config = dataclasses.replace(config, **method.budget)
     p, q = (samples(name, seed, side, config.train, "train") for side, name in enumerate((source, target)))
     start, goal = (
         samples(name, seed, side, config.test, "test") for side, name in enumerate((source, target))
