@@ -192,7 +192,8 @@ def make_train_step(
     leaves parameters, average and optimiser as they were, and is counted.
 
     Args:
-        recipe: What to regress on; see `efm_jax.matching`.
+        recipe: What to regress on; see `efm_jax.matching`. Arrays that its `draw` holds, as a `jax.tree_util.Partial`
+            (a whole training set of charges), are arguments of the compiled step, not constants in it.
         network: The network; run in training mode, its dropout drawn from a key of its own.
         optimizer: The transformation that `init_state` was given.
         ema_decay: Decay of the moving average, in [0, 1).
@@ -228,11 +229,11 @@ def make_train_step(
             f"ema_decay must be in [0, 1), got {ema_decay!r}; 0.9999 averages over about 10,000 steps."
         )
 
-    def step(state: TrainState, x_pos, x_neg) -> tuple[TrainState, StepInfo]:
+    def step(draw: Callable[..., Batch], state: TrainState, x_pos, x_neg) -> tuple[TrainState, StepInfo]:
         x_pos, x_neg = _both_plates(x_pos, x_neg)
         _check_state(state, network, optimizer)
         draw_key, network_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-        batch = recipe.draw(draw_key, x_pos, x_neg)
+        batch = draw(draw_key, x_pos, x_neg)
         _check_batch(batch, x_pos.shape[1])
 
         def loss_of(params):
@@ -268,7 +269,7 @@ def make_train_step(
         )
         return new_state, StepInfo(loss, grad_norm, finite)
 
-    return jax.jit(step, donate_argnums=0)
+    return _Bound(jax.jit(step, donate_argnums=1), _trees.as_pytree(recipe.draw))
 
 
 def ema_params(state: TrainState) -> Params:
@@ -288,6 +289,23 @@ def ema_params(state: TrainState) -> Params:
         'bfloat16'
     """
     return jax.tree.map(lambda mean, leaf: mean.astype(leaf.dtype), state.ema, state.params)
+
+
+class _Bound:
+    """A jitted function with its first argument given: arrays in it are passed anew at each call."""
+
+    def __init__(self, jitted, first):
+        self._jitted, self._first = jitted, first
+
+    def __call__(self, *args):
+        return self._jitted(self._first, *args)
+
+    def lower(self, *args):
+        """Lower for these arguments or their shapes, as any jitted function."""
+        return self._jitted.lower(self._first, *args)
+
+    def _cache_size(self) -> int:
+        return self._jitted._cache_size()
 
 
 def _cast(leaf, dtype) -> jax.Array:

@@ -1,3 +1,4 @@
+import functools
 import math
 
 import jax
@@ -225,6 +226,26 @@ def test_any_transformation_trains_and_compiles_once(make_optimizer):
     state, _ = step(state, jnp.array(X_POS), X_NEG)  # arrays of numpy or of JAX: one program
     assert len(traced) == 1
     assert int(state.step) == 5
+
+
+def test_arrays_of_the_recipe_are_arguments_of_the_step_and_no_constants_in_it():
+    def draw(held, key, x_pos, x_neg):
+        points = jax.random.normal(key, (11, DIM + 1))
+        return Batch(points, points * jnp.mean(held), jnp.ones(11))
+
+    held = jnp.arange(6.0).reshape(2, 3)
+    optimizer = optax.sgd(0.1)
+    steps = [
+        make_train_step(recipe_of(bound(draw, held)), DIAGONAL, optimizer)
+        for bound in (jax.tree_util.Partial, functools.partial)
+    ]
+    shapes = jax.eval_shape(lambda: init_state(jax.random.key(0), DIAGONAL, optimizer))
+    inputs = [len(jax.tree.leaves(step.lower(shapes, X_POS, X_NEG).args_info)) for step in steps]
+    assert inputs[0] == inputs[1] + 1  # the array and nothing else
+    results = [step(init_state(jax.random.key(0), DIAGONAL, optimizer), X_POS, X_NEG)[0] for step in steps]
+    # a constant may be folded into one rounding less
+    np.testing.assert_allclose(results[0].params["a"], results[1].params["a"], rtol=1e-6)
+    assert steps[0]._cache_size() == 1
 
 
 # --- the moving average
