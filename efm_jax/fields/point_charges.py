@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float
 
 from efm_jax import _checks
 from efm_jax._differences import squared_lengths
-from efm_jax._plates import PlateSums, by_differences, default_block_size, rescaled, streamed
+from efm_jax._plates import PlateSums, Summation, by_differences, default_block_size, rescaled, streamed
 from efm_jax._products import WORTHWHILE, by_products
 from efm_jax._twofold import in_twofold
 from efm_jax._types import Field, FieldFn
@@ -173,30 +173,75 @@ Trusted: TypeAlias = Bool[Array, " p"]
 def _coulomb(
     points: Array, charges: Charges, gamma: Array, convention: str, block_size: int, certified: bool
 ) -> Field:
-    """Every point by the fastest way of summing whose own error bound lets it be trusted there."""
-    combine = {"superposed": _superposed, "per_plate": partial(_per_plate, gamma=gamma)}[convention]
+    """The field of charges that are all here."""
+    ways = [both_signs(way, charges) for way in ways_of_summing(points.shape[-1], block_size, certified)]
+    return field_by(ways, points, combination(convention, gamma))
 
-    def evaluate(sum_plate, points):
+
+Plates: TypeAlias = tuple[PlateSums, PlateSums]
+"""The sums over all charges > 0, and over all < 0."""
+
+
+def ways_of_summing(dim1: int, block_size: int, certified: bool) -> list[Summation]:
+    """The ways to sum one plate in D+1 dimensions, fastest first; only the first where none is to be redone."""
+    ways = [streamed(by_differences, block_size), in_twofold(block_size)]
+    if dim1 >= WORTHWHILE:
+        ways = [streamed(by_products, block_size), *ways]
+    return ways if certified else ways[:1]
+
+
+def both_signs(sum_plate: Summation, charges: Charges) -> Callable[[Array], Plates]:
+    """The sums over both plates as a function of points."""
+
+    def sum_both(points):
         def one_sign(sign):
             return sum_plate(points, charges.positions, jnp.maximum(sign * charges.charge, 0))
 
         plates = lax.map(one_sign, jnp.array([1, -1], points.dtype))
         plus, minus = (PlateSums(*sums) for sums in zip(*plates, strict=True))
-        return combine(plus, minus)
+        return plus, minus
 
-    ways = [streamed(by_differences, block_size), in_twofold(block_size)]
-    if points.shape[-1] >= WORTHWHILE:
-        ways = [streamed(by_products, block_size), *ways]
+    return sum_both
+
+
+def field_by(
+    ways: list[Callable[[Array], Plates]],
+    points: Array,
+    combine: Callable[[PlateSums, PlateSums], tuple[Field, Trusted]],
+    most: Callable[[Array], Array] = lambda count: count,
+) -> Field:
+    """Every point by the fastest way of summing whose own error bound lets it be trusted there.
+
+    Ways that sum over several devices need all of these to redo points together: `most` is a count's greatest value on any.
+    """
+
+    def evaluate(way, points):
+        return combine(*way(points))
+
     field, trusted = evaluate(ways[0], points)
-    for way in ways[1:] if certified else []:
-        field, trusted = _redone(field, trusted, points, partial(evaluate, way))
+    for way in ways[1:]:
+        field, trusted = _redone(field, trusted, points, partial(evaluate, way), most)
     return field
 
 
+def combination(
+    convention: str, gamma: Array | float
+) -> Callable[[PlateSums, PlateSums], tuple[Field, Trusted]]:
+    """The field of both plates by a convention, and where it is to be trusted."""
+    return {"superposed": _superposed, "per_plate": partial(_per_plate, gamma=gamma)}[convention]
+
+
 def _redone(
-    field: Field, trusted: Trusted, points: Array, evaluate: Callable[[Array], tuple[Field, Trusted]]
+    field: Field,
+    trusted: Trusted,
+    points: Array,
+    evaluate: Callable[[Array], tuple[Field, Trusted]],
+    most: Callable[[Array], Array],
 ) -> tuple[Field, Trusted]:
     """`evaluate` in place of the field where that is not trusted: those points first, in groups of sixteen."""
+    if len(points) == 0:
+        return field, trusted
+    count = most(jnp.sum(~trusted))
 
     def redo():
         size = min(16, len(points))
@@ -204,7 +249,7 @@ def _redone(
         place = jnp.argsort(order)
         groups = jnp.pad(order, (0, -len(order) % size), mode="edge").reshape(-1, size)
 
-        def group(members):
+        def group(first, members):
             old = jax.tree.map(lambda values: values[members], (field, trusted))
             keep = trusted[members]
 
@@ -214,14 +259,12 @@ def _redone(
                     lambda a, b: jnp.where(jnp.expand_dims(keep, range(1, a.ndim)), a, b), old, new
                 )
 
-            return lax.cond(jnp.all(keep), lambda: old, mended)
+            return lax.cond(first < count, mended, lambda: old)
 
-        redone = lax.map(group, groups)
+        redone = lax.map(lambda each: group(*each), (size * jnp.arange(len(groups)), groups))
         return jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:])[place], redone)
 
-    if len(points) == 0:
-        return field, trusted
-    return lax.cond(jnp.all(trusted), lambda: (field, trusted), redo)
+    return lax.cond(count > 0, redo, lambda: (field, trusted))
 
 
 def _superposed(plus: PlateSums, minus: PlateSums) -> tuple[Field, Trusted]:
@@ -234,7 +277,7 @@ def _superposed(plus: PlateSums, minus: PlateSums) -> tuple[Field, Trusted]:
     return field, _is_trusted(plus.doubt + minus.doubt, _length(total), apart, total)
 
 
-def _per_plate(plus: PlateSums, minus: PlateSums, gamma: Array) -> tuple[Field, Trusted]:
+def _per_plate(plus: PlateSums, minus: PlateSums, gamma: Array | float) -> tuple[Field, Trusted]:
     """`sqrt(D+1) (u+ + u-)`, every plate's mean displacement g shrunk to `±g / (|g| + gamma)` by itself."""
 
     def shrunk(sums):
