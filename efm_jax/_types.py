@@ -53,11 +53,17 @@ class Batch(NamedTuple):
     weight: Float[Array, " k"]
 
 
+Part: TypeAlias = Callable[[Float[Array, "k dim1"]], Float[Array, "j dim1"]] | None
+"""Chooses rows of the points: those that one device supervises."""
+
+
 class FieldMatching(NamedTuple):
     """A recipe: what a method is, as a value.
 
     Attributes:
-        draw: `draw(key, x_pos [n, D], x_neg [m, D]) -> Batch`: supervision from one minibatch of both plates.
+        draw: `draw(key, x_pos [n, D], x_neg [m, D]) -> Batch`: supervision from one minibatch of both plates. One that
+            takes a keyword `part` evaluates the field only at the points that `part(points)` leaves, so that devices
+            can share the work; of others each device evaluates all and keeps its share.
         start: `start(key, x [n, D], reverse) -> points [n, D+1]`: samples placed where their lines begin, on the
             plate of P, or on the plate of Q when `reverse`.
         span: Heights `(z of P, z of Q)` between which lines run.

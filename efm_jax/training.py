@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from . import _checks, _trees
+from . import _checks, _division, _trees
 from ._types import Batch, FieldMatching, Key, Network, Params
 
 
@@ -179,6 +179,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     *,
     ema_decay: float = 0.9999,
+    axis_name: str | None = None,
 ) -> Callable[..., tuple[TrainState, StepInfo]]:
     """Make the step of training: draw supervision, take the gradient, update, average.
 
@@ -197,14 +198,19 @@ def make_train_step(
         network: The network; run in training mode, its dropout drawn from a key of its own.
         optimizer: The transformation that `init_state` was given.
         ema_decay: Decay of the moving average, in [0, 1).
+        axis_name: For a step that is to be mapped by the caller (`jax.pmap`; `jax.shard_map(check_vma=False)`), the
+            name of the mapped axis. Each device then brings its share of the samples; together they are the charges of
+            all, every device supervises its share of the same points that one device alone would draw, and loss and
+            gradient are the means over devices. A network's dropout is drawn for each device apart. See
+            `parallel.pmap_step`, and `parallel.data_parallel_step` for `jax.jit`.
 
     Returns:
         `step(state, x_pos [n, D], x_neg [m, D]) -> (state, StepInfo)`, jitted. The state passed in is
-        donated: its buffers are reused, so use only the one returned.
+        donated: its buffers are reused, so use only the one returned. With an `axis_name`, a plain function.
 
     Raises:
-        ValueError: If `ema_decay` is out of range; by the step, if shapes do not fit together, or the state
-            is of another network or optimiser.
+        ValueError: If `ema_decay` is out of range; by the step, if shapes do not fit together, the points cannot be
+            shared equally, or the state is of another network or optimiser.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -224,6 +230,20 @@ def make_train_step(
     References:
         Algorithm 1 of Kolesov et al., 2025, arXiv 2502.02367.
     """
+    division = _division.alone() if axis_name is None else _division.mapped(axis_name)
+    step = step_function(recipe, network, optimizer, division, ema_decay=ema_decay)
+    return step if axis_name is not None else BoundStep(jax.jit(step.function, donate_argnums=1), step.draw)
+
+
+def step_function(
+    recipe: FieldMatching,
+    network: Network,
+    optimizer: optax.GradientTransformation,
+    division: _division.Division,
+    *,
+    ema_decay: float,
+) -> "BoundStep":
+    """The step of `make_train_step` for one way of dividing its work, not compiled."""
     if not 0.0 <= ema_decay < 1.0:
         raise ValueError(
             f"ema_decay must be in [0, 1), got {ema_decay!r}; 0.9999 averages over about 10,000 steps."
@@ -233,11 +253,11 @@ def make_train_step(
         x_pos, x_neg = _both_plates(x_pos, x_neg)
         _check_state(state, network, optimizer)
         draw_key, network_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-        batch = draw(draw_key, x_pos, x_neg)
+        batch = division.draw(draw, draw_key, x_pos, x_neg)
         _check_batch(batch, x_pos.shape[1])
 
         def loss_of(params):
-            field = network.apply(params, batch.points, key=network_key)
+            field = network.apply(params, batch.points, key=division.key(network_key))
             if field.shape != batch.points.shape:
                 raise ValueError(
                     f"network.apply must return one field vector for each point, {batch.points.shape}, got "
@@ -246,7 +266,7 @@ def make_train_step(
             square = jnp.sum((field.astype(batch.target.dtype) - batch.target) ** 2, axis=-1)
             return jnp.mean(batch.weight * square) / batch.points.shape[-1]
 
-        loss, grads = jax.value_and_grad(loss_of)(state.params)
+        loss, grads = division.mean(jax.value_and_grad(loss_of)(state.params))
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(optax.tree.norm(updates))
@@ -269,7 +289,30 @@ def make_train_step(
         )
         return new_state, StepInfo(loss, grad_norm, finite)
 
-    return _Bound(jax.jit(step, donate_argnums=1), _trees.as_pytree(recipe.draw))
+    return BoundStep(step, _trees.as_pytree(recipe.draw))
+
+
+class BoundStep:
+    """A step and the draw of its recipe, whose arrays are passed anew at each call.
+
+    Attributes:
+        function: `function(draw, state, x_pos, x_neg) -> (state, StepInfo)`, jitted or not.
+        draw: A pytree that draws.
+    """
+
+    def __init__(self, function: Any, draw: Callable[..., Batch]):
+        self.function, self.draw = function, draw
+
+    def __call__(self, state: TrainState, x_pos, x_neg) -> tuple[TrainState, StepInfo]:
+        """One step."""
+        return self.function(self.draw, state, x_pos, x_neg)
+
+    def lower(self, state, x_pos, x_neg):
+        """Lower a jitted step for these arguments, or their shapes."""
+        return self.function.lower(self.draw, state, x_pos, x_neg)
+
+    def _cache_size(self) -> int:
+        return self.function._cache_size()
 
 
 def ema_params(state: TrainState) -> Params:
@@ -289,23 +332,6 @@ def ema_params(state: TrainState) -> Params:
         'bfloat16'
     """
     return jax.tree.map(lambda mean, leaf: mean.astype(leaf.dtype), state.ema, state.params)
-
-
-class _Bound:
-    """A jitted function with its first argument given: arrays in it are passed anew at each call."""
-
-    def __init__(self, jitted, first):
-        self._jitted, self._first = jitted, first
-
-    def __call__(self, *args):
-        return self._jitted(self._first, *args)
-
-    def lower(self, *args):
-        """Lower for these arguments or their shapes, as any jitted function."""
-        return self._jitted.lower(self._first, *args)
-
-    def _cache_size(self) -> int:
-        return self._jitted._cache_size()
 
 
 def _cast(leaf, dtype) -> jax.Array:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efm_jax import _checks
-from efm_jax._types import Batch, FieldMatching, Key
+from efm_jax._types import Batch, FieldMatching, Key, Part
 from efm_jax.couplings import Coupling, given, independent
 from efm_jax.fields import interaction
 from efm_jax.fields.interaction import LAWS
@@ -133,7 +133,9 @@ def ifm(
     if num_points is not None:
         _checks.count("num_points", num_points)
 
-    def draw(key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"]) -> Batch:
+    def draw(
+        key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], *, part: Part = None
+    ) -> Batch:
         key_pair, key_row, key_point = jax.random.split(key, 3)
         num_pairs = min(x_pos.shape[0], x_neg.shape[0])
         i, j = couple(key_pair, x_pos, x_neg, num_pairs)
@@ -146,6 +148,7 @@ def ifm(
             where = at_heights((1.0 - t) * a[row] + t * b[row] + spread(z, gap)[:, None] * noise, z)
         else:
             where = points(key_point, a, b, gap, count)
+        where = where if part is None else part(where)
         unit = interaction(where, a, b, gap, width=spread, law=law, block_size=block_size).direction
         flat = jnp.ones_like(where[:, -1])
         if target == "velocity":

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float
 from efm_jax import _checks
 from efm_jax._differences import squared_distances, weighted_displacements
 from efm_jax._plates import log_relative_weight
-from efm_jax._types import Batch, FieldMatching, Key
+from efm_jax._types import Batch, FieldMatching, Key, Part
 from efm_jax.matching._starts import at_heights
 
 
@@ -119,7 +119,9 @@ def pfgm(
     if num_points is not None:
         _checks.count("num_points", num_points)
 
-    def draw(key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"]) -> Batch:
+    def draw(
+        key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], *, part: Part = None
+    ) -> Batch:
         x_pos, x_neg = _checks.both_plates(x_pos, x_neg)
         key_i, key_point = jax.random.split(key)
         i = jax.random.randint(key_i, (num_points or x_pos.shape[0],), 0, x_neg.shape[0])
@@ -127,6 +129,7 @@ def pfgm(
             where = _perturbed(key_point, x_neg[i], sigma, tau, most)
         else:
             where = _on_lines(key_point, x_neg[i], num_extra, eps, z_max)
+        where = where if part is None else part(where)
         g = _mean_displacement(where, x_neg, num_extra)
         z = where[:, -1:]
         if target == "direction":
