@@ -1,1 +1,6 @@
 """Many devices and hosts: charges split over a mesh or streamed from the host, training steps over devices."""
+
+from efm_jax.parallel.charges import sharded_field, split_charges
+from efm_jax.parallel.streamed import streamed_field
+
+__all__ = ["sharded_field", "split_charges", "streamed_field"]
