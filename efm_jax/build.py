@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 import optax
 
-from efm_jax import configs, couplings, matching, networks, points, training, widths
+from efm_jax import charges, configs, couplings, matching, networks, points, training, widths
 from efm_jax._types import FieldMatching, Network
+from efm_jax.charges import Charges
 from efm_jax.couplings import Coupling
-from efm_jax.datasets import Source, open_source
+from efm_jax.datasets import Source, batch, open_source
+
+WHOLE_SEED = 30_000
+"""Seeds what is drawn of a training set as charges (colours, a law's samples), the same for all runs."""
 
 
 def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source]:
@@ -33,11 +38,16 @@ def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source
     return source_pos, source_neg
 
 
-def recipe(config: configs.Recipe) -> FieldMatching:
+def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) -> FieldMatching:
     """Make the recipe.
 
+    Args:
+        config: What it is.
+        pair: The training sets of P and Q, for the field of the whole of them.
+
     Raises:
-        ValueError: The method has no such convention, or a number does not fit.
+        ValueError: The method has no such convention or field, a number does not fit, or the field is that of whole training
+            sets and neither is finite.
 
     Example:
         >>> recipe(configs.Recipe(gap=6.0)).span
@@ -48,17 +58,44 @@ def recipe(config: configs.Recipe) -> FieldMatching:
             f"recipe.convention {config.convention!r} is for method 'efm'; {config.method!r} knows one field only: take "
             "'superposed'."
         )
+    if config.field == "whole" and config.method not in ("efm", "c2fm"):
+        raise ValueError(
+            f"recipe.field 'whole' is for methods 'efm' and 'c2fm', whose charges are samples, got {config.method!r}; take "
+            "'minibatch'."
+        )
     coupling = {
         "independent": couplings.independent,
         "minibatch_ot": couplings.minibatch_ot,
         "sinkhorn": lambda: couplings.sinkhorn(0.05),
     }[config.coupling]()
+    if config.field == "whole":
+        make, samples = {"efm": _efm, "c2fm": _c2fm}[config.method], _whole_sets(pair)
+        return make(config, coupling, _placed(config, *samples))
     return {"efm": _efm, "c2fm": _c2fm, "ifm": _ifm, "cfm": _cfm, "pfgm": _pfgm}[config.method](
         config, coupling
     )
 
 
-def _efm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
+def _placed(config: configs.Recipe, x_pos: np.ndarray, x_neg: np.ndarray) -> Charges:
+    """Samples as the charges of the method, for every step."""
+    if config.method == "efm":
+        return charges.capacitor(x_pos, x_neg, config.gap)
+    reach = 8.0 * config.gap if config.reach is None else config.reach
+    return charges.capacitor_chain(x_pos, x_neg, config.gap, tolerance=1e-3, reach=reach)
+
+
+def _whole_sets(pair: tuple[Source, Source] | None) -> list[np.ndarray]:
+    """Every sample of both sides, once; of a law, as many as the other side has."""
+    sizes = [source.size for source in pair or () if source.size is not None]
+    if pair is None or not sizes:
+        raise ValueError(
+            "recipe.field 'whole' makes charges of a finite training set, got none: laws have no end. Take 'minibatch' with "
+            "more recipe.charges, or data of finite size."
+        )
+    return [batch(source, WHOLE_SEED, side, 0, source.size or max(sizes)) for side, source in enumerate(pair)]
+
+
+def _efm(config: configs.Recipe, coupling: Coupling, placed: Charges | None = None) -> FieldMatching:
     return matching.efm(
         config.gap,
         convention=config.convention,
@@ -66,16 +103,18 @@ def _efm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
         gamma=config.gamma,
         points=_points(config, coupling) or points.flux("two_plates", height=config.height),
         num_points=config.num_points,
+        charges=placed,
     )
 
 
-def _c2fm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
+def _c2fm(config: configs.Recipe, coupling: Coupling, placed: Charges | None = None) -> FieldMatching:
     return matching.c2fm(
         config.gap,
         target=config.target,
-        reach=config.reach,
+        reach=config.reach if placed is None else None,
         points=_points(config, coupling) or points.flux("chain", height=config.height),
         num_points=config.num_points,
+        charges=placed,
     )
 
 

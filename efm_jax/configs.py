@@ -59,6 +59,9 @@ class Recipe:
     """Which pairs the segments join, and of which pairs ifm and cfm are made."""
     charges: int = 64
     """Charges per plate and step."""
+    field: Literal["minibatch", "whole"] = "minibatch"
+    """Of efm and c2fm: whose field is the target, that of the step's own charges or that of the whole training set, every
+    sample a charge; a law without end takes part with as many draws as the other side has samples."""
     num_points: int = 64
     """Supervised points per step."""
 

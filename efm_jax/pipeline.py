@@ -7,6 +7,7 @@
 Whatever a finished folder holds can be made again from its config and checkpoint by `evaluate`.
 """
 
+import dataclasses
 import platform
 import time
 import zlib
@@ -41,7 +42,7 @@ class Trained(NamedTuple):
 
     Attributes:
         config: Its configuration.
-        recipe: Its recipe.
+        recipe: Its recipe, for lines: where they start and end. Its field is that of minibatches, whatever was trained on.
         network: Its network.
         state: Its newest checkpoint.
         shape: Shape of one sample.
@@ -77,7 +78,7 @@ def train(
     network = build.network(config.network, source_pos.shape, config.recipe.gap)
     return runs.fit(
         folder,
-        build.recipe(config.recipe),
+        build.recipe(config.recipe, (source_pos, source_neg)),
         network,
         build.optimizer(config.optimizer, config.steps),
         source_pos,
@@ -112,9 +113,8 @@ def load(folder: str | Path) -> Trained:
     network = build.network(config.network, source_pos.shape, config.recipe.gap)
     like = training.init_state(jax.random.key(0), network, build.optimizer(config.optimizer, config.steps))
     state, meta = checkpoint.restore(folder / "checkpoints", like)
-    return Trained(
-        config, build.recipe(config.recipe), network, state, source_pos.shape, float(meta.get("seconds", 0.0))
-    )
+    lines_only = build.recipe(dataclasses.replace(config.recipe, field="minibatch"))
+    return Trained(config, lines_only, network, state, source_pos.shape, float(meta.get("seconds", 0.0)))
 
 
 def transport(

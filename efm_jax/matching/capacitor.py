@@ -11,17 +11,22 @@ Three targets are known to the recipes of charges:
   samples of P and Q, the other term that of a point from its charge, and a quarter of a way the greatest speed of a
   straight line: a little bias for bounded noise.
 
+The charges are those of each minibatch, or the same ones at every step, for instance the whole training set: then the target
+is the field itself, at the cost of as many more charges. They are leaves of `draw`, which is a pytree, so that compiled
+steps take them as arguments.
+
 Where float32 no longer knows the sign of E_z, that is below 1e-5 |E|, a velocity has no meaning: such points get weight 0,
 and `(batch.weight == 0).mean()` tells how many.
 """
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efm_jax import _checks
-from efm_jax._types import Batch, FieldMatching, Key
+from efm_jax._types import Batch, FieldMatching, Key, Part
 from efm_jax.charges import Charges, capacitor, capacitor_chain
 from efm_jax.fields import coulomb
 from efm_jax.matching._starts import on_plates
@@ -42,9 +47,10 @@ def efm(
     points: PointLaw | None = None,
     num_points: int | None = None,
     gamma: float | None = None,
+    charges: Charges | None = None,
     block_size: int | None = None,
 ) -> FieldMatching:
-    """Electrostatic field matching: regress on the field of the minibatch's own capacitor.
+    """Electrostatic field matching: regress on the field of the minibatch's own capacitor, or of a given one.
 
     P's samples are charges of total +1 on z = 0, Q's of total -1 on z = gap. At the supervised points the target is, by
     convention,
@@ -64,14 +70,16 @@ def efm(
         num_points: Supervised points per step; as many as rows of x_pos when None. The charges per step are the rows
             of x_pos and x_neg, another number: more charges, less bias of the minibatch direction.
         gamma: Softening of `per_plate`, a length; see `fields.coulomb`.
+        charges: Charges of every step, for instance `charges.capacitor` of the whole training set; None makes them of each
+            minibatch, which otherwise only says where the points are.
         block_size: Charges per block of the streamed field; see `fields.coulomb`.
 
     Returns:
         The recipe.
 
     Raises:
-        ValueError: `gap` is not positive, `convention` or `target` is unknown or they do not go together, or
-            `num_points` is not positive.
+        ValueError: `gap` is not positive, `convention` or `target` is unknown or they do not go together,
+            `num_points` is not positive, or the charges are not [n, D+1] and [n].
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -94,17 +102,26 @@ def efm(
     if num_points is not None:
         _checks.count("num_points", num_points)
     law = segment() if points is None else points
+    charges = _checked_charges(charges)
     if convention == "superposed":
-        return _of_charges(gap, capacitor, law, target, cut, num_points, block_size)
+        return _of_charges(gap, capacitor, law, target, cut, num_points, block_size, charges)
 
-    def draw(key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"]) -> Batch:
+    def draw(
+        given: Charges | None,
+        key: Key,
+        x_pos: Float[Array, "n dim"],
+        x_neg: Float[Array, "m dim"],
+        *,
+        part: Part = None,
+    ) -> Batch:
         where = law(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
-        charges = capacitor(x_pos, x_neg, gap)
-        field = coulomb(where, charges, convention=convention, gamma=gamma, block_size=block_size)
+        where = where if part is None else part(where)
+        placed = capacitor(x_pos, x_neg, gap) if given is None else given
+        field = coulomb(where, placed, convention=convention, gamma=gamma, block_size=block_size)
         value = field.direction * jnp.exp(field.log_magnitude)[:, None]
         return Batch(where, value, jnp.ones(where.shape[0], where.dtype))
 
-    return FieldMatching(draw, on_plates(gap), (0.0, gap))
+    return FieldMatching(jax.tree_util.Partial(draw, charges), on_plates(gap), (0.0, gap))
 
 
 def c2fm(
@@ -117,9 +134,10 @@ def c2fm(
     images: int | None = None,
     reach: float | None = None,
     tolerance: float = 1e-3,
+    charges: Charges | None = None,
     block_size: int | None = None,
 ) -> FieldMatching:
-    """Capacitor-chain field matching: regress on the field of the minibatch between endless mirror plates.
+    """Capacitor-chain field matching: regress on the field between endless mirror plates, of the minibatch or of all.
 
     Copies of P at z = 2 k gap and of Q at z = (2 k + 1) gap make `E_z = P / 2` and `Q / 2` on the plates, so no line leaves
     the slab and forward lines carry P to Q exactly, for every gap. `2 E_z` is the density of the samples on their way.
@@ -137,14 +155,16 @@ def c2fm(
         reach: Greatest distance between a point and a charge at which the chain is within the tolerance, in units of
             the data; 8 gaps when neither images nor reach is given.
         tolerance: Greatest relative error of the field of one charge and its images.
+        charges: Charges of every step, for instance `charges.capacitor_chain` of the whole training set, all its images
+            in memory; None makes them of each minibatch by the three arguments before this one.
         block_size: Charges per block of the streamed field; see `fields.coulomb`.
 
     Returns:
         The recipe.
 
     Raises:
-        ValueError: `gap`, `reach` or `tolerance` is not positive, `target` is unknown, or `num_points` or `images` is not
-            a whole number >= 1.
+        ValueError: `gap`, `reach` or `tolerance` is not positive, `target` is unknown, `num_points` or `images` is not
+            a whole number >= 1, the charges are not [n, D+1] and [n], or images or reach are given with them.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -159,6 +179,11 @@ def c2fm(
     _checks.choice("target", target, TARGETS)
     cut = _checks.positive("cut", cut)
     tolerance = _checks.positive("tolerance", tolerance)
+    if charges is not None and (images is not None or reach is not None):
+        raise ValueError(
+            "images and reach say how the charges of a minibatch are placed; give them to charges.capacitor_chain, which "
+            "makes the charges that were given."
+        )
     if images is not None:
         _checks.count("images", images)
     if reach is not None:
@@ -169,10 +194,10 @@ def c2fm(
         _checks.count("num_points", num_points)
     law = flux("chain", height="uniform" if target == "direction" else "logit") if points is None else points
 
-    def charges(x_pos, x_neg, gap):
+    def place(x_pos, x_neg, gap):
         return capacitor_chain(x_pos, x_neg, gap, images, tolerance=tolerance, reach=reach)
 
-    return _of_charges(gap, charges, law, target, cut, num_points, block_size)
+    return _of_charges(gap, place, law, target, cut, num_points, block_size, _checked_charges(charges))
 
 
 def _of_charges(
@@ -183,12 +208,22 @@ def _of_charges(
     cut: float,
     num_points: int | None,
     block_size: int | None,
+    charges: Charges | None,
 ) -> FieldMatching:
-    """The recipe of the total field of charges that `place(x_pos, x_neg, gap)` puts up."""
+    """The recipe of the total field of the charges given, or of those that `place(x_pos, x_neg, gap)` puts up."""
 
-    def draw(key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"]) -> Batch:
+    def draw(
+        given: Charges | None,
+        key: Key,
+        x_pos: Float[Array, "n dim"],
+        x_neg: Float[Array, "m dim"],
+        *,
+        part: Part = None,
+    ) -> Batch:
         where = law(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
-        unit = coulomb(where, place(x_pos, x_neg, gap), block_size=block_size).direction
+        where = where if part is None else part(where)
+        placed = place(x_pos, x_neg, gap) if given is None else given
+        unit = coulomb(where, placed, block_size=block_size).direction
         if target == "direction":
             root = jnp.sqrt(jnp.asarray(where.shape[1], where.dtype))
             return Batch(where, root * unit, jnp.ones(where.shape[0], where.dtype))
@@ -202,7 +237,21 @@ def _of_charges(
         velocity = jnp.concatenate([velocity, jnp.ones_like(where[:, -1:])], axis=1)
         return Batch(where, velocity, jnp.where(known, slow**2, 0.0))
 
-    return FieldMatching(draw, on_plates(gap), (0.0, gap))
+    return FieldMatching(jax.tree_util.Partial(draw, charges), on_plates(gap), (0.0, gap))
+
+
+def _checked_charges(charges: Charges | None) -> Charges | None:
+    """On the device, so that each step takes them as they are."""
+    if charges is None:
+        return None
+    positions = _checks.floating("charges.positions", charges.positions)
+    charge = _checks.floating("charges.charge", charges.charge)
+    if positions.ndim != 2 or charge.shape != positions.shape[:1]:
+        raise ValueError(
+            "charges must be positions [n, D+1] and charge [n], got shapes "
+            f"{positions.shape} and {charge.shape}; build them with charges.capacitor or charges.capacitor_chain."
+        )
+    return Charges(positions, charge)
 
 
 def _travel(x_pos: Array, x_neg: Array, gap: float) -> Array:
