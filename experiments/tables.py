@@ -5,6 +5,7 @@ import statistics
 import sys
 from pathlib import Path
 
+from benchmarks import _tables as _benchmark_tables
 from experiments import _domain_tables, _toy_tables
 
 ROOT = Path(__file__).parent.parent
@@ -14,6 +15,7 @@ PAGES = (
     ROOT / "docs" / "theory.md",
     ROOT / "docs" / "other_domains.md",
     ROOT / "docs" / "which_method.md",
+    ROOT / "docs" / "speed.md",
 )
 
 
@@ -45,6 +47,7 @@ def render(text: str) -> str:
         "gap effect": lambda: _table(*_toy_tables.gaps()),
         "single cells": lambda: _table(*_domain_tables.single_cells(_read("single_cells", "single_cells"))),
         "point cloud": lambda: _table(*_domain_tables.point_cloud(_read("point_cloud", "point_cloud"))),
+        **{name: lambda make=make: _table(*make()) for name, make in _benchmark_tables.TABLES.items()},
     }.items():
         text = _fill(text, f"<!-- table: {name} -->", "\n" + make() + "\n")
     text = _fill(text, "<!-- value: reader_accuracy -->", reader_accuracy())
