@@ -16,12 +16,18 @@ _AHEAD = 2  # batches made before they are needed
 
 
 def batches(
-    source_pos: Source, source_neg: Source, seed: int, sizes: tuple[int, int], steps: range
+    source_pos: Source,
+    source_neg: Source,
+    seed: int,
+    sizes: tuple[int, int],
+    steps: range,
+    rows: tuple[slice | None, slice | None] = (None, None),
 ) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """Yield `(x_pos, x_neg)` for each of `steps`, in order."""
+    """Yield `(x_pos, x_neg)` for each of `steps`, in order: of each, the rows asked for."""
 
     def draw(step: int) -> tuple[np.ndarray, np.ndarray]:
-        return batch(source_pos, seed, 0, step, sizes[0]), batch(source_neg, seed, 1, step, sizes[1])
+        x_pos = batch(source_pos, seed, 0, step, sizes[0], rows=rows[0])
+        return x_pos, batch(source_neg, seed, 1, step, sizes[1], rows=rows[1])
 
     with ThreadPoolExecutor(1, thread_name_prefix="efm-data") as pool:
         try:

@@ -9,7 +9,8 @@ A folder of checkpoints holds one folder a step, `000001000/`, with two things i
     versions
 
 A checkpoint is written under another name and renamed when all of it is on disk, so a crash or a full disk
-leaves the older ones as they were. One process writes a folder at a time. No pickle is written or read.
+leaves the older ones as they were. One process writes a folder at a time; of several hosts that train together
+any one may, and a state split over devices is written whole. No pickle is written or read.
 """
 
 import contextlib
@@ -264,12 +265,24 @@ def _quiet() -> Iterator[None]:
 def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     import orbax.checkpoint as ocp  # here: it takes as long to import as the rest of the package
 
-    with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
+    with _quiet(), _of_this_process() as writer:
         writer.save(path.absolute(), args=ocp.args.StandardSave(arrays))
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     import orbax.checkpoint as ocp
 
-    with _quiet(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+    with _quiet(), _of_this_process() as reader:
         return reader.restore(path.absolute(), args=ocp.args.StandardRestore())
+
+
+def _of_this_process() -> Any:
+    """Orbax that waits for no other process: one alone writes, and any may read."""
+    import orbax.checkpoint as ocp
+
+    index = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process{index}"
+    )
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)

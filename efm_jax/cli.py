@@ -5,6 +5,7 @@ ends with one line on standard error and status 2; `--help` of each command is e
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,8 @@ Preset = Annotated[
     ),
     tyro.conf.arg(name=""),
 ]
+
+_ONE_DEVICE = configs.Parallel()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -58,17 +61,26 @@ def train(config: Preset, run: Path, *, report: bool = True, progress: bool = Tr
     _train(run, config, report=report, progress=progress)
 
 
-def resume(run: Path, /, *, report: bool = True, progress: bool = True) -> None:
+def resume(
+    run: Path,
+    /,
+    *,
+    parallel: configs.Parallel = _ONE_DEVICE,
+    report: bool = True,
+    progress: bool = True,
+) -> None:
     """Go on with a run folder, from its own config.json.
 
     Args:
-        run: The run folder.
+        run: The run folder; several hosts must all see it.
+        parallel: The devices and hosts to go on with, whatever they were before.
         report: Transport held-out samples at the end, draw pictures and write report.json.
         progress: Show a progress bar.
     """
     if not (run / "config.json").is_file():
         raise ValueError(f"{run} is not a run folder: it holds no config.json; train one with `efm train`.")
-    _train(run, configs.load(run / "config.json"), report=report, progress=progress)
+    config = replace(configs.load(run / "config.json"), parallel=parallel)
+    _train(run, config, report=report, progress=progress)
 
 
 def translate(
@@ -126,11 +138,16 @@ def doctor() -> None:
 
 def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> None:
     from efm_jax import pipeline
+    from efm_jax.parallel import hosts
 
-    print(f"training in {run}", flush=True)
+    where = config.parallel
+    hosts.join(where.coordinator, where.processes, where.process_index)
+    if hosts.first():
+        print(f"training in {run}", flush=True)
     pipeline.train(run, config, progress=progress)
-    if report:
+    if report and hosts.first():
         _tell(run, pipeline.evaluate(run))
+    hosts.wait("the report")  # a process that leaves early takes the others with it
 
 
 def _tell(run: Path, report: dict) -> None:

@@ -128,6 +128,24 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Parallel:
+    """Where a run is trained: on how many devices, of which hosts. What is computed does not depend on it."""
+
+    devices: int | None = None
+    """Devices to split each step over, of all hosts together; 0 for all there are. None: one, or all where there are several
+    hosts."""
+    shard_state: bool = False
+    """Split parameters, their average and the optimiser's state over the devices too: less memory, more traffic."""
+    coordinator: str | None = None
+    """For several hosts: HOST:PORT of process 0, reachable from all; `auto` on a cluster that jax knows (SLURM, Open MPI,
+    Kubernetes, Cloud TPU), which then needs neither of the two below."""
+    processes: int | None = None
+    """How many processes train together."""
+    process_index: int | None = None
+    """Which of them this is, from 0; process 0 keeps the run folder."""
+
+
+@dataclass(frozen=True)
 class Run:
     """A whole run: data, method, network, training, sampling."""
 
@@ -136,6 +154,7 @@ class Run:
     network: Network = field(default_factory=Network)
     optimizer: Optimizer = field(default_factory=Optimizer)
     sampling: Sampling = field(default_factory=Sampling)
+    parallel: Parallel = field(default_factory=Parallel)
     steps: int = 1_000_000
     """Training steps."""
     max_seconds: float | None = None
@@ -149,13 +168,15 @@ class Run:
 
 
 def to_dict(config: Run) -> dict[str, Any]:
-    """Return the configuration as plain JSON values.
+    """Return the configuration as plain JSON values; without `parallel`, which says where it runs and not what.
 
     Example:
         >>> to_dict(Run(seed=3))["seed"]
         3
     """
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    values = dataclasses.asdict(config)
+    del values["parallel"]
+    return json.loads(json.dumps(values))
 
 
 def from_dict(values: dict[str, Any]) -> Run:

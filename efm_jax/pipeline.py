@@ -32,6 +32,7 @@ from efm_jax import (
 from efm_jax._types import FieldMatching, Network
 from efm_jax.datasets import Source, batch
 from efm_jax.lines import FieldLines
+from efm_jax.parallel import hosts
 
 EVALUATION_SEED = 20_000
 """Seeds the samples and noise of reports, whatever the run's seed: runs are scored on the same inputs."""
@@ -72,8 +73,11 @@ def train(
         The state at the end.
 
     Raises:
-        ValueError: See `build.sources`, `runs.fit`.
+        ValueError: See `build.sources`, `runs.fit`, `parallel.hosts`.
     """
+    where = config.parallel
+    hosts.join(where.coordinator, where.processes, where.process_index)
+    mesh = hosts.meeting(where.devices)
     source_pos, source_neg = build.sources(config.data)
     network = build.network(config.network, source_pos.shape, config.recipe.gap)
     return runs.fit(
@@ -94,6 +98,8 @@ def train(
         max_seconds=config.max_seconds,
         resume=resume,
         progress=progress,
+        mesh=mesh,
+        shard_state=where.shard_state,
     )
 
 

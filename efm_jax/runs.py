@@ -8,11 +8,13 @@
     run.lock        held while a process trains here
 
 The batch of step t depends on (seed, t) alone, so the position in the data is the step: what a resumed run
-computes is bit for bit what an uninterrupted one does on the same machine.
+computes is bit for bit what an uninterrupted one does on the same machine. On other devices, or more of them, it is the
+same to rounding: a run may go on anywhere. Of several hosts the first keeps the folder.
 """
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -21,15 +23,21 @@ from typing import Any
 
 import jax
 import optax
+from jax.sharding import Mesh
 from tqdm import tqdm
 
-from . import _checks, _feed, _files, _journal, _signals, _slots, checkpoint
+from . import __version__, _checks, _feed, _files, _journal, _signals, _slots, checkpoint
 from ._types import FieldMatching, Network
 from .datasets import Source
+from .parallel import hosts
+from .parallel.training import check_division, data_parallel_step
 from .training import TrainState, init_state, make_train_step
 
 MAY_CHANGE = ("steps", "max_seconds", "save_every", "log_every", "keep", "progress", "sampling")
 """Fields of a config, with all inside them, that a resumed run may change: they do not touch its steps."""
+
+_NONE, _TIME = 0, 1
+"""What a host may wish: to go on, or to stop because time is over; a larger number is a signal."""
 
 
 def fit(
@@ -54,11 +62,16 @@ def fit(
     resume: bool = True,
     progress: bool = True,
     on_save: Callable[[TrainState], None] | None = None,
+    mesh: Mesh | None = None,
+    shard_state: bool = False,
 ) -> TrainState:
     """Train in a run folder, from its newest checkpoint if it has one, up to step `steps`.
 
     Ctrl-C or SIGTERM finishes the step, saves, says how to go on and exits; a second one quits at once. If
     the process is killed or the disk is full, the checkpoints written before remain.
+
+    Several hosts (`parallel.hosts.join`) call it together, with the same arguments. Each reads its own rows of a batch;
+    the first writes the folder, which the others need not see; a signal or the clock of one stops all at the same step.
 
     Args:
         folder: The run folder; made if it is not there.
@@ -84,13 +97,19 @@ def fit(
             overwritten.
         progress: Show a progress bar.
         on_save: Called with the state after each checkpoint is on disk, e.g. to draw pictures. It must not
-            keep the state: the next step reuses its buffers.
+            keep the state: the next step reuses its buffers. Of several hosts the first calls it, with a state in
+            its own memory.
+        mesh: Devices to split each step over, e.g. `parallel.data_mesh()`; None for one device. `batch_pos`, `batch_neg`
+            and the recipe's points are those of all devices together.
+        shard_state: Split the state over the mesh too, see `parallel.data_parallel_step`.
 
     Returns:
-        The state after the last step; `training.ema_params` of it is what sampling should use.
+        The state after the last step, on the mesh if there is one; `training.ema_params` of it is what sampling should
+        use.
 
     Raises:
-        ValueError: If the folder holds another run or is in use, or an argument is out of range.
+        ValueError: If the folder holds another run or is in use, an argument is out of range, a batch does not divide
+            by the devices, or hosts were given different runs.
         CheckpointError: If none of its checkpoints can be read.
         FloatingPointError: If `max_skipped` steps in a row were not finite; checkpoints are kept.
         OSError: If the disk is full.
@@ -123,24 +142,42 @@ def fit(
     if max_seconds is not None:
         _checks.positive("max_seconds", max_seconds)
     _feed.check(source_pos, source_neg)
-    step_fn = make_train_step(recipe, network, optimizer, ema_decay=ema_decay)
+    crew = hosts.crew(mesh)
+    if mesh is None:
+        step_fn, place = make_train_step(recipe, network, optimizer, ema_decay=ema_decay), None
+    else:
+        check_division(recipe, mesh, batch_pos, batch_neg, math.prod(source_pos.shape))
+        step_fn, place = data_parallel_step(
+            recipe, network, optimizer, mesh, ema_decay=ema_decay, shard_state=shard_state
+        )
     own = {"seed": seed, "batch_pos": batch_pos, "batch_neg": batch_neg, "ema_decay": ema_decay}
     identity = {"config": _files.to_json("config", config), "fit": _files.to_json("fit", own)}
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    data = {"pos": [source_pos.size, *source_pos.shape], "neg": [source_neg.size, *source_neg.shape]}
+    _check_hosts(crew, {**identity, "data": data, **counts, "max_seconds": max_seconds, "shard": shard_state})
 
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_files.exclusive(folder / "run.lock", f"the run folder {folder}"))
-        state, meta = _open(folder, identity, init_state(jax.random.key(seed), network, optimizer), resume)
+
+        def open_folder() -> tuple[TrainState, dict]:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_files.exclusive(folder / "run.lock", f"the run folder {folder}"))
+            return _open(folder, identity, fresh, resume)
+
+        fresh = init_state(jax.random.key(seed), network, optimizer)
+        state, meta = crew.on_first(open_folder) or (fresh, {})
+        state, meta = crew.given(state), json.loads(crew.everyones(json.dumps(meta))[0])
+        state = state if place is None else place(state)
         done = int(state.step)
         ledger = _journal.Ledger(meta, skipped=int(state.skipped), in_row=int(state.skipped_in_row))
-        if done >= steps or _over(max_seconds, ledger):
+        if crew.agreed(int(done >= steps or _over(max_seconds, ledger))):
             return state
-        journal = _journal.Log(folder / "log.jsonl", folder / "tensorboard", done)
-        log = stack.enter_context(contextlib.closing(journal))
-        feed = _feed.batches(source_pos, source_neg, seed, (batch_pos, batch_neg), range(done, steps))
+        journal = crew.on_first(lambda: _journal.Log(folder / "log.jsonl", folder / "tensorboard", done))
+        log = stack.enter_context(contextlib.closing(journal or _journal.NoLog()))
+        sizes = batch_pos, batch_neg
+        rows = crew.rows(batch_pos), crew.rows(batch_neg)
+        feed = _feed.batches(source_pos, source_neg, seed, sizes, range(done, steps), rows)
         batches = stack.enter_context(contextlib.closing(feed))
-        bar = stack.enter_context(_bar(done, steps, progress))
+        bar = stack.enter_context(_bar(done, steps, progress and crew.first))
         signals = stack.enter_context(_signals.deferred())
 
         def settle(step: int, info) -> None:
@@ -155,19 +192,25 @@ def fit(
                 raise FloatingPointError(_not_finite(folder, step, ledger.in_row))
 
         def save() -> None:
-            log.sync()
-            meta = {**identity, "data_position": int(state.step), **ledger.meta()}
-            checkpoint.save(folder / "checkpoints", state, meta=meta, keep=keep)
-            if on_save is not None:
-                on_save(state)
+            whole = crew.fetched(state)
+
+            def write() -> None:
+                log.sync()
+                meta = {**identity, "data_position": int(whole.step), **ledger.meta()}
+                checkpoint.save(folder / "checkpoints", whole, meta=meta, keep=keep)
+                if on_save is not None:
+                    on_save(whole)
+
+            crew.on_first(write)
 
         step, before = done, None
         for step, (x_pos, x_neg) in enumerate(batches, start=done + 1):
-            state, info = step_fn(state, x_pos, x_neg)
+            state, info = step_fn(state, crew.spread(x_pos, batch_pos), crew.spread(x_neg, batch_neg))
             if before is not None:
                 settle(*before)  # while the device works on this step
             before = (step, info)
-            stop = signals.caught is not None or step == steps or _over(max_seconds, ledger)
+            wish = crew.poll(signals.caught or (_TIME if _over(max_seconds, ledger) else _NONE))
+            stop = wish != _NONE or step == steps
             if stop or step % save_every == 0:
                 settle(*before)
                 before = None
@@ -175,12 +218,13 @@ def fit(
                     save()
             if stop:
                 break
-    if step < steps or signals.caught is not None:
-        why = f"{max_seconds:g} seconds are over" if signals.caught is None else "Stopped"
-        mend = "raise max_seconds to go on" if signals.caught is None else "run the same command to go on"
+    caught = crew.agreed(signals.caught or _NONE)  # one that came during the last save too
+    if (step < steps or caught) and crew.first:
+        why = "Stopped" if caught else f"{max_seconds:g} seconds are over"
+        mend = "run the same command to go on" if caught else "raise max_seconds to go on"
         print(f"{why} at step {step} of {steps}; all is saved in {folder}: {mend}.", file=sys.stderr)
-    if signals.caught is not None:
-        raise SystemExit(128 + signals.caught)
+    if caught:
+        raise SystemExit(128 + caught)
     return state
 
 
@@ -267,13 +311,29 @@ def _open(folder: Path, identity: dict, fresh: TrainState, resume: bool) -> tupl
     return state, meta
 
 
-def _check_same(folder: Path, what: str, old: dict, new: dict) -> None:
+def _check_hosts(crew: hosts.Crew, given: dict) -> None:
+    """Hosts that were given different things would wait for each other for ever."""
+    texts = crew.everyones(json.dumps({**given, "jax": jax.__version__, "efm_jax": __version__}))
+    for number, text in enumerate(texts):
+        apart = _apart(json.loads(texts[0]), json.loads(text), "on process 0", f"on process {number}", ())
+        if apart:
+            listed = "\n".join(apart)
+            raise ValueError(
+                f"processes 0 and {number} were given different runs:\n{listed}\nStart all with the same options."
+            )
+
+
+def _apart(old: dict, new: dict, here: str, there: str, free: tuple[str, ...]) -> list[str]:
     old, new = _flat(old), _flat(new)
-    apart = [
-        f"  {name}: {old.get(name, 'nothing')!r} in the run, {new.get(name, 'nothing')!r} now"
+    return [
+        f"  {name}: {old.get(name, 'nothing')!r} {here}, {new.get(name, 'nothing')!r} {there}"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name, "nothing") != new.get(name, "nothing") and not set(name.split(".")) & set(MAY_CHANGE)
+        if old.get(name, "nothing") != new.get(name, "nothing") and not set(name.split(".")) & set(free)
     ]
+
+
+def _check_same(folder: Path, what: str, old: dict, new: dict) -> None:
+    apart = _apart(old, new, "in the run", "now", MAY_CHANGE)
     if apart:
         listed = "\n".join(apart)
         raise ValueError(

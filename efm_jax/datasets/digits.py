@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
-from efm_jax.datasets.source import Source, eight_bit, from_pictures, indices
+from efm_jax.datasets.source import Choice, Source, eight_bit, from_pictures, indices
 
 
 @functools.lru_cache(maxsize=1)
@@ -76,12 +76,15 @@ def coloured(images: Any, *, size: int | None = 32) -> Source:
     padded = pad(images, size)
     grey = padded.reshape(len(padded), -1, 1)
 
-    def draw(rng: np.random.Generator, n: int) -> np.ndarray:
-        chosen = grey[indices(rng, len(grey), n)].astype(np.float32)
-        colour = hue_colour(rng.random(n)).astype(np.float32) * np.float32(2.0 / 255.0)
-        return (chosen * colour[:, None, :] - np.float32(1.0)).reshape(n, -1)
+    def choose(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        return indices(rng, len(grey), n), rng.random(n)
 
-    return Source(draw, (*padded.shape[1:], 3), len(padded))
+    def read(index: np.ndarray, hue: np.ndarray) -> np.ndarray:
+        chosen = grey[index].astype(np.float32)
+        colour = hue_colour(hue).astype(np.float32) * np.float32(2.0 / 255.0)
+        return (chosen * colour[:, None, :] - np.float32(1.0)).reshape(len(index), -1)
+
+    return Source(Choice(choose, read), (*padded.shape[1:], 3), len(padded))
 
 
 def digit_source(

@@ -6,6 +6,7 @@ resumed run sees exactly the batches the uninterrupted run would have seen.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,26 @@ class Source(NamedTuple):
     size: int | None
 
 
-def batch(source: Source, seed: int, side: int, step: int, n: int) -> Float32[np.ndarray, "n dim"]:
+@dataclass(frozen=True)
+class Choice:
+    """The draw of a finite set in two parts: what is random, for all rows of a batch, then reading some of them.
+
+    Attributes:
+        choose: `choose(rng, n) -> (indices [n], ...)`: arrays with one row a sample.
+        read: `read(indices [k], ...) -> samples [k, D]`, from the same rows of each.
+    """
+
+    choose: Callable[[np.random.Generator, int], tuple[np.ndarray, ...]]
+    read: Callable[..., Float32[np.ndarray, "n dim"]]
+
+    def __call__(self, rng: np.random.Generator, n: int) -> Float32[np.ndarray, "n dim"]:
+        """All rows."""
+        return self.read(*self.choose(rng, n))
+
+
+def batch(
+    source: Source, seed: int, side: int, step: int, n: int, *, rows: slice | None = None
+) -> Float32[np.ndarray, "n dim"]:
     """Draw batch number `step` of one side: `source.draw(np.random.default_rng([seed, side, step]), n)`.
 
     Args:
@@ -36,9 +56,11 @@ def batch(source: Source, seed: int, side: int, step: int, n: int) -> Float32[np
         side: Which plate the batch is for: 0 for P, 1 for Q (any integer >= 0).
         step: Number of the batch, >= 0.
         n: Number of samples, >= 1.
+        rows: Which of them to return, e.g. those of one host; None for all. Of a finite set (a `Choice`) only these are
+            read; a law is drawn whole, for its rows follow from one stream of random numbers.
 
     Returns:
-        Samples [n, D], float32.
+        Samples [n, D], float32, or those of `rows`.
 
     Raises:
         ValueError: If a number is negative or no integer, or the source returns another shape or dtype.
@@ -53,8 +75,13 @@ def batch(source: Source, seed: int, side: int, step: int, n: int) -> Float32[np
     for name, value, least in (("seed", seed, 0), ("side", side, 0), ("step", step, 0), ("n", n, 1)):
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} must be an integer >= {least}, got {value!r}.")
-    samples = source.draw(np.random.default_rng([int(seed), int(side), int(step)]), int(n))
-    expected = (n, int(np.prod(source.shape)))
+    rng = np.random.default_rng([int(seed), int(side), int(step)])
+    if rows is not None and isinstance(source.draw, Choice):
+        samples = source.draw.read(*(part[rows] for part in source.draw.choose(rng, int(n))))
+    else:
+        samples = source.draw(rng, int(n))
+        samples = samples if rows is None else samples[rows]
+    expected = (n if rows is None else len(range(n)[rows]), int(np.prod(source.shape)))
     if not isinstance(samples, np.ndarray) or samples.shape != expected or samples.dtype != np.float32:
         got = (
             f"{samples.dtype} {samples.shape}" if isinstance(samples, np.ndarray) else type(samples).__name__
@@ -112,10 +139,10 @@ def from_array(array: Any) -> Source:
             "array[np.isfinite(array).reshape(len(array), -1).all(1)]."
         )
 
-    def draw(rng: np.random.Generator, n: int) -> np.ndarray:
-        return samples[indices(rng, len(samples), n)]
+    def choose(rng: np.random.Generator, n: int) -> tuple[np.ndarray]:
+        return (indices(rng, len(samples), n),)
 
-    return Source(draw, tuple(array.shape[1:]), len(samples))
+    return Source(Choice(choose, samples.__getitem__), tuple(array.shape[1:]), len(samples))
 
 
 def from_pictures(images: Any, *, flip: bool = False) -> Source:
@@ -142,14 +169,17 @@ def from_pictures(images: Any, *, flip: bool = False) -> Source:
     if images.ndim == 3:
         images = images[..., None]
 
-    def draw(rng: np.random.Generator, n: int) -> np.ndarray:
-        chosen = images[indices(rng, len(images), n)]
-        if flip:
-            mirrored = rng.random(n) < 0.5
-            chosen[mirrored] = chosen[mirrored, :, ::-1]
-        return scaled(chosen).reshape(n, -1)
+    def choose(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
+        index = indices(rng, len(images), n)
+        return (index, rng.random(n) < 0.5) if flip else (index,)
 
-    return Source(draw, tuple(images.shape[1:]), len(images))
+    def read(index: np.ndarray, mirrored: np.ndarray | None = None) -> np.ndarray:
+        chosen = images[index]
+        if mirrored is not None:
+            chosen[mirrored] = chosen[mirrored, :, ::-1]
+        return scaled(chosen).reshape(len(index), -1)
+
+    return Source(Choice(choose, read), tuple(images.shape[1:]), len(images))
 
 
 def white_noise(shape: Sequence[int], *, std: float = 1.0) -> Source:

@@ -2,5 +2,13 @@
 
 from efm_jax.parallel.charges import sharded_field, split_charges
 from efm_jax.parallel.streamed import streamed_field
+from efm_jax.parallel.training import data_mesh, data_parallel_step, pmap_step
 
-__all__ = ["sharded_field", "split_charges", "streamed_field"]
+__all__ = [
+    "data_mesh",
+    "data_parallel_step",
+    "pmap_step",
+    "sharded_field",
+    "split_charges",
+    "streamed_field",
+]

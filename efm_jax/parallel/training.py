@@ -96,14 +96,15 @@ def data_parallel_step(
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax import matching, networks, training
-        >>> network, optimizer = networks.mlp(2, gap=6.0, width=8), training.adam(1e-3)
-        >>> step, place = data_parallel_step(matching.efm(6.0), network, optimizer, data_mesh())
+        >>> network, optimizer = networks.mlp(2, gap=1.0, width=8), training.adam(1e-3)
+        >>> step, place = data_parallel_step(matching.cfm(), network, optimizer, data_mesh())
         >>> state = place(training.init_state(jax.random.key(0), network, optimizer))
         >>> state, info = step(state, jnp.zeros((16, 2)), jnp.ones((16, 2)))
         >>> int(state.step), bool(info.finite)
         (1, True)
     """
-    _check_axis(mesh, axis)
+    if axis not in mesh.shape:
+        raise ValueError(f"axis must be one of the mesh's axes {tuple(mesh.shape)}, got {axis!r}.")
     division = _division.over(mesh, axis)
     step = training.step_function(recipe, network, optimizer, division, ema_decay=ema_decay)
     like = jax.eval_shape(lambda: training.init_state(jax.random.key(0), network, optimizer))
@@ -150,8 +151,8 @@ def pmap_step(
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax import matching, networks, training
-        >>> network, optimizer = networks.mlp(2, gap=6.0, width=8), training.adam(1e-3)
-        >>> step, place = pmap_step(matching.efm(6.0), network, optimizer)
+        >>> network, optimizer = networks.mlp(2, gap=1.0, width=8), training.adam(1e-3)
+        >>> step, place = pmap_step(matching.cfm(), network, optimizer)
         >>> state = place(training.init_state(jax.random.key(0), network, optimizer))
         >>> state, info = step(state, jnp.zeros((16, 2)), jnp.ones((16, 2)))
         >>> state.step.tolist() == [1] * jax.local_device_count()
@@ -179,6 +180,7 @@ class _Shared(BoundStep):
     """A step among so many devices."""
 
     def __init__(self, function: Any, draw: Any, count: int):
+        """Of so many devices."""
         super().__init__(function, draw)
         self._count = count
 
@@ -189,6 +191,16 @@ class _Shared(BoundStep):
         return super().__call__(state, x_pos, x_neg)
 
 
+def check_division(recipe: FieldMatching, mesh: Mesh, num_pos: int, num_neg: int, dim: int) -> None:
+    """Raise ValueError unless the charges and points of a step can be shared equally among the devices of a mesh."""
+    count = mesh.shape[AXIS]
+    check_share(f"the {num_pos} positive charges of a step", num_pos, count)
+    check_share(f"the {num_neg} negative charges of a step", num_neg, count)
+    x_pos, x_neg = (jax.ShapeDtypeStruct((n, dim), np.float32) for n in (num_pos, num_neg))
+    batch = jax.eval_shape(recipe.draw, jax.random.key(0), x_pos, x_neg)
+    check_share(f"the {len(batch.weight)} points of a step", len(batch.weight), count)
+
+
 def check_share(what: str, size: int, count: int) -> None:
     """Raise ValueError unless so many rows can be shared equally."""
     if size % count:
@@ -196,8 +208,3 @@ def check_share(what: str, size: int, count: int) -> None:
             f"{what} must be a multiple of the {count} devices that share them; take {size - size % count or count} or "
             f"{size + count - size % count} of them, or another number of devices."
         )
-
-
-def _check_axis(mesh: Mesh, axis: str) -> None:
-    if axis not in mesh.shape:
-        raise ValueError(f"axis must be one of the mesh's axes {tuple(mesh.shape)}, got {axis!r}.")
