@@ -1,0 +1,191 @@
+"""What training on eight virtual devices gives, as a program: `python _devices.py FOLDER` writes FOLDER/told.json.
+
+A process of its own, since a backend can be told how many devices it has only before the first computation.
+"""
+
+import functools
+import json
+import os
+import sys
+from pathlib import Path
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", 8)
+
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+from parallel_cases import (  # noqa: E402
+    DIM,
+    DROPPING,
+    OPTIMIZER,
+    PLAIN,
+    RECIPE,
+    STEPS,
+    draw,
+    fit,
+    numbers,
+    start,
+)
+
+from efm_jax import checkpoint, matching, parallel, runs, training  # noqa: E402
+
+
+def trained(step, state, steps=STEPS) -> tuple[training.TrainState, list[list[float]]]:
+    told = []
+    for t in range(steps):
+        rng = np.random.default_rng(t)
+        x_pos, x_neg = (rng.normal(size=(16, DIM)).astype(np.float32) for _ in range(2))
+        state, info = step(state, x_pos, x_neg + np.float32(3.0))
+        told.append([float(info.loss), float(info.grad_norm)])
+    return state, told
+
+
+def steps_of_every_kind() -> dict:
+    """Losses and states of each way of dividing a step, against one device."""
+    mesh, found = parallel.data_mesh(), {}
+    for name, network in (("plain", PLAIN), ("dropout", DROPPING)):
+        one = trained(training.make_train_step(RECIPE, network, OPTIMIZER), start(network))
+        ways = {"jit": parallel.data_parallel_step(RECIPE, network, OPTIMIZER, mesh)}
+        if name == "plain":
+            ways["sharded"] = parallel.data_parallel_step(RECIPE, network, OPTIMIZER, mesh, shard_state=True)
+            ways["pmap"] = parallel.pmap_step(RECIPE, network, OPTIMIZER)
+        for way, (step, place) in ways.items():
+            state, told = trained(step, place(start(network)))
+            if way == "sharded":
+                first = state.params["first"]
+                found["held"] = [list(first.addressable_shards[0].data.shape), len(first.addressable_shards)]
+                found["average held"] = list(state.ema["first"].addressable_shards[0].data.shape)
+                moments = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.shape == first.shape]
+                found["moments held"] = [list(leaf.addressable_shards[0].data.shape) for leaf in moments]
+            if way == "pmap":
+                copies = [np.asarray(leaf) for leaf in jax.tree.leaves(state.params)]
+                found["copies agree"] = all((leaf == leaf[:1]).all() for leaf in copies)
+                state = jax.tree.map(lambda leaf: leaf[0], state)
+            apart = np.abs(numbers(state) - numbers(one[0])).max()
+            found[f"{name} {way}"] = {
+                "losses": float(np.abs(np.array(told) / np.array(one[1]) - 1).max()),
+                "numbers": float(apart),
+                "step": int(state.step),
+                "moved": float(np.abs(numbers(state) - numbers(start(network))).max()),
+            }
+    return found
+
+
+def evaluations() -> dict:
+    """Charges that a device sees and points that it evaluates, for a recipe that can be asked for a part or not."""
+    seen, losses = {}, {}
+
+    def watched(name):
+        def with_part(key, x_pos, x_neg, *, part=None):
+            batch = draw(key, x_pos, x_neg, part=part)
+            seen[name] = [len(x_pos), len(batch.points)]
+            return batch
+
+        return with_part if name == "part" else lambda key, x_pos, x_neg: with_part(key, x_pos, x_neg)
+
+    for name in ("part", "whole"):
+        recipe = RECIPE._replace(draw=watched(name))
+        step, place = parallel.data_parallel_step(recipe, PLAIN, OPTIMIZER, parallel.data_mesh())
+        losses[name] = trained(step, place(start()), 1)[1][0][0]
+    return {"seen": seen, "losses": losses}
+
+
+def held_arrays() -> dict:
+    """A recipe that holds an array is divided too, the array being on every device."""
+
+    def holding(held, key, x_pos, x_neg, *, part=None):
+        batch = draw(key, x_pos, x_neg, part=part)
+        return batch._replace(target=batch.target * jnp.mean(held))
+
+    recipe = RECIPE._replace(draw=jax.tree_util.Partial(holding, jnp.arange(12.0)))
+    one = trained(training.make_train_step(recipe, PLAIN, OPTIMIZER), start(), 2)[1]
+    makers = {
+        "jit": lambda: parallel.data_parallel_step(recipe, PLAIN, OPTIMIZER, parallel.data_mesh()),
+        "pmap": lambda: parallel.pmap_step(recipe, PLAIN, OPTIMIZER),
+    }
+    found = {}
+    for name, make in makers.items():
+        step, place = make()
+        found[name] = float(np.abs(np.array(trained(step, place(start()), 2)[1]) / np.array(one) - 1).max())
+    return found
+
+
+def compiled() -> dict:
+    """What the compiler makes of the step on eight devices."""
+    step, place = parallel.data_parallel_step(RECIPE, PLAIN, OPTIMIZER, parallel.data_mesh())
+    x = np.zeros((16, DIM), np.float32)
+    program = step.lower(place(start()), x, x).compile()
+    text = program.as_text()
+    names = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+    alone = training.make_train_step(RECIPE, PLAIN, OPTIMIZER).lower(start(), x, x).compile()
+    return {
+        "collectives": {name: text.count(f" {name}(") + text.count(f" {name}-start(") for name in names},
+        "share": program.cost_analysis()["flops"] / alone.cost_analysis()["flops"],
+    }
+
+
+def refusals() -> dict:
+    """What is said of work that cannot be divided."""
+    said = {}
+
+    def note(name, work):
+        try:
+            work()
+        except ValueError as error:
+            said[name] = str(error)
+
+    step, place = parallel.data_parallel_step(RECIPE, PLAIN, OPTIMIZER, parallel.data_mesh())
+    x, y = np.zeros((12, DIM), np.float32), np.zeros((16, DIM), np.float32)
+    note("rows", lambda: step(place(start()), x, y))
+    odd = matching.cfm(4.0, num_points=30)
+    step, place = parallel.data_parallel_step(odd, PLAIN, OPTIMIZER, parallel.data_mesh())
+    note("points", lambda: step(place(start()), y, y))
+    note(
+        "axis",
+        lambda: parallel.data_parallel_step(RECIPE, PLAIN, OPTIMIZER, parallel.data_mesh(), axis="model"),
+    )
+    note("devices", lambda: parallel.data_mesh(9))
+    return said
+
+
+def a_run(folder: Path) -> dict:
+    """A run on one device, on eight, and in three parts: on eight with a split state, on four, on one."""
+
+    def on(name, steps, devices, **more):
+        return fit(folder / name, steps, mesh=parallel.data_mesh(devices), **more)
+
+    one = numbers(fit(folder / "one"))
+    eight = numbers(on("eight", STEPS, 8))
+    on("parts", 2, 8, shard_state=True)
+    on("parts", 4, 4)
+    parts = numbers(fit(folder / "parts"))
+    on("twice", 4, 8, shard_state=True)
+    again = numbers(on("twice", STEPS, 8, shard_state=True))
+    straight = numbers(on("straight", STEPS, 8, shard_state=True))
+    logs = [[line["loss"] for line in runs.read_log(folder / name)] for name in ("one", "eight", "parts")]
+    restored, _ = checkpoint.restore(folder / "straight" / "checkpoints", start())
+    found = {
+        "eight": float(np.abs(eight - one).max()),
+        "parts": float(np.abs(parts - one).max()),
+        "moved": float(np.abs(one - numbers(start())).max()),
+        "logs": logs,
+        "again": again.tobytes() == straight.tobytes(),
+        "saved": numbers(restored).tobytes() == straight.tobytes(),
+    }
+    try:
+        on("odd", STEPS, 3)
+    except ValueError as error:
+        found["odd"] = [str(error), (folder / "odd").exists()]
+    return found
+
+
+if __name__ == "__main__":
+    os.chdir(sys.argv[1])
+    runs.data_parallel_step = functools.cache(
+        parallel.data_parallel_step
+    )  # runs on one mesh share one compilation
+    works = [steps_of_every_kind, evaluations, held_arrays, compiled, refusals]
+    result = {work.__name__: work() for work in works}
+    result["a_run"] = a_run(Path(sys.argv[1]))
+    Path("told.json").write_text(json.dumps(result))
