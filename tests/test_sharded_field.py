@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -191,3 +192,12 @@ def test_streaming_keeps_within_its_budget_and_is_as_exact_as_the_dense_field(tm
 def test_bad_plates_and_budgets_are_refused_with_the_mend(call, message):
     with pytest.raises(ValueError, match=message):
         call(np.ones((2, 3), np.float32), np.zeros((4, 2), np.float32))
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_page_run(tmp_path, monkeypatch):
+    page = (HERE.parent / "docs" / "scale.md").read_text()
+    blocks = re.findall(r"<!-- run -->\n```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 2
+    monkeypatch.chdir(tmp_path)
+    exec("\n".join(blocks), {})
