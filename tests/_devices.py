@@ -15,6 +15,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+from jax.sharding import PartitionSpec as P  # noqa: E402
 from parallel_cases import (  # noqa: E402
     DIM,
     DROPPING,
@@ -41,6 +42,13 @@ def trained(step, state, steps=STEPS) -> tuple[training.TrainState, list[list[fl
     return state, told
 
 
+def mapped_by_hand(mesh):
+    """The step of one device under a map of the caller's own."""
+    step = training.make_train_step(RECIPE, PLAIN, OPTIMIZER, axis_name="data")
+    rows = P("data")
+    return jax.shard_map(step, mesh=mesh, in_specs=(P(), rows, rows), out_specs=P(), check_vma=False)
+
+
 def steps_of_every_kind() -> dict:
     """Losses and states of each way of dividing a step, against one device."""
     mesh, found = parallel.data_mesh(), {}
@@ -50,6 +58,7 @@ def steps_of_every_kind() -> dict:
         if name == "plain":
             ways["sharded"] = parallel.data_parallel_step(RECIPE, network, OPTIMIZER, mesh, shard_state=True)
             ways["pmap"] = parallel.pmap_step(RECIPE, network, OPTIMIZER)
+            ways["own map"] = jax.jit(mapped_by_hand(mesh)), lambda state: state
         for way, (step, place) in ways.items():
             state, told = trained(step, place(start(network)))
             if way == "sharded":

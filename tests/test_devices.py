@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 from parallel_cases import CHARGES, POINTS
 
-from efm_jax import parallel
+from efm_jax import cli, configs, parallel
 from efm_jax.parallel import _placing
 
 PROGRAM = Path(__file__).with_name("_devices.py")
@@ -38,7 +40,7 @@ def told(tmp_path_factory):
     return json.loads((folder / "told.json").read_text())
 
 
-@pytest.mark.parametrize("way", ["plain jit", "plain sharded", "plain pmap", "dropout jit"])
+@pytest.mark.parametrize("way", ["plain jit", "plain sharded", "plain pmap", "plain own map", "dropout jit"])
 def test_eight_devices_compute_what_one_does(told, way):
     got = told["steps_of_every_kind"][way]
     # a mean over 32 points in eight parts, and products of other shapes: a few float32 roundings a step, 6 steps
@@ -152,3 +154,31 @@ def test_every_recipe_is_divided(tmp_path):
         for way in ("jit", "pmap"):
             # the field of a few points is summed in other blocks than that of many; 3 steps
             np.testing.assert_allclose(losses[way], losses["one"], rtol=2e-5, err_msg=f"{name} {way}")
+
+
+# --- the page
+
+PAGE = (Path(__file__).parent.parent / "docs" / "scale.md").read_text()
+
+
+def test_the_commands_of_the_page_are_commands(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cli, "_train", lambda run, config, **_: asked.append((str(run), config.parallel)))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "digits").mkdir(parents=True)
+    (tmp_path / "runs" / "digits" / "config.json").write_text("{}")
+    text = PAGE[PAGE.index("## Devices") :].replace("\\\n", " ")
+    for command in re.findall(r"\befm (?:train|resume) [^`\"#\n]*--parallel[^`\"#\n]*", text):
+        cli.main(shlex.split(command)[1:])
+    Parallel = configs.Parallel
+    two = [Parallel(coordinator="10.0.0.1:1234", processes=2, process_index=i) for i in range(2)]
+    found = [Parallel(devices=8), Parallel(devices=4), *two, *[Parallel(coordinator="auto")] * 2]
+    assert asked == [("runs/digits", where) for where in found]
+
+
+@pytest.mark.slow
+def test_the_program_of_the_page_runs():
+    (program,) = re.findall(r"<!-- code: devices -->\n```python\n(.*?)```", PAGE, re.DOTALL)
+    names: dict = {}
+    exec(program, names)
+    assert np.isfinite(float(names["info"].loss))

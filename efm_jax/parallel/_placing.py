@@ -22,7 +22,11 @@ def put(tree: Any, shardings: Any) -> Any:
 
 
 def fetched(tree: Any) -> Any:
-    """The tree in this host's memory, as NumPy arrays (keys as keys on its own device); all hosts must ask at once."""
+    """The tree where process 0 can read all of it by itself; all hosts must ask at once.
+
+    What every device holds whole stays there; what is split is gathered array by array into process 0's memory. Elsewhere
+    the tree is of no use.
+    """
     return jax.tree.map(_fetched, tree)
 
 
@@ -68,8 +72,13 @@ def _put(leaf: Any, sharding: Sharding) -> jax.Array:
 def _fetched(leaf: Any) -> Any:
     if _trees.is_key(leaf):
         return jax.random.wrap_key_data(_fetched(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable and not leaf.is_fully_replicated:
-        from jax.experimental import multihost_utils
+    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+        return leaf
+    if isinstance(leaf.sharding, NamedSharding) and not leaf.is_fully_replicated:
+        leaf = jax.jit(_same, out_shardings=NamedSharding(leaf.sharding.mesh, P()))(leaf)
+        return np.asarray(leaf.addressable_data(0)) if jax.process_index() == 0 else leaf
+    return leaf.addressable_data(0)
 
-        return multihost_utils.process_allgather(leaf, tiled=True)
-    return np.array(leaf)
+
+def _same(leaf: jax.Array) -> jax.Array:
+    return leaf

@@ -149,7 +149,7 @@ class Crew(NamedTuple):
         everyones: `everyones(text)`: the texts of all hosts, in order.
         on_first: `on_first(work)`: the work done by process 0, its result there; if it fails, all hosts raise.
         given: `given(state)`: the state of process 0.
-        fetched: `fetched(state)`: a state that process 0 can read whole.
+        fetched: `fetched(state)`: a state that process 0 can read whole, of no use to the others.
     """
 
     first: bool
