@@ -56,14 +56,16 @@ def squared_lengths(vectors: Float[Array, "*batch dim1"]) -> Float[Array, "*batc
 
 
 def long_sum(terms: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
-    """The sum over the last axis by halves of slabs of sixteen, whose error hardly grows with n.
+    """The sum over the last axis by halves of sixteen parts, whose error hardly grows with n.
 
     Not sums of sums: XLA would join them into one long, sequential one.
     """
+    rest = jnp.zeros(terms.shape[:-1], terms.dtype)
     while terms.shape[-1] > _SLAB:
-        filled = jnp.pad(terms, [(0, 0)] * (terms.ndim - 1) + [(0, -terms.shape[-1] % _SLAB)])
-        terms = _tree_sum(jnp.split(filled, _SLAB, axis=-1))
-    return jnp.sum(terms, axis=-1)
+        width = terms.shape[-1] // _SLAB
+        rest = rest + jnp.sum(terms[..., _SLAB * width :], axis=-1)
+        terms = _tree_sum([terms[..., k * width : (k + 1) * width] for k in range(_SLAB)])
+    return rest + jnp.sum(terms, axis=-1)
 
 
 def _slabs(rows: Float[Array, "n k"]) -> Float[Array, "slabs 16 k"]:

@@ -19,6 +19,9 @@ from efm_jax._differences import long_sum, squared_distances, weighted_displacem
 
 Total = TypeVar("Total")
 
+MANY_DIMENSIONS = 64
+"""Dimensions D+1 from which sums by products beat those by differences."""
+
 
 class PlateSums(NamedTuple):
     """Sums over charges, relative to a reference length r of each point.
@@ -129,8 +132,14 @@ def roundoff(values: Array) -> float:
     return float(jnp.finfo(values.dtype).eps) / 2
 
 
-def default_block_size(num_points: int, count: int) -> int:
-    """Blocks of about 2^18 pairs, equal and even in number: none straddles two plates of the same size."""
-    largest = int(np.clip(2**18 // max(num_points, 1), 256, 8192))
+def default_block_size(num_points: int, count: int, dim1: int) -> int:
+    """Blocks of about 2^18 pairs, more where products dominate; even in number: none straddles two equal plates.
+
+    In many dimensions a block's coordinates stay within 8 MiB: several copies of them then fit the caches, and all
+    temporaries the allocator's heap, whose pages are not mapped anew at each call.
+    """
+    pairs = 2**18 if dim1 < MANY_DIMENSIONS else 2**19
+    largest = int(np.clip(pairs // max(num_points, 1), 256, 8192))
+    largest = min(largest, max(2**21 // dim1, 16))
     pairs_of_blocks = -(-count // (2 * largest))
     return -(-count // (2 * pairs_of_blocks))

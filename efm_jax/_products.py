@@ -14,10 +14,9 @@ from jaxtyping import Array, Bool, Float, Int
 from efm_jax._differences import long_sum, squared_lengths
 from efm_jax._plates import PlateSums, log_relative_weight, roundoff
 
-WORTHWHILE = 64
-"""Dimensions D+1 from which products beat differences."""
-
 _NEAREST = 2  # two, since a sample may have been drawn twice
+_PART = 4096
+_MANY = 256
 
 
 def by_products(
@@ -27,7 +26,7 @@ def by_products(
     dim1 = points.shape[-1]
     middle = _middle(positions, charge)
     x, a = points - middle, positions - middle
-    size = squared_lengths(x)[:, None] + squared_lengths(a)[None, :]
+    size = _norms(x)[:, None] + _norms(a)[None, :]
     squared = size - 2 * jnp.matmul(x, a.T, precision=lax.Precision.HIGHEST)
     size = lax.stop_gradient(size)
 
@@ -52,13 +51,25 @@ def by_products(
     return PlateSums(near_vector + far_vector, weight + near_weights.sum(axis=1), reference, doubt)
 
 
+def _norms(vectors: Float[Array, "n dim1"]) -> Float[Array, " n"]:
+    """`|v|^2` by products with ones, in parts short enough that the sum errs by no more than a few units."""
+    squares, parts = vectors**2, -(-vectors.shape[1] // _PART)
+    sums = [
+        jnp.matmul(part, jnp.ones(part.shape[1], part.dtype), precision=lax.Precision.HIGHEST)
+        for part in jnp.array_split(squares, parts, axis=1)
+    ]
+    return sum(sums[1:], sums[0])
+
+
 def _middle(positions: Float[Array, "n dim1"], charge: Float[Array, " n"]) -> Float[Array, " dim1"]:
-    """About the mean of the charges, cut to half its digits.
+    """About the mean of the charges, of every sixteenth if there are many, cut to half its digits.
 
     The same number must be taken from points and charges. The compiler may carry a mean's last operation
     into one of the two differences, unrounded, but it must round here.
     """
     info = jnp.finfo(positions.dtype)
+    if len(positions) >= _MANY:
+        positions, charge = positions[::16], charge[::16]
     mean = jnp.matmul(charge, positions) / jnp.maximum(jnp.sum(charge), info.tiny)
     return lax.reduce_precision(lax.stop_gradient(mean), info.nexp, info.nmant // 2)
 
@@ -93,5 +104,6 @@ def _far_doubt(
     """
     loss = 2 * size + 4 * jnp.abs(size - squared)
     margin = 2 * roundoff(size) * loss
-    least = log_weights + 0.5 * dim1 * margin / jnp.maximum(squared - margin, 0)
+    nearer = 0.5 * dim1 * margin / jnp.maximum(squared - margin, 0)
+    least = jnp.where(jnp.isneginf(log_weights), -jnp.inf, log_weights + nearer)  # not -inf + inf
     return (8 + 0.5 * dim1) * jnp.sum(charge * jnp.exp(least) * loss * lax.rsqrt(squared), axis=1)

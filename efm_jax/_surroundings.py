@@ -102,7 +102,7 @@ def nearest(
         return jnp.minimum(least[0], squared.min(axis=1)), jnp.minimum(least[1], relative.min(axis=1))
 
     start = (jnp.full_like(points[:, 0], jnp.inf),) * 2
-    block = default_block_size(len(points), len(charges.charge))
+    block = default_block_size(len(points), len(charges.charge), points.shape[-1])
     rows = jnp.concatenate([charges.positions, inverse[:, None]], axis=1)
     distance, relative = fold_blocks(closer, start, rows, charges.charge, block)
     return jnp.sqrt(distance), jnp.sqrt(relative)
@@ -130,7 +130,7 @@ def _nearest_other(points: Array, charges: Charges) -> Float[Array, " p"]:
         return jnp.minimum(least, jnp.where((charge != 0) & (squared > 0), squared, jnp.inf).min(axis=1))
 
     start = jnp.full_like(points[:, 0], jnp.inf)
-    block = default_block_size(len(points), len(charges.charge))
+    block = default_block_size(len(points), len(charges.charge), points.shape[-1])
     return jnp.sqrt(fold_blocks(closer, start, charges.positions, charges.charge, block))
 
 

@@ -18,8 +18,16 @@ from jaxtyping import Array, Bool, Float
 
 from efm_jax import _checks
 from efm_jax._differences import squared_lengths
-from efm_jax._plates import PlateSums, Summation, by_differences, default_block_size, rescaled, streamed
-from efm_jax._products import WORTHWHILE, by_products
+from efm_jax._plates import (
+    MANY_DIMENSIONS,
+    PlateSums,
+    Summation,
+    by_differences,
+    default_block_size,
+    rescaled,
+    streamed,
+)
+from efm_jax._products import by_products
 from efm_jax._twofold import in_twofold
 from efm_jax._types import Field, FieldFn
 from efm_jax.charges import Charges
@@ -91,7 +99,7 @@ def coulomb(
     gamma = _checked_gamma(gamma, convention)
     flat = points.reshape(-1, points.shape[-1])
     if block_size is None:
-        block_size = default_block_size(len(flat), len(charges.charge))
+        block_size = default_block_size(len(flat), len(charges.charge), flat.shape[-1])
     field = _coulomb(flat, charges, gamma, convention, _checks.count("block_size", block_size), certified)
     return Field(field.direction.reshape(points.shape), field.log_magnitude.reshape(points.shape[:-1]))
 
@@ -185,7 +193,7 @@ Plates: TypeAlias = tuple[PlateSums, PlateSums]
 def ways_of_summing(dim1: int, block_size: int, certified: bool) -> list[Summation]:
     """The ways to sum one plate in D+1 dimensions, fastest first; only the first where none is to be redone."""
     ways = [streamed(by_differences, block_size), in_twofold(block_size)]
-    if dim1 >= WORTHWHILE:
+    if dim1 >= MANY_DIMENSIONS:
         ways = [streamed(by_products, block_size), *ways]
     return ways if certified else ways[:1]
 

@@ -63,7 +63,7 @@ def potential(
     points, charges = _checked(points, charges)
     flat = points.reshape(-1, points.shape[-1])
     if block_size is None:
-        block_size = default_block_size(len(flat), len(charges.charge))
+        block_size = default_block_size(len(flat), len(charges.charge), flat.shape[-1])
     found = _potential(flat, charges, _checks.count("block_size", block_size))
     return Potential(*(part.reshape(points.shape[:-1]) for part in found))
 

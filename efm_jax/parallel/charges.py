@@ -116,7 +116,8 @@ def split_charges(charges: Charges, mesh: Mesh, *, over: str | None = "charges")
         (3.0, 'charges')
     """
     _check_axes(mesh, over=over)
-    shapes = [np.shape(part) for part in charges]
+    charges = Charges(*(part if hasattr(part, "shape") else np.asarray(part, np.float32) for part in charges))
+    shapes = [part.shape for part in charges]
     if len(shapes[0]) != 2 or shapes[0][0] < 1 or shapes[1] != shapes[0][:1]:
         raise ValueError(
             "charges must be positions [n, D+1] and charge [n] with n >= 1, got shapes "
@@ -163,7 +164,7 @@ def _program(
         return lax.pmax(count, axes) if axes else count
 
     def share(points, charges, gamma):
-        size = block_size or default_block_size(len(points), len(charges.charge))
+        size = block_size or default_block_size(len(points), len(charges.charge), points.shape[-1])
         fast, *slow = point_charges.ways_of_summing(points.shape[-1], size, certified)
         ways = [_added(way, charges, charges_over) for way in (fast, *slow[:-1])]
         if certified:

@@ -18,8 +18,16 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax import _checks
-from efm_jax._plates import PlateSums, by_differences, default_block_size, merge, no_sums, streamed
-from efm_jax._products import WORTHWHILE, by_products
+from efm_jax._plates import (
+    MANY_DIMENSIONS,
+    PlateSums,
+    by_differences,
+    default_block_size,
+    merge,
+    no_sums,
+    streamed,
+)
+from efm_jax._products import by_products
 from efm_jax._twofold import Twofold, add
 from efm_jax._types import Field
 from efm_jax.fields import point_charges
@@ -75,7 +83,9 @@ def streamed_field(
     if len(flat) == 0:
         return Field(flat.reshape(shape), flat[:, 0].reshape(shape[:-1]))
     ways = (
-        ["products", "differences", "twofold"] if flat.shape[1] >= WORTHWHILE else ["differences", "twofold"]
+        ["products", "differences", "twofold"]
+        if flat.shape[1] >= MANY_DIMENSIONS
+        else ["differences", "twofold"]
     )
     combine = _combine(convention)
     none = no_sums(flat)
@@ -116,7 +126,9 @@ def _read(
     """The sums over the positive and over the negative plates, from one reading of them all."""
     step = _step(way, points.shape, points.dtype.name, max(x.shape[0] for x, _, _ in plates), budget)
     start = no_pulls(points) if way == "twofold" else no_sums(points)
-    totals: list[Total] = [jax.tree.map(jnp.copy, start) for _ in before]  # buffers of their own, to be reused
+    totals: list[Total] = [
+        jax.tree.map(jnp.copy, start) for _ in before
+    ]  # buffers of their own, to be reused
     marks: deque[Array] = deque()
     for side, rows, charge, count in _blocks(plates, step.rows, points.dtype):
         rows = jax.device_put(rows)
@@ -149,11 +161,11 @@ def _step(way: str, shape: tuple[int, int], dtype: str, longest: int, budget: in
     """The step with the largest blocks that keep within the budget: half of it, or half of that, and so on."""
     count, dim1 = shape
     size = np.dtype(dtype).itemsize
-    held = 8 * count * (dim1 + 3) * size  # points, result, sums of both plates, now and in the reading before
+    held = 14 * count * (dim1 + 3) * size  # points, results, sums of both plates, now and before, and their temporaries
     share = (budget - held) // 4
     while True:
         rows = max(1, min(longest, share // (size * dim1)))
-        inner = max(1, min(rows, share // (8 * size * (count + dim1)), default_block_size(count, rows)))
+        inner = max(1, min(rows, share // (8 * size * (count + dim1)), default_block_size(count, rows, dim1)))
         terms = max(1, min(TERMS, share // (32 * size)))
         rows = -(-longest // -(-longest // rows))  # as many blocks, of one size
         run, used = _compiled(way, shape, dtype, rows, inner, terms)
