@@ -12,12 +12,14 @@ class Product(NamedTuple):
 
     Attributes:
         flops: Two for each product of two numbers, rounds of loops counted.
+        bytes: Operands read and result written once, in each round.
         dtype: Of the operands.
         precision: As it was asked for: "highest", or "default", which a TPU takes as one bfloat16 pass.
         with_vector: Whether one of the two is but a vector, which is no work for a matrix unit.
     """
 
     flops: int
+    bytes: int
     dtype: str
     precision: str
     with_vector: bool
@@ -32,7 +34,7 @@ def products(function: Callable, *arguments: Any) -> list[Product]:
         >>> import jax, jax.numpy as jnp
         >>> three = lambda a, b: jax.lax.scan(lambda c, _: (c @ b, None), a, None, length=3)[0]
         >>> products(three, jnp.ones((2, 4)), jnp.ones((4, 4)))
-        [Product(flops=192, dtype='float32', precision='default', with_vector=False)]
+        [Product(flops=192, bytes=384, dtype='float32', precision='default', with_vector=False)]
     """
     return list(_of(jax.make_jaxpr(function)(*arguments).jaxpr, 1))
 
@@ -50,6 +52,7 @@ def _of(jaxpr: Any, times: int) -> Iterator[Product]:
             out = equation.outvars[0].aval
             yield Product(
                 times * _flops(name, parameters, left, right, out),
+                times * sum(part.size * part.dtype.itemsize for part in (left, right, out)),
                 left.dtype.name,
                 _precision(parameters["precision"]),
                 name == "dot_general" and min(left.ndim, right.ndim) == 1,

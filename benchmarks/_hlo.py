@@ -152,6 +152,10 @@ class Program:
                 total[scope] += own
         return {scope: round(cycles) for scope, cycles in total.items()}
 
+    def cycles_of_products(self) -> int:
+        """Estimated cycles of operations that multiply matrices, with what is fused into them."""
+        return round(sum(op.cycles * times for op, _, times in self.usual() if self._multiplies(op)))
+
     def endless(self) -> int:
         """Loops of a usual run whose number of rounds is not written down; they count as one round."""
         return sum(op.kind == "while" and self._counter(op) is None for op, _, _ in self.usual())
@@ -170,6 +174,10 @@ class Program:
             elif operation.kind in ("fusion", "call", "async-start"):
                 for called in operation.called("calls", "to_apply"):
                     yield from self._run(called, times)
+
+    def _multiplies(self, operation: Operation) -> bool:
+        inside = operation.called("calls") if operation.kind == "fusion" else []
+        return operation.kind in PRODUCTS or any(self._work[name][0] > 0 for name in inside)
 
     def _branch(self, operation: Operation) -> tuple[str, float]:
         names = operation.called("branch_computations", "true_computation", "false_computation")

@@ -17,7 +17,9 @@ def tpu() -> Table:
         "temporaries, MiB",
         "moved in memory, GB",
         "collectives (MB a device)",
-        "compiler's estimate, ms (of it field)",
+        "compiler's estimate, ms",
+        "of it the field",
+        "of it products",
         "below float32",
     ]
     return head, [_tpu_row(row) for row in _rows("tpu_v5e")]
@@ -29,7 +31,7 @@ def roofline(what: str) -> Table:
     found = [row for row in _rows("roofline") if row["what"] == what]
     rows = []
     for row in found:
-        times = [f"{row[part]:,.3g}" for part in ("products_ms", "bytes_ms", "bound_ms", "typical_ms")]
+        times = [_three(row[part]) for part in ("products_ms", "bytes_ms", "bound_ms", "typical_ms")]
         cells = [row["device"], row["precision"], *times, _between(row["pictures_per_s"])]
         rows.append([*cells, _between(row["paper_hours"])] if what == "train" else cells)
     return [*head, "1M steps, hours"] if what == "train" else head, rows
@@ -66,6 +68,7 @@ TABLES = {
 def _tpu_row(row: dict[str, Any]) -> list[str]:
     sizes = {
         "field": "field, {points} points, 2 x {charges:,} charges",
+        "sharded field": "field, {points} points, charges split: 2 x {charges:,} on all four",
         "train": "training step, {points} points, 2 x {charges:,} charges, {dtype}",
         "sample": "sampler, {lines} lines, {evaluations} evaluations, {dtype}",
     }
@@ -73,7 +76,7 @@ def _tpu_row(row: dict[str, Any]) -> list[str]:
         f"{part} {row['flops'][part] / ideal:.2f}" for part, ideal in row["ideal_flops"].items() if ideal
     ]
     estimate = row["estimated_ms"]
-    of_field = estimate["all"] if row["what"] == "field" else estimate["supervision"]
+    of_field = estimate["all" if "field" in row["what"] else "supervision"]
     return [
         sizes[row["what"]].format(**row),
         ", ".join(ratios),
@@ -84,7 +87,7 @@ def _tpu_row(row: dict[str, Any]) -> list[str]:
             f"{c['times']} {c['kind']} ({c['bytes'] / 1e6:,.1f})" for c in row["collectives"] if c["times"]
         )
         or "none",
-        f"{estimate['all']:,.3g}" + (f" ({of_field:.2g})" if row["what"] == "train" else ""),
+        *map(_three, (estimate["all"], of_field, estimate["products"])),
         "none" if not row["below_float32"] else str(len(row["below_float32"])),
     ]
 
@@ -109,7 +112,11 @@ def _step_row(row: dict[str, Any]) -> list[str]:
 
 def _between(pair: list[float]) -> str:
     low, high = sorted(pair)
-    return f"{low:,.3g} to {high:,.3g}"
+    return f"{_three(low)} to {_three(high)}"
+
+
+def _three(value: float) -> str:
+    return f"{float(f'{value:.3g}'):,g}"
 
 
 def _rows(name: str) -> list[dict[str, Any]]:

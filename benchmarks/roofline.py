@@ -2,24 +2,38 @@
 
     python -m benchmarks.roofline
 
-A step takes no less than its flops at the device's peak rate, and no less than its bytes at the bandwidth of its memory:
+Nothing is compiled or run: products of this package's own field and of the paper's network are counted as they are asked
+for. A training step has three times those of a forward pass. `bytes` are the least that can be moved: each product reads
+its operands and writes its result once, all else (norms, activations, dropout) being part of that; and a step passes
+`STATE_PASSES` times over arrays of the parameters' size. Transfers from the host and between devices are left out.
+
+A step takes no less than its flops at the device's peak rate and no less than its bytes at the bandwidth of its memory:
 `bound_ms` is the greater of the two, as if the one were hidden behind the other entirely. Nothing reaches it: `typical_ms`
 is the bound over an efficiency of 40 %, an assumption that large convolutional networks meet on these devices or miss by
-less than twice. Transfers from the host and between devices are left out.
-
-Flops are those of this package's own network (products of a forward pass, three times that to train) and field (two
-products a plate), counted by formula; bytes are what the program compiled for a v5e accesses (`benchmarks/tpu.py`), which
-stand in for those of the H100 too. The field is float32 throughout: on the v5e six bfloat16 passes, on the H100 outside
-the tensor cores. Peak rates are the vendors', dense.
+less than twice. The field is float32 throughout: on the v5e six bfloat16 passes, on the H100 outside the tensor cores. Peak
+rates are the vendors', dense.
 """
 
-import json
+import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from benchmarks import _rows
+import jax
+import jax.numpy as jnp
 
+from benchmarks import _counts, _rows
+from efm_jax import build
+from efm_jax.configs import Recipe, Run
+
+PAPER = Run(recipe=Recipe(gap=500.0, charges=1024, num_points=64))
+"""The paper's CIFAR-10 run; its network is the default one."""
+SHAPE, DIM = (32, 32, 3), 32 * 32 * 3
+EVALUATIONS = 48
+"""Of the network for a sample: `transport`'s default, 24 midpoint steps."""
 EFFICIENCY = 0.4
-PAPER_STEPS = 1_000_000
+STATE_PASSES = 13
+"""Parameters read forward and backward, gradient written, read for its norm and by Adam; four arrays (parameters, two
+moments, average) read and written."""
 
 
 class Device(NamedTuple):
@@ -52,51 +66,112 @@ DEVICES = (
 )
 
 
+class Work(NamedTuple):
+    """What one step, or one batch of samples, needs at least.
+
+    Attributes:
+        what: "train" or "sample".
+        pictures: Points of the step, or samples.
+        network_flops: In the network's products.
+        field_flops: In the field's.
+        bytes: Read and written.
+    """
+
+    what: str
+    pictures: int
+    network_flops: int
+    field_flops: int
+    bytes: int
+
+
 def main() -> None:
     """Write the rows for training and sampling on each device."""
-    rows = json.loads((_rows.RESULTS / "tpu_v5e.json").read_text())["rows"]
-    compiled = {(row["what"], row["dtype"]): row for row in rows}
-    rows = [
-        expect(device, compiled[what, device.dtype]) for what in ("train", "sample") for device in DEVICES
-    ]
+    work = {dtype: (training(dtype), sampling(dtype)) for dtype in ("bfloat16", "float32")}
+    rows = [expect(device, work[device.dtype][part]) for part in (0, 1) for device in DEVICES]
     for row in rows:
         print(row)
-    print(_rows.write("roofline", rows, efficiency=EFFICIENCY, paper_steps=PAPER_STEPS))
+    counted = {dtype: [part._asdict() for part in parts] for dtype, parts in work.items()}
+    print(_rows.write("roofline", rows, counted=counted, efficiency=EFFICIENCY, paper_steps=PAPER.steps))
 
 
-def expect(device: Device, compiled: dict[str, Any]) -> dict[str, Any]:
-    """Seconds and pictures a second, from a row of `tpu_v5e.json`.
+def training(dtype: str) -> Work:
+    """A training step on one device."""
+    points, charges = PAPER.recipe.num_points, PAPER.recipe.charges
+    forward, parameters = _network(dtype, points)
+    exact = _field(points, charges)
+    moved = 3 * _bytes(forward) + STATE_PASSES * 4 * parameters + _bytes(exact)
+    return Work("train", points, 3 * _flops(forward), _flops(exact), moved)
+
+
+def sampling(dtype: str) -> Work:
+    """As many samples as a training step has points."""
+    forward, _ = _network(dtype, PAPER.recipe.num_points)
+    return Work(
+        "sample", PAPER.recipe.num_points, EVALUATIONS * _flops(forward), 0, EVALUATIONS * _bytes(forward)
+    )
+
+
+def expect(device: Device, work: Work) -> dict[str, Any]:
+    """Milliseconds, and pictures a second from the assumed efficiency to the bound.
 
     Example:
-        >>> step = {"what": "train", "points": 64, "bytes_accessed": 1e9}
-        >>> step["ideal_flops"] = {"field": 1e12, "network": 3e12}
-        >>> row = expect(Device("slow", "float32", "float32", 3e12, 1e12, 1e9), step)
+        >>> slow = Device("slow", "float32", "float32", network=3e12, field=1e12, bandwidth=1e9)
+        >>> row = expect(slow, Work("train", 64, network_flops=3 * 10**12, field_flops=10**12, bytes=10**9))
         >>> row["products_ms"], row["bytes_ms"], row["bound_ms"], row["pictures_per_s"]
         (2000.0, 1000.0, 2000.0, [12.8, 32.0])
     """
-    train = compiled["what"] == "train"
-    pictures = compiled["points" if train else "lines"]
-    flops = compiled["ideal_flops"]
-    field = flops["field"] / device.field
-    products = flops["network"] / device.network + field
-    moved = compiled["bytes_accessed"] / device.bandwidth
+    field = work.field_flops / device.field
+    products = work.network_flops / device.network + field
+    moved = work.bytes / device.bandwidth
     bound = max(products, moved)
     both = [bound / EFFICIENCY, bound]
     row = {
-        "what": compiled["what"],
+        "what": work.what,
         "device": device.name,
         "precision": device.precision,
-        "pictures": pictures,
+        "pictures": work.pictures,
         "field_ms": 1e3 * field,
         "products_ms": 1e3 * products,
         "bytes_ms": 1e3 * moved,
         "bound_ms": 1e3 * bound,
         "typical_ms": 1e3 * bound / EFFICIENCY,
-        "pictures_per_s": [pictures / seconds for seconds in both],
+        "pictures_per_s": [work.pictures / seconds for seconds in both],
     }
-    if train:
-        row["paper_hours"] = [PAPER_STEPS * seconds / 3600 for seconds in both]
+    if work.what == "train":
+        row["paper_hours"] = [PAPER.steps * seconds / 3600 for seconds in both]
     return {name: _digits(value) for name, value in row.items()}
+
+
+def _network(dtype: str, points: int) -> tuple[list[_counts.Product], int]:
+    """Products of a forward pass, and the number of parameters."""
+    network = build.network(replace(PAPER.network, dtype=dtype), SHAPE, PAPER.recipe.gap)
+    params = jax.eval_shape(network.init, jax.random.key(0))
+    where = jax.ShapeDtypeStruct((points, DIM + 1), jnp.float32)
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+    return _counts.products(network.apply, params, where), parameters
+
+
+def _field(points: int, charges: int) -> list[_counts.Product]:
+    """Two products a plate: distances, weights times charges."""
+
+    def both_plates(where, x_pos, x_neg):
+        for plate in (x_pos, x_neg):
+            weights = where @ plate.T
+            where = weights @ plate
+        return where
+
+    def shape(*sizes):
+        return jax.ShapeDtypeStruct(sizes, jnp.float32)
+
+    return _counts.products(both_plates, shape(points, DIM + 1), *[shape(charges, DIM + 1)] * 2)
+
+
+def _flops(products: list[_counts.Product]) -> int:
+    return sum(product.flops for product in products)
+
+
+def _bytes(products: list[_counts.Product]) -> int:
+    return sum(product.bytes for product in products)
 
 
 def _digits(value: Any) -> Any:

@@ -5,9 +5,10 @@
 
 The exact field, the training step at the paper's settings (57.6 M parameters, 1,024 charges a plate, 64 points a device,
 gap 500) with the network in float32 and in bfloat16, and the sampler. For each, on one device of the four: `ideal_flops`
-by formula (see `field_flops` and `network_flops`), `flops` of the products in the optimised program with the rounds of
-loops counted, `bytes_accessed` and memory from the compiler, collectives, the compiler's own estimate of the time, and
-`below_float32`: products that feed log-weights and would run below float32 precision. The program fails if there is one.
+by formula (`field_flops`; `benchmarks/roofline.py` for the network), `flops` of the products in the optimised program with
+the rounds of loops counted, `bytes_accessed` and memory from the compiler, collectives, the compiler's own estimate of the
+time, and `below_float32`: products that feed log-weights and would run below float32 precision. The program fails if there
+is one.
 
 On a TPU a float32 product of default precision is one bfloat16 pass; precision HIGHEST makes it six, which keep float32's
 digits. The network asks for the default; everything that feeds log-weights asks for HIGHEST.
@@ -29,10 +30,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from benchmarks import _counts, _hlo, _rows
+from benchmarks import _hlo, _rows, roofline
+from benchmarks.roofline import DIM, PAPER, SHAPE
 from efm_jax import build, sampling, training
 from efm_jax.charges import Charges, capacitor
-from efm_jax.configs import Network, Recipe, Run
 from efm_jax.fields import coulomb
 from efm_jax.parallel import sharded_field
 from efm_jax.parallel.training import data_parallel_step
@@ -41,14 +42,10 @@ TOPOLOGY = "v5e:2x2"
 AXIS = "data"
 CLOCK = 1.5e9
 """Cycles per second of a v5e: four units of 128 x 128 multiply-adds make 197 TFLOP/s at this rate."""
-SHAPE = (32, 32, 3)
-DIM = 32 * 32 * 3
-PAPER = Run(recipe=Recipe(gap=500.0, charges=1024, num_points=64), network=Network())
-"""The paper's CIFAR-10 run; `num_points` of one device."""
 FIELDS = [(64, 1024), (256, 8192), (64, 50_000)]
 """Points a device and charges a plate; the last is the whole training set of CIFAR-10."""
-LINES, STEPS = 64, 24
-"""Lines a device and steps of the midpoint rule, `transport`'s default."""
+STEPS = roofline.EVALUATIONS // 2
+"""Of the midpoint rule, `transport`'s default."""
 SUPERVISION, NETWORK = "supervision", "network"
 
 
@@ -133,9 +130,14 @@ def train(mesh: Mesh, dtype: str) -> Iterator[dict[str, Any]]:
 
     step, _ = data_parallel_step(recipe._replace(draw=draw), network, optimizer, mesh, axis=AXIS)
     samples = _shape(mesh, PartitionSpec(AXIS), PAPER.recipe.charges, DIM)
-    flops = {"field": field_flops(points, PAPER.recipe.charges), "network": 3 * points * network_flops()}
+    ideal = roofline.training(dtype)
     row = {"what": "train", "points": points, "charges": PAPER.recipe.charges, "dim": DIM, "dtype": dtype}
-    yield row | _compiled(step, (_state(mesh, network, optimizer), samples, samples), **flops)
+    yield row | _compiled(
+        step,
+        (_state(mesh, network, optimizer), samples, samples),
+        field=ideal.field_flops,
+        network=ideal.network_flops,
+    )
 
 
 def sample(mesh: Mesh, dtype: str) -> Iterator[dict[str, Any]]:
@@ -143,10 +145,16 @@ def sample(mesh: Mesh, dtype: str) -> Iterator[dict[str, Any]]:
     recipe, network = build.recipe(PAPER.recipe), _network(dtype)
     state = _state(mesh, network, build.optimizer(PAPER.optimizer, PAPER.steps))
     run = jax.jit(lambda state, x: sampling.transport(state, recipe, network, x, steps=STEPS).end)
-    shapes = (state, _shape(mesh, PartitionSpec(AXIS), LINES * mesh.size, DIM))
-    flops = 2 * STEPS * LINES * network_flops()
-    row = {"what": "sample", "lines": LINES, "evaluations": 2 * STEPS, "dim": DIM, "dtype": dtype}
-    yield row | _compiled(run, shapes, network=flops, rounds=STEPS)
+    shapes = (state, _shape(mesh, PartitionSpec(AXIS), PAPER.recipe.num_points * mesh.size, DIM))
+    ideal = roofline.sampling(dtype)
+    row = {
+        "what": "sample",
+        "lines": PAPER.recipe.num_points,
+        "evaluations": 2 * STEPS,
+        "dim": DIM,
+        "dtype": dtype,
+    }
+    yield row | _compiled(run, shapes, network=ideal.network_flops, rounds=STEPS)
 
 
 PROGRAMS = {
@@ -163,13 +171,6 @@ PROGRAMS = {
 def field_flops(points: int, charges: int) -> int:
     """Two products a plate, distances and weighted sum, each of points x charges x (D+1)."""
     return 2 * 2 * (2 * points * charges * (DIM + 1))
-
-
-def network_flops() -> int:
-    """Products of the paper's network for one point, forward; a training step has three times those."""
-    network = _network("float32")
-    params = jax.eval_shape(network.init, jax.random.key(0))
-    return _counts.flops(network.apply, params, jax.ShapeDtypeStruct((1, DIM + 1), jnp.float32))
 
 
 def below_float32(program: _hlo.Program) -> list[dict[str, Any]]:
@@ -191,7 +192,7 @@ def _compiled(
     flops = {True: 0, False: 0}
     for product in program.products():
         flops[NETWORK in product["place"]] += product["flops"]
-    cycles = program.cycles(SUPERVISION, NETWORK)
+    cycles = program.cycles(SUPERVISION, NETWORK) | {"products": program.cycles_of_products()}
     return {
         "compile_s": round(seconds, 1),
         "ideal_flops": {"field": field, "network": network},
