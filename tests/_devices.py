@@ -31,6 +31,19 @@ from parallel_cases import (  # noqa: E402
 
 from efm_jax import checkpoint, matching, parallel, runs, training  # noqa: E402
 
+# most of a short run is its compilation: runs of one kind share one
+runs.make_train_step = functools.cache(training.make_train_step)
+runs.data_parallel_step = functools.cache(parallel.data_parallel_step)
+
+
+def one_device(network):
+    return runs.make_train_step(RECIPE, network, OPTIMIZER, ema_decay=0.9999)
+
+
+def eight_devices(network, shard_state=False):
+    options = {"ema_decay": 0.9999, "shard_state": shard_state}
+    return runs.data_parallel_step(RECIPE, network, OPTIMIZER, parallel.data_mesh(8), **options)
+
 
 def trained(step, state, steps=STEPS) -> tuple[training.TrainState, list[list[float]]]:
     told = []
@@ -53,10 +66,10 @@ def steps_of_every_kind() -> dict:
     """Losses and states of each way of dividing a step, against one device."""
     mesh, found = parallel.data_mesh(), {}
     for name, network in (("plain", PLAIN), ("dropout", DROPPING)):
-        one = trained(training.make_train_step(RECIPE, network, OPTIMIZER), start(network))
-        ways = {"jit": parallel.data_parallel_step(RECIPE, network, OPTIMIZER, mesh)}
+        one = trained(one_device(network), start(network))
+        ways = {"jit": eight_devices(network)}
         if name == "plain":
-            ways["sharded"] = parallel.data_parallel_step(RECIPE, network, OPTIMIZER, mesh, shard_state=True)
+            ways["sharded"] = eight_devices(network, shard_state=True)
             ways["pmap"] = parallel.pmap_step(RECIPE, network, OPTIMIZER)
             ways["own map"] = jax.jit(mapped_by_hand(mesh)), lambda state: state
         for way, (step, place) in ways.items():
@@ -83,7 +96,7 @@ def steps_of_every_kind() -> dict:
 
 def evaluations() -> dict:
     """Charges that a device sees and points that it evaluates, for a recipe that can be asked for a part or not."""
-    seen, losses = {}, {}
+    seen, found = {}, {}
 
     def watched(name):
         def with_part(key, x_pos, x_neg, *, part=None):
@@ -93,11 +106,16 @@ def evaluations() -> dict:
 
         return with_part if name == "part" else lambda key, x_pos, x_neg: with_part(key, x_pos, x_neg)
 
+    x = np.zeros((16, DIM), np.float32)
     for name in ("part", "whole"):
         recipe = RECIPE._replace(draw=watched(name))
         step, place = parallel.data_parallel_step(recipe, PLAIN, OPTIMIZER, parallel.data_mesh())
-        losses[name] = trained(step, place(start()), 1)[1][0][0]
-    return {"seen": seen, "losses": losses}
+        if name == "part":
+            step.lower(place(start()), x, x)
+        else:
+            found["loss of whole"] = trained(step, place(start()), 1)[1][0][0]
+    found["loss"] = trained(one_device(PLAIN), start(), 1)[1][0][0]
+    return {"seen": seen, **found}
 
 
 def held_arrays() -> dict:
@@ -107,8 +125,9 @@ def held_arrays() -> dict:
         batch = draw(key, x_pos, x_neg, part=part)
         return batch._replace(target=batch.target * jnp.mean(held))
 
-    recipe = RECIPE._replace(draw=jax.tree_util.Partial(holding, jnp.arange(12.0)))
-    one = trained(training.make_train_step(recipe, PLAIN, OPTIMIZER), start(), 2)[1]
+    held = jnp.arange(16.0) / 7.5  # of mean 1: the whole array, and no part of it
+    recipe = RECIPE._replace(draw=jax.tree_util.Partial(holding, held))
+    one = trained(one_device(PLAIN), start(), 2)[1]
     makers = {
         "jit": lambda: parallel.data_parallel_step(recipe, PLAIN, OPTIMIZER, parallel.data_mesh()),
         "pmap": lambda: parallel.pmap_step(recipe, PLAIN, OPTIMIZER),
@@ -122,12 +141,12 @@ def held_arrays() -> dict:
 
 def compiled() -> dict:
     """What the compiler makes of the step on eight devices."""
-    step, place = parallel.data_parallel_step(RECIPE, PLAIN, OPTIMIZER, parallel.data_mesh())
+    step, place = eight_devices(PLAIN)
     x = np.zeros((16, DIM), np.float32)
     program = step.lower(place(start()), x, x).compile()
     text = program.as_text()
     names = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
-    alone = training.make_train_step(RECIPE, PLAIN, OPTIMIZER).lower(start(), x, x).compile()
+    alone = one_device(PLAIN).lower(start(), x, x).compile()
     return {
         "collectives": {name: text.count(f" {name}(") + text.count(f" {name}-start(") for name in names},
         "share": program.cost_analysis()["flops"] / alone.cost_analysis()["flops"],
@@ -144,7 +163,7 @@ def refusals() -> dict:
         except ValueError as error:
             said[name] = str(error)
 
-    step, place = parallel.data_parallel_step(RECIPE, PLAIN, OPTIMIZER, parallel.data_mesh())
+    step, place = eight_devices(PLAIN)
     x, y = np.zeros((12, DIM), np.float32), np.zeros((16, DIM), np.float32)
     note("rows", lambda: step(place(start()), x, y))
     odd = matching.cfm(4.0, num_points=30)
@@ -191,9 +210,6 @@ def a_run(folder: Path) -> dict:
 
 if __name__ == "__main__":
     os.chdir(sys.argv[1])
-    runs.data_parallel_step = functools.cache(
-        parallel.data_parallel_step
-    )  # runs on one mesh share one compilation
     works = [steps_of_every_kind, evaluations, held_arrays, compiled, refusals]
     result = {work.__name__: work() for work in works}
     result["a_run"] = a_run(Path(sys.argv[1]))

@@ -66,9 +66,7 @@ def test_copies_under_pmap_stay_equal(told):
 def test_each_device_sees_all_charges_and_its_own_points(told):
     got = told["evaluations"]
     assert got["seen"] == {"part": [CHARGES, POINTS // 8], "whole": [CHARGES, POINTS]}
-    assert got["losses"]["part"] == pytest.approx(
-        got["losses"]["whole"], rel=1e-6
-    )  # the same points, other shapes
+    assert got["loss of whole"] == pytest.approx(got["loss"], rel=1e-6)  # the same points, other shapes
 
 
 def test_arrays_of_the_recipe_are_on_every_device(told):
