@@ -152,6 +152,15 @@ class Program:
                 total[scope] += own
         return {scope: round(cycles) for scope, cycles in total.items()}
 
+    def costliest(self, count: int) -> list[dict[str, Any]]:
+        """Operations of a usual run that are estimated to take longest, with their share of all cycles."""
+        found = sorted(self.usual(), key=lambda one: -one[0].cycles * one[2])[:count]
+        total = max(self.cycles()["all"], 1)
+        return [
+            {"share": round(op.cycles * times / total, 4), "result": op.type.split("{")[0], "place": op.place}
+            for op, _, times in found
+        ]
+
     def cycles_of_products(self) -> int:
         """Estimated cycles of operations that multiply matrices, with what is fused into them."""
         return round(sum(op.cycles * times for op, _, times in self.usual() if self._multiplies(op)))

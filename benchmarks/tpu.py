@@ -33,7 +33,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from benchmarks import _hlo, _rows, roofline
 from benchmarks.roofline import DIM, PAPER, SHAPE
 from efm_jax import build, sampling, training
-from efm_jax.charges import Charges, capacitor
+from efm_jax.charges import Charges
 from efm_jax.fields import coulomb
 from efm_jax.parallel import sharded_field
 from efm_jax.parallel.training import data_parallel_step
@@ -88,33 +88,24 @@ def chips_without_devices() -> Mesh:
 
 def field(mesh: Mesh) -> Iterator[dict[str, Any]]:
     """The exact field, points split over the devices, every charge on every device."""
-
-    def of(where, x_pos, x_neg):
-        return coulomb(where, capacitor(x_pos, x_neg, PAPER.recipe.gap))
-
     rows, whole = PartitionSpec(AXIS), PartitionSpec()
-    split = jax.shard_map(of, mesh=mesh, in_specs=(rows, whole, whole), out_specs=rows, check_vma=False)
+    split = jax.shard_map(coulomb, mesh=mesh, in_specs=(rows, whole), out_specs=rows, check_vma=False)
     for points, charges in FIELDS:
         where = _shape(mesh, rows, points * mesh.size, DIM + 1)
-        samples = _shape(mesh, whole, charges, DIM)
-        row = {"what": "field", "points": points, "charges": charges, "dim": DIM, "dtype": "float32"}
-        ideal = field_flops(points, charges)
-        yield row | _compiled(jax.jit(split), (where, samples, samples), field=ideal)
+        yield _field_row("field", points, charges) | _compiled(
+            jax.jit(split), (where, _charges(mesh, whole, charges)), field=field_flops(points, charges)
+        )
 
 
 def sharded(mesh: Mesh) -> Iterator[dict[str, Any]]:
     """The field of charges split over the devices, of both plates on each, at points that every device has."""
     points, charges = FIELDS[-1]
-
-    def of(where, positions, charge):
-        return sharded_field(where, Charges(positions, charge), mesh, charges_over=AXIS)
-
     where = _shape(mesh, PartitionSpec(), points, DIM + 1)
-    positions = _shape(mesh, PartitionSpec(AXIS), 2 * charges, DIM + 1)
-    charge = _shape(mesh, PartitionSpec(AXIS), 2 * charges)
-    row = {"what": "sharded field", "points": points, "charges": charges, "dim": DIM, "dtype": "float32"}
-    ideal = field_flops(points, charges) // mesh.size
-    yield row | _compiled(jax.jit(of), (where, positions, charge), field=ideal)
+    yield _field_row("sharded field", points, charges) | _compiled(
+        jax.jit(partial(sharded_field, mesh=mesh, charges_over=AXIS)),
+        (where, _charges(mesh, PartitionSpec(AXIS), charges)),
+        field=field_flops(points, charges) // mesh.size,
+    )
 
 
 def train(mesh: Mesh, dtype: str) -> Iterator[dict[str, Any]]:
@@ -204,9 +195,18 @@ def _compiled(
         "result_MiB": _mib(memory.output_size_in_bytes - memory.alias_size_in_bytes),
         "collectives": program.collectives(),
         "estimated_ms": {scope: round(1e3 * count / CLOCK, 3) for scope, count in cycles.items()},
+        "costliest": program.costliest(5),
         "endless_loops": program.endless(),
         "below_float32": below_float32(program),
     }
+
+
+def _field_row(what: str, points: int, charges: int) -> dict[str, Any]:
+    return {"what": what, "points": points, "charges": charges, "dim": DIM, "dtype": "float32"}
+
+
+def _charges(mesh: Mesh, spec: PartitionSpec, count: int) -> Charges:
+    return Charges(_shape(mesh, spec, 2 * count, DIM + 1), _shape(mesh, spec, 2 * count))
 
 
 def _write(row: dict[str, Any]) -> None:
