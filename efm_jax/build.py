@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-import numpy as np
+import jax
+import jax.numpy as jnp
 import optax
 
 from efm_jax import charges, configs, couplings, matching, networks, points, training, widths
@@ -76,7 +77,7 @@ def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) ->
     )
 
 
-def _placed(config: configs.Recipe, x_pos: np.ndarray, x_neg: np.ndarray) -> Charges:
+def _placed(config: configs.Recipe, x_pos: jax.Array, x_neg: jax.Array) -> Charges:
     """Samples as the charges of the method, for every step."""
     if config.method == "efm":
         return charges.capacitor(x_pos, x_neg, config.gap)
@@ -84,7 +85,7 @@ def _placed(config: configs.Recipe, x_pos: np.ndarray, x_neg: np.ndarray) -> Cha
     return charges.capacitor_chain(x_pos, x_neg, config.gap, tolerance=1e-3, reach=reach)
 
 
-def _whole_sets(pair: tuple[Source, Source] | None) -> list[np.ndarray]:
+def _whole_sets(pair: tuple[Source, Source] | None) -> list[jax.Array]:
     """Every sample of both sides, once; of a law, as many as the other side has."""
     sizes = [source.size for source in pair or () if source.size is not None]
     if pair is None or not sizes:
@@ -92,7 +93,10 @@ def _whole_sets(pair: tuple[Source, Source] | None) -> list[np.ndarray]:
             "recipe.field 'whole' makes charges of a finite training set, got none: laws have no end. Take 'minibatch' with "
             "more recipe.charges, or data of finite size."
         )
-    return [batch(source, WHOLE_SEED, side, 0, source.size or max(sizes)) for side, source in enumerate(pair)]
+    drawn = [
+        batch(source, WHOLE_SEED, side, 0, source.size or max(sizes)) for side, source in enumerate(pair)
+    ]
+    return [jnp.asarray(samples) for samples in drawn]
 
 
 def _efm(config: configs.Recipe, coupling: Coupling, placed: Charges | None = None) -> FieldMatching:

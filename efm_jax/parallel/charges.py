@@ -116,8 +116,8 @@ def split_charges(charges: Charges, mesh: Mesh, *, over: str | None = "charges")
         (3.0, 'charges')
     """
     _check_axes(mesh, over=over)
-    charges = Charges(*(part if hasattr(part, "shape") else np.asarray(part, np.float32) for part in charges))
-    shapes = [part.shape for part in charges]
+    positions, charge = (part if hasattr(part, "shape") else np.asarray(part, np.float32) for part in charges)
+    shapes = positions.shape, charge.shape
     if len(shapes[0]) != 2 or shapes[0][0] < 1 or shapes[1] != shapes[0][:1]:
         raise ValueError(
             "charges must be positions [n, D+1] and charge [n] with n >= 1, got shapes "
@@ -125,8 +125,8 @@ def split_charges(charges: Charges, mesh: Mesh, *, over: str | None = "charges")
         )
     sharding = NamedSharding(mesh, PartitionSpec(over))
     total = _divisible(shapes[0][0], 1 if over is None else mesh.shape[over])
-    if any(isinstance(part, jax.Array) for part in charges):
-        return jax.device_put(_filled(Charges(*map(jnp.asarray, charges)), total), sharding)
+    if isinstance(positions, jax.Array) or isinstance(charge, jax.Array):
+        return jax.device_put(_filled(Charges(jnp.asarray(positions), jnp.asarray(charge)), total), sharding)
 
     def placed(name, values, fill):
         if not jnp.issubdtype(np.asarray(values[:1]).dtype, jnp.floating):
@@ -140,7 +140,6 @@ def split_charges(charges: Charges, mesh: Mesh, *, over: str | None = "charges")
 
         return jax.make_array_from_callback((total, *np.shape(values)[1:]), sharding, rows)
 
-    positions, charge = charges
     last = np.asarray(positions[len(charge) - 1 : len(charge)])
     return Charges(
         placed("charges.positions", positions, last),

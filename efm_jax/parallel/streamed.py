@@ -126,9 +126,8 @@ def _read(
     """The sums over the positive and over the negative plates, from one reading of them all."""
     step = _step(way, points.shape, points.dtype.name, max(x.shape[0] for x, _, _ in plates), budget)
     start = no_pulls(points) if way == "twofold" else no_sums(points)
-    totals: list[Total] = [
-        jax.tree.map(jnp.copy, start) for _ in before
-    ]  # buffers of their own, to be reused
+    # buffers of their own, which the steps reuse
+    totals: list[Total] = [jax.tree.map(jnp.copy, start) for _ in before]
     marks: deque[Array] = deque()
     for side, rows, charge, count in _blocks(plates, step.rows, points.dtype):
         rows = jax.device_put(rows)
@@ -161,7 +160,9 @@ def _step(way: str, shape: tuple[int, int], dtype: str, longest: int, budget: in
     """The step with the largest blocks that keep within the budget: half of it, or half of that, and so on."""
     count, dim1 = shape
     size = np.dtype(dtype).itemsize
-    held = 14 * count * (dim1 + 3) * size  # points, results, sums of both plates, now and before, and their temporaries
+    held = (
+        14 * count * (dim1 + 3) * size
+    )  # points, results, sums of both plates, now and before, and their temporaries
     share = (budget - held) // 4
     while True:
         rows = max(1, min(longest, share // (size * dim1)))
@@ -204,6 +205,8 @@ def _compiled(
     )
     compiled = lowered.compile()
     memory = compiled.memory_analysis()
+    if memory is None:  # a backend that does not tell: what `_step` sets aside must do
+        return compiled, 0
     parts = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
     return compiled, parts - memory.alias_size_in_bytes
 
