@@ -7,17 +7,22 @@ from pathlib import Path
 from experiments._record import Record
 from experiments.gap_effect import drawing
 from experiments.gap_effect.config import Config
-from experiments.gap_effect.run import EXACT, LEARNED, exact, learned
+from experiments.gap_effect.run import EXACT, LEARNED, exact, learned, suggested
 
 RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     config = Config()
-    record = Record(RESULTS / "gap_effect.json", config, "rows")
+    record = Record(RESULTS / "gap_effect.json", config, "suggested", "rows")
+    record.fill(
+        "suggested",
+        ({"source": source, "target": target, "seed": config.seeds[0]} for source, target in config.pairs),
+        lambda place: {"gap": suggested(config, place["source"], place["target"], place["seed"])},
+    )
     if "--draw" not in sys.argv:
         _fill(config, record)
-    drawing.draw(record["rows"], RESULTS / "gap_effect.png")
+    drawing.draw(record["rows"], record["suggested"], RESULTS / "gap_effect.png")
 
 
 def _fill(config: Config, record: Record) -> None:

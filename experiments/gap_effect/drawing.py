@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 COLOURS = ("#444444", "#3b6fb6", "#999999", "#c98a1b", "#c44e52", "#5a8f4e")
 
 
-def draw(rows: list[dict], path: Path) -> None:
-    """One column a pair of laws, W2 above the detour of lines; bars span the seeds."""
+def draw(rows: list[dict], suggested: list[dict], path: Path) -> None:
+    """One column a pair of laws, W2 above the detour of lines; bars span the seeds, dots mark the suggested gap."""
     pairs = list(dict.fromkeys((row["source"], row["target"]) for row in rows))
     fields = list(dict.fromkeys(row["field"] for row in rows))
     figure = Figure(figsize=(4.6 * len(pairs), 6.4), dpi=100, layout="constrained")
@@ -41,6 +41,9 @@ def draw(rows: list[dict], path: Path) -> None:
                     markersize=3,
                     linewidth=1.2,
                 )
+            for row in suggested:
+                if (row["source"], row["target"]) == pair:
+                    axes.axvline(row["gap"], color="#777777", linestyle=":", linewidth=1, label="suggest_gap")
             axes.set_xscale("log")
             axes.set_yscale("log")
             axes.set_xlabel("gap L")

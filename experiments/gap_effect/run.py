@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from efm_jax import matching
+from efm_jax import gaps, matching
 from efm_jax.charges import capacitor
 from experiments.exact_transport.config import Config as Lines
 from experiments.exact_transport.run import follow, forward_only, plates
@@ -41,6 +41,12 @@ def exact(config: Config, source: str, target: str, gap: float, seed: int, name:
         "detour": detour(path[:, np.isfinite(path).all((0, 2))]),
         "arrived": float(np.mean(found.arrived)),
     }
+
+
+def suggested(config: Config, source: str, target: str, seed: int) -> float:
+    """What `gaps.suggest_gap` says of as many samples as the exact field has charges."""
+    x, y = (samples(name, seed, side, config.charges, "train") for side, name in enumerate((source, target)))
+    return round(gaps.suggest_gap(x, y), 2)
 
 
 def learned(config: Config, source: str, target: str, gap: float, seed: int, name: str) -> dict:
