@@ -73,12 +73,20 @@ def main() -> None:
         if name not in known:
             parser.error(f"{name} is no case, or needs --mnist; there are {', '.join(known)}")
     if options.here:
+        jax.config.update("jax_enable_compilation_cache", False)  # compilation is timed
         print(json.dumps(measure(names[0], known[names[0]], options.seconds)))
         return
     rows = []
     for name in names:
-        command = [sys.executable, "-m", "benchmarks.train_step", *sys.argv[1:], "--here"]
-        command = [part for part in command if part not in options.cases] + [name]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.train_step",
+            name,
+            "--here",
+            f"--seconds={options.seconds}",
+        ]
+        command += [f"--mnist={options.mnist}"] if options.mnist else []
         rows.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
         print(rows[-1], flush=True)
     print(_rows.write("train_step", rows))
