@@ -56,7 +56,56 @@ def train_step() -> Table:
     return head, [_step_row(row) for row in _rows("train_step")]
 
 
+def field() -> Table:
+    """The field and its gradient beside their bounds."""
+    head = [
+        "",
+        "points",
+        "charges a plate",
+        "D",
+        "time, ms",
+        "/ bound",
+        "plain form / field",
+        "temporaries, MiB (plain)",
+    ]
+    head += ["error / tolerance"]
+    return head, [_field_row(row) for row in _rows("field")]
+
+
+def work_precision() -> Table:
+    """Evaluations and time that each solver needs for an error."""
+    head = ["field", "solver, clock", "setting", "evaluations", "median error", "90 % below", "time, ms"]
+    rows = []
+    for row in _rows("lines"):
+        coarse = row.get("steps") in (8, 24, 48) or row.get("tolerance") == 1e-3
+        if coarse:
+            setting = f"{row['steps']} steps" if "steps" in row else f"tolerance {row['tolerance']:g}"
+            cells = [row["field"], f"{row['solver']}, {row['clock']}", setting, str(row["evaluations"])]
+            rows.append([*cells, f"{row['median']:g}", f"{row['p90']:g}", _three(row["wall_ms"])])
+    return head, rows
+
+
+def thousand() -> Table:
+    """What 1,000 samples take."""
+    path = RESULTS / "lines.json"
+    rows = json.loads(path.read_text())["thousand"] if path.is_file() else []
+    head = ["1,000 lines by", "evaluations", "arrived", "time, ms", "lines/s"]
+    return head, [
+        [
+            r["field"],
+            str(r["evaluations"]),
+            f"{r['arrived']:.1%}",
+            _three(r["wall_ms"]),
+            f"{r['lines_per_s']:,}",
+        ]
+        for r in rows
+    ]
+
+
 TABLES = {
+    "field": field,
+    "work precision": work_precision,
+    "thousand lines": thousand,
     "tpu": tpu,
     "roofline train": lambda: roofline("train"),
     "roofline sample": lambda: roofline("sample"),
@@ -89,6 +138,21 @@ def _tpu_row(row: dict[str, Any]) -> list[str]:
         or "none",
         *map(_three, (estimate["all"], of_field, estimate["products"])),
         "none" if not row["below_float32"] else str(len(row["below_float32"])),
+    ]
+
+
+def _field_row(row: dict[str, Any]) -> list[str]:
+    sizes = [row["what"], f"{row['points']:,}", f"{row['charges']:,}", f"{row['dim']:,}"]
+    memory = _three(row["field"]["temporary_MiB"])
+    if row["what"] == "memory":
+        return [*sizes, "", "", "", memory, ""]
+    return [
+        *sizes,
+        _three(row["field"]["least_ms"]),
+        f"{row['of_bound']:.2f}",
+        _three(row["faster_than_plain"]) if "faster_than_plain" in row else "",
+        f"{memory} ({_three(row['plain']['temporary_MiB'])})",
+        f"{row['error']:g}" if "error" in row else "",
     ]
 
 

@@ -1,16 +1,17 @@
 """What a field line costs: error of its end against field evaluations, per solver and clock.
 
-    python benchmarks/lines.py
+    python -m benchmarks.lines
 
-One JSON object per line. Two fields: the plane dipole, whose lines are circles (`exact` ends), and a capacitor of two
+Two fields: the plane dipole, whose lines are circles (`exact` ends), and a capacitor of two
 samples (Gaussian to eight Gaussians, 256 charges a plate, D = 2, gap 6), whose ends are taken from a trace at tolerance
 1e-6. `evaluations` are those of the slowest line, which the whole batch costs; `mean_evaluations` is over the lines;
 `median` and `p90` are errors of the end in units of the data; `wall_ms` is the least of three runs, compilation apart.
-The baseline `diffrax` solves the batch as one state whose steps suit its worst line.
+The baseline `diffrax` solves the batch as one state whose steps suit its worst line. Last, what carrying 1,000 samples
+takes: `sampling.transport` by the mlp of the toys (3 x 64, its start values: time does not depend on them), Euler with 100
+steps, and `lines.trace` of the exact field of 1,024 charges a plate, at tolerance 1e-3.
 """
 
-import json
-import platform
+import argparse
 import time
 from functools import partial
 
@@ -20,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from benchmarks import _rows
+from efm_jax import fields, matching, networks, sampling, training
 from efm_jax.charges import capacitor
 from efm_jax.clocks import logit
 from efm_jax.datasets.toys import eight_gaussians, gaussian
@@ -102,11 +105,11 @@ def measure(run, points):
     return lines, round(1e3 * min(wall), 2)
 
 
-def report(name, solver, clock, setting, ends, run, points):
-    """Print one row."""
+def row(name, solver, clock, setting, ends, run, points):
+    """One row."""
     lines, wall = measure(run, points)
     error = np.linalg.norm(np.asarray(lines.end)[:, :-1] - ends, axis=1)
-    row = {
+    return {
         "field": name,
         "solver": solver,
         "clock": clock,
@@ -118,17 +121,57 @@ def report(name, solver, clock, setting, ends, run, points):
         "p90": float(f"{np.quantile(error, 0.9):.2g}"),
         "wall_ms": wall,
         "lines": len(points),
-        "device": jax.devices()[0].device_kind,
-        "dtype": str(points.dtype),
-        "jax": jax.__version__,
-        "diffrax": diffrax.__version__,
-        "python": platform.python_version(),
     }
-    print(json.dumps(row), flush=True)
+
+
+def thousand():
+    """Rows of 1,000 samples on their way."""
+    rng = np.random.default_rng(0)
+    p, q = gaussian(), eight_gaussians()
+    x = p.draw(rng, 1000)
+    network, recipe = matching.flow_network(networks.mlp(2, gap=GAP)), matching.efm(GAP)
+    state = training.init_state(jax.random.key(0), network, training.adam())
+    charges = capacitor(jnp.asarray(p.draw(rng, 1024)), jnp.asarray(q.draw(rng, 1024)), GAP)
+    exact = partial(
+        trace, fields.field_fn(charges), to=(1 - LAUNCH) * GAP, rtol=1e-3, atol=1e-3, clock="sine"
+    )
+    ways = {
+        "mlp 3 x 64, Euler 100": lambda x: sampling.transport(
+            state, recipe, network, x, solver="euler", steps=100, clock="sine"
+        ),
+        "exact field, 2 x 1,024 charges, tolerance 1e-3": lambda x: exact(
+            jnp.c_[x, jnp.full(1000, LAUNCH * GAP)]
+        ),
+    }
+    rows = []
+    for name, way in ways.items():
+        lines, wall = measure(way, jnp.asarray(x))
+        rows.append(
+            {
+                "field": name,
+                "lines": 1000,
+                "evaluations": int(jnp.max(lines.num_evaluations)),
+                "arrived": round(float(jnp.mean(lines.arrived)), 4),
+                "wall_ms": wall,
+                "lines_per_s": round(1e6 / wall),
+            }
+        )
+    return rows
 
 
 def main():
-    """Print a row for each field, solver, clock and setting."""
+    """A row for each field, solver, clock and setting."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="1,000 lines only; nothing is written")
+    if parser.parse_args().quick:
+        print(*thousand(), sep="\n")
+        return
+    rows = []
+
+    def add(*what):
+        rows.append(row(*what))
+        print(rows[-1], flush=True)
+
     to = (1 - LAUNCH) * GAP
     clocks = {"linear": "linear", "sine": "sine", "logit(0.02)": logit(LAUNCH)}
     for name, make in (("dipole", dipole), ("two samples", two_samples)):
@@ -138,23 +181,17 @@ def main():
             for clock, value in clocks.items():
                 for steps in (24 // stages, 48 // stages, 96 // stages):
                     fixed = partial(run, solver=solver, clock=value, steps=steps)
-                    report(name, solver, clock, {"steps": steps}, ends, fixed, points)
+                    add(name, solver, clock, {"steps": steps}, ends, fixed, points)
         for tolerance in TOLERANCES:
             setting = {"tolerance": tolerance}
             controlled = partial(run, rtol=tolerance, atol=tolerance)
             for solver in ("bosh3", "tsit5", "dopri5"):
                 for clock, value in clocks.items():
-                    report(
-                        name,
-                        solver,
-                        clock,
-                        setting,
-                        ends,
-                        partial(controlled, solver=solver, clock=value),
-                        points,
-                    )
-            report(name, "tsit5", "arc length", setting, ends, partial(controlled, by="arc"), points)
-            report(name, "tsit5 (diffrax)", "linear", setting, ends, as_one_state(field, tolerance), points)
+                    by = partial(controlled, solver=solver, clock=value)
+                    add(name, solver, clock, setting, ends, by, points)
+            add(name, "tsit5", "arc length", setting, ends, partial(controlled, by="arc"), points)
+            add(name, "tsit5 (diffrax)", "linear", setting, ends, as_one_state(field, tolerance), points)
+    print(_rows.write("lines", rows, thousand=thousand()))
 
 
 if __name__ == "__main__":
