@@ -1,6 +1,7 @@
 """All benchmarks of this machine: `python -m benchmarks [--mnist FOLDER]`.
 
-Results go to `benchmarks/results/`, tables to docs/speed.md. `benchmarks.tpu` needs an environment with `jax[tpu]` and is run by itself.
+Results go to `benchmarks/results/`, tables to docs/speed.md.
+`benchmarks.tpu` needs an environment with `jax[tpu]` and is run by itself.
 """
 
 import argparse

@@ -36,7 +36,7 @@ FITS = 6 * 2**30
 
 
 def situation(points: int, charges: int, dim: int) -> tuple[jax.Array, Charges]:
-    """Samples of two normal laws as charges; half of the points on segments, a quarter each by a plate and beside charges."""
+    """Samples of two normal laws as charges; half of the points on segments, the others by a plate and beside charges."""
     rng = np.random.default_rng([points, charges, dim])
     x = rng.standard_normal((charges, dim), np.float32)
     y = rng.standard_normal((charges, dim), np.float32) + 1
