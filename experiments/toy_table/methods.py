@@ -43,6 +43,24 @@ GIVEN = couplings.given()
 STEEP = clocks.logit(1e-3)
 BLOCK = 2500
 
+
+def _chain(
+    gap: float = GAP,
+    target: str = "robust",
+    law: points.PointLaw | None = None,
+    charges: int = 256,
+    cut: float = 1.0,
+    clock: clocks.Clock = STEEP,
+    **budget: float,
+) -> Method:
+    form = matching.velocity_network if target != "direction" else Method._field_defaults["form"]
+
+    def recipe(k):
+        return matching.c2fm(gap, target=target, cut=cut, points=law, reach=3 * GAP, num_points=k)
+
+    return Method(recipe, form, clock, charges=charges, budget=budget)
+
+
 METHODS = {
     "I-CFM": Method(lambda k: matching.cfm(num_points=k), flow),
     "OT-CFM": Method(lambda k: matching.cfm(coupling=OT, num_points=k), flow),
@@ -50,12 +68,8 @@ METHODS = {
         lambda k: matching.efm(GAP, convention="per_plate", gamma=1e-7, num_points=k), clock="sine"
     ),
     "EFM, superposed": Method(lambda k: matching.efm(GAP, num_points=k), clock="sine"),
-    "C2FM": Method(
-        lambda k: matching.c2fm(GAP, target="robust", reach=3 * GAP, num_points=k),
-        matching.velocity_network,
-        STEEP,
-        charges=256,
-    ),
+    "C2FM": _chain(),
+    "C2FM, cut at 0.5": _chain(cut=0.5),
     "IFM, official law": Method(
         lambda k: matching.ifm(GAP, law="official", width=widths.ramped(1.0, rate=10.0), num_points=k),
         clock="sine",
@@ -76,23 +90,6 @@ METHODS = {
     ),
 }
 """The rows of the table; gap, point law, charges and target of each are the same in every column."""
-
-
-def _chain(
-    gap: float = GAP,
-    target: str = "robust",
-    law: points.PointLaw | None = None,
-    charges: int = 256,
-    cut: float = 1.0,
-    clock: clocks.Clock = STEEP,
-    **budget: float,
-) -> Method:
-    form = matching.velocity_network if target != "direction" else Method._field_defaults["form"]
-
-    def recipe(k):
-        return matching.c2fm(gap, target=target, cut=cut, points=law, reach=3 * GAP, num_points=k)
-
-    return Method(recipe, form, clock, charges=charges, budget=budget)
 
 
 def _pairs(width: widths.Width, coupling: couplings.Coupling = GIVEN, charges: int | None = None) -> Method:
