@@ -26,7 +26,7 @@ def by_products(
     dim1 = points.shape[-1]
     middle = _middle(positions, charge)
     x, a = points - middle, positions - middle
-    size = _norms(x)[:, None] + _norms(a)[None, :]
+    size = squared_lengths(x)[:, None] + _norms(a)[None, :]  # an error of |x|^2 is one of all distances
     squared = size - 2 * jnp.matmul(x, a.T, precision=lax.Precision.HIGHEST)
     size = lax.stop_gradient(size)
 

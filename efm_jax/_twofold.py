@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from efm_jax._plates import Summation, by_differences, fold_blocks, streamed
+from efm_jax._plates import PlateSums, Summation, by_differences, fold_blocks, streamed
 
-_TERMS = 2**19  # points x charges x (D+1) held at a time
+TERMS = 2**19
+"""Points x charges x (D+1) held at a time."""
 
 
 class Twofold(NamedTuple):
@@ -29,12 +30,17 @@ def in_twofold(block_size: int) -> Summation:
 
     def over_plate(points, positions, charge):
         sums = streamed(by_differences, block_size)(points, positions, charge)
-        vector = _vector(*map(lax.stop_gradient, (points, positions, charge, sums.reference)))
-        return sums._replace(
-            vector=_value_with_derivative_of(vector, sums.vector), doubt=jnp.zeros_like(sums.doubt)
-        )
+        return settled(sums, pulls(points, positions, charge, sums.reference))
 
     return over_plate
+
+
+def settled(sums: PlateSums, exact: Twofold) -> PlateSums:
+    """The sums with the exact vector, rounded, in place of theirs, and the derivatives they have."""
+    vector = (exact.high + exact.low).T
+    return sums._replace(
+        vector=_value_with_derivative_of(vector, sums.vector), doubt=jnp.zeros_like(sums.doubt)
+    )
 
 
 @jax.custom_jvp
@@ -48,8 +54,15 @@ def _derivative_of_twin(primals, tangents):
     return primals[0], tangents[1]
 
 
-def _vector(points: Array, positions: Array, charge: Array, reference: Array) -> Float[Array, "p dim1"]:
-    """`sum_i q_i (r / r_i)^(D+1) d_i` for references r^2 already known."""
+def pulls(
+    points: Float[Array, "p dim1"],
+    positions: Float[Array, "n dim1"],
+    charge: Float[Array, " n"],
+    reference: Float[Array, " p"],
+    terms: int = TERMS,
+) -> Twofold:
+    """`V = sum_i q_i (r / r_i)^(D+1) d_i` for references r^2 already known, [dim1, p]; a constant to derivatives."""
+    points, positions, charge, reference = map(lax.stop_gradient, (points, positions, charge, reference))
     num_points, dim1 = points.shape
     reference = jnp.where(jnp.isinf(reference), 1, reference)[:, None]
 
@@ -60,12 +73,16 @@ def _vector(points: Array, positions: Array, charge: Array, reference: Array) ->
         squared = Twofold(jnp.where(felt, squared.high, reference), jnp.where(felt, squared.low, 0))
         weight = half_power(divide(reference, squared), dim1)
         weight = multiply(weight, twofold(jnp.where(felt, part, 0)))
-        pulls = multiply(displacement, weight)
-        return add(vector, sum_over_first(Twofold(*(jnp.moveaxis(digits, -1, 0) for digits in pulls))))
+        each = multiply(displacement, weight)
+        return add(vector, sum_over_first(Twofold(*(jnp.moveaxis(digits, -1, 0) for digits in each))))
 
-    size = max(1, _TERMS // (num_points * dim1))
-    vector = fold_blocks(add_block, twofold(jnp.zeros_like(points.T)), positions, charge, size)
-    return (vector.high + vector.low).T
+    size = max(1, terms // max(num_points * dim1, 1))
+    return fold_blocks(add_block, no_pulls(points), positions, charge, size)
+
+
+def no_pulls(points: Float[Array, "p dim1"]) -> Twofold:
+    """The sum over no charges."""
+    return twofold(jnp.zeros_like(points.T))
 
 
 def twofold(value: Array) -> Twofold:

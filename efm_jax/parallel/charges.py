@@ -18,12 +18,11 @@ from jaxtyping import Array, Float
 
 from efm_jax import _checks
 from efm_jax._plates import PlateSums, Summation, by_differences, default_block_size, rescaled, streamed
-from efm_jax._twofold import Twofold, sum_over_first
+from efm_jax._twofold import Twofold, pulls, settled, sum_over_first
 from efm_jax._types import Field
 from efm_jax.charges import Charges
 from efm_jax.fields import point_charges
 from efm_jax.fields.point_charges import Plates, both_signs
-from efm_jax.parallel._pulls import pulls, settled
 
 
 def sharded_field(

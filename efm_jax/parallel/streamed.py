@@ -28,10 +28,9 @@ from efm_jax._plates import (
     streamed,
 )
 from efm_jax._products import by_products
-from efm_jax._twofold import Twofold, add
+from efm_jax._twofold import TERMS, Twofold, add, no_pulls, pulls, settled
 from efm_jax._types import Field
 from efm_jax.fields import point_charges
-from efm_jax.parallel._pulls import TERMS, no_pulls, pulls, settled
 
 Plate: TypeAlias = tuple[Any, float, float]
 """`(x [n, D], z, total)` as `charges.plate` takes them; x is anything with a shape whose slices of rows are arrays."""
