@@ -90,7 +90,10 @@ def _columns(reports: list[dict]) -> list[tuple[str, str]]:
 
 
 def _methods(reports: list[dict]) -> list[str]:
-    return list(dict.fromkeys(row["method"] for report in reports for row in report["rows"]))
+    """In the order of their first rows, those of one name next to each other."""
+    found = list(dict.fromkeys(row["method"] for report in reports for row in report["rows"]))
+    names = [method.partition(",")[0] for method in found]
+    return sorted(found, key=lambda method: names.index(method.partition(",")[0]))
 
 
 def _names(columns: list[tuple[str, str]]) -> list[str]:
