@@ -70,7 +70,9 @@ def _middle(positions: Float[Array, "n dim1"], charge: Float[Array, " n"]) -> Fl
     info = jnp.finfo(positions.dtype)
     if len(positions) >= _MANY:
         positions, charge = positions[::16], charge[::16]
-    mean = jnp.matmul(charge, positions) / jnp.maximum(jnp.sum(charge), info.tiny)
+    mean = jnp.matmul(charge, positions, precision=lax.Precision.HIGHEST) / jnp.maximum(
+        jnp.sum(charge), info.tiny
+    )
     return lax.reduce_precision(lax.stop_gradient(mean), info.nexp, info.nmant // 2)
 
 
