@@ -346,7 +346,7 @@ def _inverse(value: Array) -> Array:
     return jnp.where(value == 0, 0, 1 / jnp.where(value == 0, 1, value))
 
 
-def _checked(points: Array, charges: Charges) -> tuple[Array, Charges]:
+def _checked(points: Array | np.ndarray, charges: Charges) -> tuple[Array, Charges]:
     points = _checks.floating("points", points)
     positions = _checks.floating("charges.positions", charges.positions)
     charge = _checks.floating("charges.charge", charges.charge)

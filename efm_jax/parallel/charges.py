@@ -26,7 +26,7 @@ from efm_jax.fields.point_charges import Plates, both_signs
 
 
 def sharded_field(
-    points: Float[Array, "*batch dim1"],
+    points: Float[Array | np.ndarray, "*batch dim1"],
     charges: Charges,
     mesh: Mesh,
     *,

@@ -37,7 +37,7 @@ Plate: TypeAlias = tuple[Any, float, float]
 
 
 def streamed_field(
-    points: Float[Array, "*batch dim1"],
+    points: Float[Array | np.ndarray, "*batch dim1"],
     plates: Sequence[Plate],
     *,
     budget: int = 2**30,
@@ -225,7 +225,7 @@ def _evened(chosen: np.ndarray, most: int) -> np.ndarray:
     return np.pad(chosen, (0, max(min(size, most) - len(chosen), 0)), mode="edge")
 
 
-def _checked(points: Array, plates: Sequence[Plate]) -> tuple[Array, tuple[int, ...]]:
+def _checked(points: Array | np.ndarray, plates: Sequence[Plate]) -> tuple[Array, tuple[int, ...]]:
     if isinstance(points, Tracer):
         raise ValueError(
             "streamed_field reads from the host and cannot be traced: call it outside of jit, grad and vmap, or take "
