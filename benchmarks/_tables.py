@@ -143,6 +143,8 @@ def _tpu_row(row: dict[str, Any]) -> list[str]:
 
 def _field_row(row: dict[str, Any]) -> list[str]:
     sizes = [row["what"], f"{row['points']:,}", f"{row['charges']:,}", f"{row['dim']:,}"]
+    if "failed" in row:
+        return [*sizes, "does not fit", "", "", "", ""]
     memory = _three(row["field"]["temporary_MiB"])
     if row["what"] == "memory":
         return [*sizes, "", "", "", memory, ""]

@@ -126,15 +126,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the small cases, a second each")
     quick = parser.parse_args().quick
-    rows = []
-    for case in [c for c in CASES if not quick or c[0] * c[1] * c[2] < 10**9]:
-        for gradient in (False, True):
-            rows.append(measure(*case, gradient=gradient, seconds=2 if quick else 20))
+    cases = [c for c in CASES if not quick or c[0] * c[1] * c[2] < 10**9]
+    rows = [] if quick else [memory(1024, 60000, 3072)]
+    for gradient in (False, True):
+        for case in cases:
+            try:
+                rows.append(measure(*case, gradient=gradient, seconds=2 if quick else 10))
+            except jax.errors.JaxRuntimeError as error:
+                sizes = dict(zip(("points", "charges", "dim"), case, strict=True))
+                what = "gradient" if gradient else "field"
+                rows.append({**sizes, "what": what, "failed": str(error).splitlines()[0]})
             print(rows[-1], flush=True)
-    rows.append(memory(1024, 60000, 3072))
-    print(rows[-1])
-    if not quick:
-        print(_rows.write("field", rows))
+            if not quick:
+                _rows.write("field", rows)  # what is measured stays, should a later case not fit this machine
 
 
 if __name__ == "__main__":
