@@ -62,7 +62,7 @@ def coulomb(
 
     The distance to the nearest charge sets the one scale of all plates, `w_i = q_i (|d_nearest| /
     |d_i|)^(D+1)`, so nothing overflows and what underflows is beyond the precision. Gradients flow to
-    points, positions and charges; their memory is O(points x block) too.
+    points, positions and charges; their memory grows with the number of blocks.
 
     Args:
         points: Where to evaluate, (x, z) with z last, [..., D+1], in the units of the data.
