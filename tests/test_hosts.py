@@ -1,6 +1,5 @@
 """Two processes that talk over loopback train as one device does, keep one folder, and stop together."""
 
-import functools
 import json
 import os
 import socket
@@ -12,7 +11,7 @@ import pytest
 from parallel_cases import COMMAND, STEPS, finite_source, fit, numbers, parallel_options, start
 from test_devices import run_program
 
-from efm_jax import checkpoint, cli, datasets, runs, training
+from efm_jax import checkpoint, cli, datasets, runs
 from efm_jax.datasets.source import Choice
 from efm_jax.parallel import hosts
 
@@ -34,12 +33,7 @@ def together(programs: list, patience: float) -> list[str]:
             program.kill()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_compilation():
-    """Let runs of the same recipe share their compiled step: most of a short run is its compilation."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "make_train_step", functools.cache(training.make_train_step))
-        yield
+pytestmark = pytest.mark.usefixtures("one_compilation")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,4 @@
 import errno
-import functools
 import itertools
 import json
 import os
@@ -16,7 +15,7 @@ import numpy as np
 import pytest
 from _killed_run import CONFIG, NETWORK, RECIPE, run, source
 
-from efm_jax import _feed, _files, _journal, _signals, checkpoint, datasets, runs, training
+from efm_jax import _feed, _files, _journal, _signals, checkpoint, datasets
 from efm_jax.checkpoint import CheckpointError
 from efm_jax.runs import fit, read_config, read_log
 from efm_jax.training import adam, init_state
@@ -58,12 +57,7 @@ def calls(action, at):
     return inner._replace(draw=draw)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_compilation():
-    """Let runs of the same recipe share their compiled step: most of a short run is its compilation."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "make_train_step", functools.cache(training.make_train_step))
-        yield
+pytestmark = pytest.mark.usefixtures("one_compilation")
 
 
 @pytest.fixture(scope="module")
