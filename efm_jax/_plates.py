@@ -88,10 +88,12 @@ def fold_blocks(
     def visit(total, block):
         first = jnp.minimum(block * size, count - size)  # the last block overlaps the one before it,
         fresh = first + jnp.arange(size) >= block * size  # so that no padded copy of the charges is made
-        position = lax.dynamic_slice_in_dim(positions, first, size)
         part = jnp.where(fresh, lax.dynamic_slice_in_dim(charge, first, size), 0)
-        empty = jnp.all(part == 0)
-        return lax.cond(empty, lambda: total, lambda: add_block(total, position, part)), None
+
+        def add():
+            return add_block(total, lax.dynamic_slice_in_dim(positions, first, size), part)
+
+        return lax.cond(jnp.all(part == 0), lambda: total, add), None
 
     return lax.scan(jax.checkpoint(visit), start, jnp.arange(-(-count // size)))[0]
 

@@ -135,6 +135,30 @@ def test_gradients_are_finite_near_far_and_on_a_charge(convention):
         assert bool(jnp.isfinite(gradient).all())
 
 
+def arrays_within(jaxpr):
+    """Every array that an equation makes, on whatever level."""
+    for equation in jaxpr.eqns:
+        yield from (variable.aval for variable in equation.outvars)
+        for value in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda each: hasattr(each, "eqns")
+        ):
+            if hasattr(value, "eqns"):
+                yield from arrays_within(getattr(value, "jaxpr", value))
+
+
+def test_gradients_keep_no_charges_for_groups_of_points_or_blocks():
+    charges = some_capacitor(80, count=10_000)
+    points = jnp.zeros((256, 81))  # sixteen groups that may be summed again
+
+    def total(points):
+        field = coulomb(points, charges, block_size=500)
+        return field.direction.sum() + field.log_magnitude.sum()
+
+    largest = max(array.size for array in arrays_within(jax.make_jaxpr(jax.grad(total))(points).jaxpr))
+    # a copy that the choice of a way keeps; what is held of a block at a time is smaller
+    assert largest <= charges.positions.size
+
+
 def test_rotation_translation_and_conjugation():
     rng = np.random.default_rng(3)
     charges = some_capacitor(4)

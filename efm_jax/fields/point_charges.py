@@ -2,7 +2,7 @@
 
 A field is returned as a unit direction and a log-magnitude (`Field`), since `|E|` itself leaves floating
 point beyond some thirty dimensions. Every sum over charges is streamed over blocks, so memory is O(points x
-block).
+block); gradients visit the blocks anew and keep the sums after each.
 """
 
 from collections.abc import Callable
@@ -62,7 +62,8 @@ def coulomb(
 
     The distance to the nearest charge sets the one scale of all plates, `w_i = q_i (|d_nearest| /
     |d_i|)^(D+1)`, so nothing overflows and what underflows is beyond the precision. Gradients flow to
-    points, positions and charges; their memory grows with the number of blocks.
+    points, positions and charges; they ask for a few copies of the charges, and the sums
+    [..., D+1] after each block.
 
     Args:
         points: Where to evaluate, (x, z) with z last, [..., D+1], in the units of the data.
@@ -251,18 +252,19 @@ def _redone(
         return field, trusted
     count = most(jnp.sum(~trusted))
 
-    def redo():
+    def redo(field, trusted, points):
         size = min(16, len(points))
         order = jnp.argsort(trusted)
         place = jnp.argsort(order)
         groups = jnp.pad(order, (0, -len(order) % size), mode="edge").reshape(-1, size)
 
+        @jax.checkpoint  # around the choice: what one of its branches keeps would be kept for every group
         def group(first, members):
             old = jax.tree.map(lambda values: values[members], (field, trusted))
             keep = trusted[members]
 
             def mended():
-                new = jax.checkpoint(evaluate)(points[members])
+                new = evaluate(points[members])
                 return jax.tree.map(
                     lambda a, b: jnp.where(jnp.expand_dims(keep, range(1, a.ndim)), a, b), old, new
                 )
@@ -272,7 +274,11 @@ def _redone(
         redone = lax.map(lambda each: group(*each), (size * jnp.arange(len(groups)), groups))
         return jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:])[place], redone)
 
-    return lax.cond(count > 0, redo, lambda: (field, trusted))
+    @jax.checkpoint  # nor for the one choice: all charges are among what its branches keep
+    def choose(*old):
+        return lax.cond(count > 0, redo, lambda field, trusted, points: (field, trusted), *old)
+
+    return choose(field, trusted, points)
 
 
 def _superposed(plus: PlateSums, minus: PlateSums) -> tuple[Field, Trusted]:
