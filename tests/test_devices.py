@@ -33,11 +33,12 @@ def run_program(program: Path, folder: Path, *arguments: str) -> subprocess.Pope
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("devices")
-    output, _ = run_program(PROGRAM, folder).communicate(timeout=600)
-    assert (folder / "told.json").exists(), output
-    return json.loads((folder / "told.json").read_text())
+def told(made_once):
+    def work(folder):
+        output, _ = run_program(PROGRAM, folder).communicate(timeout=600)
+        assert (folder / "told.json").exists(), output
+
+    return json.loads((made_once("devices", work) / "told.json").read_text())
 
 
 @pytest.mark.parametrize("way", ["plain jit", "plain sharded", "plain pmap", "plain own map", "dropout jit"])

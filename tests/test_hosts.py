@@ -37,14 +37,16 @@ pytestmark = pytest.mark.usefixtures("one_compilation")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(made_once):
     """The folder that two hosts have worked in, with a run of one device for them to go on with."""
-    folder = tmp_path_factory.mktemp("hosts")
-    fit(folder / "parts", 2)
-    port = free_port()
-    output = together([run_program(PROGRAM, folder, str(i), port) for i in range(2)], 600)
-    assert all((folder / f"told {i}.json").exists() for i in range(2)), "\n".join(output)
-    return folder
+
+    def work(folder):
+        fit(folder / "parts", 2)
+        port = free_port()
+        output = together([run_program(PROGRAM, folder, str(i), port) for i in range(2)], 600)
+        assert all((folder / f"told {i}.json").exists() for i in range(2)), "\n".join(output)
+
+    return made_once("hosts", work)
 
 
 @pytest.fixture(scope="module")
