@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLOURS = ("#444444", "#3b6fb6", "#999999", "#c98a1b", "#c44e52", "#5a8f4e")
+COLOURS = ("#444444", "#3b6fb6", "#999999", "#c98a1b", "#c44e52", "#5a8f4e", "#8a5fb0", "#b07a55")
 
 
 def draw(rows: list[dict], suggested: list[dict], path: Path) -> None:
@@ -20,7 +20,9 @@ def draw(rows: list[dict], suggested: list[dict], path: Path) -> None:
             axes = figure.add_subplot(2, len(pairs), i * len(pairs) + k + 1)
             for name, colour in zip(fields, COLOURS, strict=False):
                 mine = [
-                    row for row in rows if (row["source"], row["target"]) == pair and row["field"] == name
+                    row
+                    for row in rows
+                    if (row["source"], row["target"], row["field"]) == (*pair, name) and row[key] is not None
                 ]
                 gaps = sorted({row["gap"] for row in mine})
                 values = [[row[key] for row in mine if row["gap"] == gap] for gap in gaps]

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from efm_jax import gaps, matching
+from efm_jax import gaps, matching, widths
 from efm_jax.charges import capacitor
+from experiments._domains import flow
 from experiments.exact_transport.config import Config as Lines
 from experiments.exact_transport.run import follow, forward_only, plates
 from experiments.gap_effect.config import Config
-from experiments.toy_table.methods import STEEP, Method
+from experiments.toy_table.methods import BLOCK, GIVEN, STEEP, Method
 from experiments.toy_table.run import cell, detour, samples, w2
 
 EXACT = ("two plates, forward only", "two plates, stochastic map", "capacitor chain")
@@ -21,6 +22,17 @@ LEARNED = {
         matching.velocity_network,
         STEEP,
         charges=256,
+    ),
+    "IFM, one plan": lambda gap: Method(
+        lambda k: matching.ifm(gap, width=widths.constant(0.1), coupling=GIVEN, num_points=k),
+        flow,
+        plan=BLOCK,
+    ),
+    "PFGM++, K = 8, prior at L": lambda gap: Method(
+        lambda k: matching.pfgm(gap, target="velocity", num_extra=8, eps=1e-2, num_points=k),
+        flow,
+        "log",
+        generates=True,
     ),
 }
 
@@ -50,11 +62,11 @@ def suggested(config: Config, source: str, target: str, seed: int) -> float:
 
 
 def learned(config: Config, source: str, target: str, gap: float, seed: int, name: str) -> dict:
-    """The same of a learned field."""
+    """The same of a learned field; lines of a prior of its own have no detour."""
     row = cell(config.table, LEARNED[name](gap), source, target, seed)
     return {
         "w2": row["w2"],
-        "detour": row["detour"],
+        "detour": row.get("detour"),
         "arrived": row["adaptive"]["arrived"],
         "seconds": row["seconds"],
     }
