@@ -102,6 +102,52 @@ def thousand() -> Table:
     ]
 
 
+def devices() -> Table:
+    """A step on eight devices beside one."""
+    head = [
+        "recipe",
+        "step",
+        "losses apart",
+        "parameters apart",
+        "flops of a device",
+        "handed to it, kB",
+        "messages",
+    ]
+    rows = [row for row in _rows("devices") if row["what"] == "step"]
+    return head, [
+        [
+            f"`{row['recipe']}`",
+            row["way"],
+            _if_there(row, "loss", "{:.0e}"),
+            _if_there(row, "parameters", "{:.0e}") or f"(moved {row['moved']:.2f})",
+            _if_there(row, "flops", "{:,.0f}"),
+            _if_there(row, "arguments_kB", "{:.0f}"),
+            ", ".join(f"{count} {name}" for name, count in row.get("messages", {}).items()),
+        ]
+        for row in rows
+    ]
+
+
+def parts() -> Table:
+    """Formulations of the network's parts."""
+    head = ["part", "pictures", "formulation", "forward, cpu ms", "with gradient, cpu ms", "forward, GFLOP/s"]
+    found: dict[tuple, dict[str, dict]] = {}
+    for row in _rows("network"):
+        if row["what"] != "training step":
+            key = (row["what"], " x ".join(map(str, row["sizes"])), row["name"])
+            found.setdefault(key, {})[row["part"]] = row
+    rows = []
+    for key, by_part in sorted(found.items(), key=lambda item: item[0][:2]):
+        forward, both = (by_part.get(part, {}) for part in ("forward", "forward and gradient"))
+        times = [_if_there(each, "cpu_ms", "{:.3g}") for each in (forward, both)]
+        rows.append([*key, *times, _if_there(forward, "gflops_wall", "{:.0f}")])
+    return head, rows
+
+
+def _if_there(row: dict[str, Any], key: str, form: str) -> str:
+    return form.format(row[key]) if key in row else ""
+
+
 TABLES = {
     "field": field,
     "work precision": work_precision,
@@ -110,6 +156,8 @@ TABLES = {
     "roofline train": lambda: roofline("train"),
     "roofline sample": lambda: roofline("sample"),
     "train step": train_step,
+    "network parts": parts,
+    "devices": devices,
 }
 """Tables by the name in their marks."""
 

@@ -1,17 +1,15 @@
 """What the networks cost: 3x3 convolution and group norm in several formulations, and whole training steps.
 
-    python benchmarks/network.py            # convolutions, norms and three small networks
-    python benchmarks/network.py --paper    # one training step of the paper's network as well (several GB)
+    python -m benchmarks.network            # convolutions, norms and three small networks
+    python -m benchmarks.network --paper    # one training step of the paper's network as well (several GB)
 
-One JSON object per line. `wall_ms` and `cpu_ms` (time of all threads) are the least of several runs,
-compilation apart: on a machine that does other work besides, compare `cpu_ms`. `error` is the largest
-difference from the first formulation relative to the largest value.
+`wall_ms` and `cpu_ms` (time of all threads) are the least of several runs, compilation apart: on a machine that does other
+work besides, compare `cpu_ms`. `error` is the largest difference from the first formulation relative to the largest value.
+`bare product` is one matrix product of a convolution's flops, its nine shifted copies already side by side: the bound.
 """
 
 import argparse
-import json
 import math
-import platform
 import time
 
 import jax
@@ -20,6 +18,7 @@ import numpy as np
 import optax
 from jax import lax
 
+from benchmarks import _rows
 from efm_jax.networks import layers, unet
 
 SHAPES = [(64, 16, 16, 64), (64, 8, 8, 128), (64, 32, 32, 32)]
@@ -51,7 +50,7 @@ def _shifts(x):
     return [p[:, i : i + h, j : j + w] for i in range(3) for j in range(3)]
 
 
-def channels_first(x, scale):
+def by_channel(x, scale):
     """`layers.GroupNorm`: moments by channel, then by group."""
     return layers.normalise(x, layers.groups_for(x.shape[-1])) * scale
 
@@ -80,16 +79,8 @@ def measure(function, *args, repeats):
     return {k: round(v, 3) for k, v in row.items()}, compiled
 
 
-def report(what, name, sizes, **numbers):
-    versions = {"jax": jax.__version__, "python": platform.python_version()}
-    device = jax.devices()[0].device_kind
-    print(
-        json.dumps(dict(what=what, name=name, sizes=sizes, **numbers, device=device, **versions)), flush=True
-    )
-
-
 def compare(what, formulations, x, w, repeats, flops):
-    """Time each formulation alone and with its gradient, beside its error against the first."""
+    """Time each formulation alone and with its gradient, beside its error against the first: a row each."""
     expected = None
     for name, f in formulations.items():
 
@@ -104,7 +95,24 @@ def compare(what, formulations, x, w, repeats, flops):
         for part, function, factor in [("forward", f, 1), ("forward and gradient", both, 3)]:
             row, _ = measure(function, x, w, repeats=repeats)
             rate = {"gflops_wall": round(factor * flops / row["wall_ms"] / 1e6, 1)} if flops else {}
-            report(what, f"{name}, {part}", [*x.shape], **row, **rate, error=error)
+            yield {
+                "what": what,
+                "name": name,
+                "part": part,
+                "sizes": [*x.shape],
+                **row,
+                **rate,
+                "error": error,
+            }
+
+
+def bare_product(x, w, repeats, flops):
+    """The product that a convolution cannot be faster than, nothing else: a row."""
+    copies = jnp.concatenate(_shifts(x), -1).reshape(-1, 9 * x.shape[-1])
+    row, _ = measure(jnp.matmul, copies, w.reshape(-1, w.shape[-1]), repeats=repeats)
+    rate = round(flops / row["wall_ms"] / 1e6, 1)
+    sizes = {"what": "3x3 convolution", "name": "bare product", "part": "forward", "sizes": [*x.shape]}
+    return {**sizes, **row, "gflops_wall": rate}
 
 
 def training_step(name, repeats, **options):
@@ -124,16 +132,16 @@ def training_step(name, repeats, **options):
 
     row, compiled = measure(step, params, optimizer.init(params), jax.random.key(3), repeats=repeats)
     flops = compiled.cost_analysis()["flops"]
-    report(
-        "training step",
-        name,
-        [n, 32, 32, 3],
+    return {
+        "what": "training step",
+        "name": name,
+        "sizes": [n, 32, 32, 3],
         **row,
-        gflop=round(flops / 1e9, 1),
-        gflops_wall=round(flops / row["wall_ms"] / 1e6, 1),
-        temporaries_mb=round(compiled.memory_analysis().temp_size_in_bytes / 1e6),
-        parameters=sum(math.prod(p.shape) for p in jax.tree.leaves(params)),
-    )
+        "gflop": round(flops / 1e9, 1),
+        "gflops_wall": round(flops / row["wall_ms"] / 1e6, 1),
+        "temporaries_mb": round(compiled.memory_analysis().temp_size_in_bytes / 1e6),
+        "parameters": sum(math.prod(p.shape) for p in jax.tree.leaves(params)),
+    }
 
 
 def main():
@@ -141,21 +149,30 @@ def main():
     parser.add_argument("--paper", action="store_true", help="also one step of the paper's network")
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args()
+    rows = []
+    for row in cases(options.paper, options.repeats):
+        print(row, flush=True)
+        rows.append(row)
+    print(_rows.write("network", rows))
 
+
+def cases(paper, repeats):
+    """All rows in turn."""
     rng = np.random.default_rng(0)
     for shape in SHAPES:
         c = shape[-1]
         x = jnp.asarray(rng.normal(size=shape), jnp.float32)
         w = jnp.asarray(rng.normal(size=(3, 3, c, c)) / np.sqrt(9 * c), jnp.float32)
         flops = 2 * math.prod(shape) * 9 * c
+        yield bare_product(x, w, repeats, flops)
         formulations = {"lax.conv": xla, "patches": patches, "nine products": nine_products}
-        compare("3x3 convolution", formulations, x, w, options.repeats, flops)
-        norms = {"channels first": channels_first, "reshaped": reshaped}
-        compare("group norm", norms, x, jnp.linspace(0.5, 1.5, c), options.repeats, None)
+        yield from compare("3x3 convolution", formulations, x, w, repeats, flops)
+        norms = {"by channel, then by group": by_channel, "over a reshaped picture": reshaped}
+        yield from compare("group norm", norms, x, jnp.linspace(0.5, 1.5, c), repeats, None)
     for name, settings in NETWORKS.items():
-        training_step(name, options.repeats, **settings)
-    if options.paper:
-        training_step("the paper's", 1)
+        yield training_step(name, repeats, **settings)
+    if paper:
+        yield training_step("the paper's", 1)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ PAGES = (
     ROOT / "docs" / "other_domains.md",
     ROOT / "docs" / "which_method.md",
     ROOT / "docs" / "speed.md",
+    ROOT / "docs" / "scale.md",
 )
 
 
