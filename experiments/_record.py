@@ -46,13 +46,18 @@ class Record:
         new.replace(self.path)
 
     def fill(
-        self, table: str, places: Iterable[dict[str, Any]], make: Callable[[dict[str, Any]], dict[str, Any]]
+        self,
+        table: str,
+        places: Iterable[dict[str, Any]],
+        make: Callable[[dict[str, Any]], dict[str, Any]],
+        each: Callable[..., Iterable[dict[str, Any]]] = map,
     ) -> None:
-        """Add `place | make(place)` for every place that has no row yet, with a progress bar."""
-        for place in (bar := tqdm(list(places))):
+        """Add `place | make(place)` for every place that has no row yet, with a progress bar; `each` maps over them."""
+        left = [place for place in places if not self.has(table, **place)]
+        bar = tqdm(zip(left, each(make, left), strict=True), total=len(left))
+        for place, row in bar:
+            self.add(table, place | row)
             bar.set_description(" ".join(map(str, place.values())))
-            if not self.has(table, **place):
-                self.add(table, place | make(place))
 
 
 def _fixed(settings: dict[str, Any]) -> dict[str, Any]:

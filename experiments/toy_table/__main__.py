@@ -1,15 +1,15 @@
-"""Make the table: `python -m experiments.toy_table [--fast] [--levers] [--seeds 0 1 ...]`; what is done already is kept.
-
-Seeds have files of their own, so that several processes can share the work.
-"""
+"""Make the table: `python -m experiments.toy_table [--fast] [--levers] [--seeds 0 1 ...]`; what is done already is kept."""
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from experiments._record import Record
+from experiments._workers import workers
 from experiments.toy_table import config as configs
 from experiments.toy_table.methods import LEVERS, METHODS, Method
-from experiments.toy_table.run import cell, floor
+from experiments.toy_table.run import named_cell, named_floor
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -23,37 +23,37 @@ def main() -> None:
         "--levers", action="store_true", help="one thing changed at a time instead of the table"
     )
     parser.add_argument("--seeds", type=int, nargs="+", help="only these seeds")
+    parser.add_argument(
+        "--jobs", type=int, default=2, help="cells made at a time, each by a process of its own"
+    )
     options = parser.parse_args()
     config = configs.fast() if options.fast else configs.Config()
     name = ("fast_" if options.fast else "") + ("levers_" if options.levers else "")
     methods = LEVERS if options.levers else METHODS
     columns = config.columns[: configs.LEVER_COLUMNS] if options.levers else config.columns
-    for seed in options.seeds or config.seeds:
-        _fill(
-            Record(RESULTS / f"{name}seed_{seed}.json", config, "floors", "rows"),
-            config,
-            methods,
-            columns,
-            seed,
-        )
+    with workers(options.jobs) as each:
+        for seed in options.seeds or config.seeds:
+            record = Record(RESULTS / f"{name}seed_{seed}.json", config, "floors", "rows")
+            _fill(record, config, methods, columns, seed, each)
 
 
-def _fill(record: Record, config: configs.Config, methods: dict[str, Method], columns, seed: int) -> None:
-    record.fill(
-        "floors",
-        ({"target": target} for _, target in columns),
-        lambda place: {"w2": floor(config, place["target"], seed)},
+def _fill(
+    record: Record,
+    config: configs.Config,
+    methods: dict[str, Method],
+    columns: tuple[tuple[str, str], ...],
+    seed: int,
+    each: Callable,
+) -> None:
+    floors = ({"target": target} for _, target in columns)
+    record.fill("floors", floors, partial(named_floor, config, seed), each)
+    places = (
+        {"source": source, "target": target, "method": name}
+        for source, target in columns
+        for name, method in methods.items()
+        if source.startswith("gaussian") or not method.generates
     )
-    record.fill(
-        "rows",
-        (
-            {"source": source, "target": target, "method": name}
-            for source, target in columns
-            for name, method in methods.items()
-            if source.startswith("gaussian") or not method.generates
-        ),
-        lambda place: cell(config, methods[place["method"]], place["source"], place["target"], seed),
-    )
+    record.fill("rows", places, partial(named_cell, config, seed), each)
 
 
 if __name__ == "__main__":

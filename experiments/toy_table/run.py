@@ -12,7 +12,7 @@ from efm_jax import couplings, metrics, networks, sampling, training
 from efm_jax.datasets import batch, open_source
 from experiments._domains import CHUNK, ends
 from experiments.toy_table.config import Config
-from experiments.toy_table.methods import Method
+from experiments.toy_table.methods import LEVERS, METHODS, Method
 
 
 def cell(config: Config, method: Method, source: str, target: str, seed: int) -> dict:
@@ -46,6 +46,17 @@ def cell(config: Config, method: Method, source: str, target: str, seed: int) ->
         "evaluations": float(np.mean(adaptive.num_evaluations)),
     }
     return row
+
+
+def named_cell(config: Config, seed: int, place: dict[str, str]) -> dict:
+    """The cell of a place `{source, target, method}`, the method by its name."""
+    method = {**METHODS, **LEVERS}[place["method"]]
+    return cell(config, method, place["source"], place["target"], seed)
+
+
+def named_floor(config: Config, seed: int, place: dict[str, str]) -> dict:
+    """The floor of a place `{target}`."""
+    return {"w2": floor(config, place["target"], seed)}
 
 
 def samples(name: str, seed: int, side: int, count: int, split: str) -> np.ndarray:
