@@ -16,6 +16,10 @@ _OF_METHOD = {
     "points": ("efm", "c2fm", "ifm"),
     "noise": ("efm", "c2fm", "ifm"),
 }
+_NO_LICENCE = (
+    "Not stated: whoever gives this model away writes its licence here. The licence of the data it was trained on may "
+    "bind it too; the data are not part of it."
+)
 _OF_MLP = ("width", "depth", "output", "height")
 _SHOWN = ("value", "standard_error", "floor", "mean", "median")
 
@@ -27,6 +31,7 @@ def card(
     parameters: int,
     log: list[dict[str, Any]],
     scores: dict[str, dict[str, Any]] | None,
+    licence: str | None = None,
 ) -> str:
     """Write the card.
 
@@ -36,6 +41,7 @@ def card(
         parameters: How many numbers its tensors hold.
         log: The run's log up to the step of the weights.
         scores: The scores of each map, by its name, of these weights; None if there are none.
+        licence: What is said of the licence; None leaves it to the reader to ask.
 
     Returns:
         Markdown.
@@ -52,8 +58,7 @@ def card(
         "## Scores",
         _scores(scores),
         "## Licence",
-        "Not stated: whoever gives this model away writes its licence here. The licence of the data it was trained on "
-        "may bind it too; the data are not part of it.",
+        licence or _NO_LICENCE,
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -86,17 +86,25 @@ def resume(
     _train(run, config, report=report, progress=progress)
 
 
-def export(run: Path, output: Output, *, weights: Literal["average", "last"] = "average") -> None:
+def export(
+    run: Path,
+    output: Output,
+    *,
+    weights: Literal["average", "last"] = "average",
+    licence: str | None = None,
+) -> None:
     """Make of a run a model folder to give away: weights as safetensors, config.json, a model card.
 
     Args:
         run: The run folder.
         output: The model folder to write; it must not be there yet.
         weights: The moving average of the parameters, or the last ones.
+        licence: What the card says of the licence.
     """
     from efm_jax import sharing
 
-    print(f"wrote {sharing.export(run, output, weights=weights)}: read its README.md and add a licence")
+    written = sharing.export(run, output, weights=weights, licence=licence)
+    print(f"wrote {written}: read its README.md" + ("" if licence else " and write a licence into it"))
 
 
 def translate(
@@ -118,7 +126,7 @@ def translate(
         run: The run folder.
         input: Samples as a specification, e.g. `folder:PATH`, `digits:3`, `npz:PATH:KEY`; a folder's path alone will do.
         output: Folder for the outcome: pictures as png, anything else as `translated.npy`.
-        model: A model folder made by `efm export`, instead of a run.
+        model: A model folder made by `efm export`, or the name of a model that comes with efm_jax, instead of a run.
         reverse: Carry Q to P instead.
         limit: At most so many samples.
     """
@@ -141,7 +149,7 @@ def generate(
         run: The run folder.
         count: How many.
         output: Folder for the outcome: pictures as png, anything else as `generated.npy`.
-        model: A model folder made by `efm export`, instead of a run.
+        model: A model folder made by `efm export`, or the name of a model that comes with efm_jax, instead of a run.
         seed: Seeds the draw.
     """
     from efm_jax import translation

@@ -24,19 +24,29 @@ FORMAT = "efm_jax model"
 VERSION = 1
 """Version of the folder's form; readers refuse a later one."""
 
+RELEASED = Path(__file__).parent / "models"
+"""The models that come with the package, made by `experiments/released_models`."""
+
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 _KEYS = ("format", "version", "config", "shape", "weights", "training", "versions", "file")
 _WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10")
 
 
-def export(run: str | Path, folder: str | Path, *, weights: Literal["average", "last"] = "average") -> Path:
+def export(
+    run: str | Path,
+    folder: str | Path,
+    *,
+    weights: Literal["average", "last"] = "average",
+    licence: str | None = None,
+) -> Path:
     """Write the newest checkpoint of a run as a model folder, whole or not at all.
 
     Args:
         run: The run folder.
         folder: Where to; must not exist, or be empty.
         weights: The moving average of the parameters, which sampling uses, or the last ones.
+        licence: What the card says of the licence; None leaves the line to be written.
 
     Returns:
         The folder.
@@ -81,6 +91,7 @@ def export(run: str | Path, folder: str | Path, *, weights: Literal["average", "
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         log=[line for line in runs.read_log(run) if line["step"] <= record["training"]["step"]],
         scores=_scores(Path(run), trained, record),
+        licence=licence,
     )
     final.parent.mkdir(parents=True, exist_ok=True)
     draft = _slots.draft_for(final)
@@ -96,6 +107,37 @@ def export(run: str | Path, folder: str | Path, *, weights: Literal["average", "
     finally:
         _slots.clear(draft)
     return final
+
+
+def released() -> list[str]:
+    """Names of the models that come with the package; each is also read by its name alone.
+
+    Example:
+        >>> released()
+        ['eight_gaussians', 'moons']
+    """
+    return sorted(path.parent.name for path in RELEASED.glob(f"*/{CONFIG}"))
+
+
+def find(model: str | Path) -> Path:
+    """The folder of a model: the one given, or one that comes with the package, by its name.
+
+    Raises:
+        ValueError: There is nothing of that name.
+
+    Example:
+        >>> find("moons").parent.name
+        'models'
+    """
+    folder = Path(model)
+    if folder.exists():
+        return folder
+    if str(model) in released():
+        return RELEASED / model
+    raise ValueError(
+        f"there is no folder {model}, nor does a model of that name come with efm_jax ({', '.join(released())} do); "
+        "check the path."
+    )
 
 
 def is_model(folder: str | Path) -> bool:
@@ -120,7 +162,7 @@ def load(folder: str | Path) -> pipeline.Trained:
     """Open a model folder: rebuild recipe and network from its config, read its weights, check every part.
 
     Args:
-        folder: A folder written by `export`.
+        folder: A folder written by `export`, or the name of a model that comes with the package, see `released`.
 
     Returns:
         The model as an open run whose parameters and average are the weights; it has no state of an optimiser.
@@ -130,12 +172,16 @@ def load(folder: str | Path) -> pipeline.Trained:
             tensors' names, shapes or dtypes are not those of the network, or they hold NaN.
 
     Example:
-        >>> load("nowhere")
-        Traceback (most recent call last):
-        ...
-        ValueError: nowhere is not a model folder: it holds no config.json; make one with `efm export`.
+        >>> import numpy as np
+        >>> model = load("moons")
+        >>> model.shape, model.config.recipe.method
+        ((2,), 'ifm')
+        >>> x = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
+        >>> lines = pipeline.transport(model, x)  # from a Gaussian to the moons, within x_1 = -4 .. 7
+        >>> lines.end.shape, bool(lines.arrived.all())
+        ((500, 3), True)
     """
-    folder = Path(folder)
+    folder = find(folder)
     record = _record(folder)
     try:
         config = configs.from_dict(record["config"])

@@ -28,21 +28,16 @@ class Written(NamedTuple):
 
 
 def opened(folder: str | Path) -> pipeline.Trained:
-    """Open a model folder (`sharing.load`) or a run folder (`pipeline.load`).
+    """Open a model folder or a model that comes with the package (`sharing.load`), or a run folder (`pipeline.load`).
 
     Raises:
         ValueError: It is neither, or something in it is not as it should be.
 
     Example:
-        >>> opened("nowhere")
-        Traceback (most recent call last):
-        ...
-        ValueError: nowhere is neither a run folder nor a model folder: there is nothing of that name.
+        >>> opened("moons").shape
+        (2,)
     """
-    if not Path(folder).exists():
-        raise ValueError(
-            f"{folder} is neither a run folder nor a model folder: there is nothing of that name."
-        )
+    folder = sharing.find(folder)
     return sharing.load(folder) if sharing.is_model(folder) else pipeline.load(folder)
 
 

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,24 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
-from efm_jax import _tensors, build, checkpoint, cli, configs, pipeline, sharing, training, translation
+from efm_jax import (
+    _tensors,
+    build,
+    checkpoint,
+    cli,
+    configs,
+    evaluation,
+    pipeline,
+    sharing,
+    training,
+    translation,
+)
+from efm_jax.datasets import batch
 from efm_jax.datasets.folder import read_folder
+from experiments.released_models import config as released
+from experiments.released_models.config import RUNS
+
+RESULTS = Path(released.__file__).parent / "results"
 
 SHAPE = (4, 6, 3)
 
@@ -135,7 +152,7 @@ def test_the_card_is_made_from_the_run(shared):
         "| noise -> folder:photos | kid | value 0.125, floor 0.0625 | 9 | some \\| how |",
         "efm translate --model model --input PICTURES --output OUT",
         "efm generate --model model",
-        "## Licence",
+        "## Licence\n\nNot stated: whoever gives this model away writes its licence here.",
     ):
         assert told in card
     assert "law" not in card.split("| network |")[0]  # a setting of another method
@@ -146,7 +163,8 @@ def test_a_run_without_report_or_with_that_of_another_step_has_no_scores(tmp_pat
     report = json.loads((run / "report.json").read_text())
     (run / "report.json").write_text(json.dumps({**report, "step": 10}))
     (run / "log.jsonl").unlink()
-    card = (sharing.export(run, tmp_path / "a b") / "README.md").read_text()
+    card = (sharing.export(run, tmp_path / "a b", licence="CC BY 4.0") / "README.md").read_text()
+    assert card.endswith("## Licence\n\nCC BY 4.0\n")
     assert "were not scored" in card
     assert "not logged" in card
     assert "efm translate --model 'a b' --input npy:SAMPLES.npy" in card
@@ -353,7 +371,7 @@ def test_generate_needs_the_model_alone(shared, run, tmp_path, capsys, monkeypat
         (["translate", "r", "--model", "m", "--input", ".", "--output", "o"], "one of them, got 2"),
         (
             ["generate", "--model", "none", "--count", "1", "--output", "o"],
-            "none is neither a run folder nor a model folder",
+            "there is no folder none, nor does a model of that name come with efm_jax",
         ),
         (["export", "--run", "none", "--out", "m"], "none is not a run folder"),
     ],
@@ -392,3 +410,25 @@ def test_a_model_whose_p_is_data_says_so_when_asked_to_generate(model, tmp_path,
         ValueError, match=r"begins with samples of folder:cats, which are not here .* `efm translate`"
     ):
         translation.generate(model, 3, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_model_that_comes_with_the_package_maps_as_its_report_says(name):
+    stated = json.loads((RESULTS / f"{name}.json").read_text())
+    trained = sharing.load(name)
+    given = RUNS[name]
+    assert trained.config == given
+    assert sum(path.stat().st_size for path in sharing.find(name).iterdir()) < 60_000
+    stated_score = stated["maps"][f"{given.data.source} -> {given.data.target}"]["wasserstein2"]
+    pair = build.sources(given.data, split="test")
+    law = {"x": (0, 0, 1000), "a": (1, 3, 2000), "b": (1, 5, 2000)}  # as `pipeline.evaluate` draws them
+    x, real_a, real_b = (
+        batch(pair[plate], pipeline.EVALUATION_SEED, side, 0, n) for plate, side, n in law.values()
+    )
+    y = np.asarray(pipeline.transport(trained, x).end)[:, :-1]
+    found = evaluation.samples_report(y, real_a, real_b)["wasserstein2"]
+    assert found["floor"] == pytest.approx(stated_score["floor"], rel=1e-6)  # the same samples
+    # elsewhere float32 may round a line or two to the other side of a ridge, a jump of up to 8: one in 1,000 moves W2^2,
+    # which is 0.25 and 0.13 here, by 0.06
+    assert abs(found["value"] ** 2 - stated_score["value"] ** 2) < 0.15
+    assert stated_score["value"] < 1.5 * stated_score["floor"]  # P itself is at W2 = 3.8 and 2.0
