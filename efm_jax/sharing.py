@@ -42,6 +42,8 @@ def export(
 ) -> Path:
     """Write the newest checkpoint of a run as a model folder, whole or not at all.
 
+    The run's data must still be where its configuration says: they tell the shape of a sample.
+
     Args:
         run: The run folder.
         folder: Where to; must not exist, or be empty.
