@@ -1,4 +1,4 @@
-"""The command `efm`: train, resume, translate, generate, evaluate, doctor.
+"""The command `efm`: train, resume, export, translate, generate, evaluate, doctor.
 
 Thin: each command reads its options, calls the rooms and says where the result lies. A mistake in what the user gave
 ends with one line on standard error and status 2; `--help` of each command is enough to use it.
@@ -7,7 +7,7 @@ ends with one line on standard error and status 2; `--help` of each command is e
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -23,6 +23,8 @@ Preset = Annotated[
     tyro.conf.arg(name=""),
 ]
 
+Output = Annotated[Path, tyro.conf.arg(aliases=("--out",))]
+
 _ONE_DEVICE = configs.Parallel()
 
 
@@ -31,6 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     commands = {
         "train": train,
         "resume": resume,
+        "export": export,
         "translate": translate,
         "generate": generate,
         "evaluate": evaluate,
@@ -83,37 +86,75 @@ def resume(
     _train(run, config, report=report, progress=progress)
 
 
+def export(
+    run: Path,
+    output: Output,
+    *,
+    weights: Literal["average", "last"] = "average",
+    licence: str | None = None,
+) -> None:
+    """Make of a run a model folder to give away: weights as safetensors, config.json, a model card.
+
+    Args:
+        run: The run folder.
+        output: The model folder to write; it must not be there yet.
+        weights: The moving average of the parameters, or the last ones.
+        licence: What the card says of the licence.
+    """
+    from efm_jax import sharing
+
+    written = sharing.export(run, output, weights=weights, licence=licence)
+    print(f"wrote {written}: read its README.md" + ("" if licence else " and write a licence into it"))
+
+
 def translate(
-    run: Path, /, input: str, output: Path, *, reverse: bool = False, limit: int | None = None
+    run: Path | None = None,
+    /,
+    *,
+    input: str,
+    output: Path,
+    model: Path | None = None,
+    reverse: bool = False,
+    limit: int | None = None,
 ) -> None:
     """Carry samples of P to Q along the lines of a trained field, one picture or row each.
+
+    Pictures may have any size: they are cropped at the centre and resized to that of the field. Those that cannot be read
+    are named and left out, and the status is then 1.
 
     Args:
         run: The run folder.
         input: Samples as a specification, e.g. `folder:PATH`, `digits:3`, `npz:PATH:KEY`; a folder's path alone will do.
         output: Folder for the outcome: pictures as png, anything else as `translated.npy`.
+        model: A model folder made by `efm export`, or the name of a model that comes with efm_jax, instead of a run.
         reverse: Carry Q to P instead.
         limit: At most so many samples.
     """
     from efm_jax import translation
 
     spec = f"folder:{input}" if Path(input).is_dir() else input
-    written = translation.translate(run, spec, output, reverse=reverse, limit=limit)
+    written = translation.translate(_given(run, model), spec, output, reverse=reverse, limit=limit)
     print(f"wrote {written.carried} samples to {output}, {written.arrived} of their lines arrived")
+    if written.skipped:
+        print(f"efm: left out, cannot be read: {', '.join(written.skipped)}", file=sys.stderr)
+        raise SystemExit(1)
 
 
-def generate(run: Path, /, count: int, output: Path, *, seed: int = 0) -> None:
-    """Draw fresh samples of P and carry them to Q; for runs whose P is white noise or another law.
+def generate(
+    run: Path | None = None, /, *, count: int, output: Path, model: Path | None = None, seed: int = 0
+) -> None:
+    """Draw fresh samples of P and carry them to Q; for fields whose P is white noise or another law.
 
     Args:
         run: The run folder.
         count: How many.
         output: Folder for the outcome: pictures as png, anything else as `generated.npy`.
+        model: A model folder made by `efm export`, or the name of a model that comes with efm_jax, instead of a run.
         seed: Seeds the draw.
     """
     from efm_jax import translation
 
-    written = translation.generate(run, count, output, seed=seed)
+    written = translation.generate(_given(run, model), count, output, seed=seed)
     print(f"wrote {written.carried} samples to {output}, {written.arrived} of their lines arrived")
 
 
@@ -134,6 +175,13 @@ def doctor() -> None:
     from efm_jax import doctor as room
 
     raise SystemExit(room.report())
+
+
+def _given(run: Path | None, model: Path | None) -> Path:
+    given = [folder for folder in (run, model) if folder is not None]
+    if len(given) != 1:
+        raise ValueError(f"give a run folder or --model FOLDER, one of them, got {len(given)}.")
+    return given[0]
 
 
 def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> None:

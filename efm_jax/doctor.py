@@ -5,7 +5,19 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-CORE = ("jax", "jaxlib", "flax", "optax", "diffrax", "orbax-checkpoint", "numpy", "scipy", "tyro", "pillow")
+CORE = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "diffrax",
+    "orbax-checkpoint",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "tyro",
+    "pillow",
+)
 EXTRAS = {
     "plot": ("matplotlib", "figures of field lines"),
     "log": ("tensorboardX", "TensorBoard logs"),

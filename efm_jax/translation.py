@@ -1,12 +1,14 @@
-"""A trained run at work on a person's own samples: translate a folder or an array, generate from noise."""
+"""A trained run or model at work on a person's own samples: translate a folder or an array, generate from noise."""
 
+import warnings
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from efm_jax import _files, build, pictures, pipeline
-from efm_jax.datasets import batch, from_array, from_pictures, open_source, read_array, read_folder
+from efm_jax import _files, pictures, pipeline, sharing
+from efm_jax.datasets import Source, batch, from_array, from_pictures, open_source, read_array, read_folder
 
 
 class Written(NamedTuple):
@@ -16,25 +18,45 @@ class Written(NamedTuple):
         folder: Where the outcome lies.
         carried: How many samples were carried.
         arrived: How many of their lines reached the other plate.
+        skipped: Paths of pictures that could not be read and were left out.
     """
 
     folder: Path
     carried: int
     arrived: int
+    skipped: tuple[str, ...] = ()
+
+
+def opened(folder: str | Path) -> pipeline.Trained:
+    """Open a model folder or a model that comes with the package (`sharing.load`), or a run folder (`pipeline.load`).
+
+    Raises:
+        ValueError: It is neither, or something in it is not as it should be.
+
+    Example:
+        >>> opened("moons").shape
+        (2,)
+    """
+    folder = sharing.find(folder)
+    return sharing.load(folder) if sharing.is_model(folder) else pipeline.load(folder)
 
 
 def translate(
     run: str | Path, spec: str, output: str | Path, *, reverse: bool = False, limit: int | None = None
 ) -> Written:
-    """Carry the samples of a specification along a run's lines and write them to a folder.
+    """Carry the samples of a specification along a trained field's lines and write them to a folder.
 
-    A folder's pictures are cropped and resized to the run's size and written under their own names as png; the rows of
-    `npz` and `npy` keep their order; other specifications are drawn from, held-out samples first where there are any.
+    A folder's pictures may have any size: as in training they are turned upright, cropped at the centre to the aspect of
+    the field's pictures and resized (smaller ones enlarged), coloured ones made grey for a grey field and the reverse. They
+    are written under their own names as png. Those that cannot be read are left out and named in the result; the others
+    are carried. The rows of `npz` and `npy` keep their order; other specifications are drawn from, held-out samples
+    first where there are any.
 
     Args:
-        run: The run folder.
+        run: The run folder, or a model folder of `sharing.export`.
         spec: Where the samples are, see `datasets.open_source`.
-        output: Folder for the outcome: one png a picture and `pairs.png` (inputs above outputs), or `translated.npy`.
+        output: Folder for the outcome, not the one read: one png a picture and `pairs.png` (inputs above outputs), or
+            `translated.npy`.
         reverse: Carry Q to P.
         limit: At most so many samples; 64 for a law that has no end.
 
@@ -42,22 +64,30 @@ def translate(
         Where, how many, and how many arrived.
 
     Raises:
-        ValueError: The samples do not have the run's shape, or `limit` is below 1.
+        ValueError: The samples do not have the field's shape, no picture can be read, or `limit` is below 1.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}.")
-    trained = pipeline.load(run)
-    x, shape, names = _samples(spec, trained.shape, limit)
+    kind, _, path = spec.partition(":")
+    if kind == "folder" and Path(output).resolve() == Path(path).expanduser().resolve():
+        raise ValueError(
+            f"output must be another folder than the input {path}: its pictures would be overwritten."
+        )
+    trained = opened(run)
+    x, shape, names, skipped = _samples(spec, trained.shape, limit)
     if shape != trained.shape:
-        raise ValueError(f"{run} was trained on samples of shape {trained.shape}, {spec} has {shape}.")
-    return _write(Path(output), trained, x, names, reverse, "translated")
+        mend = "pictures have 1 or 3 channels here" if kind == "folder" else "give samples of that shape"
+        raise ValueError(
+            f"{run} was trained on samples of shape {trained.shape}, {spec} has {shape}; {mend}."
+        )
+    return _write(Path(output), trained, x, names, reverse, "translated")._replace(skipped=skipped)
 
 
 def generate(run: str | Path, count: int, output: str | Path, *, seed: int = 0) -> Written:
     """Draw fresh samples of P and carry them to Q.
 
     Args:
-        run: The run folder.
+        run: The run folder, or a model folder of `sharing.export`.
         count: How many.
         output: Folder for the outcome: `00000.png`, ... and `grid.png`, or `generated.npy` for vectors.
         seed: Seeds the draw.
@@ -66,25 +96,46 @@ def generate(run: str | Path, count: int, output: str | Path, *, seed: int = 0) 
         Where, how many, and how many arrived.
 
     Raises:
-        ValueError: `count` is below 1.
+        ValueError: `count` is below 1, or P is data that are not here.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}.")
-    trained = pipeline.load(run)
-    source, _ = build.sources(trained.config.data, split="test")
+    trained = opened(run)
+    source = _start(run, trained)
     x = batch(source, seed, 0, 0, count)
     return _write(Path(output), trained, x, _numbered(count), False, "generated")
 
 
+def _start(run: str | Path, trained: pipeline.Trained) -> Source:
+    """P of the field; a law needs no data, so a model alone is enough."""
+    spec, size = trained.config.data.source, trained.config.data.size
+    if spec == "noise":
+        spec, size = "noise:" + "x".join(map(str, trained.shape)), None
+    try:
+        return open_source(spec, size=size, split="test")
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{run} begins with samples of {spec}, which are not here ({error}); give it samples of your own with "
+            "`efm translate`."
+        ) from error
+
+
 def _samples(
     spec: str, shape: tuple[int, ...], limit: int | None
-) -> tuple[np.ndarray, tuple[int, ...], list[str]]:
-    """Return samples [n, D] in their own order, the shape of one, and a name for each."""
+) -> tuple[np.ndarray, tuple[int, ...], list[str], tuple[str, ...]]:
+    """Return samples [n, D] in their own order, the shape of one, a name for each, and what could not be read."""
     kind, _, rest = spec.partition(":")
+    skipped: tuple[str, ...] = ()
     if kind == "folder":
-        size = (shape[0], shape[1]) if len(shape) == 3 else None
-        read = read_folder(rest, size=size, grey=len(shape) == 3 and shape[2] == 1)
-        array, names = read.images[:limit], read.names[:limit]
+        if len(shape) != 3:
+            raise ValueError(
+                f"the field carries samples of shape {shape}, not pictures; give them as npy:FILE, an array "
+                f"[n, {', '.join(map(str, shape))}]."
+            )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "left out")  # the caller is told by name
+            read = read_folder(rest, size=(shape[0], shape[1]), grey=shape[2] == 1, on_error="skip")
+        array, names, skipped = read.images[:limit], read.names[:limit], tuple(read.skipped)
     elif kind in ("npz", "npy"):
         path, _, key = rest.rpartition(":") if kind == "npz" and not Path(rest).exists() else (rest, "", "")
         array = read_array(path, key or None)[:limit]
@@ -92,14 +143,14 @@ def _samples(
     else:
         source = open_source(spec, split="test")
         n = limit or source.size or 64
-        return batch(source, pipeline.EVALUATION_SEED, 0, 0, n), source.shape, _numbered(n)
+        return batch(source, pipeline.EVALUATION_SEED, 0, 0, n), source.shape, _numbered(n), ()
     if array.dtype == np.uint8:
         source = from_pictures(array)  # checks the array
         x = array.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
     else:
         source = from_array(array)
         x = array.astype(np.float32)
-    return x.reshape(len(x), -1), source.shape, names
+    return x.reshape(len(x), -1), source.shape, names, skipped
 
 
 def _write(output: Path, trained: pipeline.Trained, x, names: list[str], reverse: bool, what: str) -> Written:
@@ -107,19 +158,36 @@ def _write(output: Path, trained: pipeline.Trained, x, names: list[str], reverse
     y = np.asarray(lines.end)[:, :-1]
     output.mkdir(parents=True, exist_ok=True)
     written = Written(output, len(y), int(np.sum(lines.arrived)))
-    if len(trained.shape) != 3:
+    if len(trained.shape) != 3 or trained.shape[2] not in (1, 3):
         _files.write_array(output / f"{what}.npy", y.reshape(-1, *trained.shape))
         return written
-    for one, name in zip(y, names, strict=True):
+    files = _as_png(names)
+    for one, file in zip(y, files, strict=True):
         picture = pictures.grid(one[None], trained.shape, 1, border=0)
-        pictures.save_png((output / name).with_suffix(".png"), picture)
+        pictures.save_png(output / file, picture)
     if what == "translated":
         pictures.save_png(
-            output / "pairs.png", pictures.pairs_grid(x[:64], y[:64], trained.shape, 16, zoom=2)
+            output / _free("pairs", files), pictures.pairs_grid(x[:64], y[:64], trained.shape, 16, zoom=2)
         )
     else:
         pictures.save_png(output / "grid.png", pictures.grid(y[:64], trained.shape, 16, zoom=2))
     return written
+
+
+def _as_png(names: list[str]) -> list[str]:
+    """A file for each picture, no two the same: `a.jpg` gives `a.png`, and `a.jpg.png` where there is an `a.png` too."""
+    stems = Counter(str(Path(name).with_suffix("")) for name in names)
+    return [
+        str(Path(name).with_suffix(".png")) if stems[str(Path(name).with_suffix(""))] == 1 else f"{name}.png"
+        for name in names
+    ]
+
+
+def _free(name: str, taken: list[str]) -> str:
+    """The name of a png that is not taken."""
+    while f"{name}.png" in taken:
+        name += "_all"
+    return f"{name}.png"
 
 
 def _numbered(n: int) -> list[str]:

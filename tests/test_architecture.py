@@ -19,7 +19,7 @@ LEVELS = [
     {"training", "lines", "roaming", "checkpoint"},
     {"sampling", "likelihood", "runs", "metrics", "classifier", "parallel"},
     {"evaluation"},
-    {"configs", "presets", "build", "pipeline", "translation", "cli", "doctor"},
+    {"configs", "presets", "build", "pipeline", "sharing", "translation", "cli", "doctor"},
 ]
 LEVEL = {room: i for i, rooms in enumerate(LEVELS) for room in rooms}
 

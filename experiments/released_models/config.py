@@ -1,0 +1,43 @@
+"""The runs behind the models of `efm_jax/models`: one toy each for the field of charges and for that of pairs."""
+
+from efm_jax.configs import Data, Network, Optimizer, Recipe, Run, Sampling
+
+_BRIEF = Optimizer(learning_rate=2e-3, warmup=50, cosine=True, ema_decay=0.99)
+
+LICENCE = "Apache-2.0, as efm_jax is. The data are draws of a law, which bind nobody."
+
+RUNS = {
+    "eight_gaussians": Run(
+        data=Data("gaussian:2", "eight_gaussians"),
+        recipe=Recipe(
+            method="c2fm",
+            gap=6.0,
+            target="robust",
+            points="flux",
+            height="logit",
+            reach=18.0,
+            charges=256,
+            num_points=512,
+        ),
+        network=Network(kind="mlp", width=64, depth=3, output="velocity"),
+        optimizer=_BRIEF,
+        sampling=Sampling(solver="midpoint", steps=24, clock="logit", samples=1000),
+        steps=1500,
+    ),
+    "moons": Run(
+        data=Data("gaussian:2", "moons"),
+        recipe=Recipe(
+            method="ifm",
+            gap=1.0,
+            target="velocity",
+            points="flux",
+            coupling="minibatch_ot",
+            charges=128,
+            num_points=512,
+        ),
+        network=Network(kind="mlp", width=64, depth=3, output="flow"),
+        optimizer=_BRIEF,
+        sampling=Sampling(solver="midpoint", steps=12, clock="linear", samples=1000),
+        steps=1500,
+    ),
+}
