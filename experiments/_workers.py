@@ -6,9 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
-CELLS = 12
-"""Cells after which a worker is replaced: what it has compiled goes with it."""
-
 
 @contextlib.contextmanager
 def workers(count: int) -> Iterator[Callable]:
@@ -19,7 +16,7 @@ def workers(count: int) -> Iterator[Callable]:
     flags = os.environ.get("XLA_FLAGS", "")
     os.environ |= {"OMP_NUM_THREADS": "1", "XLA_FLAGS": f"{flags} --xla_cpu_multi_thread_eigen=false".strip()}
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, mp_context=spawn, max_tasks_per_child=CELLS)
+    pool = ProcessPoolExecutor(count, mp_context=spawn)
     try:
         yield pool.map
     finally:

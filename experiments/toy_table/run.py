@@ -51,6 +51,7 @@ def cell(config: Config, method: Method, source: str, target: str, seed: int) ->
 def named_cell(config: Config, seed: int, place: dict[str, str]) -> dict:
     """The cell of a place `{source, target, method}`, the method by its name."""
     method = {**METHODS, **LEVERS}[place["method"]]
+    jax.clear_caches()  # of the cell before: a whole table would hold gigabytes of compiled code
     return cell(config, method, place["source"], place["target"], seed)
 
 
