@@ -6,16 +6,22 @@ two sets of real samples of the same sizes, beside each.
 """
 
 from efm_jax.metrics.kernels import KernelDistance, energy_distance, kid, mmd
+from efm_jax.metrics.neighbours import Copies, Neighbourhood, copies, nearest, neighbourhood
 from efm_jax.metrics.paths import normalized_path_energy, path_curvature, path_energy
 from efm_jax.metrics.transport import frechet_distance, gaussian_frechet, sliced_wasserstein2, wasserstein2
 
 __all__ = [
+    "Copies",
     "KernelDistance",
+    "Neighbourhood",
+    "copies",
     "energy_distance",
     "frechet_distance",
     "gaussian_frechet",
     "kid",
     "mmd",
+    "nearest",
+    "neighbourhood",
     "normalized_path_energy",
     "path_curvature",
     "path_energy",

@@ -1,0 +1,12 @@
+"""What pictures look like to a network: features for distances between sets of pictures.
+
+An `Extractor` turns pictures into rows of numbers: `efficientnet_lite0()` (ImageNet, any content), `digits()` (the
+package's reader of digits) or `own(function, ...)`, any function of one's own. `extract` applies one in batches, with a
+cache on disk. Numbers on one extractor's features are not comparable with those on another's, least of all with
+published FID, which is Inception's.
+"""
+
+from efm_jax.features.extractors import Extractor, digits, efficientnet_lite0, extract, own
+from efm_jax.features.torch_file import read_tensors
+
+__all__ = ["Extractor", "digits", "efficientnet_lite0", "extract", "own", "read_tensors"]
