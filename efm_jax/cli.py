@@ -158,16 +158,70 @@ def generate(
     print(f"wrote {written.carried} samples to {output}, {written.arrived} of their lines arrived")
 
 
-def evaluate(run: Path, /, *, samples: int | None = None) -> None:
-    """Score a run on held-out samples: report.json and pictures in the run folder.
+def evaluate(
+    run: Path | None = None,
+    /,
+    *,
+    samples: int | None = None,
+    a: Path | None = None,
+    b: Path | None = None,
+    held_out: Path | None = None,
+    features: Literal["efficientnet", "digits", "none"] | None = None,
+    size: int | None = None,
+    most: int = 10_000,
+    seed: int = 0,
+    skip_unreadable: bool = False,
+    cache: Path | None = None,
+    output: Path | None = None,
+) -> None:
+    """Score a run on held-out samples, or the pictures of one folder beside those of another.
+
+    A run: report.json and pictures in its folder. Two folders: a table, and with `--output` report and table as files.
 
     Args:
         run: The run folder.
-        samples: Samples to transport; the run's own number by default.
+        samples: Of a run: samples to transport; its own number by default.
+        a: Instead of a run: folder of the pictures judged.
+        b: Folder of real pictures to compare them with.
+        held_out: Folder of real pictures that were not trained on; by default a random half of `b`.
+        features: What sees the pictures: EfficientNet-Lite0 (KID-EffLite0, needs the extra `metrics`) or the digit reader.
+            Of a run that is not of digits, EfficientNet-Lite0 where it is installed, unless `none`.
+        size: Side to which all pictures of the folders are cropped and resized; by default the smallest found.
+        most: Pictures used of each folder at most.
+        seed: Seeds the split and the choice.
+        skip_unreadable: Leave out pictures that cannot be read, and name them in the report.
+        cache: Folder that keeps features of pictures seen before; ~/.cache/efm_jax/features by default.
+        output: Where the report of two folders goes, e.g. report.json; its table beside it as report.md.
     """
-    from efm_jax import pipeline
+    if run is not None and a is None and b is None:
+        from efm_jax import pipeline
 
-    _tell(run, pipeline.evaluate(run, samples=samples))
+        _tell(run, pipeline.evaluate(run, samples=samples, features=features))
+        return
+    if run is not None or a is None or b is None:
+        raise ValueError("give either a run folder, or two folders of pictures as --a FOLDER --b FOLDER.")
+    from efm_jax import comparison
+    from efm_jax import features as room
+
+    if features == "none":
+        raise ValueError(
+            "two folders are compared on features: --features efficientnet or --features digits."
+        )
+    report = comparison.folders_report(
+        a,
+        b,
+        held_out,
+        size=size,
+        extractor=room.digits() if features == "digits" else room.efficientnet_lite0(),
+        on_error="skip" if skip_unreadable else "raise",
+        most=most,
+        seed=seed,
+        cache=cache or room.cache_folder(),
+    )
+    print(comparison.table(report))
+    if output is not None:
+        comparison.write(report, output)
+        print(f"report {output}")
 
 
 def doctor() -> None:

@@ -22,6 +22,7 @@ from efm_jax import (
     _files,
     build,
     checkpoint,
+    comparison,
     configs,
     evaluation,
     pictures,
@@ -30,7 +31,8 @@ from efm_jax import (
     training,
 )
 from efm_jax._types import FieldMatching, Network
-from efm_jax.datasets import Source, batch
+from efm_jax.datasets import Source, as_pictures, batch
+from efm_jax.features import efficientnet_lite0
 from efm_jax.lines import FieldLines
 from efm_jax.parallel import hosts
 
@@ -146,19 +148,25 @@ def transport(
     )
 
 
-def evaluate(folder: str | Path, *, samples: int | None = None) -> dict[str, Any]:
+def evaluate(
+    folder: str | Path, *, samples: int | None = None, features: str | None = None
+) -> dict[str, Any]:
     """Score a run on held-out samples, draw its pictures, and write report.json.
 
     P -> Q always; Q -> P too where P is data. Digits are read by the digit classifier, anything else is compared in
-    sample space.
+    sample space, and pictures on features of EfficientNet-Lite0 besides.
 
     Args:
         folder: The run folder.
         samples: Samples to transport; None for the run's own number.
+        features: "efficientnet" or "none" for pictures that are no digits; None for the first where it is installed.
+            The features of real pictures are kept in the folder.
 
     Returns:
         The report, as written.
     """
+    if features not in (None, "efficientnet", "none"):
+        raise ValueError(f"features of a run must be 'efficientnet', 'none' or None, got {features!r}.")
     folder = Path(folder)
     trained = load(folder)
     count = samples or trained.config.sampling.samples
@@ -184,6 +192,8 @@ def evaluate(folder: str | Path, *, samples: int | None = None) -> dict[str, Any
         seconds = time.perf_counter() - began
         scores = _score(x, y, lines, names, start, end, train_pair, test_pair)
         scores["seconds"] = round(seconds, 2)
+        if len(trained.shape) == 3 and features != "none" and "wasserstein2" in scores:
+            scores["features"] = _on_features(y, end, train_pair, test_pair, folder / "features", features)
         label = f"{names[start]} -> {names[end]}"
         report["maps"][label] = scores
         _draw(folder / "pictures", trained, x, y, test_pair, reverse)
@@ -205,6 +215,12 @@ def summary(report: dict[str, Any]) -> str:
             if key in scores:
                 value, floor = (_number(scores[key][part], digits) for part in ("value", "floor"))
                 parts.append(f"{label}: {value} (floor {floor})")
+        seen = scores.get("features", {}).get("scores", {})
+        for key in ("kid", "precision", "recall"):
+            if key in seen:
+                parts.append(
+                    f"{seen[key]['label']}: {seen[key]['value']:.3f} (floor {seen[key]['floor']:.3f})"
+                )
         parts.append(f"arrived: {scores['arrived']['value']:.1%}")
         parts.append(f"evaluations: {scores['evaluations']['mean']:.0f}")
         told.append(f"{name}: " + ", ".join(parts))
@@ -264,6 +280,29 @@ def _score(x, y, lines, names, start, end, train_pair, test_pair) -> dict[str, A
     if digits[end]:
         return evaluation.generation_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
     return evaluation.samples_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
+
+
+def _on_features(y, end, train_pair, test_pair, cache: Path, features: str | None) -> dict[str, Any]:
+    """Outputs beside training pictures, held-out ones for the floor; or why they are not compared."""
+    shape = test_pair[end].shape
+    y = y[np.isfinite(y).all(axis=1)]
+    n = min(
+        len(y),
+        *(2000 if pair[end].size is None else min(2000, pair[end].size) for pair in (train_pair, test_pair)),
+    )
+    if n < comparison.LEAST:
+        return {"left_out": f"{n} pictures of a side are too few; at least {comparison.LEAST} are needed"}
+    try:
+        extractor = efficientnet_lite0()
+    except ImportError as error:
+        if features is not None:
+            raise
+        return {"left_out": str(error)}
+    real, held = (
+        as_pictures(_held_out(pair[end], n, side=side + end), shape)
+        for pair, side in ((train_pair, 2), (test_pair, 4))
+    )
+    return comparison.pictures_report(as_pictures(y, shape), real, held, extractor=extractor, cache=cache)
 
 
 def _draw(folder: Path, trained: Trained, x, y, pair: tuple[Source, Source], reverse: bool) -> None:

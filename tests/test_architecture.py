@@ -17,8 +17,8 @@ LEVELS = [
     {"points", "launches", "gaps"},
     {"matching", "networks"},
     {"training", "lines", "roaming", "checkpoint"},
-    {"sampling", "likelihood", "runs", "metrics", "classifier", "parallel"},
-    {"evaluation"},
+    {"sampling", "likelihood", "runs", "metrics", "classifier", "parallel", "features"},
+    {"evaluation", "comparison"},
     {"configs", "presets", "build", "pipeline", "sharing", "translation", "cli", "doctor"},
 ]
 LEVEL = {room: i for i, rooms in enumerate(LEVELS) for room in rooms}

@@ -9,6 +9,7 @@ from efm_jax.datasets.digits import coloured, digit_source, hue_difference, hue_
 from efm_jax.datasets.folder import Pictures, read_folder, split_by_name
 from efm_jax.datasets.opening import open_source
 from efm_jax.datasets.readers import read_array, read_cifar10, read_idx, read_mnist
+from efm_jax.datasets.sizes import common_size
 from efm_jax.datasets.source import (
     Source,
     as_pictures,
@@ -25,6 +26,7 @@ __all__ = [
     "as_pictures",
     "batch",
     "coloured",
+    "common_size",
     "digit_source",
     "from_array",
     "from_pictures",

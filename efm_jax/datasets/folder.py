@@ -48,6 +48,8 @@ def read_folder(
     background: int = 255,
     on_error: str = "raise",
     max_pixels: int = 1 << 26,
+    most: int | None = None,
+    seed: int = 0,
 ) -> Pictures:
     """Read all pictures below a folder: png, jpg, jpeg, webp and bmp, recursively, sorted by path.
 
@@ -65,6 +67,8 @@ def read_folder(
             them.
         max_pixels: Largest picture accepted, in pixels; Pillow's own limit, 2 x Image.MAX_IMAGE_PIXELS, holds
             besides.
+        most: Pictures read at most; None for all. Of more, so many are chosen at random.
+        seed: Seed of that choice.
 
     Returns:
         Pictures(images, names, skipped).
@@ -88,6 +92,9 @@ def read_folder(
     target = _target(size)
     root = Path(path).expanduser()
     names = _names(root)
+    if most is not None and len(names) > most:
+        kept_names = np.random.default_rng(seed).choice(len(names), most, replace=False)
+        names = [names[i] for i in sorted(kept_names)]
 
     def read(name: str) -> np.ndarray | Exception:
         try:

@@ -6,7 +6,7 @@ cache on disk. Numbers on one extractor's features are not comparable with those
 published FID, which is Inception's.
 """
 
-from efm_jax.features.extractors import Extractor, digits, efficientnet_lite0, extract, own
+from efm_jax.features.extractors import Extractor, cache_folder, digits, efficientnet_lite0, extract, own
 from efm_jax.features.torch_file import read_tensors
 
-__all__ = ["Extractor", "digits", "efficientnet_lite0", "extract", "own", "read_tensors"]
+__all__ = ["Extractor", "cache_folder", "digits", "efficientnet_lite0", "extract", "own", "read_tensors"]

@@ -65,13 +65,14 @@ class Weights(NamedTuple):
     classes: Layer
 
 
-STRIDES = tuple(
-    stride if i == 0 else 1 for _, stride, _, _, _, count in _STAGES for i in range(count)
-)
+STRIDES = tuple(stride if i == 0 else 1 for _, stride, _, _, _, count in _STAGES for i in range(count))
 
 
 def forward(
-    weights: Weights, pictures: Num[Array | np.ndarray, "n h w 3"], strides: Sequence[int] = STRIDES, side: int = SIDE
+    weights: Weights,
+    pictures: Num[Array | np.ndarray, "n h w 3"],
+    strides: Sequence[int] = STRIDES,
+    side: int = SIDE,
 ) -> tuple[Float[Array, "n classes"], Float[Array, "n features"]]:
     """Class scores and features of pictures in 0..255.
 
@@ -187,7 +188,9 @@ def random_tensors(
 ) -> dict[str, np.ndarray]:
     """Random tensors under the names and shapes of a torch file: a network of any size, for checks without its weights."""
     return {
-        name: rng.uniform(0.5, 1.5, shape) if name.endswith("_var") else rng.normal(size=shape) / _fan(shape) ** 0.5
+        name: rng.uniform(0.5, 1.5, shape)
+        if name.endswith("_var")
+        else rng.normal(size=shape) / _fan(shape) ** 0.5
         for name, shape in shapes(stages, num_features, num_classes).items()
     }
 
@@ -263,7 +266,9 @@ def _filtered(x: Array, layer: Layer, stride: int) -> Array:
     n, height, width, channels = x.shape
     size = layer.kernel.shape[0]
     out = [-(-length // stride) for length in (height, width)]
-    missing = [max((o - 1) * stride + size - length, 0) for o, length in zip(out, (height, width), strict=True)]
+    missing = [
+        max((o - 1) * stride + size - length, 0) for o, length in zip(out, (height, width), strict=True)
+    ]
     x = jnp.pad(x, ((0, 0), *((m // 2, m - m // 2) for m in missing), (0, 0)))
     reach = [(o - 1) * stride + 1 for o in out]
     total = jnp.broadcast_to(layer.bias, (n, *out, channels))

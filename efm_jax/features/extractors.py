@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -160,7 +161,12 @@ def extract(
         [0.0, 1.0, 2.0]
     """
     pictures = np.asarray(pictures)
-    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[-1] not in (1, 3) or 0 in pictures.shape:
+    if (
+        pictures.dtype != np.uint8
+        or pictures.ndim != 4
+        or pictures.shape[-1] not in (1, 3)
+        or 0 in pictures.shape
+    ):
         raise ValueError(
             "pictures must be uint8 [n, H, W, C] with n >= 1 and C = 3 or 1, got "
             f"{pictures.dtype} {pictures.shape}; see datasets.as_pictures for samples in [-1, 1]."
@@ -188,9 +194,20 @@ def extract(
         rows.append(row[: len(part)])
     features = np.concatenate(rows)
     if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        _files.write_array(kept, features)
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            _files.write_array(kept, features)
+        except OSError as error:
+            warnings.warn(
+                f"features could not be kept in {cache} ({error}); they are made anew next time.",
+                stacklevel=2,
+            )
     return features
+
+
+def cache_folder() -> Path:
+    """Where the command line keeps features: `efm_jax/features` below XDG_CACHE_HOME, or else below ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "efm_jax" / "features"
 
 
 def _key(fingerprint: str, pictures: np.ndarray) -> str:

@@ -41,7 +41,7 @@ class _Name(NamedTuple):
 class _Storage(NamedTuple):
     key: str
     dtype: np.dtype
-    count: int
+    length: int
 
 
 class _Tensor(NamedTuple):
@@ -52,7 +52,7 @@ class _Tensor(NamedTuple):
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
-    """Read the tensors of a torch file of weights (`.pth`, `.pt`) by name, executing nothing.
+    r"""Read the tensors of a torch file of weights (`.pth`, `.pt`) by name, executing nothing.
 
     Args:
         path: A file made by `torch.save` of a dict of tensors, or of a dict that holds one under "state_dict".
@@ -68,7 +68,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "evil.pth"
-        ...     _ = path.write_bytes(b"cos\\nsystem\\n(S'echo never run'\\ntR.")
+        ...     _ = path.write_bytes(b"cos\nsystem\n(S'echo never run'\ntR.")
         ...     read_tensors(path)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
@@ -82,7 +82,15 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         tree, storages = _zipped(content) if content[:2] == b"PK" else _in_a_row(content)
         return {name: _array(tensor, storages) for name, tensor in _tensors(tree).items()}
     # whatever a damaged file makes of the stack, the sizes or the archive
-    except (ValueError, TypeError, LookupError, EOFError, OverflowError, struct.error, zipfile.BadZipFile) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        EOFError,
+        OverflowError,
+        struct.error,
+        zipfile.BadZipFile,
+    ) as error:
         raise ValueError(
             f"{path} cannot be read as torch weights ({error}); give a file made by torch.save(model.state_dict(), path), "
             "or fetch it again if it is damaged."
@@ -102,10 +110,12 @@ def _in_a_row(content: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     for key in _walk(file):
         storage = found[key]
         (count,) = struct.unpack("<q", file.read(8))
-        size = storage.count * storage.dtype.itemsize
+        size = storage.length * storage.dtype.itemsize
         data = file.read(max(size, 0))
-        if count != storage.count or len(data) != size:
-            raise ValueError(f"storage {key} should hold {storage.count} numbers, but is cut short or longer")
+        if count != storage.length or len(data) != size:
+            raise ValueError(
+                f"storage {key} should hold {storage.length} numbers, but is cut short or longer"
+            )
         storages[key] = np.frombuffer(data, storage.dtype)
     return tree, storages
 
@@ -123,8 +133,10 @@ def _zipped(content: bytes) -> tuple[Any, dict[str, np.ndarray]]:
         storages = {}
         for key, storage in found.items():
             entry = archive.getinfo(entries[f"data/{key}"])
-            if entry.file_size != storage.count * storage.dtype.itemsize or entry.file_size > len(content):
-                raise ValueError(f"storage {key} should hold {storage.count} numbers of type {storage.dtype}")
+            if entry.file_size != storage.length * storage.dtype.itemsize or entry.file_size > len(content):
+                raise ValueError(
+                    f"storage {key} should hold {storage.length} numbers of type {storage.dtype}"
+                )
             storages[key] = np.frombuffer(archive.read(entry), storage.dtype)
     return tree, storages
 
@@ -209,7 +221,9 @@ def _storage(facts: tuple) -> _Storage:
         raise ValueError("it refers to something that is no storage of numbers")
     kind, key, count = _a(_Name, facts[1]).text, _a(str, facts[2]), facts[4]
     if kind not in _DTYPES or type(count) is not int or count < 0:
-        raise ValueError(f"it holds a storage of kind {kind!r} with {count!r} numbers; known are {', '.join(_DTYPES)}")
+        raise ValueError(
+            f"it holds a storage of kind {kind!r} with {count!r} numbers; known are {', '.join(_DTYPES)}"
+        )
     return _Storage(key, np.dtype(_DTYPES[kind]), count)
 
 

@@ -166,7 +166,8 @@ def nearest(
     first, second = two_sets(points, others, names=names)
     a, b = centred(first, second)
     which = [
-        np.argmin(squared_distances(a[start : start + _BLOCK], b), axis=1) for start in range(0, len(a), _BLOCK)
+        np.argmin(squared_distances(a[start : start + _BLOCK], b), axis=1)
+        for start in range(0, len(a), _BLOCK)
     ]
     return np.linalg.norm(first - second[np.concatenate(which)], axis=1)
 

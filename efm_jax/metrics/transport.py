@@ -109,7 +109,8 @@ def frechet_distance(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "m dim"
     a, b = two_sets(a, b, least=2)
     mean_a, mean_b = a.mean(axis=0), b.mean(axis=0)
     root_a, root_b = (
-        np.linalg.qr((x - mean) / np.sqrt(len(x) - 1), mode="r") for x, mean in ((a, mean_a), (b, mean_b))
+        np.asarray(np.linalg.qr((x - mean) / np.sqrt(len(x) - 1), mode="r"))
+        for x, mean in ((a, mean_a), (b, mean_b))
     )
     overlap = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
     squared = np.sum((mean_a - mean_b) ** 2) + np.sum(root_a**2) + np.sum(root_b**2) - 2.0 * overlap
