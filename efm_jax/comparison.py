@@ -209,8 +209,8 @@ def table(report: Report) -> str:
 
     Example:
         >>> score = {"label": "recall", "value": 0.5, "standard_error": 0.1, "floor": 0.75, "floor_standard_error": 0.1}
-        >>> told = table({"scores": {"recall": score | {"n": 9}}, "n": 9, "seed": 0, "split": "", "features": {"how": "colours"}})
-        >>> print(told.splitlines()[2])
+        >>> report = {"scores": {"recall": score | {"n": 9}}, "seed": 0, "split": "", "features": {"how": "colours"}}
+        >>> print(table(report).splitlines()[2])
         | recall | 0.500 ± 0.100 | 0.750 ± 0.100 | 9 |
     """
     rows = ["| score | set a | floor: real to real | n |", "| --- | --- | --- | --- |"]

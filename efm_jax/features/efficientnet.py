@@ -96,10 +96,7 @@ def forward(
         >>> scores.shape, features.shape
         ((2, 10), (2, 16))
     """
-    x = jnp.asarray(pictures, jnp.float32)
-    shape = (len(x), side, side, x.shape[-1])
-    x = jnp.clip(jax.image.resize(x, shape, "cubic", precision=jax.lax.Precision.HIGHEST), 0.0, 255.0)
-    x = _convolved((x - 127.0) / 128.0, weights.stem, 2)
+    x = _convolved((resized(pictures, side) - 127.0) / 128.0, weights.stem, 2)
     for block, stride in zip(weights.blocks, strides, strict=True):
         h = x if block.expand is None else _mixed(x, block.expand)
         h = _mixed(_filtered(h, block.filter, stride), block.project, relu6=False)
@@ -107,6 +104,13 @@ def forward(
     features = _mixed(x, weights.head).mean(axis=(1, 2))
     scores = _product(features, weights.classes.kernel) + weights.classes.bias
     return scores, features
+
+
+def resized(pictures: Num[Array | np.ndarray, "n h w c"], side: int) -> Float[Array, "n side side c"]:
+    """Pictures in 0..255 at another size, as Pillow's BICUBIC does on floats: Keys' cubic, antialias, cut to 0..255."""
+    x = jnp.asarray(pictures, jnp.float32)
+    shape = (len(x), side, side, x.shape[-1])
+    return jnp.clip(jax.image.resize(x, shape, "cubic", precision=jax.lax.Precision.HIGHEST), 0.0, 255.0)
 
 
 def load(path: str | Path | None = None) -> Weights:
@@ -187,12 +191,16 @@ def random_tensors(
     num_classes: int = 1000,
 ) -> dict[str, np.ndarray]:
     """Random tensors under the names and shapes of a torch file: a network of any size, for checks without its weights."""
-    return {
-        name: rng.uniform(0.5, 1.5, shape)
-        if name.endswith("_var")
-        else rng.normal(size=shape) / _fan(shape) ** 0.5
-        for name, shape in shapes(stages, num_features, num_classes).items()
-    }
+
+    def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        if len(shape) > 1:
+            return rng.normal(size=shape) / np.prod(shape[1:]) ** 0.5
+        low, high = {"running_var": (0.1, 0.3), "weight": (0.8, 1.6)}.get(
+            name.rpartition(".")[2], (-0.5, 0.5)
+        )
+        return rng.uniform(low, high, shape)
+
+    return {name: draw(name, shape) for name, shape in shapes(stages, num_features, num_classes).items()}
 
 
 def shapes(
@@ -220,10 +228,6 @@ def shapes(
             before, index = after, index + 1
     layer("_conv_head", "_bn1", (num_features, stages[-1][4], 1, 1))
     return found | {"_fc.weight": (num_classes, num_features), "_fc.bias": (num_classes,)}
-
-
-def _fan(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape[1:])) if len(shape) > 1 else 4
 
 
 @functools.lru_cache(maxsize=2)

@@ -9,6 +9,7 @@ import io
 import pickletools
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +31,19 @@ _DICT = "collections OrderedDict"
 _TENSOR = "torch._utils _rebuild_tensor_v2"
 _PARAMETER = "torch._utils _rebuild_parameter"
 _VALUES = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"}
+# what a damaged file can make of the stack, of sizes and of the archive (encrypted or unknown to zipfile: RuntimeError)
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    OSError,
+    RuntimeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
@@ -79,25 +93,16 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"there is no file {path}; check the path of the weights.")
     content = path.read_bytes()
     try:
-        tree, storages = _zipped(content) if content[:2] == b"PK" else _in_a_row(content)
-        return {name: _array(tensor, storages) for name, tensor in _tensors(tree).items()}
-    # whatever a damaged file makes of the stack, the sizes or the archive
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        EOFError,
-        OverflowError,
-        struct.error,
-        zipfile.BadZipFile,
-    ) as error:
+        tensors, storages = _zipped(content) if content[:2] == b"PK" else _in_a_row(content)
+        return {name: _array(tensor, storages) for name, tensor in tensors.items()}
+    except _DAMAGE as error:
         raise ValueError(
             f"{path} cannot be read as torch weights ({error}); give a file made by torch.save(model.state_dict(), path), "
             "or fetch it again if it is damaged."
         ) from error
 
 
-def _in_a_row(content: bytes) -> tuple[Any, dict[str, np.ndarray]]:
+def _in_a_row(content: bytes) -> tuple[dict[str, _Tensor], dict[str, np.ndarray]]:
     """The old layout: magic number, protocol, facts of the system, the object, keys, then each storage's count and bytes."""
     file = io.BytesIO(content)
     if _walk(file) != _MAGIC or _walk(file) != _PROTOCOL:
@@ -105,9 +110,11 @@ def _in_a_row(content: bytes) -> tuple[Any, dict[str, np.ndarray]]:
     if not _walk(file)["little_endian"]:
         raise ValueError("it was written by a big-endian machine")
     found: dict[str, _Storage] = {}
-    tree = _walk(file, found)
+    tensors = _tensors(_walk(file, found))
     storages = {}
     for key in _walk(file):
+        if key not in found:
+            raise ValueError(f"storage {key} belongs to no tensor")
         storage = found[key]
         (count,) = struct.unpack("<q", file.read(8))
         size = storage.length * storage.dtype.itemsize
@@ -117,10 +124,10 @@ def _in_a_row(content: bytes) -> tuple[Any, dict[str, np.ndarray]]:
                 f"storage {key} should hold {storage.length} numbers, but is cut short or longer"
             )
         storages[key] = np.frombuffer(data, storage.dtype)
-    return tree, storages
+    return tensors, storages
 
 
-def _zipped(content: bytes) -> tuple[Any, dict[str, np.ndarray]]:
+def _zipped(content: bytes) -> tuple[dict[str, _Tensor], dict[str, np.ndarray]]:
     """The zip layout: `NAME/data.pkl`, and each storage as `NAME/data/KEY`, stored as it is."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = {name.partition("/")[2]: name for name in archive.namelist()}
@@ -129,7 +136,7 @@ def _zipped(content: bytes) -> tuple[Any, dict[str, np.ndarray]]:
         if archive.getinfo(entries["data.pkl"]).file_size > len(content):
             raise ValueError("its table of contents is compressed, which torch does not do")
         found: dict[str, _Storage] = {}
-        tree = _walk(io.BytesIO(archive.read(entries["data.pkl"])), found)
+        tensors = _tensors(_walk(io.BytesIO(archive.read(entries["data.pkl"])), found))
         storages = {}
         for key, storage in found.items():
             entry = archive.getinfo(entries[f"data/{key}"])
@@ -138,7 +145,7 @@ def _zipped(content: bytes) -> tuple[Any, dict[str, np.ndarray]]:
                     f"storage {key} should hold {storage.length} numbers of type {storage.dtype}"
                 )
             storages[key] = np.frombuffer(archive.read(entry), storage.dtype)
-    return tree, storages
+    return tensors, storages
 
 
 def _walk(file: io.BytesIO, storages: dict[str, _Storage] | None = None) -> Any:
