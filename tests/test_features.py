@@ -85,9 +85,7 @@ def test_the_forward_equals_a_float64_one_written_apart():
     np.testing.assert_allclose(scores, expected_scores, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "side"), [(32, 32, 224), (10, 14, 24), (60, 45, 16), (24, 24, 24)]
-)
+@pytest.mark.parametrize(("height", "width", "side"), [(10, 14, 24), (60, 45, 16), (24, 24, 24)])
 def test_resizing_is_pillows_bicubic(height, width, side):
     images = pictures(2, height, width)
     got = np.asarray(efficientnet.resized(images, side))

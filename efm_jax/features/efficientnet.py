@@ -90,9 +90,8 @@ def forward(
         Scores before softmax [n, 1000] and features in 0..6 [n, 1280].
 
     Example:
-        >>> import jax
         >>> tiny = fold(random_tensors(np.random.default_rng(0), ((3, 2, 6, 8, 8, 2),), 16, 10))
-        >>> scores, features = forward(tiny, np.zeros((2, 9, 9, 3)), (2, 1), 16)
+        >>> scores, features = jax.eval_shape(lambda x: forward(tiny, x, (2, 1), 16), np.zeros((2, 9, 9, 3)))
         >>> scores.shape, features.shape
         ((2, 10), (2, 16))
     """
