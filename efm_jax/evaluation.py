@@ -4,7 +4,8 @@ A report is a dict of plain numbers, text, lists and None (for what is undefined
 Pictures that hold NaN or infinity are kept in the count and never score. Sets of real digits must be drawn at
 random from one pool: MNIST's files are ordered by writer, and two slices of them lie far apart. The digit
 reader is `efm_jax.classifier`, the KID is taken on its features and is not comparable with Inception numbers.
-Pictures of other content are compared by `pictures_report` and `folders_report`, of `efm_jax.comparison`.
+Pictures of other content are compared by `pictures_report` and `folders_report`, of `efm_jax.comparison`,
+and with their partners by `partners_report`.
 """
 
 import numpy as np
@@ -14,6 +15,7 @@ from efm_jax import _scores, classifier
 from efm_jax._scores import Report
 from efm_jax.comparison import folders_report as folders_report
 from efm_jax.comparison import pictures_report as pictures_report
+from efm_jax.partners import partners_report as partners_report
 
 CONFIDENT = 0.9
 

@@ -25,6 +25,7 @@ from efm_jax import (
     comparison,
     configs,
     evaluation,
+    partners,
     pictures,
     runs,
     sampling,
@@ -192,8 +193,11 @@ def evaluate(
         seconds = time.perf_counter() - began
         scores = _score(x, y, lines, names, start, end, train_pair, test_pair)
         scores["seconds"] = round(seconds, 2)
+        scores["samples_per_second"] = round(len(y) / seconds, 2)
         if len(trained.shape) == 3 and features != "none" and "wasserstein2" in scores:
-            scores["features"] = _on_features(y, end, train_pair, test_pair, folder / "features", features)
+            scores["features"] = _on_features(
+                x, y, (start, end), train_pair, test_pair, folder / "features", features
+            )
         label = f"{names[start]} -> {names[end]}"
         report["maps"][label] = scores
         _draw(folder / "pictures", trained, x, y, test_pair, reverse)
@@ -282,27 +286,33 @@ def _score(x, y, lines, names, start, end, train_pair, test_pair) -> dict[str, A
     return evaluation.samples_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
 
 
-def _on_features(y, end, train_pair, test_pair, cache: Path, features: str | None) -> dict[str, Any]:
-    """Outputs beside training pictures, held-out ones for the floor; or why they are not compared."""
+def _on_features(x, y, ends, train_pair, test_pair, cache: Path, features: str | None) -> dict[str, Any]:
+    """Outputs beside training pictures, held-out ones for the floor, and their inputs where these are data; or why not."""
+    start, end = ends
     shape = test_pair[end].shape
-    y = y[np.isfinite(y).all(axis=1)]
-    n = min(
-        len(y),
-        *(2000 if pair[end].size is None else min(2000, pair[end].size) for pair in (train_pair, test_pair)),
-    )
-    if n < comparison.LEAST:
-        return {"left_out": f"{n} pictures of a side are too few; at least {comparison.LEAST} are needed"}
+    sound = np.isfinite(y).all(axis=1)
+    x, y = x[sound], y[sound]
+    real = [
+        _held_out(pair[end], min(len(y), 2000), side=side)
+        for pair, side in ((train_pair, 2 + end), (test_pair, 4 + end))
+    ]
+    fewest = min(map(len, (y, *real)))
+    if fewest < comparison.LEAST:
+        return {
+            "left_out": f"{fewest} pictures of a side are too few; at least {comparison.LEAST} are needed"
+        }
     try:
         extractor = efficientnet_lite0()
     except ImportError as error:
         if features is not None:
             raise
         return {"left_out": str(error)}
-    real, held = (
-        as_pictures(_held_out(pair[end], n, side=side + end), shape)
-        for pair, side in ((train_pair, 2), (test_pair, 4))
-    )
-    return comparison.pictures_report(as_pictures(y, shape), real, held, extractor=extractor, cache=cache)
+    made, *real = (as_pictures(part, shape) for part in (y, *real))
+    report = comparison.pictures_report(made, *real, extractor=extractor, cache=cache)
+    if train_pair[start].size is not None:
+        inputs = as_pictures(x, shape)
+        report["own_input"] = partners.partners_report(made, inputs, extractor=extractor, cache=cache)
+    return report
 
 
 def _draw(folder: Path, trained: Trained, x, y, pair: tuple[Source, Source], reverse: bool) -> None:

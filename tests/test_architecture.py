@@ -18,7 +18,7 @@ LEVELS = [
     {"matching", "networks"},
     {"training", "lines", "roaming", "checkpoint"},
     {"sampling", "likelihood", "runs", "metrics", "classifier", "parallel", "features"},
-    {"evaluation", "comparison"},
+    {"evaluation", "comparison", "partners"},
     {"configs", "presets", "build", "pipeline", "sharing", "translation", "cli", "doctor"},
 ]
 LEVEL = {room: i for i, rooms in enumerate(LEVELS) for room in rooms}

@@ -6,11 +6,13 @@ import json
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from scipy.spatial.distance import cdist
 
-from efm_jax import cli, comparison, evaluation, pipeline
+from efm_jax import cli, evaluation, metrics, pipeline
 from efm_jax.comparison import folders_report, pictures_report, table, write
-from efm_jax.datasets import common_size, from_pictures, read_folder
+from efm_jax.datasets import common_size, from_pictures, read_folder, white_noise
 from efm_jax.features import own
+from efm_jax.partners import partners_report
 from efm_jax.pictures import save_png
 
 DISTANCES = ("kid", "frechet")
@@ -255,24 +257,96 @@ def test_mistakes_of_the_command(arguments, told, capsys, tmp_path, monkeypatch)
 
 def test_pictures_of_a_run_are_compared_where_the_network_is_there(tmp_path, monkeypatch):
     pair = from_pictures(scenes(40, seed=1)), from_pictures(scenes(30, seed=2))
+    noise = white_noise((16, 16, 3))
     y = scenes(24, seed=3).reshape(24, -1) / np.float32(127.5) - 1
+    x = y.copy()
     y[5] = np.nan
+
+    def compared(count=24, features=None, start=0):
+        pairs = [[source, source] for source in pair]
+        if start == 1:
+            pairs = [[noise, source] for source in pair]
+        return pipeline._on_features(x[:count], y[:count], (0, 1), *pairs, tmp_path / "features", features)
+
     monkeypatch.setattr(pipeline, "efficientnet_lite0", lambda: FEATURES)
-    got = pipeline._on_features(y, 1, (pair[0], pair[0]), (pair[1], pair[1]), tmp_path / "features", None)
+    got = compared()
     assert got["n"] == 23
     assert got["scores"]["kid"]["label"] == "KID-random"
-    assert len(list((tmp_path / "features").iterdir())) == 3
-    few = pipeline._on_features(y[:6], 1, (pair[0], pair[0]), (pair[1], pair[1]), tmp_path, None)
-    assert "at least 8 are needed" in few["left_out"]
+    assert got["own_input"]["features"]["first"]["value"] == 1.0
+    assert got["own_input"]["pixels"]["distance"]["value"] == 0.0
+    assert len(list((tmp_path / "features").iterdir())) == 3  # outputs and inputs are the same pictures here
+    assert "own_input" not in compared(start=1)  # noise has no content to keep
+    assert "at least 8 are needed" in compared(6)["left_out"]
 
     def missing():
         raise ImportError("not installed")
 
     monkeypatch.setattr(pipeline, "efficientnet_lite0", missing)
-    same = (y, 1, (pair[0], pair[0]), (pair[1], pair[1]), tmp_path)
-    assert pipeline._on_features(*same, None) == {"left_out": "not installed"}
+    assert compared() == {"left_out": "not installed"}
     with pytest.raises(ImportError):
-        pipeline._on_features(*same, "efficientnet")
+        compared(features="efficientnet")
     with pytest.raises(ValueError, match="features of a run must be"):
         pipeline.evaluate(tmp_path, features="inception")
-    assert comparison.LEAST == 8
+
+
+# partners -----------------------------------------------------------------------------------------------------------
+
+
+def test_ranks_equal_sorting():
+    rng = np.random.default_rng(0)
+    outputs, targets = rng.normal(size=(30, 20)), rng.normal(size=(40, 20))
+    partner = rng.integers(0, 40, 30)
+    got = metrics.retrieval(outputs, targets, partner)
+    apart = cdist(outputs, targets)
+    order = np.argsort(apart, axis=1)
+    np.testing.assert_array_equal(got.rank, 1 + np.argmax(order == partner[:, None], axis=1))
+    # inner products of centred float64 beside differences
+    np.testing.assert_allclose(got.distance, apart[np.arange(30), partner], rtol=1e-12)
+    wrong = [np.delete(row, p).mean() for row, p in zip(apart, partner, strict=True)]
+    np.testing.assert_allclose(got.distance_to_others, wrong, rtol=1e-10)
+    # chance: 30 ranks uniform on 1..40 have mean 20.5 and standard error 40 / sqrt(12 * 30) = 2.1
+    assert abs(got.rank.mean() - 20.5) < 4 * 2.1
+
+
+def test_ties_stand_in_their_middle():
+    same = np.ones((5, 17))
+    np.testing.assert_array_equal(metrics.retrieval(same, same).rank, 3.0)
+    targets = np.repeat(np.eye(3), 2, axis=0)
+    np.testing.assert_array_equal(metrics.retrieval(np.eye(3), targets, np.array([0, 2, 4])).rank, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "partner", "told"),
+    [
+        (np.zeros((4, 2)), None, "each of the 4 outputs needs the index of its partner among the 3"),
+        (np.zeros((2, 2)), np.array([0, 3]), "each of the 2 outputs"),
+        (np.zeros((2, 2)), np.array([0, -1]), "each of the 2 outputs"),
+        (np.zeros((2, 2)), np.array([0.0, 1.0]), "got float64"),
+        (np.zeros((2, 3)), None, "outputs and targets must have the same"),
+    ],
+)
+def test_outputs_without_partner_are_named(outputs, partner, told):
+    with pytest.raises(ValueError, match=told):
+        metrics.retrieval(outputs, np.zeros((3, 2)), partner)
+
+
+def test_partners_are_lost_with_noise():
+    targets = scenes(60, seed=1)
+    reports = [
+        partners_report(noisy(targets, level), targets, extractor=FEATURES) for level in (0, 20, 60, 150)
+    ]
+    for space in ("pixels", "features"):
+        distances = [got[space]["distance"]["value"] for got in reports]
+        assert distances == sorted(distances)
+        assert reports[0][space]["first"]["value"] == 1.0
+        assert reports[0][space]["rank"]["value"] == 1.0 < reports[0][space]["rank"]["floor"] == 30.5
+        assert reports[-1][space]["first"]["value"] < 1.0 or space == "pixels"
+    assert reports[0]["pixels"]["distance"]["value"] == 0.0
+    # noise of 20 grey levels, cut at 0 and 255: a little less than 20
+    assert 17 < reports[1]["pixels"]["distance"]["value"] < 20.1
+    shuffled = np.random.default_rng(0).permutation(60)
+    got = partners_report(targets, targets[shuffled], np.argsort(shuffled), extractor=FEATURES)
+    assert got["features"]["rank"]["value"] == 1.0
+    json.dumps(got, allow_nan=False)
+    with pytest.raises(ValueError, match="must have one size"):
+        partners_report(targets, targets[:, 1:], extractor=FEATURES)

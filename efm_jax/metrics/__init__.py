@@ -8,12 +8,14 @@ two sets of real samples of the same sizes, beside each.
 from efm_jax.metrics.kernels import KernelDistance, energy_distance, kid, mmd
 from efm_jax.metrics.neighbours import Copies, Neighbourhood, copies, nearest, neighbourhood
 from efm_jax.metrics.paths import normalized_path_energy, path_curvature, path_energy
+from efm_jax.metrics.retrieval import Retrieval, retrieval
 from efm_jax.metrics.transport import frechet_distance, gaussian_frechet, sliced_wasserstein2, wasserstein2
 
 __all__ = [
     "Copies",
     "KernelDistance",
     "Neighbourhood",
+    "Retrieval",
     "copies",
     "energy_distance",
     "frechet_distance",
@@ -25,6 +27,7 @@ __all__ = [
     "normalized_path_energy",
     "path_curvature",
     "path_energy",
+    "retrieval",
     "sliced_wasserstein2",
     "wasserstein2",
 ]

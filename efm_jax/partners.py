@@ -1,0 +1,91 @@
+"""Reports on pictures that each have a partner: the true one of a translation, or the input that it came from."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from efm_jax import metrics
+from efm_jax.features import Extractor, efficientnet_lite0, extract
+
+Report = dict[str, Any]
+
+
+def partners_report(
+    y: UInt8[np.ndarray, "n h w c"],
+    targets: UInt8[np.ndarray, "m h w c"],
+    partner: Int[np.ndarray, " n"] | None = None,
+    *,
+    extractor: Extractor | None = None,
+    batch_size: int | None = None,
+    cache: str | Path | None = None,
+) -> Report:
+    """How near pictures are to their partners, in pixels and on features, and whether nearer than to all others.
+
+    With true partners as `targets` it says how well a translation hits; with its own inputs, how much of them it keeps.
+
+    Args:
+        y: Pictures, uint8 [n, H, W, C].
+        targets: What could have been meant, of the same size [m, H, W, C], m >= 2.
+        partner: Index of each picture's partner among the targets; None where the i-th belongs to the i-th.
+        extractor: Feature function; None for `features.efficientnet_lite0()`.
+        batch_size: Pictures at once; None for what fits the memory.
+        cache: Folder that keeps features; None for none.
+
+    Returns:
+        For `pixels` (root mean square difference, in grey levels 0..255) and `features` a dict of `distance` (of a
+        picture to its partner; floor: to all other targets), `rank` (of the partner among all targets, 1 the nearest;
+        floor: chance) and `first` (share whose nearest target is the partner; floor: chance), each with `value`,
+        `standard_error`, `floor`, `n`, `how`.
+
+    Raises:
+        ValueError: If pictures and targets differ in size, or a picture has no partner.
+
+    Example:
+        >>> from efm_jax import features
+        >>> x = np.random.default_rng(0).integers(0, 250, (6, 4, 4, 3)).astype(np.uint8)
+        >>> report = partners_report(x + np.uint8(2), x, extractor=features.own(lambda x: x.mean(axis=(1, 2)), "colours"))
+        >>> round(report["pixels"]["distance"]["value"], 6), report["features"]["first"]["value"]
+        (2.0, 1.0)
+    """
+    y, targets = np.asarray(y), np.asarray(targets)
+    if y.shape[1:] != targets.shape[1:]:
+        raise ValueError(
+            f"pictures and targets must have one size, got {y.shape[1:]} and {targets.shape[1:]}; resize one of them."
+        )
+    extractor = efficientnet_lite0() if extractor is None else extractor
+    seen, meant = (extract(extractor, part, batch_size=batch_size, cache=cache) for part in (y, targets))
+    flat, flat_targets = (part.reshape(len(part), -1).astype(np.float64) for part in (y, targets))
+    scale = 1.0 / np.sqrt(flat.shape[1])
+    return {
+        "pixels": _scores(
+            metrics.retrieval(scale * flat, scale * flat_targets, partner), len(targets), "grey levels"
+        ),
+        "features": _scores(
+            metrics.retrieval(seen, meant, partner), len(targets), f"on features: {extractor.how}"
+        ),
+    }
+
+
+def _scores(found: metrics.Retrieval, targets: int, unit: str) -> dict[str, Report]:
+    def score(values: np.ndarray, floor: float, how: str) -> Report:
+        n = len(values)
+        error = float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else None
+        return {"value": float(np.mean(values)), "standard_error": error, "floor": floor, "n": n, "how": how}
+
+    return {
+        "distance": score(
+            found.distance,
+            float(found.distance_to_others.mean()),
+            f"{unit}; floor: mean over all other targets",
+        ),
+        "rank": score(
+            found.rank, (targets + 1) / 2, f"rank of the partner among {targets} targets; floor: chance"
+        ),
+        "first": score(
+            (found.rank == 1.0).astype(float),
+            1.0 / targets,
+            "share whose nearest target is the partner; floor: chance",
+        ),
+    }
