@@ -170,6 +170,7 @@ def evaluate(
     size: int | None = None,
     most: int = 10_000,
     seed: int = 0,
+    partners: bool = False,
     skip_unreadable: bool = False,
     cache: Path | None = None,
     output: Path | None = None,
@@ -189,6 +190,8 @@ def evaluate(
         size: Side to which all pictures of the folders are cropped and resized; by default the smallest found.
         most: Pictures used of each folder at most.
         seed: Seeds the split and the choice.
+        partners: Pictures of `a` and `b` of the same name belong together: also tell how near they are, and whether
+            nearer than to all others.
         skip_unreadable: Leave out pictures that cannot be read, and name them in the report.
         cache: Folder that keeps features of pictures seen before; ~/.cache/efm_jax/features by default.
         output: Where the report of two folders goes, e.g. report.json; its table beside it as report.md.
@@ -207,18 +210,17 @@ def evaluate(
         raise ValueError(
             "two folders are compared on features: --features efficientnet or --features digits."
         )
-    report = comparison.folders_report(
-        a,
-        b,
-        held_out,
-        size=size,
-        extractor=room.digits() if features == "digits" else room.efficientnet_lite0(),
-        on_error="skip" if skip_unreadable else "raise",
-        most=most,
-        seed=seed,
-        cache=cache or room.cache_folder(),
-    )
+    extractor = room.digits() if features == "digits" else room.efficientnet_lite0()
+    on_error = "skip" if skip_unreadable else "raise"
+    common = {"size": size, "extractor": extractor, "on_error": on_error, "most": most, "seed": seed}
+    common |= {"cache": cache or room.cache_folder()}
+    report = comparison.folders_report(a, b, held_out, **common)
     print(comparison.table(report))
+    if partners:
+        from efm_jax import partners as pairs
+
+        report["partners"] = pairs.folders_partners_report(a, b, **common)
+        print(f"\n{pairs.table(report['partners'])}")
     if output is not None:
         comparison.write(report, output)
         print(f"report {output}")

@@ -15,6 +15,7 @@ from efm_jax import _scores, classifier
 from efm_jax._scores import Report
 from efm_jax.comparison import folders_report as folders_report
 from efm_jax.comparison import pictures_report as pictures_report
+from efm_jax.partners import folders_partners_report as folders_partners_report
 from efm_jax.partners import partners_report as partners_report
 
 CONFIDENT = 0.9

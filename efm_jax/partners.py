@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from efm_jax import metrics
+from efm_jax.datasets import common_size, read_folder
 from efm_jax.features import Extractor, efficientnet_lite0, extract
 
 Report = dict[str, Any]
@@ -66,6 +67,73 @@ def partners_report(
             metrics.retrieval(seen, meant, partner), len(targets), f"on features: {extractor.how}"
         ),
     }
+
+
+def folders_partners_report(
+    a: str | Path,
+    b: str | Path,
+    *,
+    size: int | None = None,
+    on_error: str = "raise",
+    extractor: Extractor | None = None,
+    most: int = 10_000,
+    seed: int = 0,
+    batch_size: int | None = None,
+    cache: str | Path | None = None,
+) -> Report:
+    """How near the pictures of one folder are to their partners in another: those of the same name, whatever the ending.
+
+    Args:
+        a: Folder of the pictures judged.
+        b: Folder of the targets; all of them count as what could have been meant.
+        size: Side of all pictures; None as in `comparison.folders_report`.
+        on_error: "raise" at the first picture that cannot be read, naming it, or "skip" it.
+        extractor: Feature function; None for `features.efficientnet_lite0()`.
+        most: Pictures read of each folder at most; pictures of `a` whose partner is left out are left out too.
+        seed: Seed of that choice.
+        batch_size: Pictures at once; None for what fits the memory.
+        cache: Folder that keeps features; None for none.
+
+    Returns:
+        As `partners_report`, with `n`, `without_partner` (names in `a`) and `size`, the side compared at or None.
+
+    Raises:
+        FileNotFoundError: If a folder does not exist or holds no picture.
+        ValueError: If no names agree, or a picture cannot be read.
+    """
+    extractor = efficientnet_lite0() if extractor is None else extractor
+    side = common_size([a, b], most=extractor.side) if size is None else size
+    read = [read_folder(path, size=side, on_error=on_error, most=most, seed=seed) for path in (a, b)]
+    place = {name.rpartition(".")[0]: i for i, name in enumerate(read[1].names)}
+    partner = np.array([place.get(name.rpartition(".")[0], -1) for name in read[0].names])
+    found = partner >= 0
+    if not found.any():
+        raise ValueError(
+            f"no picture in {a} has a partner of the same name in {b}: {read[0].names[0]} is in the first, "
+            f"{read[1].names[0]} in the second."
+        )
+    report = partners_report(
+        read[0].images[found],
+        read[1].images,
+        partner[found],
+        extractor=extractor,
+        batch_size=batch_size,
+        cache=cache,
+    )
+    missing = [name for name, there in zip(read[0].names, found, strict=True) if not there]
+    return {"n": int(found.sum()), "without_partner": missing, "size": side, **report}
+
+
+def table(report: Report) -> str:
+    """A report on partners as a table in Markdown."""
+    rows = ["| partners | set a | floor | n |", "| --- | --- | --- | --- |"]
+    for space in ("pixels", "features"):
+        for name, score in report[space].items():
+            error = "" if score["standard_error"] is None else f" ± {score['standard_error']:.3f}"
+            rows.append(
+                f"| {name}, {space} | {score['value']:.3f}{error} | {score['floor']:.3f} | {score['n']} |"
+            )
+    return "\n".join(rows)
 
 
 def _scores(found: metrics.Retrieval, targets: int, unit: str) -> dict[str, Report]:

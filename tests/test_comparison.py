@@ -8,11 +8,11 @@ import pytest
 from PIL import Image, ImageFilter
 from scipy.spatial.distance import cdist
 
-from efm_jax import cli, evaluation, metrics, pipeline
+from efm_jax import cli, evaluation, metrics, partners, pipeline
 from efm_jax.comparison import folders_report, pictures_report, table, write
 from efm_jax.datasets import common_size, from_pictures, read_folder, white_noise
 from efm_jax.features import own
-from efm_jax.partners import partners_report
+from efm_jax.partners import folders_partners_report, partners_report
 from efm_jax.pictures import save_png
 
 DISTANCES = ("kid", "frechet")
@@ -233,8 +233,11 @@ def test_the_command_compares_two_folders(tmp_path, capsys, monkeypatch):
     assert got["n"] == 12
     kept = list((tmp_path / "cache" / "efm_jax" / "features").iterdir())
     assert len(kept) == 3  # the set judged, the reference, and the held-out ones
-    cli.main([*arguments, "--output", str(tmp_path / "again.json")])
-    assert json.loads((tmp_path / "again.json").read_text()) == got
+    cli.main([*arguments, "--output", str(tmp_path / "again.json"), "--partners"])
+    assert "| first, features |" in capsys.readouterr().out
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert again.pop("partners")["n"] == 24
+    assert again == got
 
 
 @pytest.mark.parametrize(
@@ -350,3 +353,23 @@ def test_partners_are_lost_with_noise():
     json.dumps(got, allow_nan=False)
     with pytest.raises(ValueError, match="must have one size"):
         partners_report(targets, targets[:, 1:], extractor=FEATURES)
+
+
+def test_partners_in_folders_are_found_by_name(tmp_path):
+    images = scenes(20, seed=1)
+    a = fill(tmp_path / "a", noisy(images, 3))
+    for i, picture in enumerate(images[:15]):
+        path = tmp_path / "b" / f"{i}.bmp"  # another format of the same name
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(path)
+    got = folders_partners_report(a, tmp_path / "b", extractor=FEATURES)
+    assert got["n"] == 15
+    assert got["without_partner"] == [f"{i}.png" for i in range(15, 20)]
+    assert got["size"] is None
+    assert got["features"]["rank"]["value"] == got["pixels"]["first"]["value"] == 1.0
+    assert got["features"]["rank"]["floor"] == 8.0
+    assert partners.table(got).count("| 15 |") == 6
+    other = fill(tmp_path / "c", [])
+    save_png(other / "else.png", images[0])
+    with pytest.raises(ValueError, match=r"no picture in .* same name.*0\.png .*else\.png"):
+        folders_partners_report(a, other, extractor=FEATURES)
