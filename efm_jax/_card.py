@@ -138,7 +138,8 @@ def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
 def _scores(scores: dict[str, dict[str, Any]] | None) -> str:
     rows = []
     for label, one in (scores or {}).items():
-        for name, score in one.items():
+        on_features = one.get("features", {}).get("scores", {}).values()
+        for name, score in {**one, **{each["label"]: each for each in on_features}}.items():
             if not isinstance(score, dict):
                 continue
             told = [f"{key} {_number(score[key])}" for key in _SHOWN if key in score]

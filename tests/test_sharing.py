@@ -13,6 +13,7 @@ import safetensors.numpy
 from PIL import Image
 
 from efm_jax import (
+    _card,
     _tensors,
     build,
     checkpoint,
@@ -432,3 +433,10 @@ def test_a_model_that_comes_with_the_package_maps_as_its_report_says(name):
     # which is 0.25 and 0.13 here, by 0.06
     assert abs(found["value"] ** 2 - stated_score["value"] ** 2) < 0.15
     assert stated_score["value"] < 1.5 * stated_score["floor"]  # P itself is at W2 = 3.8 and 2.0
+
+
+def test_the_card_shows_scores_on_features_too():
+    kid = {"label": "KID-colours", "value": 0.125, "standard_error": 0.01, "floor": 0.25, "n": 9, "how": "so"}
+    told = _card._scores({"a -> b": {"n": 9, "features": {"scores": {"kid": kid}}}})
+    assert "| a -> b | KID-colours | value 0.125" in told
+    assert "floor 0.25" in told
