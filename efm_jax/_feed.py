@@ -7,12 +7,21 @@ import math
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
-from .datasets import Source, batch
+from .datasets import Source, batch, class_shares, draw_labels
+from .datasets.classes import check_labelling
 
 _AHEAD = 2  # batches made before they are needed
+
+
+class Labelling(NamedTuple):
+    """How steps are labelled: each has so many groups of rows, of one class each, or of all with probability `dropout`."""
+
+    dropout: float
+    groups: int
 
 
 def batches(
@@ -22,12 +31,21 @@ def batches(
     sizes: tuple[int, int],
     steps: range,
     rows: tuple[slice | None, slice | None] = (None, None),
-) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """Yield `(x_pos, x_neg)` for each of `steps`, in order: of each, the rows asked for."""
+    labelling: Labelling | None = None,
+) -> Generator[tuple[np.ndarray, ...], None, None]:
+    """Yield `(x_pos, x_neg)` for each of `steps`, in order: of each, the rows asked for; with a labelling, their labels too.
 
-    def draw(step: int) -> tuple[np.ndarray, np.ndarray]:
-        x_pos = batch(source_pos, seed, 0, step, sizes[0], rows=rows[0])
-        return x_pos, batch(source_neg, seed, 1, step, sizes[1], rows=rows[1])
+    Labels are drawn by the shares of Q's classes; by those of P's where Q has none.
+    """
+    labelled = source_pos if source_neg.classes is None else source_neg
+
+    def draw(step: int) -> tuple[np.ndarray, ...]:
+        labels = None
+        if labelling is not None:
+            labels = draw_labels(labelled, seed, step, labelling.groups, dropout=labelling.dropout)
+        x_pos = batch(source_pos, seed, 0, step, sizes[0], rows=rows[0], labels=labels)
+        x_neg = batch(source_neg, seed, 1, step, sizes[1], rows=rows[1], labels=labels)
+        return (x_pos, x_neg) if labels is None else (x_pos, x_neg, labels)
 
     with ThreadPoolExecutor(1, thread_name_prefix="efm-data") as pool:
         try:
@@ -46,4 +64,28 @@ def check(source_pos: Source, source_neg: Source) -> None:
         raise ValueError(
             f"both plates must hold samples of one size, got shape {source_pos.shape} from source_pos and "
             f"{source_neg.shape} from source_neg; bring the data to one shape."
+        )
+
+
+def check_labels(
+    source_pos: Source, source_neg: Source, labelling: Labelling, sizes: tuple[int, int]
+) -> None:
+    """Raise ValueError unless steps can be labelled so: by classes that both plates have, where both have some."""
+    check_labelling(labelling.dropout, labelling.groups)
+    pair = (source_pos, source_neg)
+    shares = [class_shares(source) for source in pair if source.classes is not None]
+    if not shares:
+        raise ValueError(
+            "labels need classes, and neither plate's data have any; open labelled data (digits, mnist:PATH, cifar10:PATH, "
+            "a folder of folders, an npz with `labels`), or give them some by datasets.with_classes."
+        )
+    there = [np.flatnonzero(share).tolist() for share in shares]
+    if there[0] != there[-1]:
+        raise ValueError(
+            f"the two plates must have samples of the same classes, got {there[0]} and {there[1]}; number them alike and "
+            "leave out those that one side lacks."
+        )
+    if any(size % labelling.groups for size in sizes):
+        raise ValueError(
+            f"the charges of a step, {sizes[0]} and {sizes[1]}, must be multiples of its {labelling.groups} label groups."
         )

@@ -181,7 +181,14 @@ def network(config: configs.Network, shape: tuple[int, ...], gap: float) -> Netw
         dim = 1
         for side in shape:
             dim *= side
-        return networks.mlp(dim, gap=gap, width=config.width, depth=config.depth, height=config.height)
+        return networks.mlp(
+            dim,
+            gap=gap,
+            width=config.width,
+            depth=config.depth,
+            height=config.height,
+            num_classes=config.classes,
+        )
     if len(shape) != 3:
         raise ValueError(
             f"network.kind 'unet' needs pictures of shape (H, W, C), got samples of shape {shape}; use 'mlp'."
@@ -196,7 +203,43 @@ def network(config: configs.Network, shape: tuple[int, ...], gap: float) -> Netw
         dropout=config.dropout,
         dtype=config.dtype,
         patch=config.patch,
+        num_classes=config.classes,
     )
+
+
+def labelled(config: configs.Run, pair: tuple[Source, Source]) -> configs.Recipe:
+    """The recipe of each group of a step, after it has been seen that labels and data go together.
+
+    Returns:
+        `config.recipe`; with several groups a step, each has its share of the points.
+
+    Raises:
+        ValueError: The classes of the data are not those of the network, or the recipe cannot be divided by class.
+    """
+    recipe, classes = config.recipe, config.network.classes
+    if classes is None:
+        if recipe.label_groups != 1:
+            raise ValueError(
+                f"recipe.label_groups {recipe.label_groups} is for a network with classes; set network.classes too."
+            )
+        return recipe
+    known = {len(source.classes) for source in pair if source.classes is not None}
+    if known != {classes}:
+        raise ValueError(
+            f"network.classes {classes} needs data with labels of {classes} classes, got {config.data.source} and "
+            f"{config.data.target} with {' and '.join(map(str, sorted(known))) or 'none'}; labelled are digits, mnist:PATH, "
+            "cifar10:PATH, folders of folders, an npz with `labels`, two_gaussians and eight_gaussians."
+        )
+    if recipe.field == "whole":
+        raise ValueError(
+            "recipe.field 'whole' makes charges of all classes, which labels cannot choose among; with network.classes take "
+            "'minibatch'."
+        )
+    if recipe.label_groups < 1 or recipe.num_points % recipe.label_groups:
+        raise ValueError(
+            f"recipe.num_points {recipe.num_points} must be a multiple of recipe.label_groups, got {recipe.label_groups}."
+        )
+    return replace(recipe, num_points=recipe.num_points // recipe.label_groups)
 
 
 def optimizer(config: configs.Optimizer, steps: int) -> optax.GradientTransformation:

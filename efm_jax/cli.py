@@ -116,6 +116,8 @@ def translate(
     model: Path | None = None,
     reverse: bool = False,
     limit: int | None = None,
+    label: int | None = None,
+    guidance: float = 1.0,
 ) -> None:
     """Carry samples of P to Q along the lines of a trained field, one picture or row each.
 
@@ -129,11 +131,15 @@ def translate(
         model: A model folder made by `efm export`, or the name of a model that comes with efm_jax, instead of a run.
         reverse: Carry Q to P instead.
         limit: At most so many samples.
+        label: Of a run with classes: the class whose field they follow.
+        guidance: Scale of guidance towards the label: 1 is the class as learned, more exaggerates it.
     """
     from efm_jax import translation
 
     spec = f"folder:{input}" if Path(input).is_dir() else input
-    written = translation.translate(_given(run, model), spec, output, reverse=reverse, limit=limit)
+    written = translation.translate(
+        _given(run, model), spec, output, reverse=reverse, limit=limit, label=label, guidance=guidance
+    )
     print(f"wrote {written.carried} samples to {output}, {written.arrived} of their lines arrived")
     if written.skipped:
         print(f"efm: left out, cannot be read: {', '.join(written.skipped)}", file=sys.stderr)
@@ -141,7 +147,15 @@ def translate(
 
 
 def generate(
-    run: Path | None = None, /, *, count: int, output: Path, model: Path | None = None, seed: int = 0
+    run: Path | None = None,
+    /,
+    *,
+    count: int,
+    output: Path,
+    model: Path | None = None,
+    seed: int = 0,
+    label: int | None = None,
+    guidance: float = 1.0,
 ) -> None:
     """Draw fresh samples of P and carry them to Q; for fields whose P is white noise or another law.
 
@@ -151,10 +165,14 @@ def generate(
         output: Folder for the outcome: pictures as png, anything else as `generated.npy`.
         model: A model folder made by `efm export`, or the name of a model that comes with efm_jax, instead of a run.
         seed: Seeds the draw.
+        label: Of a run with classes: the class to draw.
+        guidance: Scale of guidance towards the label: 1 is the class as learned, more exaggerates it.
     """
     from efm_jax import translation
 
-    written = translation.generate(_given(run, model), count, output, seed=seed)
+    written = translation.generate(
+        _given(run, model), count, output, seed=seed, label=label, guidance=guidance
+    )
     print(f"wrote {written.carried} samples to {output}, {written.arrived} of their lines arrived")
 
 

@@ -64,6 +64,11 @@ class Recipe:
     sample a charge; a law without end takes part with as many draws as the other side has samples."""
     num_points: int = 64
     """Supervised points per step."""
+    label_dropout: float = 0.1
+    """Of a network with classes: share of the minibatches that are of all classes and have no label, from which the field
+    without a condition is learned: guidance needs it."""
+    label_groups: int = 1
+    """Of a network with classes: labels a step. Charges and points come in so many groups of one class each."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,8 @@ class Network:
     """Dropout of the unet."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the unet's products."""
+    classes: int | None = None
+    """Classes of the data, for a network that is given labels; None for one without."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +174,9 @@ class Run:
     """Seeds data, parameters and every draw."""
 
 
+_OF_LABELS = (("network", "classes"), ("recipe", "label_dropout"), ("recipe", "label_groups"))
+
+
 def to_dict(config: Run) -> dict[str, Any]:
     """Return the configuration as plain JSON values; without `parallel`, which says where it runs and not what.
 
@@ -176,6 +186,10 @@ def to_dict(config: Run) -> dict[str, Any]:
     """
     values = dataclasses.asdict(config)
     del values["parallel"]
+    if config.network.classes is None:  # runs without labels are written as ever
+        for part, name in _OF_LABELS:
+            if values[part][name] == getattr(getattr(Run(), part), name):
+                del values[part][name]
     return json.loads(json.dumps(values))
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from efm_jax import (
     __version__,
     _files,
+    _scores,
     build,
     checkpoint,
     comparison,
@@ -32,7 +33,7 @@ from efm_jax import (
     training,
 )
 from efm_jax._types import FieldMatching, Network
-from efm_jax.datasets import Source, as_pictures, batch
+from efm_jax.datasets import Source, as_pictures, batch, class_shares
 from efm_jax.features import efficientnet_lite0
 from efm_jax.lines import FieldLines
 from efm_jax.parallel import hosts
@@ -85,7 +86,7 @@ def train(
     network = build.network(config.network, source_pos.shape, config.recipe.gap)
     return runs.fit(
         folder,
-        build.recipe(config.recipe, (source_pos, source_neg)),
+        build.recipe(build.labelled(config, (source_pos, source_neg)), (source_pos, source_neg)),
         network,
         build.optimizer(config.optimizer, config.steps),
         source_pos,
@@ -103,6 +104,8 @@ def train(
         progress=progress,
         mesh=mesh,
         shard_state=where.shard_state,
+        label_dropout=None if config.network.classes is None else config.recipe.label_dropout,
+        label_groups=config.recipe.label_groups,
     )
 
 
@@ -127,11 +130,19 @@ def load(folder: str | Path) -> Trained:
 
 
 def transport(
-    trained: Trained, x: np.ndarray, *, reverse: bool = False, save: int | None = None, batch_size: int = 250
+    trained: Trained,
+    x: np.ndarray,
+    *,
+    reverse: bool = False,
+    save: int | None = None,
+    batch_size: int = 250,
+    cond: np.ndarray | None = None,
+    guidance: float = 1.0,
 ) -> FieldLines:
     """Carry samples along the trained field's lines with the run's own sampling settings.
 
-    A recipe whose lines start at random (pfgm) draws them by the samples given: the same again for the same samples.
+    A recipe whose lines start at random (pfgm) draws them by the samples given: the same again for the same samples. Class
+    labels `cond` [n] and guidance: see `sampling.transport`.
     """
     adaptive = trained.config.sampling.solver in ("tsit5", "dopri5")
     return sampling.transport(
@@ -146,7 +157,38 @@ def transport(
         clock=trained.config.sampling.clock,
         batch_size=min(batch_size, len(x)),
         save=save,
+        cond=cond,
+        guidance=guidance,
     )
+
+
+def labels_of(trained: Trained, label: int | None, count: int, *, guidance: float = 1.0) -> np.ndarray | None:
+    """The labels of `count` samples that are all asked for as one class, or as none.
+
+    Raises:
+        ValueError: The run knows no such class, or it was not trained without labels and none is given, or there is guidance
+            and no class to go to, or none to come from.
+    """
+    classes, dropout = trained.config.network.classes, trained.config.recipe.label_dropout
+    if classes is None:
+        if label is not None or guidance != 1.0:
+            raise ValueError(
+                "this run was trained without classes, so there is no label to ask for and nothing to guide to; train one "
+                "with --network.classes."
+            )
+        return None
+    if label is None and guidance != 1.0:
+        raise ValueError(
+            f"guidance {guidance} goes towards a class: give a label from 0 to {classes - 1} as well."
+        )
+    if label is not None and not 0 <= label < classes:
+        raise ValueError(f"label must be from 0 to {classes - 1}, the classes of this run, got {label}.")
+    if dropout == 0.0 and (label is None or guidance != 1.0):
+        raise ValueError(
+            "this run was trained with recipe.label_dropout 0 and knows no field without a label: give a label from 0 to "
+            f"{classes - 1}, and no guidance."
+        )
+    return np.full(count, -1 if label is None else label, np.int32)
 
 
 def evaluate(
@@ -187,11 +229,19 @@ def evaluate(
         if train_pair[end].size is None and len(train_pair[end].shape) == 3:
             continue  # pictures back to white noise: nothing to score
         x = _held_out(test_pair[start], count, side=start)
+        cond = None
+        if trained.config.network.classes is not None:
+            x, cond = _of_each_class(test_pair[start], train_pair, len(x), side=start)
         began = time.perf_counter()
-        lines = transport(trained, x, reverse=reverse)
+        lines = transport(trained, x, reverse=reverse, cond=cond)
         y = np.asarray(lines.end)[:, :-1]
         seconds = time.perf_counter() - began
         scores = _score(x, y, lines, names, start, end, train_pair, test_pair)
+        if cond is not None and _is_digits(names[end]) and train_pair[end].classes is not None:
+            as_asked = _scores.Read(y).labels == cond
+            scores["read_as_label"] = _scores.share(
+                as_asked, "outputs whose most probable digit is the label"
+            )
         scores["seconds"] = round(seconds, 2)
         scores["samples_per_second"] = round(len(y) / seconds, 2)
         if len(trained.shape) == 3 and features != "none" and "wasserstein2" in scores:
@@ -200,7 +250,7 @@ def evaluate(
             )
         label = f"{names[start]} -> {names[end]}"
         report["maps"][label] = scores
-        _draw(folder / "pictures", trained, x, y, test_pair, reverse)
+        _draw(folder / "pictures", trained, x, y, test_pair, reverse, cond)
     _files.write_json(folder / "report.json", report)
     return report
 
@@ -213,6 +263,8 @@ def summary(report: dict[str, Any]) -> str:
         if "read_as_target" in scores:
             parts.append(f"read as {scores['target_digit']}: {scores['read_as_target']['value']:.1%}")
             parts.append(f"median hue change: {_number(scores['hue_change_degrees']['median'], 1)} degrees")
+        if "read_as_label" in scores:
+            parts.append(f"read as the label: {scores['read_as_label']['value']:.1%}")
         if "read_with_confidence" in scores:
             parts.append(f"read with confidence: {scores['read_with_confidence']['value']:.1%}")
         for key, label, digits in (("kid", "KID", 4), ("wasserstein2", "W2", 3)):
@@ -265,11 +317,27 @@ def _held_out(source: Source, count: int, *, side: int) -> np.ndarray:
     return batch(source, EVALUATION_SEED, side, 0, n)
 
 
+def _of_each_class(
+    source: Source, pair: tuple[Source, Source], count: int, *, side: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Held-out samples of as many classes in turn as there are, with their labels; of any class where they have none."""
+    labelled = next(one for one in (source, *pair[::-1]) if one.classes is not None)
+    there = np.flatnonzero(class_shares(labelled)).astype(np.int32)
+    each = max(count // len(there), 1)
+    x = batch(source, EVALUATION_SEED, side, 0, each * len(there), labels=there)
+    in_turn = np.arange(len(x)).reshape(len(there), each).T.ravel()
+    return x[in_turn], np.repeat(there, each)[in_turn]
+
+
+def _is_digits(name: str) -> bool:
+    return name.partition(":")[0] in ("digits", "mnist")
+
+
 def _score(x, y, lines, names, start, end, train_pair, test_pair) -> dict[str, Any]:
     arrived, evaluations = np.asarray(lines.arrived), np.asarray(lines.num_evaluations)
     real_a = _held_out(train_pair[end], 2000, side=2 + end)
     real_b = _held_out(test_pair[end], 2000, side=4 + end)
-    digits = [name.partition(":")[0] in ("digits", "mnist") for name in names]
+    digits = [_is_digits(name) for name in names]
     wanted = digit_of(names[end])
     if all(digits) and wanted is not None:
         return evaluation.translation_report(
@@ -315,7 +383,13 @@ def _on_features(x, y, ends, train_pair, test_pair, cache: Path, features: str |
     return report
 
 
-def _draw(folder: Path, trained: Trained, x, y, pair: tuple[Source, Source], reverse: bool) -> None:
+def _draw(
+    folder: Path, trained: Trained, x, y, pair: tuple[Source, Source], reverse: bool, cond: np.ndarray | None
+) -> None:
+    def first(n: int, save: int) -> FieldLines:
+        labels = None if cond is None else cond[:n]
+        return transport(trained, x[:n], reverse=reverse, save=save, cond=labels)
+
     name = "backward" if reverse else "forward"
     if len(trained.shape) == 3:
         from_noise = pair[1 if reverse else 0].size is None
@@ -325,12 +399,12 @@ def _draw(folder: Path, trained: Trained, x, y, pair: tuple[Source, Source], rev
             else pictures.pairs_grid(x[:32], y[:32], trained.shape, 16, zoom=2)
         )
         pictures.save_png(folder / f"{name}.png", shown)
-        path = transport(trained, x[:6], reverse=reverse, save=9).path
+        path = first(6, save=9).path
         pictures.save_png(
             folder / f"{name}_path.png", pictures.strip(np.asarray(path), trained.shape, 9, zoom=2)
         )
     elif trained.shape in ((1,), (2,)):
-        some = transport(trained, x[:200], reverse=reverse, save=40)
+        some = first(200, save=40)
         pictures.lines_figure(
             folder / f"{name}.png",
             np.asarray(some.path),

@@ -26,7 +26,7 @@ import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from . import __version__, _checks, _feed, _files, _journal, _signals, _slots, checkpoint
+from . import __version__, _checks, _conditions, _feed, _files, _journal, _signals, _slots, checkpoint
 from ._types import FieldMatching, Network
 from .datasets import Source
 from .parallel import hosts
@@ -64,6 +64,8 @@ def fit(
     on_save: Callable[[TrainState], None] | None = None,
     mesh: Mesh | None = None,
     shard_state: bool = False,
+    label_dropout: float | None = None,
+    label_groups: int = 1,
 ) -> TrainState:
     """Train in a run folder, from its newest checkpoint if it has one, up to step `steps`.
 
@@ -102,6 +104,10 @@ def fit(
         mesh: Devices to split each step over, e.g. `parallel.data_mesh()`; None for one device. `batch_pos`, `batch_neg`
             and the recipe's points are those of all devices together.
         shard_state: Split the state over the mesh too, see `parallel.data_parallel_step`.
+        label_dropout: For a network with classes and data that have some: the share of minibatches that are of all classes
+            and have no label, so that the field without a condition is learned too. None trains without labels.
+        label_groups: Labels a step: its charges come in so many equal groups, each a minibatch of one class with points
+            of its own, as many as the recipe's.
 
     Returns:
         The state after the last step, on the mesh if there is one; `training.ema_params` of it is what sampling should
@@ -109,7 +115,8 @@ def fit(
 
     Raises:
         ValueError: If the folder holds another run or is in use, an argument is out of range, a batch does not divide
-            by the devices, or hosts were given different runs.
+            by the devices, labels are asked for and data have none or the network ignores them, or hosts were given
+            different runs.
         CheckpointError: If none of its checkpoints can be read.
         FloatingPointError: If `max_skipped` steps in a row were not finite; checkpoints are kept.
         OSError: If the disk is full.
@@ -142,15 +149,23 @@ def fit(
     if max_seconds is not None:
         _checks.positive("max_seconds", max_seconds)
     _feed.check(source_pos, source_neg)
+    labelling = None if label_dropout is None else _feed.Labelling(label_dropout, label_groups)
+    if labelling is not None:
+        _feed.check_labels(source_pos, source_neg, labelling, (batch_pos, batch_neg))
+        shapes = jax.eval_shape(network.init, jax.random.key(seed))
+        _conditions.check_heard(network, shapes, math.prod(source_pos.shape))
     crew = hosts.crew(mesh)
     if mesh is None:
         step_fn, place = make_train_step(recipe, network, optimizer, ema_decay=ema_decay), None
     else:
-        check_division(recipe, mesh, batch_pos, batch_neg, math.prod(source_pos.shape))
+        groups = 1 if labelling is None else label_groups
+        check_division(recipe, mesh, batch_pos, batch_neg, math.prod(source_pos.shape), groups=groups)
         step_fn, place = data_parallel_step(
             recipe, network, optimizer, mesh, ema_decay=ema_decay, shard_state=shard_state
         )
     own = {"seed": seed, "batch_pos": batch_pos, "batch_neg": batch_neg, "ema_decay": ema_decay}
+    if labelling is not None:
+        own |= {"label_dropout": label_dropout, "label_groups": label_groups}
     identity = {"config": _files.to_json("config", config), "fit": _files.to_json("fit", own)}
     folder = Path(folder)
     data = {"pos": [source_pos.size, *source_pos.shape], "neg": [source_neg.size, *source_neg.shape]}
@@ -175,7 +190,7 @@ def fit(
         log = stack.enter_context(contextlib.closing(journal or _journal.NoLog()))
         sizes = batch_pos, batch_neg
         rows = crew.rows(batch_pos), crew.rows(batch_neg)
-        feed = _feed.batches(source_pos, source_neg, seed, sizes, range(done, steps), rows)
+        feed = _feed.batches(source_pos, source_neg, seed, sizes, range(done, steps), rows, labelling)
         batches = stack.enter_context(contextlib.closing(feed))
         bar = stack.enter_context(_bar(done, steps, progress and crew.first))
         signals = stack.enter_context(_signals.deferred())
@@ -204,8 +219,10 @@ def fit(
             crew.on_first(write)
 
         step, before = done, None
-        for step, (x_pos, x_neg) in enumerate(batches, start=done + 1):
-            state, info = step_fn(state, crew.spread(x_pos, batch_pos), crew.spread(x_neg, batch_neg))
+        for step, (x_pos, x_neg, *labels) in enumerate(batches, start=done + 1):
+            state, info = step_fn(
+                state, crew.spread(x_pos, batch_pos), crew.spread(x_neg, batch_neg), *labels
+            )
             if before is not None:
                 settle(*before)  # while the device works on this step
             before = (step, info)

@@ -1,18 +1,23 @@
 """Sampling: a trained state at work. Samples are put on their plate and follow the learned field's lines."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from efm_jax import _checks, clocks, launches, roaming
+from efm_jax import _checks, _conditions, clocks, launches, roaming
 from efm_jax._types import FieldFn, FieldMatching, Key, Network, Params
+from efm_jax.guidance import combined
 from efm_jax.lines import FieldLines, trace
 from efm_jax.roaming import EndedLines
 from efm_jax.training import TrainState, ema_params
 
 
-def learned_field(network: Network, params: Params, *, cond: Int[Array, " n"] | None = None) -> FieldFn:
+def learned_field(
+    network: Network, params: Params, *, cond: Int[Array, " n"] | None = None, guidance: float = 1.0
+) -> FieldFn:
     """Return a network's field as a function of points, as line tracing takes it.
 
     `p -> f(p; params)`, deterministic (no dropout). The function is a pytree of its arrays: two fields of one network
@@ -21,10 +26,16 @@ def learned_field(network: Network, params: Params, *, cond: Int[Array, " n"] | 
     Args:
         network: The network.
         params: Its parameters, e.g. `training.ema_params(state)`.
-        cond: Class labels [n], row by row those of the points; None for none.
+        cond: Class labels [n], row by row those of the points, -1 for no class; None for none.
+        guidance: Scale g of guidance, `v = v_null + g (v_cond - v_null)` of the lines' velocities, see the room `guidance`.
+            1 is the field of the labels, 0 that of the null label; any other asks the network twice for each point, in
+            one batch.
 
     Returns:
         A function from points [n, D+1] to vectors [n, D+1].
+
+    Raises:
+        ValueError: There is guidance without labels.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -34,9 +45,20 @@ def learned_field(network: Network, params: Params, *, cond: Int[Array, " n"] | 
         >>> field(jnp.zeros((5, 3))).shape
         (5, 3)
     """
+    guidance = _checks.finite("guidance", guidance)
     if cond is None:
+        if guidance != 1.0:
+            raise ValueError(
+                f"guidance goes towards a class: guidance={guidance!r} needs cond, the class labels [n]."
+            )
         return jax.tree_util.Partial(network.apply, params)
-    return jax.tree_util.Partial(network.apply, params, cond=jnp.asarray(cond))
+    cond = jnp.asarray(cond)
+    apply = jax.tree_util.Partial(network.apply, params)
+    if guidance in (0.0, 1.0):
+        return jax.tree_util.Partial(
+            network.apply, params, cond=cond if guidance else jnp.full_like(cond, -1)
+        )
+    return jax.tree_util.Partial(_with_and_without, apply, cond, jnp.float32(guidance))
 
 
 def transport(
@@ -48,6 +70,7 @@ def transport(
     reverse: bool = False,
     key: Key | None = None,
     cond: Int[Array | np.ndarray, " n"] | None = None,
+    guidance: float = 1.0,
     by: str = "height",
     solver: str | None = None,
     steps: int | None = None,
@@ -78,7 +101,9 @@ def transport(
         x: Samples of P, or of Q when `reverse`, [n, D].
         reverse: Follow the lines from Q to P.
         key: For recipes whose start is random; those of the capacitor do not use it.
-        cond: Class labels [n].
+        cond: Class labels [n], -1 for no class.
+        guidance: Scale of guidance towards the labels, see `learned_field`; an evaluation of the field is then two of the
+            network.
         by: "height" or "arc", see `lines.trace`.
         solver: See `lines.trace`; None: "midpoint" by height, "tsit5" by arc length. "bosh3", "tsit5" and "dopri5"
             choose their own steps unless `steps` or `step` is given.
@@ -96,7 +121,7 @@ def transport(
         The lines, in the order of `x`.
 
     Raises:
-        ValueError: A shape or option is not as said above.
+        ValueError: A shape or option is not as said above, or there are labels and the network ignores them.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -112,6 +137,8 @@ def transport(
     x = _checks.samples("x", x)
     if cond is not None and np.shape(cond) != (len(x),):
         raise ValueError(f"cond must hold one label per sample, shape ({len(x)},), got {np.shape(cond)}.")
+    if cond is not None:
+        _conditions.check_heard(network, state.params, x.shape[1])
     size = len(x) if batch_size is None else min(_checks.count("batch_size", batch_size), len(x))
     if solver is None:
         solver = "midpoint" if by == "height" else "tsit5"
@@ -126,7 +153,9 @@ def transport(
     for i in range(0, len(x), size):
         rows = jnp.minimum(jnp.arange(i, i + size), len(x) - 1)
         lines = trace(
-            learned_field(network, params, cond=None if cond is None else jnp.asarray(cond)[rows]),
+            learned_field(
+                network, params, cond=None if cond is None else jnp.asarray(cond)[rows], guidance=guidance
+            ),
             points[rows],
             recipe.span[0] if reverse else recipe.span[1],
             by=by,
@@ -231,3 +260,9 @@ def stochastic_map(
         at_once=at_once,
         save=save,
     )
+
+
+def _with_and_without(apply: Callable[..., Array], cond: Array, scale: Array, points: Array) -> Array:
+    both = jnp.concatenate([cond, jnp.full_like(cond, -1)])
+    field, null = jnp.split(apply(jnp.concatenate([points, points]), cond=both), 2)
+    return combined(scale, field, null)

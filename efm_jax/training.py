@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int
 
-from . import _checks, _division, _trees
+from . import _checks, _conditions, _division, _trees
 from ._types import Batch, FieldMatching, Key, Network, Params
 
 
@@ -205,12 +205,19 @@ def make_train_step(
             `parallel.pmap_step`, and `parallel.data_parallel_step` for `jax.jit`.
 
     Returns:
-        `step(state, x_pos [n, D], x_neg [m, D]) -> (state, StepInfo)`, jitted. The state passed in is
+        `step(state, x_pos [n, D], x_neg [m, D], cond=None) -> (state, StepInfo)`, jitted. The state passed in is
         donated: its buffers are reused, so use only the one returned. With an `axis_name`, a plain function.
+
+        `cond` [g] are class labels, -1 for none: the rows of both plates come in g equal groups of consecutive rows, group
+        i holding samples of class `cond[i]` alone, or of all classes where it is -1. Each group is a minibatch of its
+        own (`recipe.draw` is called on it, with its own number of points), so charges and pairs are within a class, and the
+        network is given the label at the group's points. `datasets.batch(labels=...)` draws such rows and
+        `datasets.draw_labels` such labels; see docs/conditions.md.
 
     Raises:
         ValueError: If `ema_decay` is out of range; by the step, if shapes do not fit together, the points cannot be
-            shared equally, or the state is of another network or optimiser.
+            shared equally, the state is of another network or optimiser, or there are labels and the network ignores
+            them, the recipe holds charges of its own, or the rows are no multiple of them.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -249,15 +256,22 @@ def step_function(
             f"ema_decay must be in [0, 1), got {ema_decay!r}; 0.9999 averages over about 10,000 steps."
         )
 
-    def step(draw: Callable[..., Batch], state: TrainState, x_pos, x_neg) -> tuple[TrainState, StepInfo]:
+    def step(
+        draw: Callable[..., Batch], state: TrainState, x_pos, x_neg, cond=None
+    ) -> tuple[TrainState, StepInfo]:
         x_pos, x_neg = _both_plates(x_pos, x_neg)
         _check_state(state, network, optimizer)
+        if cond is not None:
+            cond = _conditions.checked(cond)
+            _conditions.check_heard(network, state.params, x_pos.shape[1])
+            draw = _conditions.by_class(draw, len(cond))
         draw_key, network_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         batch = division.draw(draw, draw_key, x_pos, x_neg)
         _check_batch(batch, x_pos.shape[1])
+        given = {} if cond is None else {"cond": _conditions.labels_of_points(cond, len(batch.points))}
 
         def loss_of(params):
-            field = network.apply(params, batch.points, key=division.key(network_key))
+            field = network.apply(params, batch.points, key=division.key(network_key), **given)
             if field.shape != batch.points.shape:
                 raise ValueError(
                     f"network.apply must return one field vector for each point, {batch.points.shape}, got "
@@ -296,20 +310,20 @@ class BoundStep:
     """A step and the draw of its recipe, whose arrays are passed anew at each call.
 
     Attributes:
-        function: `function(draw, state, x_pos, x_neg) -> (state, StepInfo)`, jitted or not.
+        function: `function(draw, state, x_pos, x_neg, cond) -> (state, StepInfo)`, jitted or not.
         draw: A pytree that draws.
     """
 
     def __init__(self, function: Any, draw: Callable[..., Batch]):
         self.function, self.draw = function, draw
 
-    def __call__(self, state: TrainState, x_pos, x_neg) -> tuple[TrainState, StepInfo]:
+    def __call__(self, state: TrainState, x_pos, x_neg, cond=None) -> tuple[TrainState, StepInfo]:
         """One step."""
-        return self.function(self.draw, state, x_pos, x_neg)
+        return self.function(self.draw, state, x_pos, x_neg, cond)
 
-    def lower(self, state, x_pos, x_neg):
+    def lower(self, state, x_pos, x_neg, cond=None):
         """Lower a jitted step for these arguments, or their shapes."""
-        return self.function.lower(self.draw, state, x_pos, x_neg)
+        return self.function.lower(self.draw, state, x_pos, x_neg, cond)
 
     def _cache_size(self) -> int:
         return self.function._cache_size()

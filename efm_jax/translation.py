@@ -9,6 +9,7 @@ import numpy as np
 
 from efm_jax import _files, pictures, pipeline, sharing
 from efm_jax.datasets import Source, batch, from_array, from_pictures, open_source, read_array, read_folder
+from efm_jax.lines import FieldLines
 
 
 class Written(NamedTuple):
@@ -42,7 +43,14 @@ def opened(folder: str | Path) -> pipeline.Trained:
 
 
 def translate(
-    run: str | Path, spec: str, output: str | Path, *, reverse: bool = False, limit: int | None = None
+    run: str | Path,
+    spec: str,
+    output: str | Path,
+    *,
+    reverse: bool = False,
+    limit: int | None = None,
+    label: int | None = None,
+    guidance: float = 1.0,
 ) -> Written:
     """Carry the samples of a specification along a trained field's lines and write them to a folder.
 
@@ -59,12 +67,15 @@ def translate(
             `translated.npy`.
         reverse: Carry Q to P.
         limit: At most so many samples; 64 for a law that has no end.
+        label: Class of the field whose lines they follow; None for that of all classes.
+        guidance: Scale of guidance towards the label, see the room `guidance`.
 
     Returns:
         Where, how many, and how many arrived.
 
     Raises:
-        ValueError: The samples do not have the field's shape, no picture can be read, or `limit` is below 1.
+        ValueError: The samples do not have the field's shape, no picture can be read, `limit` is below 1, or the run does not
+            know the label.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}.")
@@ -80,10 +91,20 @@ def translate(
         raise ValueError(
             f"{run} was trained on samples of shape {trained.shape}, {spec} has {shape}; {mend}."
         )
-    return _write(Path(output), trained, x, names, reverse, "translated")._replace(skipped=skipped)
+    cond = pipeline.labels_of(trained, label, len(x), guidance=guidance)
+    lines = pipeline.transport(trained, x, reverse=reverse, cond=cond, guidance=guidance)
+    return _write(Path(output), trained, x, names, lines, "translated")._replace(skipped=skipped)
 
 
-def generate(run: str | Path, count: int, output: str | Path, *, seed: int = 0) -> Written:
+def generate(
+    run: str | Path,
+    count: int,
+    output: str | Path,
+    *,
+    seed: int = 0,
+    label: int | None = None,
+    guidance: float = 1.0,
+) -> Written:
     """Draw fresh samples of P and carry them to Q.
 
     Args:
@@ -91,19 +112,23 @@ def generate(run: str | Path, count: int, output: str | Path, *, seed: int = 0) 
         count: How many.
         output: Folder for the outcome: `00000.png`, ... and `grid.png`, or `generated.npy` for vectors.
         seed: Seeds the draw.
+        label: Class to draw; None for all. Where P has classes too, its samples are of that one.
+        guidance: Scale of guidance towards the label, see the room `guidance`.
 
     Returns:
         Where, how many, and how many arrived.
 
     Raises:
-        ValueError: `count` is below 1, or P is data that are not here.
+        ValueError: `count` is below 1, P is data that are not here, or the run does not know the label.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}.")
     trained = opened(run)
+    cond = pipeline.labels_of(trained, label, count, guidance=guidance)
     source = _start(run, trained)
-    x = batch(source, seed, 0, 0, count)
-    return _write(Path(output), trained, x, _numbered(count), False, "generated")
+    x = batch(source, seed, 0, 0, count, labels=None if cond is None else cond[:1])
+    lines = pipeline.transport(trained, x, cond=cond, guidance=guidance)
+    return _write(Path(output), trained, x, _numbered(count), lines, "generated")
 
 
 def _start(run: str | Path, trained: pipeline.Trained) -> Source:
@@ -153,8 +178,9 @@ def _samples(
     return x.reshape(len(x), -1), source.shape, names, skipped
 
 
-def _write(output: Path, trained: pipeline.Trained, x, names: list[str], reverse: bool, what: str) -> Written:
-    lines = pipeline.transport(trained, x, reverse=reverse)
+def _write(
+    output: Path, trained: pipeline.Trained, x, names: list[str], lines: FieldLines, what: str
+) -> Written:
     y = np.asarray(lines.end)[:, :-1]
     output.mkdir(parents=True, exist_ok=True)
     written = Written(output, len(y), int(np.sum(lines.arrived)))

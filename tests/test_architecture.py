@@ -16,7 +16,7 @@ LEVELS = [
     {"fields"},
     {"points", "launches", "gaps"},
     {"matching", "networks"},
-    {"training", "lines", "roaming", "checkpoint"},
+    {"training", "lines", "roaming", "checkpoint", "guidance"},
     {"sampling", "likelihood", "runs", "metrics", "classifier", "parallel", "features"},
     {"evaluation", "comparison", "partners"},
     {"configs", "presets", "build", "pipeline", "sharing", "translation", "cli", "doctor"},

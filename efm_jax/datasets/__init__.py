@@ -5,6 +5,7 @@ flattened HWC with values in [-1, 1]. Nothing here imports JAX or reaches for a 
 """
 
 from efm_jax.datasets import toys
+from efm_jax.datasets.classes import class_shares, draw_labels, with_classes
 from efm_jax.datasets.digits import coloured, digit_source, hue_difference, hue_of, wheel_digits
 from efm_jax.datasets.folder import Pictures, read_folder, split_by_name
 from efm_jax.datasets.opening import open_source
@@ -25,9 +26,11 @@ __all__ = [
     "Source",
     "as_pictures",
     "batch",
+    "class_shares",
     "coloured",
     "common_size",
     "digit_source",
+    "draw_labels",
     "from_array",
     "from_pictures",
     "hue_difference",
@@ -43,4 +46,5 @@ __all__ = [
     "toys",
     "wheel_digits",
     "white_noise",
+    "with_classes",
 ]

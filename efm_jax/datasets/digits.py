@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
+from efm_jax.datasets.classes import with_classes
 from efm_jax.datasets.source import Choice, Source, eight_bit, from_pictures, indices
 
 
@@ -76,8 +77,10 @@ def coloured(images: Any, *, size: int | None = 32) -> Source:
     padded = pad(images, size)
     grey = padded.reshape(len(padded), -1, 1)
 
-    def choose(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-        return indices(rng, len(grey), n), rng.random(n)
+    def choose(
+        rng: np.random.Generator, n: int, rows: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return indices(rng, len(grey), n, rows), rng.random(n)
 
     def read(index: np.ndarray, hue: np.ndarray) -> np.ndarray:
         chosen = grey[index].astype(np.float32)
@@ -105,7 +108,8 @@ def digit_source(
         colour: Whether to colour; otherwise one grey channel.
 
     Returns:
-        A source of shape (size, size, 3), or (size, size, 1) when grey.
+        A source of shape (size, size, 3), or (size, size, 1) when grey; its classes are the labels, unless one class
+        alone was asked for.
 
     Raises:
         ValueError: If lengths differ or no picture has the class asked for.
@@ -126,8 +130,11 @@ def digit_source(
             raise ValueError(
                 f"no picture has the class {missing}; the classes are {sorted(set(labels.tolist()))}."
             )
-        images = images[np.isin(labels, wanted)]
-    return coloured(images, size=size) if colour else from_pictures(pad(images, size))
+        kept = np.isin(labels, wanted)
+        images, labels = images[kept], labels[kept]
+    source = coloured(images, size=size) if colour else from_pictures(pad(images, size))
+    several = np.issubdtype(labels.dtype, np.integer) and len(np.unique(labels)) > 1 and labels.min() >= 0
+    return with_classes(source, labels) if several else source
 
 
 def hue_of(x: Any) -> Float[np.ndarray, " n"]:

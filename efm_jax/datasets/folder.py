@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Integer, UInt8
 from PIL import Image, ImageOps
 
 from efm_jax.datasets.source import chosen_split
@@ -165,6 +165,18 @@ def split_by_name(names: list[str], split: str, held_out: float) -> np.ndarray:
     return chosen_split(
         np.array([int.from_bytes(digest[:8], "big") / 2.0**64 for digest in digests]), split, held_out
     )
+
+
+def labels_by_folder(names: list[str]) -> Integer[np.ndarray, " n"] | None:
+    """Label each picture by the first folder of its path, the folders numbered by name; None unless all lie in several.
+
+    Example:
+        >>> labels_by_folder(["cat/1.png", "dog/old/1.png", "cat/2.png"]).tolist(), labels_by_folder(["a/1.png", "2.png"])
+        ([0, 1, 0], None)
+    """
+    folders = [name.partition("/")[0] if "/" in name else "" for name in names]
+    known, labels = np.unique(folders, return_inverse=True)
+    return None if len(known) < 2 or "" in known else labels.reshape(-1)
 
 
 def _names(root: Path) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from efm_jax.datasets import digits, folder, readers, toys
+from efm_jax.datasets.classes import with_classes
 from efm_jax.datasets.source import Source, from_array, from_pictures, split_mask, white_noise
 
 _TOYS: dict[str, Callable[[], Source]] = {
@@ -53,6 +54,10 @@ def open_source(
     The test split is the published one for `mnist` and `cifar10`; for `digits`, `npz` and `npy` every sample
     is assigned by its index (`source.split_mask`), for `folder` by its name (`folder.split_by_name`). Laws
     have no splits: their draws are always new.
+
+    Classes, for class conditions: the digits or CIFAR-10's classes where no single one is asked for; the subfolders of a
+    folder, where all pictures lie in some, by name; whole numbers `labels` [n] beside the array of an npz; the parts of
+    `two_gaussians` and `eight_gaussians`.
 
     Args:
         name: One of the forms above; PATH may begin with `~` and hold colons.
@@ -108,10 +113,13 @@ def open_source(
                 f"no picture has the class {label}; the classes are {sorted(set(labels.tolist()))}."
             )
         images = images if label is None else images[labels == label]
-        return _sized(name, from_pictures(_greyed(images) if grey else images, flip=flip), size)
+        source = _sized(name, from_pictures(_greyed(images) if grey else images, flip=flip), size)
+        return with_classes(source, labels) if label is None else source
     if kind == "folder":
         read = folder.read_folder(rest, size=size, grey=grey, on_error=on_error)
-        return from_pictures(read.images[folder.split_by_name(read.names, split, held_out)], flip=flip)
+        kept = folder.split_by_name(read.names, split, held_out)
+        source, labels = from_pictures(read.images[kept], flip=flip), folder.labels_by_folder(read.names)
+        return source if labels is None else with_classes(source, labels[kept])
     if kind in ("npz", "npy"):
         path, key = _keyed(rest) if kind == "npz" else (rest, None)
         array = readers.read_array(path, key)
@@ -119,10 +127,14 @@ def open_source(
             raise ValueError(
                 f"{rest} holds an array of shape {array.shape}, expected samples [n, ...] with n >= 1."
             )
-        array = array[split_mask(len(array), split, held_out)]
+        kept = split_mask(len(array), split, held_out)
+        labels = readers.read_labels(path, len(array)) if kind == "npz" else None
+        array = array[kept]
         if array.dtype != np.uint8:
-            return _sized(name, from_array(array), size)
-        return _sized(name, from_pictures(_greyed(array) if grey else array, flip=flip), size)
+            source = _sized(name, from_array(array), size)
+        else:
+            source = _sized(name, from_pictures(_greyed(array) if grey else array, flip=flip), size)
+        return source if labels is None else with_classes(source, labels[kept])
     if kind == "noise":
         return _sized(name, white_noise([_integer(name, side) for side in rest.split("x")]), size)
     return _sized(name, toys.gaussian(_integer(name, rest)), size)

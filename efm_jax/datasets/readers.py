@@ -223,6 +223,31 @@ def read_array(path: str | Path, key: str | None = None) -> np.ndarray:
         ) from error
 
 
+def read_labels(path: str | Path, size: int) -> Integer[np.ndarray, " n"] | None:
+    """Read the array `labels` of an .npz: numbers of classes, one for each of `size` samples; None if there is no such.
+
+    Raises:
+        ValueError: The file is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(f"{folder}/x.npz", x=np.zeros((3, 2)), labels=[0, 1, 1])
+        ...     read_labels(f"{folder}/x.npz", 3).tolist(), read_labels(f"{folder}/x.npz", 2)
+        ([0, 1, 1], None)
+    """
+    path = _existing(path)
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        if "labels.npy" not in archive.namelist():
+            return None
+    labels = read_array(path, "labels")
+    if labels.shape != (size,) or not np.issubdtype(labels.dtype, np.integer):
+        return None
+    return labels.astype(np.int64) if 0 <= labels.min(initial=0) <= labels.max(initial=0) < size else None
+
+
 def _existing(path: str | Path, *, folder: bool = False) -> Path:
     path = Path(path).expanduser()
     if not path.exists():

@@ -5,6 +5,7 @@ and nothing else, so a batch depends on its number alone: the position in the da
 resumed run sees exactly the batches the uninterrupted run would have seen.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,11 +22,28 @@ class Source(NamedTuple):
             state.
         shape: Shape of one sample before flattening: (D,) for vectors, (H, W, C) for pictures.
         size: Number of samples behind a finite set, None for a law with no end.
+        classes: Where samples have labels, the source of each class by itself, None for a class without samples; see
+            `classes.with_classes`. None where they have none.
     """
 
     draw: Callable[[np.random.Generator, int], Float32[np.ndarray, "n dim"]]
     shape: tuple[int, ...]
     size: int | None
+    classes: "tuple[Source | None, ...] | None" = None
+
+    def of_class(self, label: int) -> "Source":
+        """The samples of one class; all of them for -1, or where samples have no labels.
+
+        Raises:
+            ValueError: There is no such class.
+        """
+        if label == -1 or self.classes is None:
+            return self
+        there = [k for k, one in enumerate(self.classes) if one is not None]
+        if label not in there:
+            raise ValueError(f"there are samples of the classes {there}, or -1 for all of them, got {label}.")
+        one = self.classes[label]
+        return self if one is None else one
 
 
 @dataclass(frozen=True)
@@ -33,12 +51,17 @@ class Choice:
     """The draw of a finite set in two parts: what is random, for all rows of a batch, then reading some of them.
 
     Attributes:
-        choose: `choose(rng, n) -> (indices [n], ...)`: arrays with one row a sample.
+        choose: `choose(rng, n) -> (indices [n], ...)`: arrays with one row a sample. One that takes a third argument, rows
+            [m] to choose among, can draw one class.
         read: `read(indices [k], ...) -> samples [k, D]`, from the same rows of each.
     """
 
-    choose: Callable[[np.random.Generator, int], tuple[np.ndarray, ...]]
+    choose: Callable[..., tuple[np.ndarray, ...]]
     read: Callable[..., Float32[np.ndarray, "n dim"]]
+
+    def among(self, rows: np.ndarray) -> "Choice":
+        """The same draw among some of the samples."""
+        return Choice(functools.partial(self.choose, rows=rows), self.read)
 
     def __call__(self, rng: np.random.Generator, n: int) -> Float32[np.ndarray, "n dim"]:
         """All rows."""
@@ -46,7 +69,14 @@ class Choice:
 
 
 def batch(
-    source: Source, seed: int, side: int, step: int, n: int, *, rows: slice | None = None
+    source: Source,
+    seed: int,
+    side: int,
+    step: int,
+    n: int,
+    *,
+    rows: slice | None = None,
+    labels: Any = None,
 ) -> Float32[np.ndarray, "n dim"]:
     """Draw batch number `step` of one side: `source.draw(np.random.default_rng([seed, side, step]), n)`.
 
@@ -58,12 +88,16 @@ def batch(
         n: Number of samples, >= 1.
         rows: Which of them to return, e.g. those of one host; None for all. Of a finite set (a `Choice`) only these are
             read; a law is drawn whole, for its rows follow from one stream of random numbers.
+        labels: Labels [g]: the batch comes in g equal groups of consecutive rows, group i with samples of class `labels[i]`
+            alone; of all for -1, or where the source has no classes. With one group that is all, the batch is the
+            one without labels.
 
     Returns:
         Samples [n, D], float32, or those of `rows`.
 
     Raises:
-        ValueError: If a number is negative or no integer, or the source returns another shape or dtype.
+        ValueError: If a number is negative or no integer, the source returns another shape or dtype, or there is no such
+            class.
 
     Example:
         >>> from efm_jax.datasets import toys
@@ -75,6 +109,8 @@ def batch(
     for name, value, least in (("seed", seed, 0), ("side", side, 0), ("step", step, 0), ("n", n, 1)):
         if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
             raise ValueError(f"{name} must be an integer >= {least}, got {value!r}.")
+    if labels is not None:
+        return _by_class(source, seed, side, step, n, rows, labels)
     rng = np.random.default_rng([int(seed), int(side), int(step)])
     if rows is not None and isinstance(source.draw, Choice):
         samples = source.draw.read(*(part[rows] for part in source.draw.choose(rng, int(n))))
@@ -139,8 +175,8 @@ def from_array(array: Any) -> Source:
             "array[np.isfinite(array).reshape(len(array), -1).all(1)]."
         )
 
-    def choose(rng: np.random.Generator, n: int) -> tuple[np.ndarray]:
-        return (indices(rng, len(samples), n),)
+    def choose(rng: np.random.Generator, n: int, rows: np.ndarray | None = None) -> tuple[np.ndarray]:
+        return (indices(rng, len(samples), n, rows),)
 
     return Source(Choice(choose, samples.__getitem__), tuple(array.shape[1:]), len(samples))
 
@@ -169,8 +205,8 @@ def from_pictures(images: Any, *, flip: bool = False) -> Source:
     if images.ndim == 3:
         images = images[..., None]
 
-    def choose(rng: np.random.Generator, n: int) -> tuple[np.ndarray, ...]:
-        index = indices(rng, len(images), n)
+    def choose(rng: np.random.Generator, n: int, rows: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+        index = indices(rng, len(images), n, rows)
         return (index, rng.random(n) < 0.5) if flip else (index,)
 
     def read(index: np.ndarray, mirrored: np.ndarray | None = None) -> np.ndarray:
@@ -301,6 +337,28 @@ def scaled(images: np.ndarray) -> np.ndarray:
     return images.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
 
 
-def indices(rng: np.random.Generator, size: int, n: int) -> np.ndarray:
-    """Draw n indices below `size`: without replacement where n <= size, with replacement beyond."""
+def indices(rng: np.random.Generator, size: int, n: int, rows: np.ndarray | None = None) -> np.ndarray:
+    """Draw n indices below `size`, or n of `rows`: without replacement where there are as many, else with."""
+    if rows is not None:
+        return rows[indices(rng, len(rows), n)]
     return rng.choice(size, n, replace=False) if n <= size else rng.integers(0, size, n)
+
+
+def _by_class(
+    source: Source, seed: int, side: int, step: int, n: int, rows: slice | None, labels: Any
+) -> np.ndarray:
+    """Equal groups of rows, each of its own class and number: group i of step t is batch t g + i of that class."""
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not len(labels) or not np.issubdtype(labels.dtype, np.integer) or n % len(labels):
+        raise ValueError(
+            f"labels must hold one whole number for each group, as many groups as divide the {n} samples, got dtype "
+            f"{labels.dtype} and shape {labels.shape}."
+        )
+    size, wanted, parts = n // len(labels), range(n)[slice(None) if rows is None else rows], []
+    for group, label in enumerate(labels.tolist()):
+        first, past = (min(max(row - group * size, 0), size) for row in (wanted.start, wanted.stop))
+        if first < past:
+            part = None if past - first == size else slice(first, past)
+            number = step * len(labels) + group
+            parts.append(batch(source.of_class(label), seed, side, number, size, rows=part))
+    return np.concatenate(parts)

@@ -48,6 +48,8 @@ def swiss_roll(*, noise: float = 0.8, scale: float = 2.0 / 7.5) -> Source:
 def two_gaussians(distance: float = 8.0, *, std: float = 1.0) -> Source:
     """Two equal normal laws, `1/2 N(-d e1, std^2 I) + 1/2 N(d e1, std^2 I)`, d = distance, e1 = (1, 0).
 
+    They are its classes, 0 the left one.
+
     Args:
         distance: Distance of each centre from the origin, >= 0.
         std: Standard deviation of each, > 0.
@@ -63,8 +65,8 @@ def two_gaussians(distance: float = 8.0, *, std: float = 1.0) -> Source:
 def eight_gaussians(*, radius: float = 5.0, variance: float = 0.1**0.5) -> Source:
     """Eight equal normal laws N(c_k, variance I) with centres `c_k = radius (cos(k pi/4), sin(k pi/4))`.
 
-    Radius 5 and variance sqrt(0.1) (not 0.1) are those of the toy table of Tong et al. 2023, arXiv
-    2307.03672.
+    They are its classes, k = 0 .. 7. Radius 5 and variance sqrt(0.1) (not 0.1) are those of the toy table of Tong et
+    al. 2023, arXiv 2307.03672.
 
     Args:
         radius: Radius of the circle of centres, >= 0.
@@ -183,11 +185,14 @@ def _source(sample: Callable[[np.random.Generator, int], np.ndarray]) -> Source:
 
 
 def _mixture(centres: np.ndarray, std: float) -> Source:
-    return _source(
+    source = _source(
         lambda rng, n: (
             centres[rng.integers(0, len(centres), n)] + std * rng.standard_normal((n, centres.shape[1]))
         )
     )
+    if len(centres) == 1:
+        return source
+    return source._replace(classes=tuple(_mixture(centre[None], std) for centre in centres))
 
 
 def _plane(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -86,8 +86,9 @@ def data_parallel_step(
 
     Returns:
         `(step, place)`. `place(state)` puts a state, the same on every host, on the mesh;
-        `step(state, x_pos [n, D], x_neg [m, D]) -> (state, StepInfo)` is that of `training.make_train_step`, with samples
-        as NumPy arrays on one host and as global arrays (`hosts.global_rows`) on several.
+        `step(state, x_pos [n, D], x_neg [m, D], cond=None) -> (state, StepInfo)` is that of `training.make_train_step`,
+        with samples as NumPy arrays on one host and as global arrays (`hosts.global_rows`) on several; `cond`, the labels
+        of the groups of all rows, is the same NumPy array on each.
 
     Raises:
         ValueError: As `training.make_train_step`, if the mesh has no such axis, or, by the step, if samples or points
@@ -112,7 +113,7 @@ def data_parallel_step(
     whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P(axis))
     jitted = jax.jit(
         step.function,
-        in_shardings=(whole, home, rows, rows),
+        in_shardings=(whole, home, rows, rows, whole),
         out_shardings=(home, whole),
         donate_argnums=1,
     )
@@ -142,7 +143,7 @@ def pmap_step(
 
     Returns:
         `(step, place)`. `place(state)` makes the copies; `jax.tree.map(lambda copies: copies[0], state)` undoes it.
-        `step(state, x_pos [n, D], x_neg [m, D])` takes whole batches and shares them out.
+        `step(state, x_pos [n, D], x_neg [m, D], cond=None)` takes whole batches and shares them out.
 
     Raises:
         ValueError: As `training.make_train_step`, and by the step, if samples or points do not divide by the number
@@ -166,11 +167,11 @@ def pmap_step(
     def place(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: _placing.copies(leaf, copies, count), tree)
 
-    mapped = jax.pmap(made.function, AXIS, devices=devices, donate_argnums=1)
+    mapped = jax.pmap(made.function, AXIS, in_axes=(0, 0, 0, 0, None), devices=devices, donate_argnums=1)
 
-    def step(draw, state, x_pos, x_neg):
+    def step(draw, state, x_pos, x_neg, cond):
         shares = (np.reshape(x, (count, -1, *np.shape(x)[1:])) for x in (x_pos, x_neg))
-        state, info = mapped(draw, state, *shares)
+        state, info = mapped(draw, state, *shares, cond)
         return state, jax.tree.map(lambda copies: copies[0], info)
 
     return _Shared(step, place(made.draw), count), place
@@ -184,21 +185,29 @@ class _Shared(BoundStep):
         super().__init__(function, draw)
         self._count = count
 
-    def __call__(self, state: TrainState, x_pos, x_neg) -> tuple[TrainState, StepInfo]:
+    def __call__(self, state: TrainState, x_pos, x_neg, cond=None) -> tuple[TrainState, StepInfo]:
         """One step."""
         for name, x in (("x_pos", x_pos), ("x_neg", x_neg)):
             check_share(f"the {np.shape(x)[0]} rows of {name}", np.shape(x)[0], self._count)
-        return super().__call__(state, x_pos, x_neg)
+        return super().__call__(state, x_pos, x_neg, cond)
 
 
-def check_division(recipe: FieldMatching, mesh: Mesh, num_pos: int, num_neg: int, dim: int) -> None:
-    """Raise ValueError unless the charges and points of a step can be shared equally among the devices of a mesh."""
+def check_division(
+    recipe: FieldMatching, mesh: Mesh, num_pos: int, num_neg: int, dim: int, *, groups: int = 1
+) -> None:
+    """Raise ValueError unless the charges and points of a step can be shared equally among the devices of a mesh.
+
+    Of a step with labels its rows come in `groups`, and each group's points are shared.
+    """
     count = mesh.shape[AXIS]
     check_share(f"the {num_pos} positive charges of a step", num_pos, count)
     check_share(f"the {num_neg} negative charges of a step", num_neg, count)
-    x_pos, x_neg = (jax.ShapeDtypeStruct((n, dim), np.float32) for n in (num_pos, num_neg))
+    x_pos, x_neg = (
+        jax.ShapeDtypeStruct((n, dim), np.float32) for n in (num_pos // groups, num_neg // groups)
+    )
     batch = jax.eval_shape(recipe.draw, jax.random.key(0), x_pos, x_neg)
-    check_share(f"the {len(batch.weight)} points of a step", len(batch.weight), count)
+    of = "a step" if groups == 1 else "each class of a step"
+    check_share(f"the {len(batch.weight)} points of {of}", len(batch.weight), count)
 
 
 def check_share(what: str, size: int, count: int) -> None:

@@ -1,0 +1,379 @@
+"""Class conditions: labelled data, minibatches of one class, networks that hear, and runs from end to end."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from PIL import Image
+
+from efm_jax import _conditions, _feed, cli, configs, couplings, matching, networks, runs, sampling, training
+from efm_jax._types import Network
+from efm_jax.datasets import (
+    Source,
+    batch,
+    class_shares,
+    digit_source,
+    draw_labels,
+    from_array,
+    open_source,
+    toys,
+    with_classes,
+)
+
+GAP = 4.0
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, 3, 60)
+POS = with_classes(from_array(RNG.normal(size=(60, 2))), LABELS)
+NEG = with_classes(from_array(RNG.normal(size=(60, 2)) + 3.0), LABELS[::-1])
+NETWORK = networks.mlp(2, gap=GAP, width=8, depth=1, num_classes=3)
+OPTIMIZER = training.adam(1e-2, warmup=1)
+RECIPE = matching.efm(GAP, num_points=8)
+
+
+# --- data
+
+
+def test_a_class_is_drawn_as_the_data_of_that_class_alone():
+    images = RNG.integers(0, 256, (40, 5, 5)).astype(np.uint8)
+    labels = np.arange(40) % 4
+    for colour in (True, False):
+        whole = digit_source(images, labels, size=8, colour=colour)
+        alone = digit_source(images, labels, digit=2, size=8, colour=colour)
+        assert alone.classes is None
+        for n in (6, 25):  # fewer than the ten samples of the class, and more
+            drawn = batch(whole, 0, 1, 7, n, labels=[2])
+            np.testing.assert_array_equal(drawn, batch(alone, 0, 1, 7, n))
+        without = whole._replace(classes=None)
+        np.testing.assert_array_equal(batch(whole, 0, 1, 7, 6, labels=[-1]), batch(without, 0, 1, 7, 6))
+
+
+def test_groups_hold_their_class_and_hosts_read_their_rows_of_them():
+    samples = from_array(np.c_[LABELS, np.arange(60)].astype(float))
+    source = with_classes(samples, LABELS)
+    labels = [2, 0, -1, 2]
+    whole = batch(source, 3, 0, 5, 24, labels=labels)
+    for group in (0, 1, 3):
+        assert (whole[6 * group : 6 * group + 6, 0] == labels[group]).all()
+    assert len(np.unique(whole[12:18, 0])) > 1
+    assert set(whole[:6, 1]) != set(whole[18:, 1])  # two groups of one class are two draws
+    parts = [batch(source, 3, 0, 5, 24, labels=labels, rows=slice(i, i + 8)) for i in (0, 8, 16)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_labels_follow_their_shares_and_dropout():
+    source = with_classes(from_array(np.zeros((10, 1))), [0, 2, 2, 2, 2, 2, 2, 2, 3, 3])
+    labels = np.concatenate([draw_labels(source, 1, step, 4, dropout=0.2) for step in range(2000)])
+    got = np.bincount(labels + 1, minlength=5) / len(labels)
+    expected = np.array([0.2, *(0.8 * class_shares(source))])
+    # five standard errors of a share of 8,000 draws: below 0.028
+    np.testing.assert_allclose(got, expected, atol=0.028)
+    assert got[2] == 0  # a class without samples
+    assert not (draw_labels(source, 1, 3, 400) == draw_labels(source, 1, 4, 400)).all()
+    np.testing.assert_array_equal(draw_labels(source, 1, 3, 400), draw_labels(source, 1, 3, 400))
+
+
+def test_parts_of_a_mixture_are_its_classes():
+    left, right = (batch(toys.two_gaussians(), 0, 0, 0, 50, labels=[label])[:, 0] for label in (0, 1))
+    assert left.max() < -4.0 < 4.0 < right.min()  # centres at -8 and 8, standard deviation 1
+    assert len(toys.eight_gaussians().classes) == 8
+
+
+def test_folders_and_arrays_bring_their_labels(tmp_path):
+    for name, value in (("b/1", 10), ("a/1", 20), ("a/deep/2", 30)):
+        (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (2, 2), value).save(tmp_path / "pictures" / f"{name}.png")
+    source = open_source(f"folder:{tmp_path / 'pictures'}", split="all", grey=True)
+    values = [set(batch(source, 0, 0, 0, 20, labels=[label])[:, 0].tolist()) for label in (0, 1)]
+    assert [sorted(round(127.5 * (v + 1)) for v in found) for found in values] == [[20, 30], [10]]
+    Image.new("L", (2, 2)).save(tmp_path / "pictures" / "3.png")  # one that lies in no folder
+    assert open_source(f"folder:{tmp_path / 'pictures'}", split="all").classes is None
+
+    path = tmp_path / "x.npz"
+    np.savez(path, x=np.arange(5.0)[:, None], labels=[0, 1, 0, 1, 1])
+    source = open_source(f"npz:{path}:x", split="all")
+    assert sorted(set(batch(source, 0, 0, 0, 30, labels=[0]).ravel())) == [0.0, 2.0]
+    np.savez(path, x=np.arange(5.0)[:, None], labels=[0, 1, 0, 1])  # of something else
+    assert open_source(f"npz:{path}:x", split="all").classes is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda: with_classes(toys.moons(), [0]), "only a finite source can be given labels"),
+        (lambda: with_classes(POS, LABELS[:3]), r"one for each of the 60 samples, got .* shape \(3,\)"),
+        (lambda: with_classes(POS, LABELS - 1), "whole numbers >= 0"),
+        (lambda: batch(POS, 0, 0, 0, 4, labels=[3]), r"samples of the classes \[0, 1, 2\], .* got 3"),
+        (lambda: batch(POS, 0, 0, 0, 4, labels=[0, 1, 2]), "as many groups as divide the 4 samples"),
+        (lambda: draw_labels(toys.moons(), 0, 0), "the source has no classes"),
+        (lambda: draw_labels(POS, 0, 0, dropout=1.5), r"probability in \[0, 1\], got 1.5"),
+        (lambda: draw_labels(POS, 0, 0, 0), "label groups must be a whole number >= 1, got 0"),
+    ],
+)
+def test_labels_that_do_not_fit_are_named(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        wrong()
+
+
+# --- what a step regresses on
+
+
+def rows(labels, n=24, m=36):
+    return batch(POS, 0, 0, 0, n, labels=labels), batch(NEG, 0, 1, 0, m, labels=labels)
+
+
+def test_the_field_of_a_class_is_that_of_its_charges_alone():
+    labels = np.array([2, 0, -1], np.int32)
+    x_pos, x_neg = rows(labels)
+    drawn = jax.jit(_conditions.by_class(RECIPE.draw, 3))(jax.random.key(0), x_pos, x_neg)
+    of_points = np.asarray(_conditions.labels_of_points(labels, len(drawn.points)))
+    assert len(drawn.points) == 24
+    for group, label in enumerate(labels):
+        here = of_points == label
+        assert here.sum() == 8
+        own_pos, own_neg = np.split(x_pos, 3)[group], np.split(x_neg, 3)[group]
+        positions = np.r_[np.c_[own_pos, np.zeros(8)], np.c_[own_neg, np.full(12, GAP)]]
+        charge = np.r_[np.full(8, 1 / 8), np.full(12, -1 / 12)]
+        expected = reference.coulomb(drawn.points[here], positions, charge)
+        # float32 sums over twenty charges, some roundings each, magnified by how much the plates cancel
+        error = np.abs(np.asarray(drawn.target[here]) / np.sqrt(3) - expected.direction)
+        assert (error.max(1) < 2e-6 * expected.kappa).all()
+        # and the other classes' charges are not in it
+        everyone = reference.coulomb(
+            drawn.points[here],
+            np.r_[np.c_[x_pos, np.zeros(24)], np.c_[x_neg, np.full(36, GAP)]],
+            np.r_[np.full(24, 1 / 24), np.full(36, -1 / 36)],
+        )
+        assert np.abs(everyone.direction - expected.direction).max() > 0.05
+
+
+@pytest.mark.parametrize("name", ["cfm", "pfgm", "ifm"])
+def test_pairs_and_charges_keep_to_their_class(name):
+    """Classes 1,000 apart: a pair or a charge of another class would be seen in every target."""
+    recipe = {
+        "cfm": matching.cfm(GAP, coupling=couplings.minibatch_ot(), num_points=6),
+        "ifm": matching.ifm(GAP, num_points=6),
+        "pfgm": matching.pfgm(GAP, num_extra=8, target="velocity", num_points=6),
+    }[name]
+    labels = np.array([0, 2], np.int32)
+    far = np.repeat(1000.0 * labels, 6)[:, None]
+    x_pos, x_neg = (RNG.normal(size=(12, 2)) + far for _ in range(2))
+    x_pos, x_neg = x_pos[:, ::-1].astype(np.float32), x_neg.astype(np.float32)
+    x_pos, x_neg = (x.astype(np.float32) for x in (x_pos, x_neg))
+    drawn = jax.jit(_conditions.by_class(recipe.draw, 2))(jax.random.key(1), x_pos, x_neg)
+    of_points = np.asarray(_conditions.labels_of_points(labels, 12))
+    velocity = np.asarray(drawn.target)[:, :-1] * (GAP if name != "pfgm" else 1.0)
+    assert np.abs(velocity).max() < 100.0
+    where = np.asarray(drawn.points)[:, :-1]
+    assert (np.abs(where - 1000.0 * of_points[:, None]) < 400.0).all()
+
+
+def test_one_group_is_the_recipe_itself_and_devices_share_the_points_of_all_groups():
+    assert _conditions.by_class(RECIPE.draw, 1) is RECIPE.draw
+    labels = np.array([1, -1], np.int32)
+    x_pos, x_neg = rows(labels, 8, 8)
+    step = training.make_train_step(RECIPE, NETWORK, OPTIMIZER)
+    one, info = step(training.init_state(jax.random.key(0), NETWORK, OPTIMIZER), x_pos, x_neg, labels)
+    # the step of two devices, mapped on one: each brings half of the rows, gathers all, supervises half of the points
+    mapped = training.make_train_step(RECIPE, NETWORK, OPTIMIZER, axis_name="data")
+    both = jax.jit(jax.vmap(mapped, in_axes=(None, 0, 0, None), axis_name="data"))
+    shares = (np.reshape(x, (2, 4, 2)) for x in (x_pos, x_neg))
+    two, infos = both(training.init_state(jax.random.key(0), NETWORK, OPTIMIZER), *shares, labels)
+    np.testing.assert_allclose(infos.loss, info.loss, rtol=1e-6)  # a mean in another order
+    for a, b in zip(jax.tree.leaves(one.params), jax.tree.leaves(two.params), strict=True):
+        # Adam's first step is the sign of the gradient: rounding shows where that is all but zero
+        np.testing.assert_allclose(np.asarray(b)[0], a, atol=1e-5)
+
+
+def test_the_label_reaches_the_network_at_its_own_points():
+    """A network that returns its label: the loss is that of the labels at the points of the groups."""
+    network = Network(
+        lambda key: jnp.zeros(1),
+        lambda params, points, *, key=None, cond=None: (
+            params + jnp.broadcast_to(cond[:, None].astype(jnp.float32), points.shape)
+        ),
+    )
+    labels = np.array([2, 0, 1], np.int32)
+    x_pos, x_neg = rows(labels)
+    state = training.init_state(jax.random.key(0), network, OPTIMIZER)
+    key = jax.random.split(jax.random.fold_in(state.key, 0))[0]
+    drawn = _conditions.by_class(RECIPE.draw, 3)(key, x_pos, x_neg)
+    of_points = np.tile(labels, 8)[:, None]
+    expected = np.mean((of_points - np.asarray(drawn.target, np.float64)) ** 2)
+    _, info = training.make_train_step(RECIPE, network, OPTIMIZER)(state, x_pos, x_neg, labels)
+    np.testing.assert_allclose(info.loss, expected, rtol=1e-5)  # float32 fields and means
+
+
+# --- networks that ignore their condition
+
+
+def network_of(apply) -> Network:
+    return Network(lambda key: jnp.ones(3), apply)
+
+
+IGNORING = {
+    "takes and forgets": lambda params, points, **_: params * points,
+    "uses it for nothing": lambda params, points, *, key=None, cond=None: params * points + 0 * len(cond),
+    "compiled": jax.jit(lambda params, points, key=None, cond=None: params * points),
+    "compiled twice": lambda params, points, *, key=None, cond=None: jax.jit(lambda p, x, c: (p * x, c))(
+        params, points, cond
+    )[0],
+}
+HEARING = {
+    "starts at zero": networks.mlp(2, gap=1.0, width=4, depth=1, num_classes=2),
+    "in a loop": network_of(
+        lambda params, points, *, key=None, cond=None: (
+            jax.lax.fori_loop(0, 2, lambda i, c: (c[1], c[0]), (points, points * cond[:, None]))[0] * params
+        )
+    ),
+    "flow": matching.flow_network(networks.mlp(2, gap=1.0, width=4, depth=1, num_classes=2)),
+}
+
+
+@pytest.mark.parametrize("apply", IGNORING.values(), ids=IGNORING.keys())
+def test_a_network_that_ignores_its_condition_is_refused(apply, tmp_path):
+    network = network_of(apply)
+    state = training.init_state(jax.random.key(0), network, OPTIMIZER)
+    with pytest.raises(ValueError, match="the network ignores the condition it is given"):
+        training.make_train_step(RECIPE, network, OPTIMIZER)(state, *rows([0]), np.array([0]))
+    with pytest.raises(ValueError, match="the network ignores the condition it is given"):
+        sampling.transport(state, RECIPE, network, np.zeros((4, 2), np.float32), cond=np.zeros(4, int))
+
+
+@pytest.mark.parametrize("network", HEARING.values(), ids=HEARING.keys())
+def test_a_network_that_hears_passes_whatever_its_parameters(network):
+    _conditions.check_heard(network, network.init(jax.random.key(0)), 2)
+
+
+def test_labels_are_refused_where_they_cannot_serve(tmp_path):
+    state = training.init_state(jax.random.key(0), NETWORK, OPTIMIZER)
+    make = functools.partial(training.make_train_step, network=NETWORK, optimizer=OPTIMIZER)
+    plain = networks.mlp(2, gap=GAP, width=8, depth=1)
+    with pytest.raises(ValueError, match="cond was given to a network without classes"):
+        training.make_train_step(RECIPE, plain, OPTIMIZER)(
+            training.init_state(jax.random.key(0), plain, OPTIMIZER), *rows([0]), np.array([0])
+        )
+    with pytest.raises(ValueError, match="one whole number for each group of rows"):
+        make(RECIPE)(state, *rows([0]), np.array([0.5]))
+    with pytest.raises(ValueError, match="the 24 rows of x_pos must be a multiple of the 5 labels"):
+        make(RECIPE)(state, *rows([0]), np.zeros(5, int))
+    from efm_jax.charges import capacitor
+
+    held = matching.efm(GAP, charges=capacitor(*rows([0]), GAP))
+    with pytest.raises(ValueError, match="holds charges of its own, which are of all classes"):
+        make(held)(state, *rows([0]), np.array([0]))
+    fit = functools.partial(
+        runs.fit,
+        tmp_path / "run",
+        RECIPE,
+        NETWORK,
+        OPTIMIZER,
+        steps=1,
+        batch_pos=8,
+        batch_neg=8,
+        seed=0,
+        config={},
+    )
+    two = POS._replace(classes=POS.classes[:2])
+    with pytest.raises(ValueError, match=r"of the same classes, got \[0, 1\] and \[0, 1, 2\]"):
+        fit(two, NEG, label_dropout=0.1)
+    with pytest.raises(ValueError, match="neither plate's data have any"):
+        fit(toys.moons(), toys.moons(), label_dropout=0.1)
+    with pytest.raises(ValueError, match="must be multiples of its 3 label groups"):
+        fit(POS, NEG, label_dropout=0.1, label_groups=3)
+    assert not (tmp_path / "run").exists()
+
+
+# --- runs
+
+
+def test_dropout_of_every_label_is_training_without_labels_bit_for_bit(tmp_path):
+    def trained(name: str, pair: tuple[Source, Source], **more):
+        options = {"steps": 4, "batch_pos": 8, "batch_neg": 8, "seed": 1, "config": {}, "progress": False}
+        return runs.fit(tmp_path / name, RECIPE, NETWORK, OPTIMIZER, *pair, **options, **more)
+
+    unlabelled = trained("without", (POS._replace(classes=None), NEG._replace(classes=None)))
+    dropped = trained("dropped", (POS, NEG), label_dropout=1.0)
+    told = trained("told", (POS, NEG), label_dropout=0.0)
+    for a, b in zip(*(jax.tree.leaves(state.params) for state in (unlabelled, dropped)), strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+    null = [np.asarray(state.params["labels"]["rows"])[-1] for state in (unlabelled, told)]
+    start = training.init_state(jax.random.key(1), NETWORK, OPTIMIZER).params["labels"]["rows"]
+    assert not (null[0] == start[-1]).all()
+    assert (null[1] == start[-1]).all()  # nothing is ever said of the null label
+
+
+def test_labels_of_a_feed_follow_from_the_step():
+    feed = _feed.batches(POS, NEG, 5, (4, 6), range(3, 9), labelling=_feed.Labelling(0.5, 2))
+    for step, (x_pos, x_neg, labels) in zip(range(3, 9), feed, strict=True):
+        np.testing.assert_array_equal(labels, draw_labels(NEG, 5, step, 2, dropout=0.5))
+        np.testing.assert_array_equal(x_pos, batch(POS, 5, 0, step, 4, labels=labels))
+        np.testing.assert_array_equal(x_neg, batch(NEG, 5, 1, step, 6, labels=labels))
+
+
+def test_configurations_without_labels_are_written_as_ever():
+    plain = configs.to_dict(configs.Run())
+    assert "classes" not in plain["network"]
+    assert not {"label_dropout", "label_groups"} & set(plain["recipe"])
+    labelled = configs.from_dict({"network": {"classes": 3}, "recipe": {"label_groups": 2}})
+    assert configs.from_dict(configs.to_dict(labelled)) == labelled
+    assert configs.to_dict(labelled)["recipe"]["label_dropout"] == 0.1
+
+
+TOY = ["train", "toy-two-gaussians", "--no-progress", "--recipe.charges", "128", "--recipe.num-points", "128"]
+TOY += ["--network.width", "32", "--network.depth", "2", "--sampling.steps", "12", "--sampling.samples", "64"]
+
+
+def failure(capsys, arguments) -> str:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_samples_asked_of_a_class_are_of_that_class(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    cli.main([*TOY, "--run", run, "--steps", "400", "--network.classes", "2", "--recipe.label-groups", "2"])
+    assert (tmp_path / "run" / "report.json").exists()
+
+    def made(name: str, *options: str) -> np.ndarray:
+        cli.main(["generate", run, "--count", "200", "--output", str(tmp_path / name), *options])
+        return np.load(tmp_path / name / "generated.npy")[:, 0]
+
+    left, right, any_class = made("0", "--label", "0"), made("1", "--label", "1"), made("any")
+    assert (left < 0).mean() >= 0.95
+    assert (right > 0).mean() >= 0.95
+    assert 0.2 < (any_class > 0).mean() < 0.8
+    guided = made("guided", "--label", "1", "--guidance", "2")
+    assert (guided > 0).mean() >= (right > 0).mean()
+    assert not np.allclose(guided, right, atol=0.1)
+    x = tmp_path / "x.npy"
+    np.save(x, np.zeros((3, 2), np.float32))
+    cli.main(["translate", run, "--input", f"npy:{x}", "--output", str(tmp_path / "t"), "--label", "0"])
+    assert (np.load(tmp_path / "t" / "translated.npy")[:, 0] < 0).all()
+
+    generate = ["generate", run, "--count", "2", "--output", str(tmp_path / "no")]
+    assert "label must be from 0 to 1, the classes of this run, got 2" in failure(
+        capsys, [*generate, "--label", "2"]
+    )
+    assert "goes towards a class" in failure(capsys, [*generate, "--guidance", "2"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            ["--network.classes", "3"],
+            "network.classes 3 needs data with labels of 3 classes, got gaussian:2 and",
+        ),
+        (["--recipe.label-groups", "2"], "recipe.label_groups 2 is for a network with classes"),
+        (["--network.classes", "2", "--recipe.field", "whole"], "which labels cannot choose among"),
+        (["--network.classes", "2", "--recipe.label-groups", "3"], "num_points 128 must be a multiple"),
+        (["--network.classes", "2", "--recipe.label-dropout", "2"], r"probability in [0, 1], got 2.0"),
+    ],
+)
+def test_labels_and_data_that_do_not_go_together_are_named(tmp_path, capsys, options, said):
+    assert said in failure(capsys, [*TOY, "--run", str(tmp_path / "run"), *options])
+    assert not (tmp_path / "run").exists()
