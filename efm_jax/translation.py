@@ -74,8 +74,8 @@ def translate(
         Where, how many, and how many arrived.
 
     Raises:
-        ValueError: The samples do not have the field's shape, no picture can be read, `limit` is below 1, or the run does not
-            know the label.
+        ValueError: The samples do not have the field's shape, no picture can be read, `limit` is below 1, or the field
+            does not know the label.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}.")

@@ -12,8 +12,21 @@ import pytest
 import reference
 from PIL import Image
 
-from efm_jax import _conditions, _feed, cli, configs, couplings, matching, networks, runs, sampling, training
-from efm_jax._types import Network
+from efm_jax import (
+    _conditions,
+    _feed,
+    build,
+    cli,
+    configs,
+    couplings,
+    matching,
+    networks,
+    pipeline,
+    runs,
+    sampling,
+    training,
+)
+from efm_jax._types import Batch, Network
 from efm_jax.datasets import (
     Source,
     batch,
@@ -31,7 +44,6 @@ RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 3, 60)
 POS = with_classes(from_array(RNG.normal(size=(60, 2))), LABELS)
 NEG = with_classes(from_array(RNG.normal(size=(60, 2)) + 3.0), LABELS[::-1])
-NETWORK = networks.mlp(2, gap=GAP, width=8, depth=1, num_classes=3)
 OPTIMIZER = training.adam(1e-2, warmup=1)
 RECIPE = parallel_cases.RECIPE  # 32 points, each target of all charges, and quick to compile
 EFM = matching.efm(GAP, num_points=8)
@@ -192,23 +204,23 @@ def test_one_group_is_the_recipe_itself_and_devices_share_the_points_of_all_grou
 
 
 def test_the_label_reaches_the_network_at_its_own_points():
-    """A network that returns its label: the loss is that of the labels at the points of the groups."""
-    network = Network(
-        lambda key: jnp.zeros(1),
-        lambda params, points, *, key=None, cond=None: (
-            params + jnp.broadcast_to(cond[:, None].astype(jnp.float32), points.shape)
-        ),
-    )
-    labels = np.array([2, 0, 1], np.int32)
-    x_pos, x_neg = rows(labels)
-    state = training.init_state(jax.random.key(0), network, OPTIMIZER)
-    key = jax.random.split(jax.random.fold_in(state.key, 0))[0]
-    drawn = _conditions.by_class(RECIPE.draw, 3)(key, x_pos, x_neg)
-    of_points = np.tile(labels, 32)[:, None]
-    square = np.mean((of_points - np.asarray(drawn.target, np.float64)) ** 2, axis=1)
-    expected = np.mean(np.asarray(drawn.weight) * square)
-    _, info = training.make_train_step(RECIPE, network, OPTIMIZER)(state, x_pos, x_neg, labels)
-    np.testing.assert_allclose(info.loss, expected, rtol=1e-5)  # float32 fields and means
+    """Samples and targets are the label, and so is what the network says: nothing is left to learn."""
+
+    def draw(key, x_pos, x_neg):
+        points = jax.random.normal(key, (8, 3))
+        return Batch(points, jnp.full((8, 3), x_pos[0, 0]), jnp.ones(8))
+
+    def apply(params, points, *, key=None, cond=None):
+        return params[0] * jnp.broadcast_to(cond[:, None].astype(jnp.float32), points.shape)
+
+    network = Network(lambda key: jnp.ones(1), apply)
+    labels = np.array([2, 0, -1, 1], np.int32)
+    x = np.repeat(labels, 2)[:, None] * np.ones((1, 2), np.float32)
+    step = training.make_train_step(RECIPE._replace(draw=draw), network, OPTIMIZER)
+    state, info = step(training.init_state(jax.random.key(0), network, OPTIMIZER), x, x, labels)
+    assert float(info.loss) == 0.0
+    _, info = step(state, x[::-1], x, labels)  # samples of classes 1, -1, 0, 2
+    assert float(info.loss) == 1.0  # the labels of every group are one apart
 
 
 # --- networks that ignore their condition
@@ -273,7 +285,7 @@ def test_labels_are_refused_where_they_cannot_serve(tmp_path):
         runs.fit,
         tmp_path / "run",
         RECIPE,
-        NETWORK,
+        LINEAR,
         OPTIMIZER,
         steps=1,
         batch_pos=8,
@@ -301,8 +313,8 @@ def test_dropout_of_every_label_is_training_without_labels_bit_for_bit(tmp_path,
         return jax.tree.map(np.asarray, state.params)
 
     without = (POS._replace(classes=None), NEG._replace(classes=None))
-    unlabelled = trained("without", NETWORK, without)
-    dropped = trained("dropped", NETWORK, (POS, NEG), label_dropout=1.0)
+    unlabelled = trained("without", LINEAR, without)
+    dropped = trained("dropped", LINEAR, (POS, NEG), label_dropout=1.0)
     for a, b in zip(jax.tree.leaves(unlabelled), jax.tree.leaves(dropped), strict=True):
         assert a.tobytes() == b.tobytes()
     told = trained("told", LINEAR, (POS, NEG), label_dropout=0.0)
@@ -327,7 +339,7 @@ def test_configurations_without_labels_are_written_as_ever():
     assert configs.to_dict(labelled)["recipe"]["label_dropout"] == 0.1
 
 
-TOY = ["train", "toy-two-gaussians", "--no-progress", "--recipe.charges", "128", "--recipe.num-points", "128"]
+TOY = ["train", "toy-two-gaussians", "--no-progress", "--recipe.charges", "64", "--recipe.num-points", "64"]
 TOY += ["--network.width", "32", "--network.depth", "2", "--sampling.steps", "12", "--sampling.samples", "64"]
 
 
@@ -347,23 +359,46 @@ def asked(run: Path, name: str, *options: str) -> np.ndarray:
 def test_samples_asked_of_a_class_are_of_that_class(tmp_path, capsys):
     run = tmp_path / "run"
     flow = ["--recipe.method", "cfm", "--recipe.gap", "1", "--network.output", "flow", "--no-report"]
-    flow += ["--steps", "300", "--optimizer.learning-rate", "5e-3", "--network.classes", "2"]
-    cli.main([*TOY, "--run", str(run), *flow, "--recipe.label-groups", "2"])
+    flow += ["--steps", "200", "--optimizer.learning-rate", "5e-3", "--network.classes", "2"]
+    cli.main([*TOY, "--run", str(run), *flow])
+    trained, noise = pipeline.load(run), RNG.normal(size=(200, 2)).astype(np.float32)
     left, right, any_class = (
-        asked(run, "0", "--label", "0"),
-        asked(run, "1", "--label", "1"),
-        asked(run, "any"),
+        np.asarray(pipeline.transport(trained, noise, cond=np.full(200, label)).end)[:, 0]
+        for label in (0, 1, -1)
     )
     assert (left < 0).mean() >= 0.95
     assert (right > 0).mean() >= 0.95
     assert 0.2 < (any_class > 0).mean() < 0.8
     guided = asked(run, "guided", "--label", "1", "--guidance", "2")
     assert guided.mean() > right.mean() + 1.0  # away from the other class, as extrapolation does
+    assert "must be from 0 to 1, the classes of this run, got 2" in failure(
+        capsys, ["generate", str(run), "--count", "2", "--output", str(run / "no"), "--label", "2"]
+    )
 
-    generate = ["generate", str(run), "--count", "2", "--output", str(tmp_path / "no")]
-    unknown = failure(capsys, [*generate, "--label", "2"])
-    assert "label must be from 0 to 1, the classes of this run, got 2" in unknown
-    assert "goes towards a class" in failure(capsys, [*generate, "--guidance", "2"])
+
+def run_of(classes: int | None, dropout: float = 0.1, **recipe) -> configs.Run:
+    return configs.Run(
+        data=configs.Data("gaussian:2", "two_gaussians"),
+        recipe=configs.Recipe(label_dropout=dropout, **recipe),
+        network=configs.Network(classes=classes),
+    )
+
+
+@pytest.mark.parametrize(
+    ("classes", "dropout", "label", "scale", "said"),
+    [
+        (None, 0.1, 1, 1.0, "trained without classes"),
+        (None, 0.1, None, 2.0, "trained without classes"),
+        (2, 0.1, None, 2.0, "goes towards a class: give a label from 0 to 1"),
+        (2, 0.0, None, 1.0, "knows no field without a label"),
+        (2, 0.0, 1, 2.0, "knows no field without a label"),
+        (2, 0.1, -1, 1.0, "label must be from 0 to 1"),
+    ],
+)
+def test_what_a_run_cannot_be_asked_is_named(classes, dropout, label, scale, said):
+    trained = pipeline.Trained(run_of(classes, dropout), RECIPE, LINEAR, None, (2,), 0.0)
+    with pytest.raises(ValueError, match=said):
+        pipeline.labels_of(trained, label, 3, guidance=scale)
 
 
 @pytest.mark.slow
@@ -382,18 +417,18 @@ def test_a_field_of_charges_is_learned_class_by_class_and_reported(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("config", "said"),
     [
         (
-            ["--network.classes", "3"],
-            "network.classes 3 needs data with labels of 3 classes, got gaussian:2 and",
+            run_of(3),
+            "network.classes 3 needs data with labels of 3 classes, got gaussian:2 and two_gaussians with 2",
         ),
-        (["--recipe.label-groups", "2"], "recipe.label_groups 2 is for a network with classes"),
-        (["--network.classes", "2", "--recipe.field", "whole"], "which labels cannot choose among"),
-        (["--network.classes", "2", "--recipe.label-groups", "3"], "num_points 128 must be a multiple"),
-        (["--network.classes", "2", "--recipe.label-dropout", "2"], r"probability in [0, 1], got 2.0"),
+        (run_of(None, label_groups=2), "recipe.label_groups 2 is for a network with classes"),
+        (run_of(2, field="whole"), "which labels cannot choose among"),
+        (run_of(2, label_groups=3), "num_points 64 must be a multiple"),
     ],
 )
-def test_labels_and_data_that_do_not_go_together_are_named(tmp_path, capsys, options, said):
-    assert said in failure(capsys, [*TOY, "--run", str(tmp_path / "run"), *options])
-    assert not (tmp_path / "run").exists()
+def test_labels_and_data_that_do_not_go_together_are_named(config, said):
+    with pytest.raises(ValueError, match=said):
+        build.labelled(config, build.sources(config.data))
+    assert build.labelled(run_of(2, label_groups=4), build.sources(config.data)).num_points == 16

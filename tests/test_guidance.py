@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efm_jax import guidance, matching, networks, sampling, training
+from efm_jax import guidance, matching, sampling, training
+from efm_jax._types import Network
 from efm_jax.guidance import guided_field
 from efm_jax.lines import trace
 
@@ -105,10 +106,23 @@ def test_for_gaussian_noise_it_is_classifier_free_guidance_of_scores():
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)  # float32
 
 
+def apply(params, points, *, key=None, cond=None):
+    """A small network with a row for each of two classes and one for none; its field goes up."""
+    field = jnp.sin(points @ params["w"]) + params["rows"][cond]
+    return jnp.concatenate([field[:, :-1], 0.5 + jnp.abs(field[:, -1:])], axis=1)
+
+
+NETWORK = Network(
+    lambda key: {
+        "w": jax.random.normal(key, (3, 3)),
+        "rows": jnp.asarray([[1.0, 0, 0], [0, 2, 0], [0, 0, 3]]),
+    },
+    apply,
+)
+
+
 def test_a_network_is_asked_with_and_without_its_labels():
-    network = networks.mlp(2, gap=GAP, width=8, depth=1, num_classes=2)
-    state = training.init_state(jax.random.key(0), network, training.adam())
-    params = jax.tree.map(lambda leaf: leaf + 0.3, state.params)
+    network, params = NETWORK, NETWORK.init(jax.random.key(0))
     cond = jnp.asarray([0, 1, -1, 1, 0, 0, 1, -1, 0])
     of_class, null = (network.apply(params, POINTS, cond=c) for c in (cond, jnp.full(9, -1)))
     learned = lambda g: sampling.learned_field(network, params, cond=cond, guidance=g)(POINTS)  # noqa: E731
@@ -122,17 +136,13 @@ def test_a_network_is_asked_with_and_without_its_labels():
 
 def test_another_scale_compiles_nothing_anew():
     calls = []
-    network = matching.flow_network(networks.mlp(2, gap=GAP, width=8, depth=1, num_classes=2))
 
-    def apply(params, points, *, key=None, cond=None):
+    def watching(params, points, *, key=None, cond=None):
         calls.append(points.shape)
-        return network.apply(params, points, key=key, cond=cond)
+        return apply(params, points, cond=cond)
 
-    watched, recipe = network._replace(apply=apply), matching.efm(GAP)
+    watched, recipe = NETWORK._replace(apply=watching), matching.efm(GAP)
     state = training.init_state(jax.random.key(0), watched, training.adam())
-    bent = lambda leaf: leaf + 0.3 * jnp.sin(jnp.arange(leaf.size, dtype=jnp.float32)).reshape(leaf.shape)  # noqa: E731
-    ema = jax.tree.map(bent, state.ema)
-    state = state._replace(ema=ema)
 
     def move(g):
         labels = np.ones(5, int)
@@ -150,8 +160,7 @@ def test_another_scale_compiles_nothing_anew():
 
 
 def test_guidance_without_labels_or_sense_is_refused():
-    network = networks.mlp(2, gap=GAP, width=8, depth=1, num_classes=2)
-    params = network.init(jax.random.key(0))
+    network, params = NETWORK, NETWORK.init(jax.random.key(0))
     with pytest.raises(ValueError, match=r"guidance=2.0 needs cond, the class labels"):
         sampling.learned_field(network, params, guidance=2.0)
     with pytest.raises(ValueError, match="guidance must be a finite number, got nan"):
