@@ -20,26 +20,20 @@ import numpy as np
 from efm_jax import (
     __version__,
     _files,
+    _run_scores,
     _scores,
     build,
     checkpoint,
-    comparison,
     configs,
-    evaluation,
-    partners,
     pictures,
     runs,
     sampling,
     training,
 )
 from efm_jax._types import FieldMatching, Network
-from efm_jax.datasets import Source, as_pictures, batch, class_shares
-from efm_jax.features import efficientnet_lite0
+from efm_jax.datasets import Source
 from efm_jax.lines import FieldLines
 from efm_jax.parallel import hosts
-
-EVALUATION_SEED = 20_000
-"""Seeds the samples and noise of reports, whatever the run's seed: runs are scored on the same inputs."""
 
 
 class Trained(NamedTuple):
@@ -228,16 +222,16 @@ def evaluate(
         start, end = (1, 0) if reverse else (0, 1)
         if train_pair[end].size is None and len(train_pair[end].shape) == 3:
             continue  # pictures back to white noise: nothing to score
-        x = _held_out(test_pair[start], count, side=start)
+        x = _run_scores.held_out(test_pair[start], count, side=start)
         cond = None
         if trained.config.network.classes is not None:
-            x, cond = _of_each_class(test_pair[start], train_pair, len(x), side=start)
+            x, cond = _run_scores.of_each_class(test_pair[start], train_pair, len(x), side=start)
         began = time.perf_counter()
         lines = transport(trained, x, reverse=reverse, cond=cond)
         y = np.asarray(lines.end)[:, :-1]
         seconds = time.perf_counter() - began
-        scores = _score(x, y, lines, names, start, end, train_pair, test_pair)
-        if cond is not None and _is_digits(names[end]) and train_pair[end].classes is not None:
+        scores = _run_scores.score(x, y, lines, names, start, end, train_pair, test_pair)
+        if cond is not None and _run_scores.is_digits(names[end]) and train_pair[end].classes is not None:
             as_asked = _scores.Read(y).labels == cond
             scores["read_as_label"] = _scores.share(
                 as_asked, "outputs whose most probable digit is the label"
@@ -245,7 +239,7 @@ def evaluate(
         scores["seconds"] = round(seconds, 2)
         scores["samples_per_second"] = round(len(y) / seconds, 2)
         if len(trained.shape) == 3 and features != "none" and "wasserstein2" in scores:
-            scores["features"] = _on_features(
+            scores["features"] = _run_scores.on_features(
                 x, y, (start, end), train_pair, test_pair, folder / "features", features
             )
         label = f"{names[start]} -> {names[end]}"
@@ -300,89 +294,6 @@ def versions() -> dict[str, str]:
     }
 
 
-def digit_of(spec: str) -> int | None:
-    """Return the digit of a specification such as `digits:3` or `mnist:PATH:3`, or None.
-
-    Example:
-        >>> digit_of("digits:3"), digit_of("mnist:/data/mnist:2"), digit_of("digits"), digit_of("folder:3")
-        (3, 2, None, None)
-    """
-    kind, _, rest = spec.partition(":")
-    last = rest.rpartition(":")[2]
-    return int(last) if kind in ("digits", "mnist") and last.isdigit() else None
-
-
-def _held_out(source: Source, count: int, *, side: int) -> np.ndarray:
-    n = count if source.size is None else min(count, source.size)
-    return batch(source, EVALUATION_SEED, side, 0, n)
-
-
-def _of_each_class(
-    source: Source, pair: tuple[Source, Source], count: int, *, side: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Held-out samples of as many classes in turn as there are, with their labels; of any class where they have none."""
-    labelled = next(one for one in (source, *pair[::-1]) if one.classes is not None)
-    there = np.flatnonzero(class_shares(labelled)).astype(np.int32)
-    each = max(count // len(there), 1)
-    x = batch(source, EVALUATION_SEED, side, 0, each * len(there), labels=there)
-    in_turn = np.arange(len(x)).reshape(len(there), each).T.ravel()
-    return x[in_turn], np.repeat(there, each)[in_turn]
-
-
-def _is_digits(name: str) -> bool:
-    return name.partition(":")[0] in ("digits", "mnist")
-
-
-def _score(x, y, lines, names, start, end, train_pair, test_pair) -> dict[str, Any]:
-    arrived, evaluations = np.asarray(lines.arrived), np.asarray(lines.num_evaluations)
-    real_a = _held_out(train_pair[end], 2000, side=2 + end)
-    real_b = _held_out(test_pair[end], 2000, side=4 + end)
-    digits = [_is_digits(name) for name in names]
-    wanted = digit_of(names[end])
-    if all(digits) and wanted is not None:
-        return evaluation.translation_report(
-            x,
-            y,
-            real_a,
-            real_b,
-            target_digit=wanted,
-            arrived=arrived,
-            num_evaluations=evaluations,
-        )
-    if digits[end]:
-        return evaluation.generation_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
-    return evaluation.samples_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
-
-
-def _on_features(x, y, ends, train_pair, test_pair, cache: Path, features: str | None) -> dict[str, Any]:
-    """Outputs beside training pictures, held-out ones for the floor, and their inputs where these are data; or why not."""
-    start, end = ends
-    shape = test_pair[end].shape
-    sound = np.isfinite(y).all(axis=1)
-    x, y = x[sound], y[sound]
-    real = [
-        _held_out(pair[end], min(len(y), 2000), side=side)
-        for pair, side in ((train_pair, 2 + end), (test_pair, 4 + end))
-    ]
-    fewest = min(map(len, (y, *real)))
-    if fewest < comparison.LEAST:
-        return {
-            "left_out": f"{fewest} pictures of a side are too few; at least {comparison.LEAST} are needed"
-        }
-    try:
-        extractor = efficientnet_lite0()
-    except ImportError as error:
-        if features is not None:
-            raise
-        return {"left_out": str(error)}
-    made, *real = (as_pictures(part, shape) for part in (y, *real))
-    report = comparison.pictures_report(made, *real, extractor=extractor, cache=cache)
-    if train_pair[start].size is not None:
-        inputs = as_pictures(x, shape)
-        report["own_input"] = partners.partners_report(made, inputs, extractor=extractor, cache=cache)
-    return report
-
-
 def _draw(
     folder: Path, trained: Trained, x, y, pair: tuple[Source, Source], reverse: bool, cond: np.ndarray | None
 ) -> None:
@@ -408,8 +319,8 @@ def _draw(
         pictures.lines_figure(
             folder / f"{name}.png",
             np.asarray(some.path),
-            _held_out(pair[0], len(x), side=0),
-            _held_out(pair[1], len(x), side=1),
+            _run_scores.held_out(pair[0], len(x), side=0),
+            _run_scores.held_out(pair[1], len(x), side=1),
             gap=trained.config.recipe.gap,
             arrived=np.asarray(some.arrived),
         )

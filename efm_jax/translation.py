@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from efm_jax import _files, pictures, pipeline, sharing
+from efm_jax import _files, _run_scores, pictures, pipeline, sharing
 from efm_jax.datasets import Source, batch, from_array, from_pictures, open_source, read_array, read_folder
 from efm_jax.lines import FieldLines
 
@@ -168,7 +168,7 @@ def _samples(
     else:
         source = open_source(spec, split="test")
         n = limit or source.size or 64
-        return batch(source, pipeline.EVALUATION_SEED, 0, 0, n), source.shape, _numbered(n), ()
+        return batch(source, _run_scores.EVALUATION_SEED, 0, 0, n), source.shape, _numbered(n), ()
     if array.dtype == np.uint8:
         source = from_pictures(array)  # checks the array
         x = array.astype(np.float32) / np.float32(127.5) - np.float32(1.0)

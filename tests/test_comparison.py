@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageFilter
 from scipy.spatial.distance import cdist
 
-from efm_jax import cli, evaluation, metrics, partners, pipeline
+from efm_jax import _run_scores, cli, evaluation, metrics, partners, pipeline
 from efm_jax.comparison import folders_report, pictures_report, table, write
 from efm_jax.datasets import common_size, from_pictures, read_folder, white_noise
 from efm_jax.features import own
@@ -269,9 +269,9 @@ def test_pictures_of_a_run_are_compared_where_the_network_is_there(tmp_path, mon
         pairs = [[source, source] for source in pair]
         if start == 1:
             pairs = [[noise, source] for source in pair]
-        return pipeline._on_features(x[:count], y[:count], (0, 1), *pairs, tmp_path / "features", features)
+        return _run_scores.on_features(x[:count], y[:count], (0, 1), *pairs, tmp_path / "features", features)
 
-    monkeypatch.setattr(pipeline, "efficientnet_lite0", lambda: FEATURES)
+    monkeypatch.setattr(_run_scores, "efficientnet_lite0", lambda: FEATURES)
     got = compared()
     assert got["n"] == 23
     assert got["scores"]["kid"]["label"] == "KID-random"
@@ -284,7 +284,7 @@ def test_pictures_of_a_run_are_compared_where_the_network_is_there(tmp_path, mon
     def missing():
         raise ImportError("not installed")
 
-    monkeypatch.setattr(pipeline, "efficientnet_lite0", missing)
+    monkeypatch.setattr(_run_scores, "efficientnet_lite0", missing)
     assert compared() == {"left_out": "not installed"}
     with pytest.raises(ImportError):
         compared(features="efficientnet")

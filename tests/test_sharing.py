@@ -14,6 +14,7 @@ from PIL import Image
 
 from efm_jax import (
     _card,
+    _run_scores,
     _tensors,
     build,
     checkpoint,
@@ -424,7 +425,7 @@ def test_a_model_that_comes_with_the_package_maps_as_its_report_says(name):
     pair = build.sources(given.data, split="test")
     law = {"x": (0, 0, 1000), "a": (1, 3, 2000), "b": (1, 5, 2000)}  # as `pipeline.evaluate` draws them
     x, real_a, real_b = (
-        batch(pair[plate], pipeline.EVALUATION_SEED, side, 0, n) for plate, side, n in law.values()
+        batch(pair[plate], _run_scores.EVALUATION_SEED, side, 0, n) for plate, side, n in law.values()
     )
     y = np.asarray(pipeline.transport(trained, x).end)[:, :-1]
     found = evaluation.samples_report(y, real_a, real_b)["wasserstein2"]

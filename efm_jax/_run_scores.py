@@ -1,0 +1,99 @@
+"""What a run's report is made of: held-out samples to start from, scores of where their lines end."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efm_jax import comparison, evaluation, partners
+from efm_jax.datasets import Source, as_pictures, batch, class_shares
+from efm_jax.features import efficientnet_lite0
+
+EVALUATION_SEED = 20_000
+"""Seeds the samples and noise of reports, whatever the run's seed: runs are scored on the same inputs."""
+
+
+def digit_of(spec: str) -> int | None:
+    """Return the digit of a specification such as `digits:3` or `mnist:PATH:3`, or None.
+
+    Example:
+        >>> digit_of("digits:3"), digit_of("mnist:/data/mnist:2"), digit_of("digits"), digit_of("folder:3")
+        (3, 2, None, None)
+    """
+    kind, _, rest = spec.partition(":")
+    last = rest.rpartition(":")[2]
+    return int(last) if kind in ("digits", "mnist") and last.isdigit() else None
+
+
+def held_out(source: Source, count: int, *, side: int) -> np.ndarray:
+    """The same samples of a source for all runs: of a finite one, at most all."""
+    n = count if source.size is None else min(count, source.size)
+    return batch(source, EVALUATION_SEED, side, 0, n)
+
+
+def of_each_class(
+    source: Source, pair: tuple[Source, Source], count: int, *, side: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Held-out samples of as many classes in turn as there are, with their labels; of any class where they have none."""
+    labelled = next(one for one in (source, *pair[::-1]) if one.classes is not None)
+    there = np.flatnonzero(class_shares(labelled)).astype(np.int32)
+    each = max(count // len(there), 1)
+    x = batch(source, EVALUATION_SEED, side, 0, each * len(there), labels=there)
+    in_turn = np.arange(len(x)).reshape(len(there), each).T.ravel()
+    return x[in_turn], np.repeat(there, each)[in_turn]
+
+
+def is_digits(name: str) -> bool:
+    """Whether a specification is one of digits, which can be read."""
+    return name.partition(":")[0] in ("digits", "mnist")
+
+
+def score(x, y, lines, names, start, end, train_pair, test_pair) -> dict[str, Any]:
+    """Outputs beside real samples: read as digits, or compared in sample space."""
+    arrived, evaluations = np.asarray(lines.arrived), np.asarray(lines.num_evaluations)
+    real_a = held_out(train_pair[end], 2000, side=2 + end)
+    real_b = held_out(test_pair[end], 2000, side=4 + end)
+    digits = [is_digits(name) for name in names]
+    wanted = digit_of(names[end])
+    if all(digits) and wanted is not None:
+        return evaluation.translation_report(
+            x,
+            y,
+            real_a,
+            real_b,
+            target_digit=wanted,
+            arrived=arrived,
+            num_evaluations=evaluations,
+        )
+    if digits[end]:
+        return evaluation.generation_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
+    return evaluation.samples_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
+
+
+def on_features(x, y, ends, train_pair, test_pair, cache: Path, features: str | None) -> dict[str, Any]:
+    """Outputs beside training pictures, held-out ones for the floor, and their inputs where these are data; or why not."""
+    start, end = ends
+    shape = test_pair[end].shape
+    sound = np.isfinite(y).all(axis=1)
+    x, y = x[sound], y[sound]
+    real = [
+        held_out(pair[end], min(len(y), 2000), side=side)
+        for pair, side in ((train_pair, 2 + end), (test_pair, 4 + end))
+    ]
+    fewest = min(map(len, (y, *real)))
+    if fewest < comparison.LEAST:
+        return {
+            "left_out": f"{fewest} pictures of a side are too few; at least {comparison.LEAST} are needed"
+        }
+    try:
+        extractor = efficientnet_lite0()
+    except ImportError as error:
+        if features is not None:
+            raise
+        return {"left_out": str(error)}
+    made, *real = (as_pictures(part, shape) for part in (y, *real))
+    report = comparison.pictures_report(made, *real, extractor=extractor, cache=cache)
+    if train_pair[start].size is not None:
+        inputs = as_pictures(x, shape)
+        report["own_input"] = partners.partners_report(made, inputs, extractor=extractor, cache=cache)
+    return report
