@@ -151,7 +151,8 @@ def transport(
     points = recipe.start(jax.random.key(0) if key is None else key, x, reverse)
     parts = []
     for i in range(0, len(x), size):
-        rows = jnp.minimum(jnp.arange(i, i + size), len(x) - 1)
+        # whole parts are slices, which samples that are split over devices stay split through
+        rows = slice(i, i + size) if i + size <= len(x) else jnp.minimum(jnp.arange(i, i + size), len(x) - 1)
         lines = trace(
             learned_field(
                 network, params, cond=None if cond is None else jnp.asarray(cond)[rows], guidance=guidance

@@ -15,6 +15,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+from jax.sharding import NamedSharding  # noqa: E402
 from jax.sharding import PartitionSpec as P  # noqa: E402
 from parallel_cases import (  # noqa: E402
     DIM,
@@ -29,7 +30,7 @@ from parallel_cases import (  # noqa: E402
     start,
 )
 
-from efm_jax import checkpoint, matching, parallel, runs, training  # noqa: E402
+from efm_jax import checkpoint, matching, networks, parallel, runs, sampling, training  # noqa: E402
 
 # most of a short run is its compilation: runs of one kind share one
 runs.make_train_step = functools.cache(training.make_train_step)
@@ -153,6 +154,25 @@ def compiled() -> dict:
     }
 
 
+def lines() -> dict:
+    """Field lines of samples that are split over the devices, as a jitted call follows them."""
+    recipe, network = matching.efm(2.0), networks.mlp(DIM, gap=2.0, width=128)
+    state = training.init_state(jax.random.key(0), network, OPTIMIZER)
+    x = np.random.default_rng(0).normal(size=(64, DIM)).astype(np.float32)
+    follow = jax.jit(lambda state, x: sampling.transport(state, recipe, network, x, steps=4).end)
+    mesh = parallel.data_mesh(8)
+    split, everywhere = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
+    program = follow.lower(jax.device_put(state, everywhere), jax.device_put(x, split)).compile()
+    text, alone = program.as_text(), follow.lower(state, x).compile()
+    ends = program(jax.device_put(state, everywhere), jax.device_put(x, split))
+    return {
+        "apart": float(np.abs(np.asarray(ends) - np.asarray(follow(state, x))).max()),
+        "rows": list(ends.addressable_shards[0].data.shape),
+        "gathers": text.count(" all-gather("),
+        "share": program.cost_analysis()["flops"] / alone.cost_analysis()["flops"],
+    }
+
+
 def refusals() -> dict:
     """What is said of work that cannot be divided."""
     said = {}
@@ -210,7 +230,7 @@ def a_run(folder: Path) -> dict:
 
 if __name__ == "__main__":
     os.chdir(sys.argv[1])
-    works = [steps_of_every_kind, evaluations, held_arrays, compiled, refusals]
+    works = [steps_of_every_kind, evaluations, held_arrays, compiled, lines, refusals]
     result = {work.__name__: work() for work in works}
     result["a_run"] = a_run(Path(sys.argv[1]))
     Path("told.json").write_text(json.dumps(result))

@@ -53,6 +53,14 @@ def test_eight_devices_compute_what_one_does(told, way):
     assert got["step"] == 6
 
 
+def test_each_device_follows_the_lines_of_its_own_samples(told):
+    got = told["lines"]
+    assert got["rows"] == [8, 3]
+    assert got["gathers"] == 0
+    assert got["share"] < 0.15  # an eighth, and what is counted on every device
+    assert got["apart"] < 1e-5  # products of 8 rows round unlike those of 64
+
+
 def test_a_split_state_is_held_in_eighths(told):
     got = told["steps_of_every_kind"]
     assert got["held"] == [[3, 512], 8]
