@@ -184,8 +184,11 @@ def test_the_commands_of_the_page_are_commands(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_program_of_the_page_runs():
-    (program,) = re.findall(r"<!-- code: devices -->\n```python\n(.*?)```", PAGE, re.DOTALL)
+def test_the_programs_of_the_page_run():
+    programs = re.findall(r"<!-- code: .*?devices -->\n```python\n(.*?)```", PAGE, re.DOTALL)
+    assert len(programs) == 2
     names: dict = {}
-    exec(program, names)
+    for program in programs:
+        exec(program, names)
     assert np.isfinite(float(names["info"].loss))
+    assert names["ends"].shape == (64, 3)
