@@ -81,7 +81,7 @@ class Program:
         [{'flops': 5120, 'times': 5, 'operands': ['f32', 'f32'], 'precision': 'highest,highest', 'place': ''}]
     """
 
-    def __init__(self, text: str, *, rounds: float = 1, skips: float = 0.0):
+    def __init__(self, text: str, *, rounds: int = 1, skips: float = 0.0):
         """Read the text.
 
         Args:

@@ -46,8 +46,6 @@ FIELDS = [(64, 1024), (256, 8192), (64, 50_000)]
 """Points a device and charges a plate; the last is the whole training set of CIFAR-10."""
 STEPS = roofline.EVALUATIONS // 2
 """Of the midpoint rule, `transport`'s default."""
-TURNS = 16
-"""Of the inner of the two loops by which diffrax takes steps; the compiler knows the rounds of the inner one only."""
 SUPERVISION, NETWORK = "supervision", "network"
 
 
@@ -147,7 +145,7 @@ def sample(mesh: Mesh, dtype: str) -> Iterator[dict[str, Any]]:
         "dim": DIM,
         "dtype": dtype,
     }
-    yield row | _compiled(run, shapes, network=ideal.network_flops, rounds=STEPS / TURNS)
+    yield row | _compiled(run, shapes, network=ideal.network_flops, rounds=STEPS)
 
 
 PROGRAMS = {
@@ -173,7 +171,7 @@ def below_float32(program: _hlo.Program) -> list[dict[str, Any]]:
 
 
 def _compiled(
-    function: Any, shapes: tuple, *, field: int = 0, network: int = 0, rounds: float = 1
+    function: Any, shapes: tuple, *, field: int = 0, network: int = 0, rounds: int = 1
 ) -> dict[str, Any]:
     """A row of what the compiler says of a jitted function; `field` and `network` are the ideal flops."""
     began = time.perf_counter()
