@@ -89,7 +89,8 @@ def test_loops_that_data_end_go_as_many_rounds_as_said():
 
 def test_what_the_tpu_compiler_said():
     rows = json.loads((RESULTS / "tpu_v5e.json").read_text())["rows"]
-    assert {row["what"] for row in rows} >= {"field"}
+    assert {row["what"] for row in rows} == {"field", "sharded field", "train", "sample"}
+    assert {row["dtype"] for row in rows if row["what"] == "train"} == {"float32", "bfloat16"}
     for row in rows:
         assert row["below_float32"] == [], row["what"]
         assert row["arguments_MiB"] + row["temporary_MiB"] + row["result_MiB"] < 16 * 1024, row["what"]

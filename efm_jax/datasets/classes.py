@@ -97,7 +97,7 @@ def draw_labels(
     Example:
         >>> from efm_jax.datasets import from_array
         >>> source = with_classes(from_array(np.eye(3)), [0, 0, 1])
-        >>> draw_labels(source, 0, 5, 4, dropout=1.0).tolist(), set(draw_labels(source, 0, 5, 99, dropout=0).tolist())
+        >>> draw_labels(source, 0, 5, 4, dropout=1.0).tolist(), set(draw_labels(source, 0, 5, 99, dropout=0.0).tolist())
         ([-1, -1, -1, -1], {0, 1})
 
     Source: Ho and Salimans (2022), "Classifier-free diffusion guidance", arXiv 2207.12598, Algorithm 1.

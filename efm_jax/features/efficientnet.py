@@ -242,7 +242,7 @@ def _load(path: str) -> Weights:
     return fold(tensors)
 
 
-def _product(x: Array, kernel: Array) -> Array:
+def _product(x: Array, kernel: Array | np.ndarray) -> Array:
     return jnp.matmul(x, kernel, precision=jax.lax.Precision.HIGHEST)
 
 
