@@ -130,7 +130,7 @@ def devices() -> Table:
 
 def parts() -> Table:
     """Formulations of the network's parts."""
-    head = ["part", "pictures", "formulation", "forward, cpu ms", "with gradient, cpu ms", "forward, GFLOP/s"]
+    head = ["part", "pictures", "formulation", "forward, ms", "with gradient, ms", "forward, GFLOP/s"]
     found: dict[tuple, dict[str, dict]] = {}
     for row in _rows("network"):
         if row["what"] != "training step":
@@ -139,7 +139,7 @@ def parts() -> Table:
     rows = []
     for key, by_part in sorted(found.items(), key=lambda item: item[0][:2]):
         forward, both = (by_part.get(part, {}) for part in ("forward", "forward and gradient"))
-        times = [_if_there(each, "cpu_ms", "{:.3g}") for each in (forward, both)]
+        times = [_if_there(each, "wall_ms", "{:.3g}") for each in (forward, both)]
         rows.append([*key, *times, _if_there(forward, "gflops_wall", "{:.0f}")])
     return head, rows
 

@@ -4,8 +4,8 @@
 
 Eight devices are made of this machine's CPU, so there is nothing to time. For each recipe, `STEPS` steps of a network of
 128 x 2 from the same state: `loss` and `parameters` are the greatest differences between eight devices and one, relative and
-absolute, beside how far the parameters have `moved`; `flops` are those of one device by the compiler's count, which knows no
-rounds of loops and no branches, so that only steps without either have one; `arguments_kB` is what it is handed, `messages`
+absolute, beside how far the parameters have `moved`; `flops` are those of one device by the compiler's count, which adds up
+all branches, so that only steps without any have one; `arguments_kB` is what it is handed, `messages`
 are the collectives of the compiled step. For the field, the greatest differences of direction and
 log-magnitude, and the messages.
 """
@@ -99,9 +99,9 @@ def field(axes: tuple[int, int]) -> dict[str, Any]:
 def program(ready: Any) -> dict[str, Any]:
     """What one device does, is handed and tells the others."""
     text = ready.as_text()
-    straight = " while(" not in text and " conditional(" not in text
+    known = {} if " conditional(" in text else {"flops": ready.cost_analysis()["flops"]}
     return {
-        **({"flops": ready.cost_analysis()["flops"]} if straight else {}),
+        **known,
         "arguments_kB": round(ready.memory_analysis().argument_size_in_bytes / 1e3, 1),
         "messages": dict(Counter(COLLECTIVE.findall(text))),
     }
