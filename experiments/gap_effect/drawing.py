@@ -13,7 +13,7 @@ def draw(rows: list[dict], suggested: list[dict], path: Path) -> None:
     """One column a pair of laws, W2 above the detour of lines; bars span the seeds, dots mark the suggested gap."""
     pairs = list(dict.fromkeys((row["source"], row["target"]) for row in rows))
     fields = list(dict.fromkeys(row["field"] for row in rows))
-    figure = Figure(figsize=(4.6 * len(pairs), 6.4), dpi=100, layout="constrained")
+    figure = Figure(figsize=(4.6 * len(pairs), 6.8), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     for i, (key, label) in enumerate((("w2", "W2 to Q"), ("detour", "length of lines / distance of ends"))):
         for k, pair in enumerate(pairs):
@@ -52,5 +52,7 @@ def draw(rows: list[dict], suggested: list[dict], path: Path) -> None:
             axes.set_ylabel(label)
             if i == 0:
                 axes.set_title(f"{pair[0]} -> {pair[1]}", fontsize=10)
-    figure.axes[0].legend(fontsize=7)
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7
+    )
     figure.savefig(path)
