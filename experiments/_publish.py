@@ -43,11 +43,10 @@ def _without_paths(value):
 
 
 def _short(text: str) -> str:
-    if text.partition(":")[0] not in ("mnist", "cifar10", "folder", "npz"):
-        return text
     return " -> ".join(_short_spec(part) for part in text.split(" -> "))
 
 
 def _short_spec(spec: str) -> str:
     kind, colon, rest = spec.partition(":")
-    return kind + colon + rest.rpartition("/")[2] if "/" in rest else spec
+    has_path = kind in ("mnist", "cifar10", "folder", "npz", "npy") and "/" in rest
+    return kind + colon + rest.rpartition("/")[2] if has_path else spec
