@@ -16,17 +16,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType
 
-DEVICES = 8
-jax.config.update("jax_num_cpu_devices", DEVICES)
-
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-from jax.sharding import AxisType  # noqa: E402
-
-from benchmarks import _rows  # noqa: E402
-from efm_jax import charges, fields, matching, networks, parallel, training  # noqa: E402
-from efm_jax._types import FieldMatching, Network  # noqa: E402
+from benchmarks import _rows
+from efm_jax import charges, fields, matching, networks, parallel, training
+from efm_jax._types import FieldMatching, Network
 
 DIM, GAP, POINTS, CHARGES, STEPS = 16, 6.0, 64, 256, 6
 RECIPES: dict[str, Callable[[int], FieldMatching]] = {
@@ -40,6 +36,7 @@ COLLECTIVE = re.compile(r" (all-reduce|all-gather|all-to-all|collective-permute|
 
 def main() -> None:
     """Compare every way of dividing and write the rows."""
+    jax.config.update("jax_num_cpu_devices", 8)  # before anything is computed
     rows = [row for name in RECIPES for row in steps(name)] + [
         field(axes) for axes in ((8, 1), (4, 2), (1, 8))
     ]

@@ -39,11 +39,12 @@ class Source(NamedTuple):
         """
         if label == -1 or self.classes is None:
             return self
-        there = [k for k, one in enumerate(self.classes) if one is not None]
+        there = {k: one for k, one in enumerate(self.classes) if one is not None}
         if label not in there:
-            raise ValueError(f"there are samples of the classes {there}, or -1 for all of them, got {label}.")
-        one = self.classes[label]
-        return self if one is None else one
+            raise ValueError(
+                f"there are samples of the classes {[*there]}, or -1 for all of them, got {label}."
+            )
+        return there[label]
 
 
 @dataclass(frozen=True)
