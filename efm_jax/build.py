@@ -203,6 +203,7 @@ def network(config: configs.Network, shape: tuple[int, ...], gap: float) -> Netw
         dropout=config.dropout,
         dtype=config.dtype,
         patch=config.patch,
+        height=config.height,
         num_classes=config.classes,
     )
 

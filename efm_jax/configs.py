@@ -83,7 +83,7 @@ class Network:
     """Whether the network gives a field as it is, a velocity made to grow towards the plates as those of charges do, or a
     velocity as it is."""
     height: Literal["linear", "log"] = "linear"
-    """How the mlp sees heights; `log` for pfgm."""
+    """How the network sees heights; `log` for pfgm."""
     depth: int = 3
     """Hidden layers of the mlp."""
     multipliers: tuple[int, ...] = (1, 2, 2, 2)

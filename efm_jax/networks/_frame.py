@@ -28,9 +28,18 @@ def frame(
     scale,
     z_scale: float | None,
     num_classes: int | None,
+    height: str = "linear",
+    least: float = 1e-3,
 ) -> Network:
-    """Wrap modules built by `build` as a `Network` on points [n, dim + 1]."""
+    """Wrap modules built by `build` as a `Network` on points [n, dim + 1].
+
+    A `height` that is seen in logs is `u = log(z / least) / log(gap / least)`, and x is divided by `sqrt(1 + (z / scale)^2)`
+    too.
+    """
     gap = _checks.positive("gap", gap)
+    log = _checks.choice("height", height, ("linear", "log")) == "log"
+    if log and not 0.0 < least < gap:
+        raise ValueError(f"least must be a height between 0 and gap = {gap!r}, got {least!r}.")
     if num_classes is not None:
         num_classes = whole("num_classes", num_classes, 1)
     loc, scale = _vector("loc", loc, dim), _vector("scale", scale, dim)
@@ -48,6 +57,9 @@ def frame(
             )
         labels = _labels(cond, len(points), num_classes)
         x, u = (points[:, :-1] - loc) / scale, points[:, -1] / gap
+        if log:
+            x = x / jnp.sqrt(1.0 + (points[:, -1:] / scale) ** 2)
+            u = 1.0 - jnp.log(jnp.maximum(u, least / gap)) / math.log(least / gap)
         f_x, f_z = call(params, x, u, labels, key)
         return jnp.concatenate([f_x, z_scale * f_z[:, None]], axis=1).astype(jnp.float32)
 

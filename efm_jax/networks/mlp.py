@@ -1,11 +1,9 @@
 """A multilayer perceptron for points of few dimensions."""
 
 import itertools
-import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -86,46 +84,33 @@ def mlp(
     width, depth = _frame.whole("width", width, 1), _frame.whole("depth", depth, 1)
     octaves = _frame.whole("octaves", octaves, 0)
     _checks.choice("activation", activation, tuple(ACTIVATIONS))
-    log = _checks.choice("height", height, ("linear", "log")) == "log"
-    if log and not 0.0 < least < gap:
-        raise ValueError(f"least must be a height between 0 and gap = {gap!r}, got {least!r}.")
     return _frame.frame(
-        lambda: Mlp(
-            dim,
-            width,
-            depth,
-            activation,
-            octaves,
-            num_classes,
-            log=(least / gap, tuple(np.broadcast_to(gap / np.asarray(scale), dim).tolist())) if log else None,
-        ),
+        lambda: Mlp(dim, width, depth, activation, octaves, num_classes),
         dim,
         gap=gap,
         loc=loc,
         scale=scale,
         z_scale=z_scale,
         num_classes=num_classes,
+        height=height,
+        least=least,
     )
 
 
 class Mlp(nnx.Module):
     """The module behind `mlp`; its arguments are checked there."""
 
-    def __init__(self, dim, width, depth, activation, octaves, num_classes, *, log=None):
+    def __init__(self, dim, width, depth, activation, octaves, num_classes):
         sizes = [dim + 1 + 2 * octaves] + [width] * depth
         self.layers = nnx.List([layers.Dense(m, n, variance=1 / m) for m, n in itertools.pairwise(sizes)])
         self.end = layers.Dense(width, dim + 1, variance=0.0)
         self.labels = None if num_classes is None else embedding.Labels(num_classes, width)
-        self.activation, self.octaves, self.log = activation, octaves, log
+        self.activation, self.octaves = activation, octaves
 
     def __call__(
         self, x: Float[Array, "n d"], u: Float[Array, " n"], labels: Int[Array, " n"] | None, key: Key | None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
         """Return `(f_x, f_z)` at normalised points."""
-        if self.log is not None:
-            least, gap = self.log  # relative to the gap, and the gap in units of each dimension's scale
-            x = x / jnp.sqrt(1.0 + (u[:, None] * np.asarray(gap, np.float32)) ** 2)
-            u = 1.0 - jnp.log(jnp.maximum(u, least)) / math.log(least)
         h = self.layers[0](jnp.concatenate([x, embedding.fourier(u, self.octaves)], axis=1))
         if self.labels is not None and labels is not None:
             h = h + self.labels(labels)

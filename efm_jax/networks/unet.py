@@ -29,6 +29,8 @@ def unet(
     num_classes: int | None = None,
     dtype: str = "float32",
     patch: int = 1,
+    height: str = "linear",
+    least: float = 1e-3,
 ) -> Network:
     """Return a U-Net on flattened pictures between the plates.
 
@@ -65,6 +67,8 @@ def unet(
             statistics of norms, softmax and the output stay float32.
         patch: Fold patches of `patch` x `patch` pixels into channels first: 2 makes the network about 4
             times cheaper.
+        height: "linear", or "log" for a single plate at z = 0 whose lines come from far above, see `mlp`.
+        least: Height at which "log" begins, in (0, gap); lower ones count as it.
 
     Returns:
         The network. `apply(params, points [n, D+1], key=None, cond=None) -> field [n, D+1]` is
@@ -121,6 +125,8 @@ def unet(
         scale=scale,
         z_scale=z_scale,
         num_classes=num_classes,
+        height=height,
+        least=least,
     )
 
 

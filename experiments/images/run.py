@@ -1,0 +1,95 @@
+"""One run: trained, scored on held-out pictures, its report published."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from efm_jax import evaluation, pipeline
+from efm_jax.datasets import Pictures, as_pictures, read_folder, split_by_name
+from efm_jax.features import efficientnet_lite0
+from experiments import _publish
+from experiments.images.config import LEVERS, METHODS, Method, Task, run, tasks
+
+RESULTS = Path(__file__).parent / "results"
+HELD_OUT = 0.2
+"""Share of a folder's pictures that no training sees, as in `datasets.open_source`."""
+
+
+class Place(NamedTuple):
+    """One cell of the tables."""
+
+    task: str
+    method: str
+    seed: int
+
+    def folder(self, root: Path) -> Path:
+        """Where the cell's run is kept."""
+        return root / f"images_{slug(self.task)}_{slug(self.method)}_{self.seed}"
+
+    def result(self) -> Path:
+        """Where its report is published."""
+        return RESULTS / slug(self.task) / f"{slug(self.method)}_{self.seed}.json"
+
+
+def perform(place: Place, data: Path, root: Path) -> str:
+    """Train, or go on; score; publish. A cell whose report is there is left as it is."""
+    if place.result().is_file():
+        return f"{place}: done before"
+    task = tasks(data)[place.task]
+    folder = place.folder(root)
+    pipeline.train(folder, run(task, method(place.method), place.seed), progress=False)
+    report = pipeline.evaluate(folder, features=None if task.scores == "pictures" else "none")
+    if task.scores == "partners":
+        report["partners"] = {
+            "there": partners(folder, task, root / "features"),
+            "back": partners(folder, task, root / "features", reverse=True),
+        }
+    publish(place, report)
+    return f"{place}\n{pipeline.summary(report)}"
+
+
+def method(name: str) -> Method:
+    """A method or a change of one."""
+    return (METHODS | LEVERS)[name]
+
+
+def slug(name: str) -> str:
+    """A name of files."""
+    return "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+
+
+def publish(place: Place, report: dict[str, Any]) -> None:
+    """Write the report, without the reader's paths, whole or not at all."""
+    path = place.result()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = _publish.without_paths({"task": place.task, "method": place.method, "seed": place.seed} | report)
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(values, indent=1) + "\n")
+    new.replace(path)
+
+
+def pictures_of(spec: str, task: Task) -> Pictures:
+    """The pictures of a folder of the task, sorted by name."""
+    return read_folder(spec.removeprefix("folder:"), size=task.data.size)
+
+
+def partners(folder: Path | None, task: Task, cache: Path, *, reverse: bool = False) -> dict[str, Any]:
+    """Held-out pictures translated, each beside its true partner and all other pictures of the target folder.
+
+    Without a run folder the inputs themselves are taken for translations: what doing nothing gets.
+    """
+    source, target = (pictures_of(spec, task) for spec in (task.data.source, task.data.target))
+    source, target = (target, source) if reverse else (source, target)
+    if [Path(name).stem for name in source.names] != [Path(name).stem for name in target.names]:
+        raise SystemExit("the two folders must hold pictures of the same names")
+    held_out = np.flatnonzero(split_by_name(source.names, "test", HELD_OUT))
+    made = source.images[held_out]
+    if folder is not None:
+        x = made.reshape(len(made), -1).astype(np.float32) / 127.5 - 1.0
+        lines = pipeline.transport(pipeline.load(folder), x, reverse=reverse)
+        made = as_pictures(np.asarray(lines.end)[:, :-1], made.shape[1:])
+    return evaluation.partners_report(
+        made, target.images, held_out, extractor=efficientnet_lite0(), cache=cache
+    )
