@@ -4,4 +4,11 @@ The rooms, in the order data flows: `charges`, `couplings`, `fields`, `points`, 
 `lines`, `sampling`, `metrics`. Importing this package starts no backend and loads no plotting library.
 """
 
+import os as _os
+
+if hasattr(_os, "sched_getaffinity") and len(_os.sched_getaffinity(0)) == 1:
+    # With one thread XLA's CPU client waits for ever for the arguments of a host callback (`couplings.minibatch_ot`): the
+    # thread that should copy them is the one that waits. NPROC is what it asks for the number of its threads.
+    _os.environ.setdefault("NPROC", "2")
+
 __version__ = "0.1.0"

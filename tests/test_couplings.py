@@ -1,6 +1,9 @@
 """Couplings: the plan is the best one, pairs come from it, and randomness is keyed."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -310,3 +313,18 @@ def test_a_plan_of_bad_samples_says_what_was_expected():
         whole_plan(np.zeros((2, 2)), np.zeros((2, 2)), block_size=0)
     with pytest.raises(ValueError, match="both plates must have as many rows, got 4 and 3"):
         given()(jax.random.key(0), normal(0, 4), normal(0, 3), 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be chosen here")
+def test_a_plan_is_made_on_a_machine_with_one_core():
+    """With one thread the CPU client of XLA would wait for ever for the arguments of the callback."""
+    program = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); os.environ.pop('NPROC', None)\n"
+        "import jax, jax.numpy as jnp, numpy as np\n"
+        "from efm_jax.couplings import minibatch_ot\n"
+        "pair = jax.jit(lambda x, y: jnp.stack(minibatch_ot()(jax.random.key(1), x, y + 1e-3, 256)).sum(0))\n"
+        "x = np.random.default_rng(0).normal(size=(256, 3072)).astype(np.float32)\n"
+        "print(bool((pair(x, x[::-1]) == 255).all()))"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert out.stdout.split() == ["True"], out.stderr
