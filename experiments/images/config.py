@@ -34,10 +34,10 @@ def tasks(folder: Path) -> dict[str, Task]:
     digits, cifar = f"mnist:{folder / 'mnist'}", f"cifar10:{folder / 'cifar10' / 'cifar-10-batches-bin'}"
     emoji = Data(f"folder:{folder / 'emoji' / 'noto'}", f"folder:{folder / 'emoji' / 'twemoji'}", size=64)
     return {
-        "digits 3 - 2": Task(Data(f"{digits}:3", f"{digits}:2"), 1000, 12, 2, "digits"),
-        "noise - digits": Task(Data("noise", digits), 1500, 24, 2, "digits", True),
-        "noise - CIFAR-10": Task(Data("noise", cifar), 1500, 24, 2, "pictures", True),
-        "emoji": Task(emoji, 1000, 12, 4, "partners"),
+        "digits 3 - 2": Task(Data(f"{digits}:3", f"{digits}:2"), 600, 12, 2, "digits"),
+        "noise - digits": Task(Data("noise", digits), 1000, 24, 2, "digits", True),
+        "noise - CIFAR-10": Task(Data("noise", cifar), 1000, 24, 2, "pictures", True),
+        "emoji": Task(emoji, 600, 12, 4, "partners"),
     }
 
 
@@ -68,7 +68,7 @@ _CHAIN = {
 METHODS: dict[str, Method] = {
     "I-CFM": Method({"method": "cfm", **_PAIRS}, _FLOW, _LINEAR),
     "OT-CFM": Method({"method": "cfm", **_OT, **_PAIRS}, _FLOW, _LINEAR),
-    "IFM": Method({"method": "ifm", **_OT, **_PAIRS}, _FLOW, _LINEAR),
+    "IFM": Method({"method": "ifm", "target": "velocity", "points": "flux", **_OT, **_PAIRS}, _FLOW, _LINEAR),
     "EFM, superposed": Method({"gap": 10.0, "noise": 0.05, **_OT}),
     "EFM, per plate": Method({"gap": 10.0, "noise": 0.05, "convention": "per_plate", "gamma": 5.0, **_OT}),
     "C2FM": Method(_CHAIN, {"output": "velocity"}, {"clock": "logit"}),
