@@ -125,19 +125,23 @@ def adam(
     return optax.chain(*links)
 
 
-def init_state(key: Key, network: Network, optimizer: optax.GradientTransformation) -> TrainState:
+def init_state(
+    key: Key, network: Network, optimizer: optax.GradientTransformation, *, params: Params | None = None
+) -> TrainState:
     """Make the state before the first step.
 
     Args:
         key: Seeds the parameters and the whole run.
         network: The network to train.
         optimizer: Any optax transformation, e.g. `adam()`.
+        params: Parameters to begin with, e.g. those of another run; None draws new ones.
 
     Returns:
         The state at step 0, its average equal to its parameters.
 
     Raises:
-        ValueError: If the network has no parameters, or some that are not floating-point numbers.
+        ValueError: If the network has no parameters, or some that are not floating-point numbers, or those given are not
+            of this network.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -148,7 +152,16 @@ def init_state(key: Key, network: Network, optimizer: optax.GradientTransformati
         (0, [1.0, 1.0])
     """
     param_key, run_key = jax.random.split(key)
-    params = network.init(param_key)
+    if params is None:
+        params = network.init(param_key)
+    else:
+        apart = _trees.difference(
+            _trees.leaves(jax.eval_shape(network.init, param_key)), _trees.leaves(params)
+        )
+        if apart:
+            raise ValueError(
+                f"params are not of this network: {apart}; make the network as that of the other run."
+            )
     arrays = jax.tree.leaves(params)
     unfit = [
         str(leaf)
