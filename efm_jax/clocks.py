@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from efm_jax._trees import as_pytree
@@ -145,7 +146,7 @@ class Grid:
         return self.along(jnp.interp(u, even, self.shares), start, stop)
 
 
-def grid(shares: Float[Array, " k1"], along: str | Clock = "linear") -> Grid:
+def grid(shares: Float[Array | np.ndarray, " k1"] | list[float], along: str | Clock = "linear") -> Grid:
     """Return the steps between these nodes.
 
     Args:
@@ -164,19 +165,19 @@ def grid(shares: Float[Array, " k1"], along: str | Clock = "linear") -> Grid:
         >>> steps.steps, [round(float(z), 2) for z in steps(jnp.asarray([0.0, 0.5, 1.0]), 0.0, 6.0)]
         (2, [0.0, 0.6, 6.0])
     """
-    shares = jnp.asarray(shares, jnp.float32)
+    nodes = jnp.asarray(shares, jnp.float32)
     if (
-        shares.ndim != 1
-        or len(shares) < 2
-        or shares[0] != 0.0
-        or shares[-1] != 1.0
-        or not bool((jnp.diff(shares) > 0).all())
+        nodes.ndim != 1
+        or len(nodes) < 2
+        or nodes[0] != 0.0
+        or nodes[-1] != 1.0
+        or not bool((jnp.diff(nodes) > 0).all())
     ):
         raise ValueError(
-            f"a grid needs nodes [k+1] that rise from 0 to 1, got {shares.tolist()}; begin with 0, end with 1, leave out "
+            f"a grid needs nodes [k+1] that rise from 0 to 1, got {nodes.tolist()}; begin with 0, end with 1, leave out "
             "those that come twice."
         )
-    return Grid(shares, as_pytree(named(along)))
+    return Grid(nodes, as_pytree(named(along)))
 
 
 def named(clock: str | Clock) -> Clock:

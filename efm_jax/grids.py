@@ -142,22 +142,22 @@ def pilot_lines(
     chosen = along if isinstance(along, tuple) else (along,)
     if not chosen:
         raise ValueError("along must name one clock at least, got none; 'linear' is height itself.")
-    field, paths, rates, ends = as_pytree(field), [], [], None
+    field, paths, rates, ends = as_pytree(field), [], [], np.zeros(0)
     for clock in chosen:
         x, g = (
             np.asarray(a, np.float64)
             for a in _fine(field, points, to, as_pytree(clocks.named(clock)), resolution)
         )
-        sound = np.isfinite(x).all((0, 2)) & np.isfinite(g).all((0, 2))
+        sound: np.ndarray = np.isfinite(x).all((0, 2)) & np.isfinite(g).all((0, 2))
         if not sound.any():
             raise ValueError(
                 f"none of {len(points)} pilot lines arrives by the clock {clock!r}; the field must point up (E_z > 0) "
                 "along them, from the first height to the last."
             )
-        ends = np.where(sound[:, None], x[-1], np.nan) if ends is None else ends
+        ends = ends if paths else np.where(sound[:, None], x[-1], np.nan)
         paths.append(x[:, sound])
         rates.append(g[:, sound])
-    return Pilots(field, points, to, chosen, paths, rates, np.asarray(ends))
+    return Pilots(field, points, to, chosen, paths, rates, ends)
 
 
 def place(pilots: Pilots, steps: int, *, solver: str = "midpoint") -> clocks.Grid:

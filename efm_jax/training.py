@@ -152,9 +152,7 @@ def init_state(
         (0, [1.0, 1.0])
     """
     param_key, run_key = jax.random.split(key)
-    if params is None:
-        params = network.init(param_key)
-    else:
+    if params is not None:
         apart = _trees.difference(
             _trees.leaves(jax.eval_shape(network.init, param_key)), _trees.leaves(params)
         )
@@ -162,10 +160,11 @@ def init_state(
             raise ValueError(
                 f"params are not of this network: {apart}; make the network as that of the other run."
             )
-    arrays = jax.tree.leaves(params)
+    begun: Params = network.init(param_key) if params is None else params
+    arrays = jax.tree.leaves(begun)
     unfit = [
         str(leaf)
-        for leaf, array in zip(_trees.leaves(params), arrays, strict=True)
+        for leaf, array in zip(_trees.leaves(begun), arrays, strict=True)
         if not jnp.issubdtype(jnp.result_type(array), jnp.floating)
     ]
     if unfit or not arrays:
@@ -174,9 +173,9 @@ def init_state(
             "keep constants inside network.apply."
         )
     state = TrainState(
-        params=params,
-        ema=jax.tree.map(_at_least_float32, params),
-        opt_state=optimizer.init(params),
+        params=begun,
+        ema=jax.tree.map(_at_least_float32, begun),
+        opt_state=optimizer.init(begun),
         step=jnp.zeros((), jnp.int32),
         key=run_key,
         skipped=jnp.zeros((), jnp.int32),
