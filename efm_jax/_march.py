@@ -37,6 +37,8 @@ class Control(NamedTuple):
         greatest_step: Longest step under error control.
         accept_least: Whether a step of `least_step` is taken however large its error.
         most_steps: Steps after which the lines still under way are left where they are.
+        lengths: With `adaptive=False`, the length of each step, the same for all lines, [k] with k >= most_steps; the last
+            step goes to the end. None: `first` for every step.
     """
 
     first: Float[Array, " n"]
@@ -47,6 +49,7 @@ class Control(NamedTuple):
     greatest_step: Float[Array, ""] | float
     accept_least: bool
     most_steps: Int[Array, ""] | int
+    lengths: Float[Array, " k"] | None = None
 
 
 class Marched(NamedTuple):
@@ -131,7 +134,11 @@ def march(
     def advance(state: _State) -> _State:
         now = state.marched
         active = now.status == RUNNING
-        step = jnp.where(active, state.step, 0.0)
+        step = state.step
+        if control.lengths is not None:
+            last = state.steps + 1 >= control.most_steps
+            step = jnp.where(last, stop - now.t, control.lengths[state.steps])
+        step = jnp.where(active, step, 0.0)
         if control.adaptive:
             # a last step that would leave a crumb takes it along
             step = jnp.where(step >= stop - now.t - control.least_step, stop - now.t, step)

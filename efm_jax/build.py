@@ -68,6 +68,7 @@ def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) ->
         "independent": couplings.independent,
         "minibatch_ot": couplings.minibatch_ot,
         "sinkhorn": lambda: couplings.sinkhorn(0.05),
+        "given": couplings.given,
     }[config.coupling]()
     if config.field == "whole":
         make, samples = {"efm": _efm, "c2fm": _c2fm}[config.method], _whole_sets(pair)
@@ -174,9 +175,9 @@ def network(config: configs.Network, shape: tuple[int, ...], gap: float) -> Netw
     """
     if config.output != "field":
         plain = network(replace(config, output="field"), shape, gap)
-        return (
-            matching.flow_network(plain) if config.output == "flow" else matching.velocity_network(plain, gap)
-        )
+        if config.output == "velocity":
+            return matching.velocity_network(plain, gap)
+        return {"flow": matching.flow_network, "slope": matching.slope_network}[config.output](plain)
     if config.kind == "mlp":
         dim = 1
         for side in shape:

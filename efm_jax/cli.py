@@ -1,4 +1,4 @@
-"""The command `efm`: train, resume, export, translate, generate, evaluate, doctor.
+"""The command `efm`: train, resume, reflow, export, translate, generate, evaluate, doctor.
 
 Thin: each command reads its options, calls the rooms and says where the result lies. A mistake in what the user gave
 ends with one line on standard error and status 2; `--help` of each command is enough to use it.
@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     commands = {
         "train": train,
         "resume": resume,
+        "reflow": reflow,
         "export": export,
         "translate": translate,
         "generate": generate,
@@ -83,6 +84,36 @@ def resume(
     if not (run / "config.json").is_file():
         raise ValueError(f"{run} is not a run folder: it holds no config.json; train one with `efm train`.")
     config = replace(configs.load(run / "config.json"), parallel=parallel)
+    _train(run, config, report=report, progress=progress)
+
+
+def reflow(
+    first: Path,
+    /,
+    *,
+    run: Path,
+    steps: int | None = None,
+    pairs: int = 10_000,
+    reverse: bool = False,
+    trained: bool = True,
+    report: bool = True,
+    progress: bool = True,
+) -> None:
+    """Train a second field on the lines of a first one, for lines that are nearly straight and need few steps.
+
+    Args:
+        first: The run folder of the first training.
+        run: The run folder of the second; `efm resume` goes on with it.
+        steps: Training steps; a quarter of the first's by default.
+        pairs: Lines followed, once, from samples of the training set; those that do not arrive are left out.
+        reverse: Follow them from Q to P.
+        trained: Begin with the parameters of the first run; else with new ones.
+        report: Transport held-out samples at the end, draw pictures and write report.json.
+        progress: Show a progress bar.
+    """
+    from efm_jax import second
+
+    config = second.of_run(first, steps=steps, pairs=pairs, reverse=reverse, trained=trained)
     _train(run, config, report=report, progress=progress)
 
 

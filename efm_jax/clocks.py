@@ -7,11 +7,15 @@ steps in the middle of the gap. Any function of that form serves; those with a n
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+from efm_jax._trees import as_pytree
 
 Clock: TypeAlias = Callable[..., Float[Array, "..."]]
 """`clock(u, start, stop) -> z`, elementwise over arrays that broadcast together."""
@@ -110,6 +114,70 @@ def log(u: Float[Array, "..."], start: Float[Array, "..."], stop: Float[Array, "
         [40.0, 0.2, 0.001]
     """
     return jnp.exp((1.0 - u) * jnp.log(start) + u * jnp.log(stop))
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Grid:
+    """Steps laid out beforehand: equal shares of u fall on the intervals between given values of another clock's parameter.
+
+    `lines.trace` takes exactly these steps, each in the parameter of `along`, so that a solver keeps its order and, where
+    lines are straight in that parameter, one step of Euler is exact. As a function it is a clock, linear in the parameter
+    of `along` between its nodes. Make one by `grid` or, from the curvature of a field's lines, by `grids`.
+
+    Attributes:
+        shares: The nodes, from 0 to 1, rising, [k+1] for k steps.
+        along: The clock in whose parameter they are.
+    """
+
+    shares: Float[Array, " k1"]
+    along: Clock
+
+    @property
+    def steps(self) -> int:
+        """Number of steps."""
+        return self.shares.shape[0] - 1
+
+    def __call__(
+        self, u: Float[Array, "..."], start: Float[Array, "..."], stop: Float[Array, "..."]
+    ) -> Float[Array, "..."]:
+        """Height at the share u of the steps."""
+        even = jnp.linspace(0.0, 1.0, self.steps + 1)
+        return self.along(jnp.interp(u, even, self.shares), start, stop)
+
+
+def grid(shares: Float[Array | np.ndarray, " k1"] | list[float], along: str | Clock = "linear") -> Grid:
+    """Return the steps between these nodes.
+
+    Args:
+        shares: Values of the parameter of `along` at which steps begin and end: from 0 to 1, rising, [k+1] for k steps.
+        along: The clock they belong to.
+
+    Returns:
+        The grid, a clock.
+
+    Raises:
+        ValueError: The nodes do not rise from 0 to 1.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> steps = grid([0.0, 0.1, 1.0])
+        >>> steps.steps, [round(float(z), 2) for z in steps(jnp.asarray([0.0, 0.5, 1.0]), 0.0, 6.0)]
+        (2, [0.0, 0.6, 6.0])
+    """
+    nodes = jnp.asarray(shares, jnp.float32)
+    if (
+        nodes.ndim != 1
+        or len(nodes) < 2
+        or nodes[0] != 0.0
+        or nodes[-1] != 1.0
+        or not bool((jnp.diff(nodes) > 0).all())
+    ):
+        raise ValueError(
+            f"a grid needs nodes [k+1] that rise from 0 to 1, got {nodes.tolist()}; begin with 0, end with 1, leave out "
+            "those that come twice."
+        )
+    return Grid(nodes, as_pytree(named(along)))
 
 
 def named(clock: str | Clock) -> Clock:

@@ -55,8 +55,8 @@ class Recipe:
     """Scale of the segment's noise."""
     height: Literal["uniform", "log", "arcsine", "logit"] = "uniform"
     """Law of the heights of segment, box and flux."""
-    coupling: Literal["independent", "minibatch_ot", "sinkhorn"] = "independent"
-    """Which pairs the segments join, and of which pairs ifm and cfm are made."""
+    coupling: Literal["independent", "minibatch_ot", "sinkhorn", "given"] = "independent"
+    """Which pairs the segments join, and of which pairs ifm and cfm are made; `given` keeps those of a reflow."""
     charges: int = 64
     """Charges per plate and step."""
     field: Literal["minibatch", "whole"] = "minibatch"
@@ -79,9 +79,9 @@ class Network:
     """U-Net for pictures, multilayer perceptron for vectors."""
     width: int = 128
     """Channels at full resolution, or hidden units."""
-    output: Literal["field", "velocity", "flow"] = "field"
-    """Whether the network gives a field as it is, a velocity made to grow towards the plates as those of charges do, or a
-    velocity as it is."""
+    output: Literal["field", "velocity", "flow", "slope"] = "field"
+    """Whether the network gives a field as it is, a velocity made to grow towards the plates as those of charges do, a
+    velocity as it is, or the slope of a field's lines as a velocity."""
     height: Literal["linear", "log"] = "linear"
     """How the network sees heights; `log` for pfgm."""
     depth: int = 3
@@ -124,8 +124,8 @@ class Optimizer:
 class Sampling:
     """How samples follow the lines."""
 
-    solver: Literal["euler", "midpoint", "heun", "tsit5", "dopri5"] = "midpoint"
-    """ODE solver; the last two choose their own steps."""
+    solver: Literal["euler", "midpoint", "heun", "ab2", "tsit5", "dopri5"] = "midpoint"
+    """ODE solver; the last two choose their own steps. An evaluation a step: euler, ab2; two: midpoint, heun."""
     steps: int = 20
     """Steps of a fixed-step solver."""
     clock: Literal["linear", "sine", "logit", "log"] = "sine"
@@ -153,6 +153,22 @@ class Parallel:
 
 
 @dataclass(frozen=True)
+class Reflow:
+    """A second training, on pairs that the lines of a first one make: `efm reflow` fills this in."""
+
+    run: str | None = None
+    """Run folder of the first training; None for a run of its own data."""
+    step: int | None = None
+    """The step of its checkpoint; another one is refused."""
+    pairs: int = 10_000
+    """Lines followed, once, from samples of the training set."""
+    reverse: bool = False
+    """Follow them from Q to P."""
+    trained: bool = True
+    """Begin with the parameters of the first run; else with new ones."""
+
+
+@dataclass(frozen=True)
 class Run:
     """A whole run: data, method, network, training, sampling."""
 
@@ -162,6 +178,7 @@ class Run:
     optimizer: Optimizer = field(default_factory=Optimizer)
     sampling: Sampling = field(default_factory=Sampling)
     parallel: Parallel = field(default_factory=Parallel)
+    reflow: Reflow = field(default_factory=Reflow)
     steps: int = 1_000_000
     """Training steps."""
     max_seconds: float | None = None
@@ -186,6 +203,8 @@ def to_dict(config: Run) -> dict[str, Any]:
     """
     values = dataclasses.asdict(config)
     del values["parallel"]
+    if config.reflow == Reflow():
+        del values["reflow"]
     if config.network.classes is None:  # runs without labels are written as ever
         for part, name in _OF_LABELS:
             if values[part][name] == getattr(getattr(Run(), part), name):

@@ -19,6 +19,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from efm_jax import _checks, clocks
+from efm_jax._adams import AdamsBashforth2
 from efm_jax._march import ARRIVED, Control, Marched, march
 from efm_jax._trees import as_pytree
 from efm_jax._types import FieldFn
@@ -27,6 +28,7 @@ _SOLVERS = {
     "euler": diffrax.Euler,
     "heun": diffrax.Heun,
     "midpoint": diffrax.Midpoint,
+    "ab2": AdamsBashforth2,
     "bosh3": diffrax.Bosh3,
     "tsit5": diffrax.Tsit5,
     "dopri5": diffrax.Dopri5,
@@ -92,11 +94,13 @@ def trace(
         points: Where the lines start, [n, D+1], z last.
         to: Height of the plate to reach.
         by: "height" or "arc".
-        solver: "euler" (order 1), "heun", "midpoint" (2), "bosh3" (3), "tsit5" or "dopri5" (5).
+        solver: "euler" (order 1), "heun", "midpoint", "ab2" (2), "bosh3" (3), "tsit5" or "dopri5" (5). "euler" and "ab2"
+            take fixed steps only, at one evaluation each; "ab2" is Adams and Bashforth's, its first step Euler's.
         steps: Number of fixed steps from start to end; by height only.
         step: Fixed step: by height the greatest mean dz (the number of equal steps in the clock is
             `ceil(|to - z| / step)`), by arc length the share of the distance scale.
-        clock: By height, how z advances: "linear", "sine", "logit", "log", or a function of `clocks`.
+        clock: By height, how z advances: "linear", "sine", "logit", "log", or a function of `clocks`; a `clocks.Grid` holds
+            the steps themselves.
         rtol: Relative tolerance under error control.
         atol: Absolute tolerance under error control, in the units of the points.
         max_steps: Steps, taken or rejected, after which a line has not arrived; fixed steps by height need no bound.
@@ -126,6 +130,7 @@ def trace(
     by = _checks.choice("by", by, ("height", "arc"))
     solver = _checks.choice("solver", solver, tuple(_SOLVERS))
     max_steps = _checks.count("max_steps", max_steps)
+    clock, lengths, steps = _laid_out(by, clock, steps, step)
     _check_policy(by, solver, steps, step, clock, reverse, max_length, save)
     for name, value in (("rtol", rtol), ("atol", atol), ("step", step), ("max_length", max_length)):
         if value is not None and not isinstance(value, Tracer):
@@ -136,6 +141,7 @@ def trace(
         raise ValueError(f"field must be a function from points [n, D+1] to vectors [n, D+1], got {field!r}.")
     field, clock = as_pytree(field), as_pytree(clocks.named(clock))
     numbers = {"to": to, "rtol": rtol, "atol": atol, "steps": steps, "step": step, "max_length": max_length}
+    numbers["lengths"] = lengths
     policy = {"by": by, "solver": solver, "max_steps": max_steps, "reverse": reverse, "save": save}
     # inside someone's jit the function may hold that trace's values: no cache of ours may keep it
     run = _trace if isinstance(points, Tracer) else _trace_jit
@@ -157,12 +163,32 @@ def _trace(field, points, clock, numbers, *, by, solver, max_steps, reverse, sav
 _trace_jit = jax.jit(_trace, static_argnames=("by", "solver", "max_steps", "reverse", "save"))
 
 
+def rate(
+    field: FieldFn,
+    clock: clocks.Clock,
+    start: Float[Array, " n"],
+    to: Float[Array, " n"],
+    u: Float[Array, " n"],
+    du: Float[Array, " n"],
+    x: Float[Array, "n dim"],
+) -> Float[Array, "n dim"]:
+    """`dx/du du` of lines by height, `(E_x / E_z) dz/du du` with z by the clock; NaN where a line turns back."""
+    z, dz = jax.jvp(lambda u: clock(u, start, to), (u,), (du,))
+    e = field(jnp.concatenate([x, z[:, None]], axis=1)).astype(x.dtype)
+    up = e[:, -1:] > 0
+    slope = jnp.where(up, e[:, :-1] / jnp.where(up, e[:, -1:], 1.0), jnp.nan)
+    return jnp.where(dz[:, None] == 0, 0.0, slope * dz[:, None])
+
+
 def _by_height(field, points, clock, numbers, *, solver, max_steps, save) -> FieldLines:
     dtype = points.dtype
+    lengths = numbers["lengths"]
     x, start = points[:, :-1], points[:, -1]
     to = jnp.broadcast_to(numbers["to"].astype(dtype), start.shape)
     fixed = numbers["steps"] is not None or numbers["step"] is not None
-    if numbers["step"] is not None:
+    if lengths is not None:
+        count = jnp.ones_like(start)
+    elif numbers["step"] is not None:
         # 1e-3: |to - z| / step a rounding above a whole number is that number
         count = jnp.ceil(jnp.abs(to - start) / numbers["step"] - 1e-3)
         count = jnp.where(count >= 1, count, 1)
@@ -173,12 +199,8 @@ def _by_height(field, points, clock, numbers, *, solver, max_steps, save) -> Fie
     def height(t):
         return jnp.where(t >= count, to, clock(t / count, start, to))
 
-    def rate(t, x):
-        z, dz = jax.jvp(lambda u: clock(u, start, to), (t / count,), (1.0 / count,))
-        e = field(jnp.concatenate([x, z[:, None]], axis=1)).astype(dtype)
-        up = e[:, -1:] > 0
-        slope = jnp.where(up, e[:, :-1] / jnp.where(up, e[:, -1:], 1.0), jnp.nan)
-        return jnp.where(dz[:, None] == 0, 0.0, slope * dz[:, None])
+    def by_count(t, x):
+        return rate(field, clock, start, to, t / count, 1.0 / count, x)
 
     control = Control(
         first=jnp.ones_like(start) if fixed else jnp.full_like(start, 1e-2),
@@ -188,11 +210,16 @@ def _by_height(field, points, clock, numbers, *, solver, max_steps, save) -> Fie
         least_step=1e-5,
         greatest_step=1.0,
         accept_least=False,
-        most_steps=jnp.iinfo(jnp.int32).max if fixed else max_steps,
+        most_steps=numbers["steps"]
+        if lengths is not None
+        else jnp.iinfo(jnp.int32).max
+        if fixed
+        else max_steps,
+        lengths=None if lengths is None else lengths.astype(dtype),
     )
     heights = start + jnp.linspace(0.0, 1.0, save or 0, dtype=dtype)[:, None] * (to - start)
     times = count * clocks.parameter(clock, heights, start, to)
-    done = march(rate, x, count, solver, control, arrived=start == to, save=times)
+    done = march(by_count, x, count, solver, control, arrived=start == to, save=times)
 
     end = jnp.concatenate([done.y, height(done.t)[:, None]], axis=1)
     end = jnp.where((start == to)[:, None], points, end)
@@ -250,14 +277,32 @@ def _field_lines(done: Marched, start: Array, end: Array, path: Array | None) ->
     return FieldLines(end, path, done.status == ARRIVED, done.evaluations)
 
 
+def _laid_out(by, clock, steps, step):
+    """The clock along which steps are taken, their lengths where they are laid out beforehand, and how many."""
+    if not isinstance(clock, clocks.Grid):
+        return clock, None, steps
+    if by != "height":
+        raise ValueError(
+            "a grid lays out steps in height, for by='height'; by='arc' steps by the distance scale."
+        )
+    if step is not None or steps not in (None, clock.steps):
+        raise ValueError(
+            f"the grid holds {clock.steps} steps, got steps={steps!r}, step={step!r}; leave both out, or place another "
+            "grid."
+        )
+    # as long as that of other few steps: one compilation for all of them
+    spare = -clock.steps % 64
+    return clock.along, jnp.pad(jnp.diff(clock.shares), (0, spare)), clock.steps
+
+
 def _check_policy(by, solver, steps, step, clock, reverse, max_length, save) -> None:
     if steps is not None and step is not None:
         raise ValueError(f"steps ({steps}) and step ({step}) say the same thing twice; give one of them.")
     if steps is not None and (isinstance(steps, bool) or int(steps) != steps or steps < 1):
         raise ValueError(f"steps must be a whole number >= 1, got {steps!r}.")
-    if solver == "euler" and steps is None and step is None:
+    if solver in ("euler", "ab2") and steps is None and step is None:
         raise ValueError(
-            "solver='euler' has no error estimate: give steps= or step=, or take solver='tsit5' or 'dopri5'."
+            f"solver={solver!r} has no error estimate: give steps= or step=, or take solver='tsit5' or 'dopri5'."
         )
     if save is not None and (isinstance(save, bool) or int(save) != save or save < 2):
         raise ValueError(

@@ -28,6 +28,7 @@ from efm_jax import (
     pictures,
     runs,
     sampling,
+    second,
     training,
 )
 from efm_jax._types import FieldMatching, Network
@@ -71,16 +72,21 @@ def train(
         The state at the end.
 
     Raises:
-        ValueError: See `build.sources`, `runs.fit`, `parallel.hosts`.
+        ValueError: See `build.sources`, `runs.fit`, `parallel.hosts`, `second`.
     """
     where = config.parallel
     hosts.join(where.coordinator, where.processes, where.process_index)
     mesh = hosts.meeting(where.devices)
     source_pos, source_neg = build.sources(config.data)
     network = build.network(config.network, source_pos.shape, config.recipe.gap)
+    recipe = build.recipe(build.labelled(config, (source_pos, source_neg)), (source_pos, source_neg))
+    initial = None
+    if second.asked_for(config):
+        first = load(str(config.reflow.run))
+        (source_pos, source_neg), initial = second.training_pairs(config, first, (source_pos, source_neg))
     return runs.fit(
         folder,
-        build.recipe(build.labelled(config, (source_pos, source_neg)), (source_pos, source_neg)),
+        recipe,
         network,
         build.optimizer(config.optimizer, config.steps),
         source_pos,
@@ -100,6 +106,7 @@ def train(
         shard_state=where.shard_state,
         label_dropout=None if config.network.classes is None else config.recipe.label_dropout,
         label_groups=config.recipe.label_groups,
+        initial=initial,
     )
 
 

@@ -27,7 +27,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from . import __version__, _checks, _conditions, _feed, _files, _journal, _signals, _slots, checkpoint
-from ._types import FieldMatching, Network
+from ._types import FieldMatching, Network, Params
 from .datasets import Source
 from .parallel import hosts
 from .parallel.training import check_division, data_parallel_step
@@ -66,6 +66,7 @@ def fit(
     shard_state: bool = False,
     label_dropout: float | None = None,
     label_groups: int = 1,
+    initial: Params | None = None,
 ) -> TrainState:
     """Train in a run folder, from its newest checkpoint if it has one, up to step `steps`.
 
@@ -108,6 +109,7 @@ def fit(
             and have no label, so that the field without a condition is learned too. None trains without labels.
         label_groups: Labels a step: its charges come in so many equal groups, each a minibatch of one class with points
             of its own, as many as the recipe's.
+        initial: Parameters to begin with instead of new ones.
 
     Returns:
         The state after the last step, on the mesh if there is one; `training.ema_params` of it is what sampling should
@@ -178,7 +180,7 @@ def fit(
             stack.enter_context(_files.exclusive(folder / "run.lock", f"the run folder {folder}"))
             return _open(folder, identity, fresh, resume)
 
-        fresh = init_state(jax.random.key(seed), network, optimizer)
+        fresh = init_state(jax.random.key(seed), network, optimizer, params=initial)
         state, meta = crew.on_first(open_folder) or (fresh, {})
         state, meta = crew.given(state), json.loads(crew.everyones(json.dumps(meta))[0])
         state = state if place is None else place(state)

@@ -107,9 +107,10 @@ def transport(
         by: "height" or "arc", see `lines.trace`.
         solver: See `lines.trace`; None: "midpoint" by height, "tsit5" by arc length. "bosh3", "tsit5" and "dopri5"
             choose their own steps unless `steps` or `step` is given.
-        steps: Fixed steps; None with "euler", "midpoint" or "heun" by height means 24.
+        steps: Fixed steps; None with "euler", "midpoint", "heun" or "ab2" by height means 24, or those of a grid.
         step: Fixed step dz instead of `steps`.
-        clock: How the height advances, see `clocks`; None: "linear" with `step`, which is then dz, else "sine".
+        clock: How the height advances, see `clocks`, or steps that are laid out, see `grids`; None: "linear" with `step`,
+            which is then dz, else "sine".
         rtol: Relative tolerance of solvers that choose their steps.
         atol: Absolute tolerance of them.
         max_steps: Steps of them after which a line has not arrived.
@@ -143,7 +144,8 @@ def transport(
     if solver is None:
         solver = "midpoint" if by == "height" else "tsit5"
     if by == "height":
-        if solver in ("euler", "midpoint", "heun") and steps is None and step is None:
+        grid = isinstance(clock, clocks.Grid)
+        if solver in ("euler", "midpoint", "heun", "ab2") and steps is None and step is None and not grid:
             steps = 24
         if clock is None:
             clock = "sine" if step is None else "linear"

@@ -276,7 +276,10 @@ def _version(record: dict[str, Any]) -> str:
 def _given_away(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration without the maker's paths: of each the last part."""
     data = {**config["data"], **{side: _last_part(config["data"][side]) for side in ("source", "target")}}
-    return {**config, "data": data}
+    given = {**config, "data": data}
+    if "reflow" in config:
+        given["reflow"] = {**config["reflow"], "run": Path(config["reflow"]["run"]).name}
+    return given
 
 
 def _last_part(spec: str) -> str:

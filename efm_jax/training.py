@@ -125,19 +125,23 @@ def adam(
     return optax.chain(*links)
 
 
-def init_state(key: Key, network: Network, optimizer: optax.GradientTransformation) -> TrainState:
+def init_state(
+    key: Key, network: Network, optimizer: optax.GradientTransformation, *, params: Params | None = None
+) -> TrainState:
     """Make the state before the first step.
 
     Args:
         key: Seeds the parameters and the whole run.
         network: The network to train.
         optimizer: Any optax transformation, e.g. `adam()`.
+        params: Parameters to begin with, e.g. those of another run; None draws new ones.
 
     Returns:
         The state at step 0, its average equal to its parameters.
 
     Raises:
-        ValueError: If the network has no parameters, or some that are not floating-point numbers.
+        ValueError: If the network has no parameters, or some that are not floating-point numbers, or those given are not
+            of this network.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -148,11 +152,19 @@ def init_state(key: Key, network: Network, optimizer: optax.GradientTransformati
         (0, [1.0, 1.0])
     """
     param_key, run_key = jax.random.split(key)
-    params = network.init(param_key)
-    arrays = jax.tree.leaves(params)
+    if params is not None:
+        apart = _trees.difference(
+            _trees.leaves(jax.eval_shape(network.init, param_key)), _trees.leaves(params)
+        )
+        if apart:
+            raise ValueError(
+                f"params are not of this network: {apart}; make the network as that of the other run."
+            )
+    begun: Params = network.init(param_key) if params is None else params
+    arrays = jax.tree.leaves(begun)
     unfit = [
         str(leaf)
-        for leaf, array in zip(_trees.leaves(params), arrays, strict=True)
+        for leaf, array in zip(_trees.leaves(begun), arrays, strict=True)
         if not jnp.issubdtype(jnp.result_type(array), jnp.floating)
     ]
     if unfit or not arrays:
@@ -161,9 +173,9 @@ def init_state(key: Key, network: Network, optimizer: optax.GradientTransformati
             "keep constants inside network.apply."
         )
     state = TrainState(
-        params=params,
-        ema=jax.tree.map(_at_least_float32, params),
-        opt_state=optimizer.init(params),
+        params=begun,
+        ema=jax.tree.map(_at_least_float32, begun),
+        opt_state=optimizer.init(begun),
         step=jnp.zeros((), jnp.int32),
         key=run_key,
         skipped=jnp.zeros((), jnp.int32),

@@ -17,9 +17,9 @@ LEVELS = [
     {"points", "launches", "gaps"},
     {"matching", "networks"},
     {"training", "lines", "roaming", "checkpoint", "guidance"},
-    {"sampling", "likelihood", "runs", "metrics", "classifier", "parallel", "features"},
+    {"sampling", "grids", "reflow", "likelihood", "runs", "metrics", "classifier", "parallel", "features"},
     {"evaluation", "comparison", "partners"},
-    {"configs", "presets", "build", "pipeline", "sharing", "translation", "cli", "doctor"},
+    {"configs", "presets", "build", "second", "pipeline", "sharing", "translation", "cli", "doctor"},
 ]
 LEVEL = {room: i for i, rooms in enumerate(LEVELS) for room in rooms}
 

@@ -24,12 +24,14 @@ class Source(NamedTuple):
         size: Number of samples behind a finite set, None for a law with no end.
         classes: Where samples have labels, the source of each class by itself, None for a class without samples; see
             `classes.with_classes`. None where they have none.
+        paired: Whether row k of a batch belongs to row k of the other side's, see `from_pairs`.
     """
 
     draw: Callable[[np.random.Generator, int], Float32[np.ndarray, "n dim"]]
     shape: tuple[int, ...]
     size: int | None
     classes: "tuple[Source | None, ...] | None" = None
+    paired: bool = False
 
     def of_class(self, label: int) -> "Source":
         """The samples of one class; all of them for -1, or where samples have no labels.
@@ -81,6 +83,8 @@ def batch(
 ) -> Float32[np.ndarray, "n dim"]:
     """Draw batch number `step` of one side: `source.draw(np.random.default_rng([seed, side, step]), n)`.
 
+    Sources of pairs are drawn as side 0 on both sides, so that they choose the same rows.
+
     Args:
         source: Where to draw from.
         seed: Seed of the run, >= 0.
@@ -112,7 +116,7 @@ def batch(
             raise ValueError(f"{name} must be an integer >= {least}, got {value!r}.")
     if labels is not None:
         return _by_class(source, seed, side, step, n, rows, labels)
-    rng = np.random.default_rng([int(seed), int(side), int(step)])
+    rng = np.random.default_rng([int(seed), 0 if source.paired else int(side), int(step)])
     if rows is not None and isinstance(source.draw, Choice):
         samples = source.draw.read(*(part[rows] for part in source.draw.choose(rng, int(n))))
     else:
@@ -180,6 +184,34 @@ def from_array(array: Any) -> Source:
         return (indices(rng, len(samples), n, rows),)
 
     return Source(Choice(choose, samples.__getitem__), tuple(array.shape[1:]), len(samples))
+
+
+def from_pairs(x_pos: Any, x_neg: Any) -> tuple[Source, Source]:
+    """Two finite sets whose rows belong together: batches of one number hold the same rows of both.
+
+    What `couplings.given()` pairs. Batches are drawn as in `from_array`.
+
+    Args:
+        x_pos: Samples of P, [n, ...] of a floating dtype, finite.
+        x_neg: Their partners of Q, row by row, of the same shape.
+
+    Returns:
+        The sources of P and of Q.
+
+    Raises:
+        ValueError: The two differ in shape, or one is not as `from_array` needs it.
+
+    Example:
+        >>> p, q = from_pairs(np.eye(3), 2 * np.eye(3))
+        >>> bool((2 * batch(p, 0, 0, 5, 2) == batch(q, 0, 1, 5, 2)).all())
+        True
+    """
+    if np.shape(x_pos) != np.shape(x_neg):
+        raise ValueError(
+            f"pairs are row by row, so both sides must have one shape, got {np.shape(x_pos)} and {np.shape(x_neg)}."
+        )
+    pos, neg = (from_array(x)._replace(paired=True) for x in (x_pos, x_neg))
+    return pos, neg
 
 
 def from_pictures(images: Any, *, flip: bool = False) -> Source:

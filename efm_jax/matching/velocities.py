@@ -68,6 +68,39 @@ def flow_network(network: Network) -> Network:
     return Network(network.init, apply)
 
 
+def slope_network(network: Network, *, margin: float = 1e-2) -> Network:
+    """A network of the same lines whose field is their slope: `f -> (f_x / f_z, 1)`.
+
+    A network that was taught directions then speaks of velocities, with the parameters it has: a training on velocities may
+    begin with its lines.
+
+    Args:
+        network: The network, e.g. `networks.mlp(...)`.
+        margin: Least `f_z`, in units of `sqrt(D+1)`, which is the length of a direction as it is taught, > 0.
+
+    Returns:
+        A network with the same parameters.
+
+    Raises:
+        ValueError: `margin` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from efm_jax._types import Network
+        >>> field = Network(lambda key: jnp.ones(()), lambda params, points, **_: jnp.broadcast_to(points[:1], points.shape))
+        >>> slope_network(field).apply(jnp.ones(()), jnp.asarray([[3.0, 4.0]])).tolist()
+        [[0.75, 1.0]]
+    """
+    margin = _checks.positive("margin", margin)
+
+    def apply(params, points, *, key=None, cond=None):
+        field = network.apply(params, points, key=key, cond=cond)
+        up = jnp.maximum(field[:, -1:], margin * field.shape[1] ** 0.5)
+        return jnp.concatenate([field[:, :-1] / up, jnp.ones_like(up)], axis=1)
+
+    return Network(network.init, apply)
+
+
 def slowness(z: Array, gap: float) -> Array:
     """`dz/ds` of the clock s = logit(z / L), in units of its greatest value L/4."""
     return 4.0 * (z / gap) * ((gap - z) / gap)

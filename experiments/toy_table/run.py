@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from efm_jax import couplings, metrics, networks, sampling, training
+from efm_jax._types import FieldMatching, Network
 from efm_jax.datasets import batch, open_source
 from experiments._domains import CHUNK, ends
 from experiments.toy_table.config import Config
@@ -22,9 +23,7 @@ def cell(config: Config, method: Method, source: str, target: str, seed: int) ->
     start, goal = (
         samples(name, seed, side, config.test, "test") for side, name in enumerate((source, target))
     )
-    recipe = method.recipe(config.batch)
-    network = method.form(_network(config, method, recipe.span, p, q), max(recipe.span))
-    state, row = _train(config, method, recipe, network, p, q, seed)
+    recipe, network, state, row = train(config, method, p, q, seed)
     follow = functools.partial(
         sampling.transport, state, recipe, network, start, key=jax.random.key(seed), clock=method.clock
     )
@@ -46,6 +45,16 @@ def cell(config: Config, method: Method, source: str, target: str, seed: int) ->
         "evaluations": float(np.mean(adaptive.num_evaluations)),
     }
     return row
+
+
+def train(
+    config: Config, method: Method, p: np.ndarray, q: np.ndarray, seed: int, *, paired: bool = False
+) -> tuple[FieldMatching, Network, training.TrainState, dict]:
+    """Train a method on samples of P and Q: its recipe, network, state, and what it took; pairs stay row by row."""
+    recipe = method.recipe(config.batch)
+    network = method.form(_network(config, method, recipe.span, p, q), max(recipe.span))
+    state, row = _train(config, method, recipe, network, p, q, seed, paired)
+    return recipe, network, state, row
 
 
 def named_cell(config: Config, seed: int, place: dict[str, str]) -> dict:
@@ -109,7 +118,7 @@ def _network(config: Config, method: Method, span, p, q):
     )
 
 
-def _train(config: Config, method: Method, recipe, network, p, q, seed):
+def _train(config: Config, method: Method, recipe, network, p, q, seed, paired):
     optimizer = training.adam(
         config.learning_rate, warmup=100, weight_decay=config.weight_decay, cosine_steps=config.steps
     )
@@ -127,7 +136,7 @@ def _train(config: Config, method: Method, recipe, network, p, q, seed):
         def one(state, key):
             key_p, key_q = jax.random.split(key)
             i = jax.random.randint(key_p, (charges,), 0, len(p))
-            j = i if method.plan else jax.random.randint(key_q, (charges,), 0, len(q))
+            j = i if method.plan or paired else jax.random.randint(key_q, (charges,), 0, len(q))
             state, info = step(state, p[i], q[j])
             return state, info.loss
 

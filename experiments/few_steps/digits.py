@@ -1,0 +1,76 @@
+"""Trained run folders of digits: held-out samples by few evaluations, equal and placed steps, read and compared."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from efm_jax import _run_scores, build, grids, pipeline, sampling
+from efm_jax.datasets import batch
+from experiments._record import Record
+from experiments.few_steps.config import EVERY_STEP, PLACED, DigitsConfig, ways
+
+PILOT_SEED = 50_000
+"""Seeds the training samples whose lines are pilots, the same for all runs."""
+
+
+def score_runs(folders: list[Path], path: Path, config: DigitsConfig) -> None:
+    """Add the rows of every run folder to the record at `path`; a row that is there already stays."""
+    record = Record(path, config, "runs", "rows")
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise SystemExit(f"run folders must have names of their own, got {', '.join(names)}")
+    for folder, name in zip(folders, names, strict=True):
+        _score(record, folder, name, config)
+
+
+def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> None:
+    trained = pipeline.load(folder)
+    laws = trained.config.data.source, trained.config.data.target
+    if not all(map(_run_scores.is_digits, laws)) or _run_scores.digit_of(laws[1]) is None:
+        raise SystemExit(f"{folder} must be a translation of digits to one digit, got {laws[0]} -> {laws[1]}")
+    if trained.config.network.classes is not None:
+        raise SystemExit(f"{folder} has classes; give a run without")
+    told = {"run": name, "step": int(trained.state.step)}
+    old = [row for row in record["runs"] if row["run"] == name]
+    if old and old[0]["step"] != told["step"]:
+        raise SystemExit(
+            f"{record.path} holds rows of {name} at step {old[0]['step']}; move it away or rename the run"
+        )
+    if not old:
+        made = trained.config
+        told |= {"source": laws[0], "target": laws[1], "method": made.recipe.method, "gap": made.recipe.gap}
+        told |= {"convention": made.recipe.convention, "coupling": made.recipe.coupling, "seed": made.seed}
+        record.add(
+            "runs", told | {"reflow": made.reflow.run is not None, "seconds": round(trained.seconds, 1)}
+        )
+    train_pair, test_pair = (build.sources(trained.config.data, split=split) for split in ("train", "test"))
+    x = _run_scores.held_out(test_pair[0], config.samples, side=0)
+    clock = trained.config.sampling.clock
+    field = trained.state, trained.recipe, trained.network
+    pilots: list[grids.Pilots] = []  # followed when the first placed row is made
+
+    def make(place: dict) -> dict:
+        solver, steps = place["solver"], place["evaluations"] // EVERY_STEP[place["solver"]]
+        option: dict = {"steps": steps, "clock": clock}
+        if place["way"] == "placed":
+            if not pilots:
+                some = batch(
+                    train_pair[0], PILOT_SEED, 0, 0, min(config.pilots, train_pair[0].size or config.pilots)
+                )
+                along = tuple(dict.fromkeys((clock, "linear", "sine")))
+                pilots.append(grids.pilots(*field, some, along=along, resolution=config.resolution))
+            option = {"clock": grids.place(pilots[0], steps, solver=solver)}
+        lines = sampling.transport(
+            *field, x, key=jax.random.key(0), solver=solver, batch_size=min(250, len(x)), **option
+        )
+        y = np.asarray(lines.end)[:, :-1]
+        found = _run_scores.score(x, y, lines, laws, 0, 1, train_pair, test_pair)
+        return {name: found[name] for name in ("n", "read_as_target", "hue_change_degrees", "kid", "arrived")}
+
+    places = [
+        {"run": name, "way": way, "solver": solver, "evaluations": count}
+        for way in ("equal", "placed")
+        for solver, count in ways(PLACED, config.evaluations)
+    ]
+    record.fill("rows", places, make)
