@@ -55,8 +55,9 @@ class Recipe:
     """Scale of the segment's noise."""
     height: Literal["uniform", "log", "arcsine", "logit"] = "uniform"
     """Law of the heights of segment, box and flux."""
-    coupling: Literal["independent", "minibatch_ot", "sinkhorn", "given"] = "independent"
-    """Which pairs the segments join, and of which pairs ifm and cfm are made; `given` keeps those of a reflow."""
+    coupling: Literal["independent", "minibatch_ot", "sinkhorn", "one_plan", "given"] = "independent"
+    """Which pairs the segments join, and of which pairs ifm and cfm are made; `one_plan` pairs the training set once, before
+    training, and keeps the pairs; `given` keeps those of a reflow."""
     charges: int = 64
     """Charges per plate and step."""
     field: Literal["minibatch", "whole"] = "minibatch"

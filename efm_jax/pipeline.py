@@ -84,6 +84,7 @@ def train(
     if second.asked_for(config):
         first = load(str(config.reflow.run))
         (source_pos, source_neg), initial = second.training_pairs(config, first, (source_pos, source_neg))
+    source_pos, source_neg = build.planned(config, (source_pos, source_neg))
     return runs.fit(
         folder,
         recipe,

@@ -55,6 +55,9 @@ class Method:
 _FLOW = {"output": "flow"}
 _OT = {"coupling": "minibatch_ot"}
 _PAIRS = {"gap": 1.0, "width": 0.1}
+_PLAN = {"coupling": "one_plan"}
+_IFM = {"method": "ifm", "target": "velocity", "points": "flux", **_PAIRS}
+_EFM = {"gap": 10.0, "noise": 0.05}
 _LINEAR = {"clock": "linear"}
 _CHAIN = {
     "method": "c2fm",
@@ -68,9 +71,12 @@ _CHAIN = {
 METHODS: dict[str, Method] = {
     "I-CFM": Method({"method": "cfm", **_PAIRS}, _FLOW, _LINEAR),
     "OT-CFM": Method({"method": "cfm", **_OT, **_PAIRS}, _FLOW, _LINEAR),
-    "IFM": Method({"method": "ifm", "target": "velocity", "points": "flux", **_OT, **_PAIRS}, _FLOW, _LINEAR),
-    "EFM, superposed": Method({"gap": 10.0, "noise": 0.05, **_OT}),
-    "EFM, per plate": Method({"gap": 10.0, "noise": 0.05, "convention": "per_plate", "gamma": 5.0, **_OT}),
+    "CFM, one plan": Method({"method": "cfm", **_PLAN, **_PAIRS}, _FLOW, _LINEAR),
+    "IFM": Method({**_IFM, **_OT}, _FLOW, _LINEAR),
+    "IFM, one plan": Method({**_IFM, **_PLAN}, _FLOW, _LINEAR),
+    "EFM, superposed": Method({**_EFM, **_OT}),
+    "EFM, one plan": Method({**_EFM, **_PLAN}),
+    "EFM, per plate": Method({**_EFM, **_OT, "convention": "per_plate", "gamma": 5.0}),
     "C2FM": Method(_CHAIN, {"output": "velocity"}, {"clock": "logit"}),
     "PFGM": Method({"method": "pfgm", "gap": 40.0}, {"height": "log"}, {"clock": "log"}, generates_only=True),
 }
