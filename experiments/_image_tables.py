@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments.images.config import LEVERS, METHODS
+from experiments.images.config import AS_IT_IS, LEVERS, METHODS
 
 HERE = Path(__file__).parent / "images" / "results"
 
@@ -69,12 +69,12 @@ def emoji() -> tuple[list[str], list[list[str]]]:
                 Column(f"{name}: distance, {space}", _partner(way, space, "distance"), ".2f"),
                 Column(f"rank, {space}", _partner(way, space, "rank"), ".1f"),
             ]
-    return _rows("emoji", ["as it is", *METHODS], [*columns, *_COSTS])
+    return _rows("emoji", [AS_IT_IS, *METHODS], [*columns, *_COSTS])
 
 
 def floors(task: str, name: str) -> str:
     """What real pictures get, in words for a page."""
-    found = [report for report in _reports(task) if report["method"] != "as it is"]
+    found = [report for report in _reports(task) if report["method"] != AS_IT_IS]
     if not found:
         return "?"
     scores = _map(found[0], 0)
@@ -137,7 +137,7 @@ def _cell(column: Column, reports: list[dict]) -> str:
     """Mean and spread over seeds; of one seed, the value and its standard error."""
     try:
         pairs = [column.read(report) for report in reports]
-    except KeyError:
+    except (KeyError, IndexError):  # of pictures as they are, which nobody carried
         return ""
     values = [column.scale * value for value, _ in pairs]
     error = None if pairs[0][1] is None else column.scale * pairs[0][1]

@@ -38,6 +38,6 @@ def test_a_plan_of_laws_or_of_classes_is_refused():
         build.planned(RUN, (toys.moons(), toys.moons()))
     classes = replace(RUN, network=configs.Network(classes=2))
     with pytest.raises(
-        ValueError, match="pairs all classes at once; with network.classes take 'minibatch_ot'"
+        ValueError, match=r"pairs all classes at once; with network\.classes take 'minibatch_ot'"
     ):
         build.planned(classes, (toys.moons(), toys.moons()))

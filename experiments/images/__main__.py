@@ -8,7 +8,7 @@ import tyro
 from experiments._workers import workers
 from experiments.images import drawing
 from experiments.images.config import LEVERS, METHODS, tasks
-from experiments.images.run import Place, perform
+from experiments.images.run import Place, leave, perform
 
 
 def main(
@@ -50,6 +50,9 @@ def main(
     with workers(jobs) as each:
         for told in each(functools.partial(perform, data=data, root=folder), places):
             print(told, flush=True)
+    for one in chosen:
+        if known[one].scores == "partners":
+            leave(one, known[one], folder)
     if draw:
         for one in chosen:
             drawing.draw(one, known[one], folder)

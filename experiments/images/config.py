@@ -81,6 +81,9 @@ METHODS: dict[str, Method] = {
     "PFGM": Method({"method": "pfgm", "gap": 40.0}, {"height": "log"}, {"clock": "log"}, generates_only=True),
 }
 
+AS_IT_IS = "as it is"
+"""The row of pictures that nobody carried."""
+
 LEVERS: dict[str, Method] = {}
 """One thing changed at a time."""
 

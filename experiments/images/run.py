@@ -10,7 +10,7 @@ from efm_jax import evaluation, pipeline
 from efm_jax.datasets import Pictures, as_pictures, read_folder, split_by_name
 from efm_jax.features import efficientnet_lite0
 from experiments import _publish
-from experiments.images.config import LEVERS, METHODS, Method, Task, run, tasks
+from experiments.images.config import AS_IT_IS, LEVERS, METHODS, Method, Task, run, tasks
 
 RESULTS = Path(__file__).parent / "results"
 HELD_OUT = 0.2
@@ -42,12 +42,22 @@ def perform(place: Place, data: Path, root: Path) -> str:
     pipeline.train(folder, run(task, method(place.method), place.seed), progress=False)
     report = pipeline.evaluate(folder, features=None if task.scores == "pictures" else "none")
     if task.scores == "partners":
-        report["partners"] = {
-            "there": partners(folder, task, root / "features"),
-            "back": partners(folder, task, root / "features", reverse=True),
-        }
+        report["partners"] = both_ways(folder, task, root)
     publish(place, report)
     return f"{place}\n{pipeline.summary(report)}"
+
+
+def leave(name: str, task: Task, root: Path) -> None:
+    """Publish how near pictures are to their partners as they are."""
+    place = Place(name, AS_IT_IS, 0)
+    if not place.result().is_file():
+        publish(place, {"maps": {}, "partners": both_ways(None, task, root), "versions": pipeline.versions()})
+
+
+def both_ways(folder: Path | None, task: Task, root: Path) -> dict[str, Any]:
+    """`partners` of P -> Q and of Q -> P."""
+    ways = {"there": False, "back": True}
+    return {way: partners(folder, task, root / "features", reverse=back) for way, back in ways.items()}
 
 
 def method(name: str) -> Method:
