@@ -9,13 +9,15 @@ from typing import NamedTuple
 from experiments.images.config import AS_IT_IS, LEVERS, METHODS
 
 HERE = Path(__file__).parent / "images" / "results"
+Score = Callable[[dict], tuple[float, float | None]]
 
 
 class Column(NamedTuple):
-    """One score: how it is read from a report (with its standard error, if it has one) and written."""
+    """One score: how it, and what real pictures get, is read (value, standard error or None), and how it is written."""
 
     name: str
-    read: Callable[[dict], tuple[float, float | None]]
+    read: Score
+    real: Score | None = None
     form: str = ".3f"
     scale: float = 1.0
     unit: str = ""
@@ -37,9 +39,13 @@ def digits() -> tuple[list[str], list[list[str]]]:
         "noise_digits",
         METHODS,
         [
-            Column("read with confidence", _score(0, "read_with_confidence"), ".1f", 100, " %"),
-            Column("classes: KL to real ones", lambda r: (_map(r, 0)["classes"]["kl_to_real_nats"], None)),
-            Column("KID", _score(0, "kid")),
+            _share("read with confidence", 0, "read_with_confidence", "read_with_confidence_real"),
+            Column(
+                "classes: KL to real ones",
+                lambda r: (_map(r, 0)["classes"]["kl_to_real_nats"], None),
+                lambda r: (_map(r, 0)["classes"]["kl_expected_of_equal_laws"], None),
+            ),
+            _distance("KID", 0, "kid"),
             *_COSTS,
         ],
     )
@@ -54,7 +60,7 @@ def cifar10() -> tuple[list[str], list[list[str]]]:
         "recall": "recall",
     }
     columns = [
-        Column(name, lambda r, k=key: _pair(_map(r, 0)["features"]["scores"][k]))
+        Column(name, lambda r, k=key: _pair(_seen(r)[k]), lambda r, k=key: (_seen(r)[k]["floor"], None))
         for key, name in names.items()
     ]
     return _rows("noise_cifar_10", METHODS, [*columns, *_COSTS])
@@ -66,57 +72,57 @@ def emoji() -> tuple[list[str], list[list[str]]]:
     for way, name in (("there", "Noto -> Twemoji"), ("back", "Twemoji -> Noto")):
         for space in ("features", "pixels"):
             columns += [
-                Column(f"{name}: distance, {space}", _partner(way, space, "distance"), ".2f"),
-                Column(f"rank, {space}", _partner(way, space, "rank"), ".1f"),
+                Column(f"{name}: distance, {space}", _partner(way, space, "distance"), form=".2f"),
+                Column(f"rank, {space}", _partner(way, space, "rank"), form=".1f"),
             ]
     return _rows("emoji", [AS_IT_IS, *METHODS], [*columns, *_COSTS])
-
-
-def floors(task: str, name: str) -> str:
-    """What real pictures get, in words for a page."""
-    found = [report for report in _reports(task) if report["method"] != AS_IT_IS]
-    if not found:
-        return "?"
-    scores = _map(found[0], 0)
-    scores = scores.get("features", {}).get("scores", scores)
-    return f"{scores[name]['floor']:.3f}"
 
 
 def _map(report: dict, which: int) -> dict:
     return list(report["maps"].values())[which]
 
 
+def _seen(report: dict) -> dict:
+    return _map(report, 0)["features"]["scores"]
+
+
 def _pair(score: dict) -> tuple[float, float | None]:
     return score["value"], score.get("standard_error")
 
 
-def _score(which: int, key: str) -> Callable[[dict], tuple[float, float | None]]:
-    return lambda report: _pair(_map(report, which)[key])
-
-
-def _partner(way: str, space: str, key: str) -> Callable[[dict], tuple[float, float | None]]:
+def _partner(way: str, space: str, key: str) -> Score:
     return lambda report: _pair(report["partners"][way][space][key])
 
 
+def _share(name: str, which: int, key: str, real: str | None = None) -> Column:
+    there = None if real is None else lambda r: (_map(r, which)[real]["value"], None)
+    return Column(name, lambda r: _pair(_map(r, which)[key]), there, ".1f", 100.0, " %")
+
+
+def _distance(name: str, which: int, key: str) -> Column:
+    return Column(
+        name, lambda r: _pair(_map(r, which)[key]), lambda r: (_map(r, which)[key]["floor"], None), ".2f"
+    )
+
+
+def _hue(name: str, which: int) -> Column:
+    return Column(
+        name, lambda r: (_map(r, which)["hue_change_degrees"]["median"], None), form=".1f", unit="°"
+    )
+
+
 _COSTS = [
-    Column("evaluations", lambda r: (_map(r, 0)["evaluations"]["mean"], None), ".0f"),
-    Column("arrived", _score(0, "arrived"), ".1f", 100, " %"),
-    Column("training, min", lambda r: (r["training_seconds"] / 60, None), ".0f"),
+    _share("arrived", 0, "arrived"),
+    Column("training, min", lambda r: (r["training_seconds"] / 60, None), form=".0f"),
 ]
 _BOTH_WAYS = [
     *(
         column
         for k, name in enumerate(("3 -> 2", "2 -> 3"))
         for column in (
-            Column(f"{name}: read as target", _score(k, "read_as_target"), ".1f", 100, " %"),
-            Column(
-                "hue change",
-                lambda r, k=k: (_map(r, k)["hue_change_degrees"]["median"], None),
-                ".1f",
-                1.0,
-                "°",
-            ),
-            Column("KID", _score(k, "kid"), ".2f"),
+            _share(f"{name}: read as target", k, "read_as_target", "read_as_target_real"),
+            _hue(f"{name}: hue change", k),
+            _distance(f"{name}: KID", k, "kid"),
         )
     ),
     *_COSTS,
@@ -124,19 +130,23 @@ _BOTH_WAYS = [
 
 
 def _rows(task: str, methods: Iterable[str], columns: list[Column]) -> tuple[list[str], list[list[str]]]:
-    reports = _reports(task)
+    reports = [json.loads(path.read_text()) for path in sorted((HERE / task).glob("*.json"))]
     rows = []
     for method in methods:
         mine = [report for report in reports if report["method"] == method]
         if mine:
-            rows.append([method, *(_cell(column, mine) for column in columns), str(len(mine))])
+            rows.append([method, *(_cell(column, column.read, mine) for column in columns), str(len(mine))])
+    carried = [report for report in reports if report["method"] in METHODS]
+    if rows and any(column.real for column in columns):
+        real = [_cell(column, column.real, carried[:1]) if column.real else "" for column in columns]
+        rows.append(["*real ones*", *real, ""])
     return ["method", *(column.name for column in columns), "seeds"], rows
 
 
-def _cell(column: Column, reports: list[dict]) -> str:
+def _cell(column: Column, read: Score, reports: list[dict]) -> str:
     """Mean and spread over seeds; of one seed, the value and its standard error."""
     try:
-        pairs = [column.read(report) for report in reports]
+        pairs = [read(report) for report in reports]
     except (KeyError, IndexError):  # of pictures as they are, which nobody carried
         return ""
     values = [column.scale * value for value, _ in pairs]
@@ -144,7 +154,3 @@ def _cell(column: Column, reports: list[dict]) -> str:
     error = statistics.stdev(values) if len(values) > 1 else error
     text = f"{statistics.mean(values):{column.form}}"
     return text + ("" if error is None else f" ± {error:{column.form}}") + column.unit
-
-
-def _reports(task: str) -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted((HERE / task).glob("*.json"))]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import _tables as _benchmark_tables
-from experiments import _domain_tables, _few_step_tables, _toy_tables
+from experiments import _domain_tables, _few_step_tables, _image_tables, _toy_tables
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -17,6 +17,8 @@ PAGES = (
     ROOT / "docs" / "which_method.md",
     ROOT / "docs" / "speed.md",
     ROOT / "docs" / "scale.md",
+    ROOT / "docs" / "images.md",
+    ROOT / "docs" / "conditions.md",
     ROOT / "docs" / "few_steps.md",
 )
 
@@ -46,6 +48,12 @@ def render(text: str) -> str:
         "toy table": lambda: _table(*_toy_tables.distances()),
         "toy costs": lambda: _table(*_toy_tables.costs()),
         "toy levers": lambda: _table(*_toy_tables.levers()),
+        "images digits": lambda: _table(*_image_tables.translation()),
+        "images levers": lambda: _table(*_image_tables.levers()),
+        "images noise digits": lambda: _table(*_image_tables.digits()),
+        "images cifar": lambda: _table(*_image_tables.cifar10()),
+        "images emoji": lambda: _table(*_image_tables.emoji()),
+        "guidance": guidance,
         "gap effect": lambda: _table(*_toy_tables.gaps()),
         "single cells": lambda: _table(*_domain_tables.single_cells(_read("single_cells", "single_cells"))),
         "point cloud": lambda: _table(*_domain_tables.point_cloud(_read("point_cloud", "point_cloud"))),
@@ -118,6 +126,23 @@ def generation() -> str:
                 _training(report),
             ]
         )
+    return _table(head, rows)
+
+
+def guidance() -> str:
+    """Digits asked for by class, by scale of guidance."""
+    report = _read("class_guidance", "class_guidance")
+    head = ["guidance", "read as the class asked for", "and with confidence", "KID (floor)", "arrived"]
+    rows = [
+        [
+            f"{row['guidance']:g}",
+            _share(row["read_as_label"]),
+            _share(row["clearly"]),
+            _kid(row["kid"]),
+            f"{row['arrived']:.1%}",
+        ]
+        for row in (report["rows"] if report else ())
+    ]
     return _table(head, rows)
 
 
