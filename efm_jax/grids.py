@@ -148,7 +148,7 @@ def pilot_lines(
             np.asarray(a, np.float64)
             for a in _fine(field, points, to, as_pytree(clocks.named(clock)), resolution)
         )
-        sound: np.ndarray = np.isfinite(x).all((0, 2)) & np.isfinite(g).all((0, 2))
+        sound = np.logical_and.reduce(np.isfinite(np.concatenate([x, g])), axis=(0, 2))
         if not sound.any():
             raise ValueError(
                 f"none of {len(points)} pilot lines arrives by the clock {clock!r}; the field must point up (E_z > 0) "

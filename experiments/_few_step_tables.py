@@ -22,7 +22,8 @@ def toys(source: str, score: str = "w2") -> tuple[list[str], list[list[str]]]:
     counts = [*report["config"]["evaluations"], report["config"]["many"]] if report else []
     mine = [row for row in report["rows"] if row["source"] == source] if report else []
     rows = []
-    for method in dict.fromkeys(row["method"] for row in mine):
+    there = [row["method"] for row in mine]
+    for method in dict.fromkeys([*report["config"]["methods"], *there]) if report else ():
         for (way, solver), label in WAYS.items():
             found: dict[int, list[float]] = {}
             for row in mine:

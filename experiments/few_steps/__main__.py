@@ -51,7 +51,9 @@ def main() -> None:
             if source.startswith("gaussian") or not METHODS[name].generates
         ]
         record.fill("rows", places, partial(cell, config), each)
-    draw(record["rows"], record["floors"], path.with_suffix(".png"))
+    order = [*config.methods, *METHODS]
+    rows = sorted(record["rows"], key=lambda row: order.index(row["method"]))
+    draw(rows, record["floors"], path.with_suffix(".png"))
 
 
 if __name__ == "__main__":
