@@ -100,6 +100,7 @@ def train(
         shard_state=where.shard_state,
         label_dropout=None if config.network.classes is None else config.recipe.label_dropout,
         label_groups=config.recipe.label_groups,
+        data_threads=where.data_threads,
     )
 
 

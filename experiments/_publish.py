@@ -27,18 +27,19 @@ def publish(run: Path, results: Path, name: str) -> None:
     """
     results.mkdir(parents=True, exist_ok=True)
     report = json.loads((run / "report.json").read_text())
-    text = json.dumps(_without_paths(report), indent=1, sort_keys=False)
+    text = json.dumps(without_paths(report), indent=1, sort_keys=False)
     (results / f"{name}.json").write_text(text + "\n")
     for picture in sorted((run / "pictures").glob("*.png")):
         shutil.copyfile(picture, results / f"{name}_{picture.name}")
     print(f"wrote {results / name}.json")
 
 
-def _without_paths(value):
+def without_paths(value):
+    """The value with the paths of specifications in it cut to their last part."""
     if isinstance(value, dict):
-        return {_short(key): _without_paths(item) for key, item in value.items()}
+        return {_short(key): without_paths(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_without_paths(item) for item in value]
+        return [without_paths(item) for item in value]
     return _short(value) if isinstance(value, str) else value
 
 

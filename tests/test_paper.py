@@ -1,0 +1,149 @@
+"""The paper's presets hold its numbers, describe its network, and go through every command of a run."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks import paper_hours
+from efm_jax import build, cli, configs
+from efm_jax.datasets import open_source, read_folder
+from efm_jax.pictures import save_png
+from efm_jax.presets import PRESETS
+from experiments import _paper_tables
+from experiments.paper_rehearsals.config import NAMES, Data
+from experiments.paper_rehearsals.run import Used, rehearse
+
+RUNS = {name: PRESETS[name][1] for name in NAMES}
+SHAPES = paper_hours.SHAPES
+PARAMETERS = 57_634_180
+
+
+def test_the_presets_are_those_of_the_paper():
+    assert NAMES == ("paper-cmnist", "paper-translation", "paper-cifar10", "paper-celeba64")
+    for run in RUNS.values():
+        assert run.optimizer == configs.Optimizer(
+            learning_rate=2e-4, warmup=5000, cosine=False, clip=1.0, weight_decay=0.0, ema_decay=0.9999
+        )
+        assert run.network == configs.Network(
+            width=128, multipliers=(1, 2, 2, 2), blocks=4, attention=(16,), dropout=0.1
+        )
+        assert (run.steps, run.recipe.num_points, run.seed) == (1_000_000, 64, 0)
+        recipe = run.recipe
+        assert (recipe.method, recipe.convention, recipe.target) == ("efm", "superposed", "direction")
+        assert (recipe.points, recipe.noise, recipe.coupling) == ("segment", 1.0, "independent")
+        assert run.sampling.solver == "euler"
+        assert run.sampling.clock == "linear"
+
+
+@pytest.mark.parametrize(
+    ("name", "gap", "charges", "steps"),
+    [
+        ("paper-cmnist", 30.0, 64, 120),
+        ("paper-translation", 10.0, 64, 40),
+        ("paper-cifar10", 500.0, 1024, 2000),
+        ("paper-celeba64", 500.0, 1024, 2000),
+    ],
+)
+def test_gap_charges_and_euler_steps(name, gap, charges, steps):
+    run = RUNS[name]
+    assert (run.recipe.gap, run.recipe.charges, run.sampling.steps) == (gap, charges, steps)
+    assert run.recipe.gap / run.sampling.steps == 0.25
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_network_is_the_papers(name):
+    network = build.network(RUNS[name].network, SHAPES[name], RUNS[name].recipe.gap)
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) == PARAMETERS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_published_codes_field_is_one_option_away(name):
+    recipe = build.recipe(configs.from_dict({"recipe": {"convention": "per_plate", "gamma": 5.0}}).recipe)
+    changed = configs.to_dict(RUNS[name])["recipe"] | {"convention": "per_plate", "gap": 10.0}
+    named = build.recipe(configs.from_dict({"recipe": changed | {"noise": 1.0}}).recipe)
+    x = jax.random.normal(jax.random.key(0), (2, 64, 3))
+    batches = [each.draw(jax.random.key(1), *x) for each in (recipe, named)]
+    np.testing.assert_array_equal(batches[0].target, batches[1].target)
+
+
+def test_a_crop_is_the_middle_of_each_picture(tmp_path):
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (12, 10, 3), dtype=np.uint8)
+    save_png(tmp_path / "a" / "one.png", picture)
+    read = read_folder(tmp_path / "a", crop=6)
+    np.testing.assert_array_equal(read.images[0], picture[3:9, 2:8])
+    # a resize to the size it has changes nothing
+    np.testing.assert_array_equal(read_folder(tmp_path / "a", crop=6, size=6).images, read.images)
+    assert open_source(f"folder:{tmp_path / 'a'}", crop=6, size=3, split="all").shape == (3, 3, 3)
+    with pytest.raises(ValueError, match="10 x 12 pixels are fewer than crop = 11"):
+        read_folder(tmp_path / "a", crop=11)
+    with pytest.raises(ValueError, match=r"crop=6 cuts the pictures of a folder, which 'moons' is not"):
+        open_source("moons", crop=6)
+    with pytest.raises(ValueError, match="integer >= 1"):
+        read_folder(tmp_path / "a", crop=0)
+
+
+def test_runs_without_a_crop_are_written_as_before_there_was_one():
+    assert "crop" not in configs.to_dict(configs.Run())["data"]
+    cut = configs.from_dict({"data": {"crop": 140}})
+    assert configs.to_dict(cut)["data"]["crop"] == 140
+
+
+def test_hours_are_those_of_the_committed_file():
+    rows = {(row["preset"], row["device"], row["precision"]): row for row in _paper_tables.hours_rows()}
+    assert len(rows) == len(NAMES) * len(paper_hours.DEVICES)
+    device = paper_hours.DEVICES[0]
+    name, run = "paper-cifar10", RUNS["paper-cifar10"]
+    row = paper_hours.expect(
+        name, run, SHAPES[name], device, *paper_hours.works(run, SHAPES[name], device.dtype)
+    )
+    assert rows[name, device.name, device.precision] == row
+    # the whole of it by hand: 3 x the forward pass at the peak rate
+    assert row["train_hours"][1] == pytest.approx(row["train_hours"][0] / 0.4, rel=1e-3)  # four digits
+    small, large = (rows[n, device.name, device.precision] for n in (name, "paper-celeba64"))
+    # four times the pixels: four times the convolutions, attention at 16x16 the same
+    assert 3.0 < large["bound_ms"] / small["bound_ms"] < 4.2
+
+
+@pytest.mark.slow
+def test_a_rehearsal_of_a_tiny_network(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        save_png(tmp_path / "data" / f"{i}.png", rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+    tiny = {"network.width": "8", "network.blocks": "1", "network.multipliers": "1", "data.size": "8"}
+    tiny |= {"recipe.charges": "8"}
+    commands = []
+
+    def in_process(arguments, output):
+        commands.append(arguments[0])
+        cli.main(arguments)
+        return Used(0.0, 0.0, 0)
+
+    result = rehearse(
+        "paper-celeba64",
+        Data(pictures=str(tmp_path / "data")),
+        tmp_path / "run",
+        command=in_process,
+        more=tiny,
+    )
+    assert commands == ["train", "train", "train", "export", "generate"]
+    assert result["resume"] == {
+        "stopped_at": 10,
+        "data_position": 20,
+        "every_step_once": True,
+        "log_kept": True,
+        "losses_equal": True,
+        "states_equal": True,
+        "largest_difference": 0.0,
+    }
+    assert result["losses_finite"]
+    assert result["model"]["is_the_average"]
+    assert result["pictures"] == {"drawn": 4, "size": [8, 8], "asked": 4}
+    assert result["changed"]["recipe.num_points"] == [64, 4]
+    assert result["changed"]["data.crop"] == [140, None]
+    assert str(tmp_path) not in str(result["config"])
+    assert Image.open(tmp_path / "run" / "drawn" / "grid.png").size[0] > 8
