@@ -5,16 +5,18 @@
 Counted, bounded and assumed as in `benchmarks.roofline`, for each preset's own network, pictures, points and charges: a
 training step is at least its products at the device's peak rate, or its bytes at the bandwidth of its memory; the typical
 time is that bound over an efficiency of 40 %. Hours are those of all steps of the preset on one device, and of
-`PICTURES` pictures by its own sampler, from the one to the other. Transfers from the host, and the host's time for a batch,
-are left out: `batch_MB` is what a step is given.
+`PICTURES` pictures by its own sampler, from the one to the other. Left out is the host: `batch_MB` is what a step is given,
+and `noise_ms`, measured here, what one thread takes to draw the white noise of a step.
 """
 
 import math
+import time
 from typing import Any
 
 from benchmarks import _rows, roofline
 from benchmarks.roofline import Device
 from efm_jax.configs import Run
+from efm_jax.datasets import batch, open_source
 from efm_jax.presets import PRESETS
 
 SHAPES = {
@@ -56,9 +58,22 @@ def main() -> None:
             counted=counted,
             efficiency=roofline.EFFICIENCY,
             pictures=PICTURES,
+            noise_ms={name: noise_ms(PRESETS[name][1], shape) for name, shape in SHAPES.items()},
             devices=[device._asdict() for device in DEVICES],
         )
     )
+
+
+def noise_ms(run: Run, shape: tuple[int, ...]) -> float | None:
+    """Least time of one thread for the white noise of a step; None where P is data."""
+    if run.data.source != "noise":
+        return None
+    source, times = open_source("noise:" + "x".join(map(str, shape))), []
+    for step in range(5):
+        began = time.thread_time()
+        batch(source, 0, 0, step, run.recipe.charges)
+        times.append(1e3 * (time.thread_time() - began))
+    return _digits(min(times))
 
 
 def works(run: Run, shape: tuple[int, ...], dtype: str) -> tuple[roofline.Work, roofline.Work]:

@@ -99,7 +99,11 @@ def picture_hours() -> Table:
 def work() -> Table:
     """What a training step asks for."""
     head = ["preset", "network, TFLOP", "field, GFLOP", "least bytes, GB (bfloat16, float32)"]
-    head += ["share of the field on an H100 (bfloat16)", "given by the host, MB"]
+    head += [
+        "share of the field on an H100 (bfloat16)",
+        "given by the host, MB",
+        "its noise, ms of one thread",
+    ]
     report = json.loads(HOURS.read_text())
     share = {
         row["preset"]: row
@@ -117,6 +121,7 @@ def work() -> Table:
                 f"{half['bytes'] / 1e9:.1f}, {whole['bytes'] / 1e9:.1f}",
                 f"{share[name]['field_share']:.2%}",
                 f"{share[name]['batch_MB']:,.1f}",
+                "" if report["noise_ms"][name] is None else f"{report['noise_ms'][name]:.3g}",
             ]
         )
     return head, rows

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import _tables as _benchmark_tables
-from experiments import _domain_tables, _toy_tables
+from experiments import _domain_tables, _paper_tables, _toy_tables
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -17,6 +17,7 @@ PAGES = (
     ROOT / "docs" / "which_method.md",
     ROOT / "docs" / "speed.md",
     ROOT / "docs" / "scale.md",
+    ROOT / "docs" / "paper_settings.md",
 )
 
 
@@ -48,6 +49,7 @@ def render(text: str) -> str:
         "gap effect": lambda: _table(*_toy_tables.gaps()),
         "single cells": lambda: _table(*_domain_tables.single_cells(_read("single_cells", "single_cells"))),
         "point cloud": lambda: _table(*_domain_tables.point_cloud(_read("point_cloud", "point_cloud"))),
+        **{name: lambda make=make: _table(*make()) for name, make in _paper_tables.TABLES.items()},
         **{name: lambda make=make: _table(*make()) for name, make in _benchmark_tables.TABLES.items()},
     }.items():
         text = _fill(text, f"<!-- table: {name} -->", "\n" + make() + "\n")

@@ -1,6 +1,9 @@
 """The paper's presets hold its numbers, describe its network, and go through every command of a run."""
 
+import json
 import math
+import shlex
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -8,34 +11,45 @@ import pytest
 from PIL import Image
 
 from benchmarks import paper_hours
-from efm_jax import build, cli, configs
+from efm_jax import build, cli, configs, pipeline, sharing, translation
 from efm_jax.datasets import open_source, read_folder
 from efm_jax.pictures import save_png
 from efm_jax.presets import PRESETS
 from experiments import _paper_tables
+from experiments.paper_rehearsals import run
 from experiments.paper_rehearsals.config import NAMES, Data
-from experiments.paper_rehearsals.run import Used, rehearse
 
+ROOT = Path(__file__).parent.parent
 RUNS = {name: PRESETS[name][1] for name in NAMES}
 SHAPES = paper_hours.SHAPES
 PARAMETERS = 57_634_180
+THROUGH = {
+    "stopped_at": 10,
+    "data_position": 20,
+    "every_step_once": True,
+    "log_kept": True,
+    "losses_equal": True,
+    "states_equal": True,
+    "largest_difference": 0.0,
+}
+"""What a run that was stopped at step 10 must say at step 20."""
 
 
 def test_the_presets_are_those_of_the_paper():
     assert NAMES == ("paper-cmnist", "paper-translation", "paper-cifar10", "paper-celeba64")
-    for run in RUNS.values():
-        assert run.optimizer == configs.Optimizer(
+    for preset in RUNS.values():
+        assert preset.optimizer == configs.Optimizer(
             learning_rate=2e-4, warmup=5000, cosine=False, clip=1.0, weight_decay=0.0, ema_decay=0.9999
         )
-        assert run.network == configs.Network(
+        assert preset.network == configs.Network(
             width=128, multipliers=(1, 2, 2, 2), blocks=4, attention=(16,), dropout=0.1
         )
-        assert (run.steps, run.recipe.num_points, run.seed) == (1_000_000, 64, 0)
-        recipe = run.recipe
+        assert (preset.steps, preset.recipe.num_points, preset.seed) == (1_000_000, 64, 0)
+        recipe = preset.recipe
         assert (recipe.method, recipe.convention, recipe.target) == ("efm", "superposed", "direction")
         assert (recipe.points, recipe.noise, recipe.coupling) == ("segment", 1.0, "independent")
-        assert run.sampling.solver == "euler"
-        assert run.sampling.clock == "linear"
+        assert preset.sampling.solver == "euler"
+        assert preset.sampling.clock == "linear"
 
 
 @pytest.mark.parametrize(
@@ -48,9 +62,9 @@ def test_the_presets_are_those_of_the_paper():
     ],
 )
 def test_gap_charges_and_euler_steps(name, gap, charges, steps):
-    run = RUNS[name]
-    assert (run.recipe.gap, run.recipe.charges, run.sampling.steps) == (gap, charges, steps)
-    assert run.recipe.gap / run.sampling.steps == 0.25
+    preset = RUNS[name]
+    assert (preset.recipe.gap, preset.recipe.charges, preset.sampling.steps) == (gap, charges, steps)
+    assert preset.recipe.gap / preset.sampling.steps == 0.25
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,6 +82,30 @@ def test_the_published_codes_field_is_one_option_away(name):
     x = jax.random.normal(jax.random.key(0), (2, 64, 3))
     batches = [each.draw(jax.random.key(1), *x) for each in (recipe, named)]
     np.testing.assert_array_equal(batches[0].target, batches[1].target)
+
+
+def test_every_command_of_the_page_can_be_given(monkeypatch):
+    given = []
+    monkeypatch.setattr(cli, "_train", lambda run, config, **options: given.append((run.name, config)))
+    monkeypatch.setattr(cli, "_tell", lambda run, report: None)
+    monkeypatch.setattr(pipeline, "evaluate", lambda run, **options: given.append((run.name, options)))
+    monkeypatch.setattr(sharing, "export", lambda run, output, **options: given.append((run.name, output)))
+    written = translation.Written(Path("out"), 1, 1)
+    for verb in ("generate", "translate"):
+        monkeypatch.setattr(
+            translation, verb, lambda run, *rest, **options: given.append((run.name, rest)) or written
+        )
+    page = (ROOT / "docs" / "paper_settings.md").read_text()
+    block = page.split("<!-- lines: paper -->")[1].split("```")[1]
+    lines = [line for line in block.splitlines() if line.startswith("efm ")]
+    for line in lines:
+        cli.main(shlex.split(line)[1:])
+    assert len(given) == len(lines) == 14
+    trained = {name: config for name, config in given if isinstance(config, configs.Run)}
+    for name, config in trained.items():
+        changed = run.changed(RUNS[f"paper-{name}"], config)
+        assert changed == {"network.dtype": ["float32", "bfloat16"]}
+    assert trained["cifar10"].parallel == configs.Parallel(devices=8, data_threads=8)
 
 
 def test_a_crop_is_the_middle_of_each_picture(tmp_path):
@@ -97,16 +135,32 @@ def test_hours_are_those_of_the_committed_file():
     rows = {(row["preset"], row["device"], row["precision"]): row for row in _paper_tables.hours_rows()}
     assert len(rows) == len(NAMES) * len(paper_hours.DEVICES)
     device = paper_hours.DEVICES[0]
-    name, run = "paper-cifar10", RUNS["paper-cifar10"]
+    name, preset = "paper-cifar10", RUNS["paper-cifar10"]
     row = paper_hours.expect(
-        name, run, SHAPES[name], device, *paper_hours.works(run, SHAPES[name], device.dtype)
+        name, preset, SHAPES[name], device, *paper_hours.works(preset, SHAPES[name], device.dtype)
     )
     assert rows[name, device.name, device.precision] == row
-    # the whole of it by hand: 3 x the forward pass at the peak rate
     assert row["train_hours"][1] == pytest.approx(row["train_hours"][0] / 0.4, rel=1e-3)  # four digits
     small, large = (rows[n, device.name, device.precision] for n in (name, "paper-celeba64"))
     # four times the pixels: four times the convolutions, attention at 16x16 the same
     assert 3.0 < large["bound_ms"] / small["bound_ms"] < 4.2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_rehearsal_at_full_size_went_through(name):
+    found = json.loads((run.RESULTS / f"{name}.json").read_text())
+    assert found["parameters"] == PARAMETERS
+    assert found["losses_finite"]
+    assert len(found["losses"]) == 20
+    assert found["resume"] == THROUGH
+    assert found["model"]["is_the_average"]
+    side = SHAPES[name][0]
+    assert found["pictures"] == {"drawn": 4, "size": [side, side], "asked": 4}
+    allowed = {"recipe.num_points", "sampling.steps", "sampling.samples", "steps", "save_every", "log_every"}
+    assert set(found["changed"]) <= allowed | {"data.crop"}
+    # config and preset differ in nothing else but where the data lie
+    again = configs.from_dict(found["config"])
+    assert run.changed(RUNS[name], again) == found["changed"]
 
 
 @pytest.mark.slow
@@ -121,9 +175,9 @@ def test_a_rehearsal_of_a_tiny_network(tmp_path, capsys):
     def in_process(arguments, output):
         commands.append(arguments[0])
         cli.main(arguments)
-        return Used(0.0, 0.0, 0)
+        return run.Used(0.0, 0.0, 0)
 
-    result = rehearse(
+    result = run.rehearse(
         "paper-celeba64",
         Data(pictures=str(tmp_path / "data")),
         tmp_path / "run",
@@ -131,15 +185,7 @@ def test_a_rehearsal_of_a_tiny_network(tmp_path, capsys):
         more=tiny,
     )
     assert commands == ["train", "train", "train", "export", "generate"]
-    assert result["resume"] == {
-        "stopped_at": 10,
-        "data_position": 20,
-        "every_step_once": True,
-        "log_kept": True,
-        "losses_equal": True,
-        "states_equal": True,
-        "largest_difference": 0.0,
-    }
+    assert result["resume"] == THROUGH
     assert result["losses_finite"]
     assert result["model"]["is_the_average"]
     assert result["pictures"] == {"drawn": 4, "size": [8, 8], "asked": 4}

@@ -11,9 +11,7 @@ import tyro
 
 from efm_jax import _files
 from experiments.paper_rehearsals.config import NAMES, Data
-from experiments.paper_rehearsals.run import in_a_process, rehearse
-
-RESULTS = Path(__file__).parent / "results"
+from experiments.paper_rehearsals.run import RESULTS, in_a_process, rehearse
 
 
 def main(

@@ -26,6 +26,8 @@ from efm_jax.presets import PRESETS
 from experiments._publish import without_paths
 from experiments.paper_rehearsals.config import END, PICTURES, SMALL, STOP, Data, draw, options
 
+RESULTS = Path(__file__).parent / "results"
+
 
 class Used(NamedTuple):
     """What a command took: wall seconds, seconds of all its threads, most memory held."""
