@@ -83,7 +83,7 @@ def test_each_network_is_the_papers(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_published_codes_field_is_one_option_away(name, monkeypatch):
-    # what `per_plate` and its gamma do with these is held to its formula in test_fields.py
+    # what `per_plate` and its gamma do with these is held to its formula in _sharded_field.py and test_matching.py
     asked = {}
     monkeypatch.setattr(matching, "efm", lambda gap, **policy: asked.update(policy))
     build.recipe(replace(RUNS[name].recipe, convention="per_plate"))
