@@ -1,7 +1,7 @@
 """Rehearse the paper's presets: `python -m experiments.paper_rehearsals [names] --mnist FOLDER --cifar10 FOLDER ...`.
 
 Each preset at full network size: 20 steps at once, and 10, a stop, and 10 more; checkpoints, a report, an exported model and
-pictures from it. A result that is there is kept; a rehearsal cut short begins anew. Up to 10 GB of memory, 6 GB of disk.
+pictures from it. A result that is there is kept; a rehearsal cut short begins anew. Up to 7 GB of memory and 5 GB of disk.
 """
 
 import shutil
