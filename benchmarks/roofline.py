@@ -27,7 +27,7 @@ from efm_jax.configs import Recipe, Run
 
 PAPER = Run(recipe=Recipe(gap=500.0, charges=1024, num_points=64))
 """The paper's CIFAR-10 run; its network is the default one."""
-SHAPE = (32, 32, 3)
+SHAPE, DIM = (32, 32, 3), 32 * 32 * 3
 EVALUATIONS = 48
 """Of the network for a sample: `transport`'s default, 24 midpoint steps."""
 EFFICIENCY = 0.4
