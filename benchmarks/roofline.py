@@ -94,20 +94,22 @@ def main() -> None:
     print(_rows.write("roofline", rows, counted=counted, efficiency=EFFICIENCY, paper_steps=PAPER.steps))
 
 
-def training(dtype: str) -> Work:
+def training(dtype: str, run: Run = PAPER, shape: tuple[int, ...] = SHAPE) -> Work:
     """A training step on one device."""
-    points, charges = PAPER.recipe.num_points, PAPER.recipe.charges
-    forward, parameters = _network(dtype, points)
-    exact = _field(points, charges)
+    points, charges = run.recipe.num_points, run.recipe.charges
+    forward, parameters = _network(dtype, run, shape)
+    exact = _field(points, charges, math.prod(shape))
     moved = 3 * _bytes(forward) + STATE_PASSES * 4 * parameters + _bytes(exact)
     return Work("train", points, 3 * _flops(forward), _flops(exact), moved)
 
 
-def sampling(dtype: str) -> Work:
+def sampling(
+    dtype: str, run: Run = PAPER, shape: tuple[int, ...] = SHAPE, evaluations: int = EVALUATIONS
+) -> Work:
     """As many samples as a training step has points."""
-    forward, _ = _network(dtype, PAPER.recipe.num_points)
+    forward, _ = _network(dtype, run, shape)
     return Work(
-        "sample", PAPER.recipe.num_points, EVALUATIONS * _flops(forward), 0, EVALUATIONS * _bytes(forward)
+        "sample", run.recipe.num_points, evaluations * _flops(forward), 0, evaluations * _bytes(forward)
     )
 
 
@@ -142,16 +144,16 @@ def expect(device: Device, work: Work) -> dict[str, Any]:
     return {name: _digits(value) for name, value in row.items()}
 
 
-def _network(dtype: str, points: int) -> tuple[list[_counts.Product], int]:
+def _network(dtype: str, run: Run, shape: tuple[int, ...]) -> tuple[list[_counts.Product], int]:
     """Products of a forward pass, and the number of parameters."""
-    network = build.network(replace(PAPER.network, dtype=dtype), SHAPE, PAPER.recipe.gap)
+    network = build.network(replace(run.network, dtype=dtype), shape, run.recipe.gap)
     params = jax.eval_shape(network.init, jax.random.key(0))
-    where = jax.ShapeDtypeStruct((points, DIM + 1), jnp.float32)
+    where = jax.ShapeDtypeStruct((run.recipe.num_points, math.prod(shape) + 1), jnp.float32)
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
     return _counts.products(network.apply, params, where), parameters
 
 
-def _field(points: int, charges: int) -> list[_counts.Product]:
+def _field(points: int, charges: int, dim: int) -> list[_counts.Product]:
     """Two products a plate: distances, weights times charges."""
 
     def both_plates(where, x_pos, x_neg):
@@ -163,7 +165,7 @@ def _field(points: int, charges: int) -> list[_counts.Product]:
     def shape(*sizes):
         return jax.ShapeDtypeStruct(sizes, jnp.float32)
 
-    return _counts.products(both_plates, shape(points, DIM + 1), *[shape(charges, DIM + 1)] * 2)
+    return _counts.products(both_plates, shape(points, dim + 1), *[shape(charges, dim + 1)] * 2)
 
 
 def _flops(products: list[_counts.Product]) -> int:

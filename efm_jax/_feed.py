@@ -1,4 +1,4 @@
-"""Batches made by another thread while the device works, so that data is not waited for.
+"""Batches made by other threads while the device works, so that data is not waited for.
 
 A batch depends on the seed and its step alone (`datasets.batch`): how far ahead it is made changes nothing.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from .datasets import Source, batch, class_shares, draw_labels
 from .datasets.classes import check_labelling
 
-_AHEAD = 2  # batches made before they are needed
+_AHEAD = 2  # batches made before they are needed, by one thread; each more makes one more
 
 
 class Labelling(NamedTuple):
@@ -32,11 +32,14 @@ def batches(
     steps: range,
     rows: tuple[slice | None, slice | None] = (None, None),
     labelling: Labelling | None = None,
+    threads: int = 1,
 ) -> Generator[tuple[np.ndarray, ...], None, None]:
     """Yield `(x_pos, x_neg)` for each of `steps`, in order: of each, the rows asked for; with a labelling, their labels too.
 
-    Labels are drawn by the shares of Q's classes; by those of P's where Q has none.
+    Labels are drawn by the shares of Q's classes; by those of P's where Q has none. Several threads draw from the sources
+    at once.
     """
+    ahead = _AHEAD - 1 + threads
     labelled = source_pos if source_neg.classes is None else source_neg
 
     def draw(step: int) -> tuple[np.ndarray, ...]:
@@ -47,12 +50,12 @@ def batches(
         x_neg = batch(source_neg, seed, 1, step, sizes[1], rows=rows[1], labels=labels)
         return (x_pos, x_neg) if labels is None else (x_pos, x_neg, labels)
 
-    with ThreadPoolExecutor(1, thread_name_prefix="efm-data") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="efm-data") as pool:
         try:
-            waiting = deque(pool.submit(draw, step) for step in steps[:_AHEAD])
+            waiting = deque(pool.submit(draw, step) for step in steps[:ahead])
             for step in steps:
-                if step + _AHEAD in steps:
-                    waiting.append(pool.submit(draw, step + _AHEAD))
+                if step + ahead in steps:
+                    waiting.append(pool.submit(draw, step + ahead))
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

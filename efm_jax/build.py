@@ -32,10 +32,10 @@ def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source
         ValueError: A specification is not known or cannot be read, or the two have samples of different shapes.
     """
     if data.source == "noise":
-        target = open_source(data.target, size=data.size, split=split)
+        target = open_source(data.target, size=data.size, crop=data.crop, split=split)
         return open_source("noise:" + "x".join(map(str, target.shape)), size=None, split=split), target
     source_pos, source_neg = (
-        open_source(spec, size=data.size, split=split) for spec in (data.source, data.target)
+        open_source(spec, size=data.size, crop=data.crop, split=split) for spec in (data.source, data.target)
     )
     if source_pos.shape != source_neg.shape:
         raise ValueError(

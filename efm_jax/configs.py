@@ -22,6 +22,8 @@ class Data:
     """Q, the charges on z = gap: a specification like `source`."""
     size: int | None = None
     """Side to which the pictures of a folder are resized; None keeps them."""
+    crop: int | None = None
+    """Side of the square cut from the middle of a folder's pictures before that; None for the largest there is."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,8 @@ class Parallel:
     """How many processes train together."""
     process_index: int | None = None
     """Which of them this is, from 0; process 0 keeps the run folder."""
+    data_threads: int = 1
+    """Threads of the host that make batches ahead: more where a batch takes longer to make than a step to compute."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,8 @@ def to_dict(config: Run) -> dict[str, Any]:
     del values["parallel"]
     if config.reflow == Reflow():
         del values["reflow"]
+    if config.data.crop is None:
+        del values["data"]["crop"]  # as runs were written before there was one: they go on
     if config.network.classes is None:  # runs without labels are written as ever
         for part, name in _OF_LABELS:
             if values[part][name] == getattr(getattr(Run(), part), name):

@@ -108,6 +108,7 @@ def train(
         label_dropout=None if config.network.classes is None else config.recipe.label_dropout,
         label_groups=config.recipe.label_groups,
         initial=initial,
+        data_threads=where.data_threads,
     )
 
 

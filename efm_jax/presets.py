@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from efm_jax._paper import PAPER
 from efm_jax.configs import Data, Network, Optimizer, Recipe, Run, Sampling
 
 _SMALL = Network(kind="unet", width=32, multipliers=(1, 2, 2), blocks=1, attention=(4,), patch=2, dropout=0.0)
@@ -63,4 +64,5 @@ PRESETS: dict[str, tuple[str, Run]] = {
         "Gaussian -> two Gaussians at +-8.",
         replace(_TOY, data=Data("gaussian:2", "two_gaussians")),
     ),
+    **PAPER,
 }

@@ -67,6 +67,7 @@ def fit(
     label_dropout: float | None = None,
     label_groups: int = 1,
     initial: Params | None = None,
+    data_threads: int = 1,
 ) -> TrainState:
     """Train in a run folder, from its newest checkpoint if it has one, up to step `steps`.
 
@@ -110,6 +111,8 @@ def fit(
         label_groups: Labels a step: its charges come in so many equal groups, each a minibatch of one class with points
             of its own, as many as the recipe's.
         initial: Parameters to begin with instead of new ones.
+        data_threads: Threads that make batches ahead. With more than one, sources must be able to draw several batches at
+            once, as all of `datasets` are. What is computed does not depend on it.
 
     Returns:
         The state after the last step, on the mesh if there is one; `training.ema_params` of it is what sampling should
@@ -142,7 +145,7 @@ def fit(
         (100, [3.0, 3.0])
     """
     counts = {"steps": steps, "batch_pos": batch_pos, "batch_neg": batch_neg, "save_every": save_every}
-    counts |= {"log_every": log_every, "keep": keep, "max_skipped": max_skipped}
+    counts |= {"log_every": log_every, "keep": keep, "max_skipped": max_skipped, "data_threads": data_threads}
     for name, value in counts.items():
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
@@ -192,7 +195,9 @@ def fit(
         log = stack.enter_context(contextlib.closing(journal or _journal.NoLog()))
         sizes = batch_pos, batch_neg
         rows = crew.rows(batch_pos), crew.rows(batch_neg)
-        feed = _feed.batches(source_pos, source_neg, seed, sizes, range(done, steps), rows, labelling)
+        feed = _feed.batches(
+            source_pos, source_neg, seed, sizes, range(done, steps), rows, labelling, data_threads
+        )
         batches = stack.enter_context(contextlib.closing(feed))
         bar = stack.enter_context(_bar(done, steps, progress and crew.first))
         signals = stack.enter_context(_signals.deferred())

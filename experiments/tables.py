@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import _tables as _benchmark_tables
-from experiments import _domain_tables, _few_step_tables, _image_tables, _toy_tables
+from experiments import _domain_tables, _few_step_tables, _image_tables, _paper_tables, _toy_tables
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -20,6 +20,7 @@ PAGES = (
     ROOT / "docs" / "images.md",
     ROOT / "docs" / "conditions.md",
     ROOT / "docs" / "few_steps.md",
+    ROOT / "docs" / "paper_settings.md",
 )
 
 
@@ -60,6 +61,7 @@ def render(text: str) -> str:
         "few steps noise": lambda: _table(*_few_step_tables.toys("gaussian:2")),
         "few steps moons": lambda: _table(*_few_step_tables.toys("moons")),
         "few steps digits": lambda: _table(*found) if (found := _few_step_tables.digits()) else "",
+        **{name: lambda make=make: _table(*make()) for name, make in _paper_tables.TABLES.items()},
         **{name: lambda make=make: _table(*make()) for name, make in _benchmark_tables.TABLES.items()},
     }.items():
         text = _fill(text, f"<!-- table: {name} -->", "\n" + make() + "\n")

@@ -458,20 +458,21 @@ def test_the_lock_of_a_dead_process_holds_nothing_up(tmp_path):
 # --- data
 
 
-def test_batches_come_in_order_from_another_thread_and_no_further_ahead_than_told():
+@pytest.mark.parametrize("threads", [1, 4])
+def test_batches_come_in_order_from_other_threads_and_no_further_ahead_than_told(threads):
     drawn, pair = [], (source(0.0), source(1.0))
 
     def draw(rng, n):
         drawn.append(threading.current_thread().name)
         return pair[0].draw(rng, n)
 
-    feed = _feed.batches(pair[0]._replace(draw=draw), pair[1], 5, (3, 4), range(6, 30))
+    feed = _feed.batches(pair[0]._replace(draw=draw), pair[1], 5, (3, 4), range(6, 30), threads=threads)
     for step in range(6, 16):
         x_pos, x_neg = next(feed)
         np.testing.assert_array_equal(x_pos, datasets.batch(pair[0], 5, 0, step, 3))
         np.testing.assert_array_equal(x_neg, datasets.batch(pair[1], 5, 1, step, 4))
     feed.close()
-    assert len(drawn) <= 10 + _feed._AHEAD
+    assert len(drawn) <= 10 + _feed._AHEAD - 1 + threads
     assert all(name.startswith("efm-data") for name in drawn)
 
 

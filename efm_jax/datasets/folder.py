@@ -44,6 +44,7 @@ def read_folder(
     path: str | Path,
     *,
     size: int | tuple[int, int] | None = None,
+    crop: int | None = None,
     grey: bool = False,
     background: int = 255,
     on_error: str = "raise",
@@ -61,6 +62,7 @@ def read_folder(
         path: The folder.
         size: Side, or (height, width), in pixels: pictures are cropped at the centre to that aspect and
             resized (bicubic, antialiased). None keeps them, and they must then agree.
+        crop: Side of the square cut from the middle before that, in pixels; None cuts to the aspect of `size` alone.
         grey: Whether to make one grey channel; otherwise RGB.
         background: Grey level 0..255 behind transparent pixels.
         on_error: "raise" at the first picture that cannot be read, or "skip" it, with one warning that counts
@@ -75,7 +77,7 @@ def read_folder(
 
     Raises:
         FileNotFoundError: If the folder does not exist or holds no picture.
-        ValueError: If a picture cannot be read, is too large, or differs in size from the first.
+        ValueError: If a picture cannot be read, is too large or smaller than `crop`, or differs in size from the first.
 
     Example:
         >>> import tempfile
@@ -90,6 +92,7 @@ def read_folder(
     if not 0 <= background <= 255:
         raise ValueError(f"background must be a grey level 0..255, got {background!r}.")
     target = _target(size)
+    cut = _target(crop)
     root = Path(path).expanduser()
     names = _names(root)
     if most is not None and len(names) > most:
@@ -98,7 +101,7 @@ def read_folder(
 
     def read(name: str) -> np.ndarray | Exception:
         try:
-            return _read(root / name, target, grey, background, max_pixels)
+            return _read(root / name, cut, target, grey, background, max_pixels)
         except _UNREADABLE as error:
             return error
 
@@ -201,16 +204,33 @@ def _names(root: Path) -> list[str]:
 
 
 def _read(
-    path: Path, target: tuple[int, int] | None, grey: bool, background: int, max_pixels: int
+    path: Path,
+    cut: tuple[int, int] | None,
+    target: tuple[int, int] | None,
+    grey: bool,
+    background: int,
+    max_pixels: int,
 ) -> np.ndarray:
     with Image.open(path) as file:
         if file.width * file.height > max_pixels:
             raise ValueError(f"{file.width} x {file.height} pixels is more than max_pixels = {max_pixels}")
         picture = _eight_bit(ImageOps.exif_transpose(file), background).convert("L" if grey else "RGB")
+        if cut is not None:
+            picture = _middle(picture, *cut)
         if target is not None:
             picture = _fit(picture, *target)
     array = np.asarray(picture)
     return array[..., None] if grey else array
+
+
+def _middle(picture: Image.Image, height: int, width: int) -> Image.Image:
+    if picture.width < width or picture.height < height:
+        raise ValueError(
+            f"{picture.width} x {picture.height} pixels are fewer than crop = {width}, which pictures that were cut before "
+            "do not need"
+        )
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
 
 
 def _fit(picture: Image.Image, height: int, width: int) -> Image.Image:

@@ -35,6 +35,7 @@ def open_source(
     name: str,
     *,
     size: int | None = None,
+    crop: int | None = None,
     split: str = "train",
     held_out: float = 0.2,
     grey: bool = False,
@@ -63,6 +64,8 @@ def open_source(
         name: One of the forms above; PATH may begin with `~` and hold colons.
         size: Side of the pictures: digits are padded to it (32 unless given), a folder is cropped and resized
             to it. Other data have their own size, and another one is refused.
+        crop: Side of the square cut from the middle of each picture of a folder before it is resized; laws and other data
+            have none to cut, and are refused with one, but for `noise`.
         split: "train", "test" or "all".
         held_out: Share held out where no published split exists, in (0, 1).
         grey: Whether pictures get one grey channel instead of colour.
@@ -86,6 +89,8 @@ def open_source(
         raise ValueError(f"split must be 'train', 'test' or 'all', got {split!r}.")
     if size is not None and (not isinstance(size, int) or size < 1):
         raise ValueError(f"size must be an integer >= 1, got {size!r}.")
+    if crop is not None and not name.startswith(("folder:", "noise:")):
+        raise ValueError(f"crop={crop} cuts the pictures of a folder, which {name!r} is not; leave crop out.")
     kind, _, rest = name.partition(":")
     if kind in _TOYS:
         if rest:
@@ -116,7 +121,7 @@ def open_source(
         source = _sized(name, from_pictures(_greyed(images) if grey else images, flip=flip), size)
         return with_classes(source, labels) if label is None else source
     if kind == "folder":
-        read = folder.read_folder(rest, size=size, grey=grey, on_error=on_error)
+        read = folder.read_folder(rest, size=size, crop=crop, grey=grey, on_error=on_error)
         kept = folder.split_by_name(read.names, split, held_out)
         source, labels = from_pictures(read.images[kept], flip=flip), folder.labels_by_folder(read.names)
         return source if labels is None else with_classes(source, labels[kept])
