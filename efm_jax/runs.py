@@ -3,7 +3,8 @@
     config.json     the caller's config, written first
     log.jsonl       one line every `log_every` steps: step, loss and grad_norm (means since the line before),
                     skipped, seconds, steps_per_second
-    checkpoints/    see `efm_jax.checkpoint`; their meta holds config, position in the data, seconds spent
+    checkpoints/    see `efm_jax.checkpoint`; their meta holds config, shape of a sample, position in
+                    the data, seconds spent
     tensorboard/    the log's numbers, if tensorboardX is installed
     run.lock        held while a process trains here
 
@@ -211,7 +212,8 @@ def fit(
 
             def write() -> None:
                 log.sync()
-                meta = {**identity, "data_position": int(whole.step), **ledger.meta()}
+                position = {"data_position": int(whole.step), "shape": list(source_pos.shape)}
+                meta = {**identity, **position, **ledger.meta()}
                 checkpoint.save(folder / "checkpoints", whole, meta=meta, keep=keep)
                 if on_save is not None:
                     on_save(whole)

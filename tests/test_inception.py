@@ -242,7 +242,7 @@ def test_both_torch_layouts_and_safetensors_are_read(tmp_path, small, form):
         ),
         (
             lambda t: t.update(with_the_rest({}, 1000)),
-            r"holds fc\.\w+ of shape \(1000.* torchvision's network",
+            r"holds fc\.\w+ of shape \(1000.*torchvision's network",
         ),
     ],
 )
