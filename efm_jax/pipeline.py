@@ -3,6 +3,7 @@
     config.json  log.jsonl  checkpoints/     written by `runs.fit`
     pictures/    samples of both maps and the path between the plates
     report.json  the scores of the held-out samples, with how each was made
+    step_N/      report and pictures of the checkpoint of step N, where that was asked for
 
 Whatever a finished folder holds can be made again from its config and checkpoint by `evaluate`.
 """
@@ -43,7 +44,7 @@ class Trained(NamedTuple):
         config: Its configuration.
         recipe: Its recipe, for lines: where they start and end. Its field is that of minibatches, whatever was trained on.
         network: Its network.
-        state: Its newest checkpoint.
+        state: The checkpoint opened.
         shape: Shape of one sample.
         seconds: Training time, over all resumes.
     """
@@ -77,6 +78,9 @@ def train(
     hosts.join(where.coordinator, where.processes, where.process_index)
     mesh = hosts.meeting(where.devices)
     source_pos, source_neg = build.sources(config.data)
+    notes = {
+        "shape": list(source_pos.shape)
+    }  # of the data as they are: what `load` needs and config.json does not say
     network = build.network(config.network, source_pos.shape, config.recipe.gap)
     return runs.fit(
         folder,
@@ -100,6 +104,7 @@ def train(
         shard_state=where.shard_state,
         label_dropout=None if config.network.classes is None else config.recipe.label_dropout,
         label_groups=config.recipe.label_groups,
+        notes=notes,
     )
 
 

@@ -3,8 +3,7 @@
     config.json     the caller's config, written first
     log.jsonl       one line every `log_every` steps: step, loss and grad_norm (means since the line before),
                     skipped, seconds, steps_per_second
-    checkpoints/    see `efm_jax.checkpoint`; their meta holds config, shape of a sample, position in
-                    the data, seconds spent
+    checkpoints/    see `efm_jax.checkpoint`; their meta holds config, position in the data, seconds spent
     tensorboard/    the log's numbers, if tensorboardX is installed
     run.lock        held while a process trains here
 
@@ -67,6 +66,7 @@ def fit(
     shard_state: bool = False,
     label_dropout: float | None = None,
     label_groups: int = 1,
+    notes: dict | None = None,
 ) -> TrainState:
     """Train in a run folder, from its newest checkpoint if it has one, up to step `steps`.
 
@@ -109,6 +109,7 @@ def fit(
             and have no label, so that the field without a condition is learned too. None trains without labels.
         label_groups: Labels a step: its charges come in so many equal groups, each a minibatch of one class with points
             of its own, as many as the recipe's.
+        notes: What else the meta of its checkpoints holds, e.g. facts of the data for readers who have none.
 
     Returns:
         The state after the last step, on the mesh if there is one; `training.ema_params` of it is what sampling should
@@ -167,6 +168,7 @@ def fit(
     own = {"seed": seed, "batch_pos": batch_pos, "batch_neg": batch_neg, "ema_decay": ema_decay}
     if labelling is not None:
         own |= {"label_dropout": label_dropout, "label_groups": label_groups}
+    noted = _files.to_json("notes", notes or {})
     identity = {"config": _files.to_json("config", config), "fit": _files.to_json("fit", own)}
     folder = Path(folder)
     data = {"pos": [source_pos.size, *source_pos.shape], "neg": [source_neg.size, *source_neg.shape]}
@@ -212,8 +214,7 @@ def fit(
 
             def write() -> None:
                 log.sync()
-                position = {"data_position": int(whole.step), "shape": list(source_pos.shape)}
-                meta = {**identity, **position, **ledger.meta()}
+                meta = {**noted, **identity, "data_position": int(whole.step), **ledger.meta()}
                 checkpoint.save(folder / "checkpoints", whole, meta=meta, keep=keep)
                 if on_save is not None:
                     on_save(whole)

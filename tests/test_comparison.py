@@ -321,6 +321,8 @@ def test_pictures_of_a_run_are_compared_where_the_network_is_there(tmp_path, mon
     assert len(list((tmp_path / "features").iterdir())) == 3  # outputs and inputs are the same pictures here
     assert "own_input" not in compared(start=1)  # noise has no content to keep
     assert "at least 8 are needed" in compared(6)["left_out"]
+    monkeypatch.setattr(_run_scores, "open_extractor", lambda name: FEATURES._replace(label=name))
+    assert compared(features="inception:f")["scores"]["frechet"]["label"] == "Frechet-inception:f"
 
     def missing():
         raise ImportError("not installed")
