@@ -118,8 +118,9 @@ def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
         lines.append(f"efm generate --model {model} --count 16 --output OUT  # new samples of P -> Q")
     if picture:
         what = (
-            "PICTURES is a folder of png, jpg, webp or bmp of any size: each is cropped at its centre to the aspect "
-            f"{shape[1]}:{shape[0]}, resized to {shape[1]} x {shape[0]} pixels and written to OUT as png under its own name."
+            "PICTURES is a folder of png, jpg, webp or bmp of any size: each is cropped at its centre to "
+            f"the aspect {shape[1]}:{shape[0]}, resized to {shape[1]} x {shape[0]} pixels and written to OUT as png under "
+            "its own name; `--fit pad --own-size`: all of it, at its own size."
         )
     else:
         what = f"SAMPLES.npy holds an array [n, {', '.join(map(str, shape))}]; OUT/translated.npy will hold its ends."

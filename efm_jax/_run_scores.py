@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from efm_jax import comparison, evaluation, partners
+from efm_jax import build, comparison, configs, evaluation, partners
+from efm_jax._types import FieldMatching
 from efm_jax.datasets import Source, as_pictures, batch, class_shares
-from efm_jax.features import efficientnet_lite0
+from efm_jax.features import efficientnet_lite0, open_extractor
+from efm_jax.lines import FieldLines
 
 EVALUATION_SEED = 20_000
 """Seeds the samples and noise of reports, whatever the run's seed: runs are scored on the same inputs."""
@@ -23,6 +26,42 @@ def digit_of(spec: str) -> int | None:
     kind, _, rest = spec.partition(":")
     last = rest.rpartition(":")[2]
     return int(last) if kind in ("digits", "mnist") and last.isdigit() else None
+
+
+def opened(config: configs.Run, shape: tuple[int, ...]) -> list[tuple[Source, Source]]:
+    """Training and held-out samples of both sides, of the shape and the classes of the model."""
+    try:
+        pairs = [build.sources(config.data, split=split) for split in ("train", "test")]
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{error} Say where the data are by --source and --target (source=, target=)."
+        ) from error
+    if pairs[0][0].shape != shape:
+        raise ValueError(
+            f"the model carries samples of shape {shape}, {config.data.source} and {config.data.target} have "
+            f"{pairs[0][0].shape}; give data of that shape."
+        )
+    build.labelled(config, pairs[0])
+    return pairs
+
+
+def starts_at_samples(recipe: FieldMatching, shape: tuple[int, ...]) -> bool:
+    """Whether lines start at the samples themselves both ways, so that they can be followed back; pfgm's do not."""
+    x = np.zeros((1, int(np.prod(shape))), np.float32)
+    keys = jax.random.key(0), jax.random.key(1)
+    starts = [[np.asarray(recipe.start(key, x, reverse)) for key in keys] for reverse in (False, True)]
+    return all(np.array_equal(one, other) for one, other in starts)
+
+
+def check_features(features: str | None) -> None:
+    """See what features a run is asked for, before lines are followed."""
+    known = features in (None, "efficientnet", "none")
+    if not known and not (features or "").startswith("inception:"):
+        raise ValueError(
+            f"features of a run must be 'efficientnet', 'inception:FILE', 'none' or None, got {features!r}."
+        )
+    if not known:
+        open_extractor(str(features))
 
 
 def held_out(source: Source, count: int, *, side: int) -> np.ndarray:
@@ -70,7 +109,42 @@ def score(x, y, lines, names, start, end, train_pair, test_pair) -> dict[str, An
     return evaluation.samples_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
 
 
-def on_features(x, y, ends, train_pair, test_pair, cache: Path, features: str | None) -> dict[str, Any]:
+def round_trip(x: np.ndarray, there: FieldLines, back: FieldLines) -> dict[str, Any]:
+    """How far samples are from where lines there and back again bring them, root mean square per dimension.
+
+    Exact lines of any field come back exactly: what is left is the solver's error, of both ways, where the field is smooth
+    and where it is not. It says nothing of whether lines end at the right place.
+
+    Args:
+        x: The samples [n, D].
+        there: Their lines; more may follow.
+        back: The lines from the ends of those [n, ...].
+    """
+    n = len(x)
+    ends = np.asarray(back.end)[:, :-1]
+    whole = np.asarray(there.arrived)[:n] & np.asarray(back.arrived) & np.isfinite(ends).all(axis=1)
+    evaluations = np.asarray(there.num_evaluations)[:n] + np.asarray(back.num_evaluations)
+    x, ends = (part[whole].astype(np.float64) for part in (x, ends))
+    squares = np.mean((ends - x) ** 2, axis=1)
+    value = float(np.sqrt(squares.mean())) if len(x) else None
+    error = float(np.std(squares, ddof=1) / (2.0 * value * np.sqrt(len(x)))) if value and len(x) > 1 else None
+    return {
+        "value": value,
+        "standard_error": error,
+        "floor": 0.0,
+        "of_others": float(np.sqrt(np.mean((x - np.roll(x, 1, axis=0)) ** 2))) if len(x) > 1 else None,
+        "n": len(x),
+        "left_out": n - len(x),
+        "evaluations": float(evaluations.mean()),
+        "how": "root mean square per dimension between samples and the ends of their lines there and back; floor: 0, exact "
+        "lines of any field; of_others: between a sample and another one; evaluations of both ways; left out: lines that "
+        "did not arrive",
+    }
+
+
+def on_features(
+    x, y, ends, train_pair, test_pair, cache: str | Path | None, features: str | None
+) -> dict[str, Any]:
     """Outputs beside training pictures, held-out ones for the floor, and their inputs where these are data; or why not."""
     start, end = ends
     shape = test_pair[end].shape
@@ -86,7 +160,7 @@ def on_features(x, y, ends, train_pair, test_pair, cache: Path, features: str | 
             "left_out": f"{fewest} pictures of a side are too few; at least {comparison.LEAST} are needed"
         }
     try:
-        extractor = efficientnet_lite0()
+        extractor = efficientnet_lite0() if features in (None, "efficientnet") else open_extractor(features)
     except ImportError as error:
         if features is not None:
             raise

@@ -188,6 +188,28 @@ def latest(folder: str | os.PathLike) -> int | None:
     )
 
 
+def read_meta(folder: str | os.PathLike, step: int | None = None) -> dict | None:
+    """Return what was saved with a checkpoint besides its arrays, which are neither needed nor read.
+
+    Args:
+        folder: The folder of checkpoints; it need not exist.
+        step: Which step; None takes the newest whose record can be read.
+
+    Returns:
+        Its `meta`; None if there is no such checkpoint, or none that can be read (`restore` says why).
+
+    Example:
+        >>> import tempfile
+        >>> read_meta(tempfile.mkdtemp()) is None
+        True
+    """
+    found = _slots.find(Path(folder))
+    for number in sorted(found, reverse=True) if step is None else [step] if step in found else []:
+        with contextlib.suppress(_DamagedError):
+            return _read_record(found[number])["meta"]
+    return None
+
+
 def _read(path: Path, like: State) -> tuple[State, dict]:
     body = _read_record(path)
     if body["format"] != _FORMAT:

@@ -149,27 +149,41 @@ def translate(
     limit: int | None = None,
     label: int | None = None,
     guidance: float = 1.0,
+    fit: Literal["crop", "pad"] = "crop",
+    own_size: bool = False,
 ) -> None:
     """Carry samples of P to Q along the lines of a trained field, one picture or row each.
 
-    Pictures may have any size: they are cropped at the centre and resized to that of the field. Those that cannot be read
-    are named and left out, and the status is then 1.
+    Pictures may have any size: they are cropped at the centre, or padded, and resized to that of the field. Those that
+    cannot be read are named and left out, and the status is then 1.
 
     Args:
         run: The run folder.
-        input: Samples as a specification, e.g. `folder:PATH`, `digits:3`, `npz:PATH:KEY`; a folder's path alone will do.
+        input: Samples as a specification, e.g. `folder:PATH`, `digits:3`, `npz:PATH:KEY`; the path of a folder or of one
+            picture alone will do.
         output: Folder for the outcome: pictures as png, anything else as `translated.npy`.
         model: A model folder made by `efm export`, or the name of a model that comes with efm_jax, instead of a run.
         reverse: Carry Q to P instead.
         limit: At most so many samples.
         label: Of a run with classes: the class whose field they follow.
         guidance: Scale of guidance towards the label: 1 is the class as learned, more exaggerates it.
+        fit: Pictures of another aspect than the field's: crop them at the centre, or pad them by their border pixels and cut
+            the margin off again, so that nothing of them is lost.
+        own_size: Write pictures at the size they were given in.
     """
-    from efm_jax import translation
+    from efm_jax import _given_pictures, translation
 
-    spec = f"folder:{input}" if Path(input).is_dir() else input
+    plain_path = Path(input).is_dir() or _given_pictures.is_picture(input)
     written = translation.translate(
-        _given(run, model), spec, output, reverse=reverse, limit=limit, label=label, guidance=guidance
+        _given(run, model),
+        f"folder:{input}" if plain_path else input,
+        output,
+        reverse=reverse,
+        limit=limit,
+        label=label,
+        guidance=guidance,
+        fit=fit,
+        own_size=own_size,
     )
     print(f"wrote {written.carried} samples to {output}, {written.arrived} of their lines arrived")
     if written.skipped:
@@ -211,11 +225,16 @@ def evaluate(
     run: Path | None = None,
     /,
     *,
+    model: Path | None = None,
+    step: int | None = None,
+    source: str | None = None,
+    target: str | None = None,
     samples: int | None = None,
+    round_trip: int = 100,
     a: Path | None = None,
     b: Path | None = None,
     held_out: Path | None = None,
-    features: Literal["efficientnet", "digits", "none"] | None = None,
+    features: str | None = None,
     size: int | None = None,
     most: int = 10_000,
     seed: int = 0,
@@ -224,18 +243,25 @@ def evaluate(
     cache: Path | None = None,
     output: Path | None = None,
 ) -> None:
-    """Score a run on held-out samples, or the pictures of one folder beside those of another.
+    """Score a run or a model on held-out samples, or the pictures of one folder beside those of another.
 
-    A run: report.json and pictures in its folder. Two folders: a table, and with `--output` report and table as files.
+    A run: report.json and pictures in its folder. A model, or a run on other data: the scores, and with `--output` report
+    and pictures in a folder. Two folders: a table, and with `--output` report and table as files.
 
     Args:
         run: The run folder.
-        samples: Of a run: samples to transport; its own number by default.
+        model: Instead of a run: a model folder made by `efm export`, or the name of a model that comes with efm_jax.
+        step: Of a run: the checkpoint of this step; the newest by default. Its report goes to `step_N` in the run folder.
+        source: Of a run or model: P as a specification, where it is not what its configuration says.
+        target: Of a run or model: Q likewise.
+        samples: Of a run or model: samples to transport; its own number by default.
+        round_trip: Of a run or model: samples at most that are carried there and back, where that can be; 0 for none.
         a: Instead of a run: folder of the pictures judged.
         b: Folder of real pictures to compare them with.
         held_out: Folder of real pictures that were not trained on; by default a random half of `b`.
-        features: What sees the pictures: EfficientNet-Lite0 (KID-EffLite0, needs the extra `metrics`) or the digit reader.
-            Of a run that is not of digits, EfficientNet-Lite0 where it is installed, unless `none`.
+        features: What sees the pictures: `efficientnet` (EfficientNet-Lite0, needs the extra `metrics`), `digits`, the digit
+            reader, or `inception:FILE`, FID's network with the weights of a file. Of a run that is not of digits,
+            EfficientNet-Lite0 where it is installed, unless `none`.
         size: Side to which all pictures of the folders are cropped and resized; by default the smallest found.
         most: Pictures used of each folder at most.
         seed: Seeds the split and the choice.
@@ -243,23 +269,25 @@ def evaluate(
             nearer than to all others.
         skip_unreadable: Leave out pictures that cannot be read, and name them in the report.
         cache: Folder that keeps features of pictures seen before; ~/.cache/efm_jax/features by default.
-        output: Where the report of two folders goes, e.g. report.json; its table beside it as report.md.
+        output: Where the report of two folders goes, e.g. report.json, its table beside it as report.md; of a run or model,
+            a folder.
     """
-    if run is not None and a is None and b is None:
-        from efm_jax import pipeline
-
-        _tell(run, pipeline.evaluate(run, samples=samples, features=features))
+    if sum(folder is not None for folder in (run, model, a)) != 1 or (a is None) != (b is None):
+        raise ValueError(
+            "give either a run folder, or two folders of pictures as --a FOLDER --b FOLDER, or a model as --model FOLDER."
+        )
+    if a is None or b is None:
+        asked = {"samples": samples, "features": features, "source": source, "target": target}
+        _score(run, model, step, cache, {**asked, "output": output, "round_trip": round_trip})
         return
-    if run is not None or a is None or b is None:
-        raise ValueError("give either a run folder, or two folders of pictures as --a FOLDER --b FOLDER.")
     from efm_jax import comparison
     from efm_jax import features as room
 
     if features == "none":
         raise ValueError(
-            "two folders are compared on features: --features efficientnet or --features digits."
+            "two folders are compared on features: --features efficientnet, digits, or inception:FILE."
         )
-    extractor = room.digits() if features == "digits" else room.efficientnet_lite0()
+    extractor = room.open_extractor(features or "efficientnet")
     on_error = "skip" if skip_unreadable else "raise"
     common = {"size": size, "extractor": extractor, "on_error": on_error, "most": most, "seed": seed}
     common |= {"cache": cache or room.cache_folder()}
@@ -303,11 +331,26 @@ def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> N
     hosts.wait("the report")  # a process that leaves early takes the others with it
 
 
-def _tell(run: Path, report: dict) -> None:
+def _score(run: Path | None, model: Path | None, step: int | None, cache: Path | None, asked: dict) -> None:
+    from efm_jax import features, pipeline, sharing
+
+    if model is not None and step is not None:
+        raise ValueError("a model holds the weights of one step; leave --step out, or give the run folder.")
+    if run is None:
+        trained = sharing.load(str(model))
+        _tell(asked["output"], pipeline.assess(trained, cache=cache or features.cache_folder(), **asked))
+        return
+    if asked["output"] is None and asked["source"] is None and asked["target"] is None:
+        asked["output"] = pipeline.report_folder(run, step)
+    _tell(asked["output"], pipeline.evaluate(run, step=step, **asked))
+
+
+def _tell(folder: Path | None, report: dict) -> None:
     from efm_jax import pipeline
 
     print(pipeline.summary(report))
-    print(f"report {run / 'report.json'}\npictures {run / 'pictures'}")
+    if folder is not None:
+        print(f"report {folder / 'report.json'}\npictures {folder / 'pictures'}")
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def pictures_report(
             "dimension": int(real.shape[1]),
             "how": extractor.how,
         },
-        "scores": _scores(made, real, held, extractor.label, kid_subsets, kid_subset_size, seed),
+        "scores": _scores(made, real, held, extractor, kid_subsets, kid_subset_size, seed),
         "versions": {
             "efm_jax": __version__,
             **{name: version(name) for name in ("jax", "numpy", "scipy", "pillow")},
@@ -237,8 +237,10 @@ def write(report: Report, path: str | Path) -> None:
     _files.write_text(path.with_suffix(".md"), table(report) + "\n")
 
 
-def _scores(made, real, held, label: str, subsets: int, subset_size: int, seed: int) -> dict[str, Report]:
-    n = len(made)
+def _scores(
+    made, real, held, extractor: Extractor, subsets: int, subset_size: int, seed: int
+) -> dict[str, Report]:
+    n, label = len(made), extractor.label
     size = min(subset_size, n // 2)
 
     def score(title: str, how: str, value: tuple[float, float], floor: tuple[float, float]) -> Report:
@@ -259,8 +261,11 @@ def _scores(made, real, held, label: str, subsets: int, subset_size: int, seed: 
             *(metrics.kid(x, real, subsets=subsets, subset_size=size, seed=seed) for x in (made, held)),
         ),
         "frechet": score(
-            f"Frechet-{label}",
-            f"to the reference; biased upwards as its floor is; error from {_FRECHET_SUBSETS} halves",
+            "FID" if extractor.fid else f"Frechet-{label}",
+            f"to the reference; biased upwards as its floor is; error from {_FRECHET_SUBSETS} halves"
+            + (
+                "; comparable with published FID at the same number of pictures only" if extractor.fid else ""
+            ),
             *(_frechet(x, real, seed) for x in (made, held)),
         ),
     }

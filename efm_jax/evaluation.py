@@ -58,6 +58,7 @@ def translation_report(
             `read_as`: how many outputs are read as each digit;
             `hue_change_degrees`: median, quantiles and share within 10 degrees;
             `kid`: of `y` to `real_target_a`, beside the floor, that of `real_target_b`;
+            `nearest_training_neighbour`: distance in brightness to `real_target_a`, of `y` and of `real_target_b`;
             `arrived`, `evaluations`.
 
     Raises:
@@ -102,6 +103,7 @@ def translation_report(
         "read_as": _scores.counts(read.labels),
         "hue_change_degrees": _scores.hue_change(x, y),
         "kid": _scores.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed),
+        "nearest_training_neighbour": _scores.neighbours(y[read.finite], real_a, real_b),
         **_scores.lines(len(y), arrived, num_evaluations),
     }
 

@@ -3,6 +3,7 @@
     config.json  log.jsonl  checkpoints/     written by `runs.fit`
     pictures/    samples of both maps and the path between the plates
     report.json  the scores of the held-out samples, with how each was made
+    step_N/      report and pictures of the checkpoint of step N, where that was asked for
 
 Whatever a finished folder holds can be made again from its config and checkpoint by `evaluate`.
 """
@@ -44,7 +45,7 @@ class Trained(NamedTuple):
         config: Its configuration.
         recipe: Its recipe, for lines: where they start and end. Its field is that of minibatches, whatever was trained on.
         network: Its network.
-        state: Its newest checkpoint.
+        state: The checkpoint opened.
         shape: Shape of one sample.
         seconds: Training time, over all resumes.
     """
@@ -78,6 +79,8 @@ def train(
     hosts.join(where.coordinator, where.processes, where.process_index)
     mesh = hosts.meeting(where.devices)
     source_pos, source_neg = build.sources(config.data)
+    # of the data as they are: what `load` needs and config.json does not say
+    notes = {"shape": list(source_pos.shape)}
     network = build.network(config.network, source_pos.shape, config.recipe.gap)
     recipe = build.recipe(build.labelled(config, (source_pos, source_neg)), (source_pos, source_neg))
     initial = None
@@ -109,14 +112,20 @@ def train(
         label_groups=config.recipe.label_groups,
         initial=initial,
         data_threads=where.data_threads,
+        notes=notes,
     )
 
 
-def load(folder: str | Path) -> Trained:
-    """Open a run folder at its newest checkpoint.
+def load(folder: str | Path, *, step: int | None = None) -> Trained:
+    """Open a run folder at its newest checkpoint, or at another one it keeps; its data need not be there.
+
+    Args:
+        folder: The run folder.
+        step: Step of the checkpoint; None for the newest.
 
     Raises:
-        ValueError: The folder holds no run, or one that this version cannot read.
+        ValueError: The folder holds no run, no checkpoint of that step, or one that this version cannot read; or its
+            checkpoints are of a version that did not keep the shape of a sample, and its data are gone.
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
@@ -124,12 +133,13 @@ def load(folder: str | Path) -> Trained:
             f"{folder} is not a run folder: it holds no config.json; train one with `efm train`."
         )
     config = configs.load(folder / "config.json")
-    source_pos, _ = build.sources(config.data)
-    network = build.network(config.network, source_pos.shape, config.recipe.gap)
-    like = training.init_state(jax.random.key(0), network, build.optimizer(config.optimizer, config.steps))
-    state, meta = checkpoint.restore(folder / "checkpoints", like)
+    shape = _shape(folder, config.data)
+    network = build.network(config.network, shape, config.recipe.gap)
+    optimizer = build.optimizer(config.optimizer, config.steps)
+    like = jax.eval_shape(lambda key: training.init_state(key, network, optimizer), jax.random.key(0))
+    state, meta = checkpoint.restore(folder / "checkpoints", like, step)
     lines_only = build.recipe(dataclasses.replace(config.recipe, field="minibatch"))
-    return Trained(config, lines_only, network, state, source_pos.shape, float(meta.get("seconds", 0.0)))
+    return Trained(config, lines_only, network, state, shape, float(meta.get("seconds", 0.0)))
 
 
 def transport(
@@ -195,38 +205,109 @@ def labels_of(trained: Trained, label: int | None, count: int, *, guidance: floa
 
 
 def evaluate(
-    folder: str | Path, *, samples: int | None = None, features: str | None = None
+    folder: str | Path,
+    *,
+    samples: int | None = None,
+    features: str | None = None,
+    step: int | None = None,
+    source: str | None = None,
+    target: str | None = None,
+    output: str | Path | None = None,
+    round_trip: int = 100,
 ) -> dict[str, Any]:
-    """Score a run on held-out samples, draw its pictures, and write report.json.
-
-    P -> Q always; Q -> P too where P is data. Digits are read by the digit classifier, anything else is compared in
-    sample space, and pictures on features of EfficientNet-Lite0 besides.
+    """Score a run on held-out samples, draw its pictures, and write report.json: see `assess`.
 
     Args:
         folder: The run folder.
-        samples: Samples to transport; None for the run's own number.
-        features: "efficientnet" or "none" for pictures that are no digits; None for the first where it is installed.
-            The features of real pictures are kept in the folder.
+        samples: See `assess`.
+        features: See `assess`; the features of real pictures are kept in the folder.
+        step: Score another checkpoint than the newest; its report goes to `step_N` in the folder.
+        source: P, where it is not what the run was trained on, or not where that was.
+        target: Q, likewise.
+        output: Folder for report and pictures; None for the run's own. A report on other data is only returned then.
+        round_trip: See `assess`.
 
     Returns:
         The report, as written.
     """
-    if features not in (None, "efficientnet", "none"):
-        raise ValueError(f"features of a run must be 'efficientnet', 'none' or None, got {features!r}.")
     folder = Path(folder)
-    trained = load(folder)
-    count = samples or trained.config.sampling.samples
-    train_pair = build.sources(trained.config.data, split="train")
-    test_pair = build.sources(trained.config.data, split="test")
-    names = (trained.config.data.source, trained.config.data.target)
+    _run_scores.check_features(features)
+    trained = load(folder, step=step)
+    if output is None and source is None and target is None:
+        output = report_folder(folder, step)
+    return assess(
+        trained,
+        samples=samples,
+        features=features,
+        source=source,
+        target=target,
+        output=output,
+        cache=folder / "features",
+        round_trip=round_trip,
+    )
+
+
+def report_folder(folder: str | Path, step: int | None = None) -> Path:
+    """Where the report of a run goes: its folder; that of a checkpoint asked for by its step, to one inside.
+
+    Example:
+        >>> report_folder("run", 500).name
+        'step_000000500'
+    """
+    return Path(folder) if step is None else Path(folder) / f"step_{step:09d}"
+
+
+def assess(
+    trained: Trained,
+    *,
+    samples: int | None = None,
+    features: str | None = None,
+    source: str | None = None,
+    target: str | None = None,
+    output: str | Path | None = None,
+    cache: str | Path | None = None,
+    round_trip: int = 100,
+) -> dict[str, Any]:
+    """Score a run or a model on held-out samples.
+
+    P -> Q always; Q -> P too where P is data. Digits are read by the digit classifier, anything else is compared in
+    sample space, and pictures on features of EfficientNet-Lite0 besides. `samples_per_second` counts the compilation.
+
+    Args:
+        trained: The run or model, opened.
+        samples: Samples to transport; None for the run's own number.
+        features: Of pictures: "efficientnet", "inception:FILE" (see `features.inception`) or "none"; None for the first
+            where it is installed, and for none of digits.
+        source: P; None for what the configuration says.
+        target: Q, likewise.
+        output: Folder for `report.json` and `pictures/`; None writes neither.
+        cache: Folder that keeps the features of real pictures; None for none.
+        round_trip: Samples at most that are carried there and back, where lines start at the samples; 0 for none.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: The data are not there, or are not of the shape or the classes of the model.
+    """
+    _run_scores.check_features(features)
+    config = trained.config
+    data = dataclasses.replace(
+        config.data, source=source or config.data.source, target=target or config.data.target
+    )
+    config = dataclasses.replace(config, data=data)
+    count = samples or config.sampling.samples
+    train_pair, test_pair = _run_scores.opened(config, trained.shape)
+    names = (data.source, data.target)
     report: dict[str, Any] = {
-        "config": configs.to_dict(trained.config),
+        "config": configs.to_dict(config),
         "step": int(trained.state.step),
         "training_seconds": round(trained.seconds, 1),
         "skipped_steps": int(trained.state.skipped),
         "versions": versions(),
         "maps": {},
     }
+    returns = round_trip > 0 and _run_scores.starts_at_samples(trained.recipe, trained.shape)
     for reverse in (False, True):
         start, end = (1, 0) if reverse else (0, 1)
         if train_pair[end].size is None and len(train_pair[end].shape) == 3:
@@ -247,14 +328,23 @@ def evaluate(
             )
         scores["seconds"] = round(seconds, 2)
         scores["samples_per_second"] = round(len(y) / seconds, 2)
-        if len(trained.shape) == 3 and features != "none" and "wasserstein2" in scores:
+        if returns:
+            first = slice(round_trip)
+            labels = None if cond is None else cond[first]
+            back = transport(trained, y[first], reverse=not reverse, cond=labels)
+            scores["round_trip"] = _run_scores.round_trip(x[first], lines, back)
+        wanted = features is not None or "wasserstein2" in scores
+        if len(trained.shape) == 3 and features != "none" and wanted:
             scores["features"] = _run_scores.on_features(
-                x, y, (start, end), train_pair, test_pair, folder / "features", features
+                x, y, (start, end), train_pair, test_pair, cache, features
             )
         label = f"{names[start]} -> {names[end]}"
         report["maps"][label] = scores
-        _draw(folder / "pictures", trained, x, y, test_pair, reverse, cond)
-    _files.write_json(folder / "report.json", report)
+        if output is not None:
+            _draw(Path(output) / "pictures", trained, x, y, test_pair, reverse, cond)
+    if output is not None:
+        Path(output).mkdir(parents=True, exist_ok=True)
+        _files.write_json(Path(output) / "report.json", report)
     return report
 
 
@@ -275,15 +365,32 @@ def summary(report: dict[str, Any]) -> str:
                 value, floor = (_number(scores[key][part], digits) for part in ("value", "floor"))
                 parts.append(f"{label}: {value} (floor {floor})")
         seen = scores.get("features", {}).get("scores", {})
-        for key in ("kid", "precision", "recall"):
+        for key in ("kid", "precision", "recall", "near_copies"):
             if key in seen:
                 parts.append(
                     f"{seen[key]['label']}: {seen[key]['value']:.3f} (floor {seen[key]['floor']:.3f})"
                 )
+        if "round_trip" in scores:
+            there, other = (_number(scores["round_trip"][part], 4) for part in ("value", "of_others"))
+            parts.append(f"there and back: {there} a dimension (another sample: {other})")
         parts.append(f"arrived: {scores['arrived']['value']:.1%}")
         parts.append(f"evaluations: {scores['evaluations']['mean']:.0f}")
         told.append(f"{name}: " + ", ".join(parts))
     return "\n".join(told)
+
+
+def _shape(folder: Path, data: configs.Data) -> tuple[int, ...]:
+    """Shape of a sample: what a checkpoint says, or else, of runs of older versions, what the data are."""
+    kept = (checkpoint.read_meta(folder / "checkpoints") or {}).get("shape")
+    if kept is not None:
+        return tuple(kept)
+    try:
+        return build.sources(data)[0].shape
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"the checkpoints in {folder} are of a version that did not keep the shape of a sample, and its data are not "
+            f"where config.json says ({error}); put them there, once, to open or export the run."
+        ) from error
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -68,6 +68,7 @@ def fit(
     label_groups: int = 1,
     initial: Params | None = None,
     data_threads: int = 1,
+    notes: dict | None = None,
 ) -> TrainState:
     """Train in a run folder, from its newest checkpoint if it has one, up to step `steps`.
 
@@ -113,6 +114,7 @@ def fit(
         initial: Parameters to begin with instead of new ones.
         data_threads: Threads that make batches ahead. With more than one, sources must be able to draw several batches at
             once, as all of `datasets` are. What is computed does not depend on it.
+        notes: What else the meta of its checkpoints holds, e.g. facts of the data for readers who have none.
 
     Returns:
         The state after the last step, on the mesh if there is one; `training.ema_params` of it is what sampling should
@@ -171,6 +173,7 @@ def fit(
     own = {"seed": seed, "batch_pos": batch_pos, "batch_neg": batch_neg, "ema_decay": ema_decay}
     if labelling is not None:
         own |= {"label_dropout": label_dropout, "label_groups": label_groups}
+    noted = _files.to_json("notes", notes or {})
     identity = {"config": _files.to_json("config", config), "fit": _files.to_json("fit", own)}
     folder = Path(folder)
     data = {"pos": [source_pos.size, *source_pos.shape], "neg": [source_neg.size, *source_neg.shape]}
@@ -218,7 +221,7 @@ def fit(
 
             def write() -> None:
                 log.sync()
-                meta = {**identity, "data_position": int(whole.step), **ledger.meta()}
+                meta = {**noted, **identity, "data_position": int(whole.step), **ledger.meta()}
                 checkpoint.save(folder / "checkpoints", whole, meta=meta, keep=keep)
                 if on_save is not None:
                     on_save(whole)

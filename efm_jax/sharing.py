@@ -42,7 +42,7 @@ def export(
 ) -> Path:
     """Write the newest checkpoint of a run as a model folder, whole or not at all.
 
-    The run's data must still be where its configuration says: they tell the shape of a sample.
+    The run's data need not be there any more, see `pipeline.load`.
 
     Args:
         run: The run folder.

@@ -1,14 +1,13 @@
 """A trained run or model at work on a person's own samples: translate a folder or an array, generate from noise."""
 
-import warnings
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from efm_jax import _files, _run_scores, pictures, pipeline, sharing
-from efm_jax.datasets import Source, batch, from_array, from_pictures, open_source, read_array, read_folder
+from efm_jax import _files, _given_pictures, _run_scores, pictures, pipeline, sharing
+from efm_jax.datasets import Source, batch, from_array, from_pictures, open_source, read_array
 from efm_jax.lines import FieldLines
 
 
@@ -51,41 +50,48 @@ def translate(
     limit: int | None = None,
     label: int | None = None,
     guidance: float = 1.0,
+    fit: str = "crop",
+    own_size: bool = False,
 ) -> Written:
     """Carry the samples of a specification along a trained field's lines and write them to a folder.
 
-    A folder's pictures may have any size: as in training they are turned upright, cropped at the centre to the aspect of
-    the field's pictures and resized (smaller ones enlarged), coloured ones made grey for a grey field and the reverse. They
-    are written under their own names as png. Those that cannot be read are left out and named in the result; the others
-    are carried. The rows of `npz` and `npy` keep their order; other specifications are drawn from, held-out samples
-    first where there are any.
+    Pictures, a folder of them or one, may have any size: as in training they are turned upright, cropped at the centre to
+    the aspect of the field's pictures and resized (smaller ones enlarged), coloured ones made grey for a grey field and the
+    reverse; or, to lose nothing, they are padded to that aspect. They are written under their own names as png. Those
+    that cannot be read are left out and named in the result; the others are carried. The rows of `npz` and `npy` keep
+    their order; other specifications are drawn from, held-out samples first where there are any.
 
     Args:
         run: The run folder, or a model folder of `sharing.export`.
-        spec: Where the samples are, see `datasets.open_source`.
+        spec: Where the samples are, see `datasets.open_source`; `folder:PATH` may also be the file of one picture.
         output: Folder for the outcome, not the one read: one png a picture and `pairs.png` (inputs above outputs), or
             `translated.npy`.
         reverse: Carry Q to P.
         limit: At most so many samples; 64 for a law that has no end.
         label: Class of the field whose lines they follow; None for that of all classes.
         guidance: Scale of guidance towards the label, see the room `guidance`.
+        fit: Of pictures of another aspect: "crop" them, or "pad" them by their border pixels and cut the margin off again.
+        own_size: Write pictures at the size they were given in (of cropped ones: of the part kept), not at the field's.
 
     Returns:
         Where, how many, and how many arrived.
 
     Raises:
-        ValueError: The samples do not have the field's shape, no picture can be read, `limit` is below 1, or the field
-            does not know the label.
+        ValueError: The samples do not have the field's shape, no picture can be read, `limit` is below 1, the field
+            does not know the label, or `fit` and `own_size` are asked of what are no pictures in files.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}.")
     kind, _, path = spec.partition(":")
-    if kind == "folder" and Path(output).resolve() == Path(path).expanduser().resolve():
+    given = Path(path).expanduser().resolve()
+    if kind == "folder" and Path(output).resolve() == (given.parent if given.is_file() else given):
         raise ValueError(
-            f"output must be another folder than the input {path}: its pictures would be overwritten."
+            f"output must be another folder than that of the input {path}: its pictures would be overwritten."
         )
+    if kind != "folder" and (fit != "crop" or own_size):
+        raise ValueError(f"fit and own_size are for pictures in files, folder:PATH, got {spec}.")
     trained = opened(run)
-    x, shape, names, skipped = _samples(spec, trained.shape, limit)
+    x, shape, names, skipped, places = _samples(spec, trained.shape, limit, fit)
     if shape != trained.shape:
         mend = "pictures have 1 or 3 channels here" if kind == "folder" else "give samples of that shape"
         raise ValueError(
@@ -93,7 +99,8 @@ def translate(
         )
     cond = pipeline.labels_of(trained, label, len(x), guidance=guidance)
     lines = pipeline.transport(trained, x, reverse=reverse, cond=cond, guidance=guidance)
-    return _write(Path(output), trained, x, names, lines, "translated")._replace(skipped=skipped)
+    back = (places, own_size) if places else None
+    return _write(Path(output), trained, x, names, lines, "translated", back)._replace(skipped=skipped)
 
 
 def generate(
@@ -146,21 +153,21 @@ def _start(run: str | Path, trained: pipeline.Trained) -> Source:
 
 
 def _samples(
-    spec: str, shape: tuple[int, ...], limit: int | None
-) -> tuple[np.ndarray, tuple[int, ...], list[str], tuple[str, ...]]:
-    """Return samples [n, D] in their own order, the shape of one, a name for each, and what could not be read."""
+    spec: str, shape: tuple[int, ...], limit: int | None, fit: str = "crop"
+) -> tuple[np.ndarray, tuple[int, ...], list[str], tuple[str, ...], list[_given_pictures.Place]]:
+    """Samples [n, D] in their order, the shape of one, names, what could not be read, where in them pictures given lie."""
     kind, _, rest = spec.partition(":")
-    skipped: tuple[str, ...] = ()
+    skipped, places = (), []
     if kind == "folder":
         if len(shape) != 3:
             raise ValueError(
                 f"the field carries samples of shape {shape}, not pictures; give them as npy:FILE, an array "
                 f"[n, {', '.join(map(str, shape))}]."
             )
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "left out")  # the caller is told by name
-            read = read_folder(rest, size=(shape[0], shape[1]), grey=shape[2] == 1, on_error="skip")
-        array, names, skipped = read.images[:limit], read.names[:limit], tuple(read.skipped)
+        channels = 1 if shape[2] == 1 else 3
+        array, names, places, skipped = _given_pictures.read(
+            rest, (*shape[:2], channels), fit=fit, limit=limit
+        )
     elif kind in ("npz", "npy"):
         path, _, key = rest.rpartition(":") if kind == "npz" and not Path(rest).exists() else (rest, "", "")
         array = read_array(path, key or None)[:limit]
@@ -168,18 +175,24 @@ def _samples(
     else:
         source = open_source(spec, split="test")
         n = limit or source.size or 64
-        return batch(source, _run_scores.EVALUATION_SEED, 0, 0, n), source.shape, _numbered(n), ()
+        return batch(source, _run_scores.EVALUATION_SEED, 0, 0, n), source.shape, _numbered(n), (), []
     if array.dtype == np.uint8:
         source = from_pictures(array)  # checks the array
         x = array.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
     else:
         source = from_array(array)
         x = array.astype(np.float32)
-    return x.reshape(len(x), -1), source.shape, names, skipped
+    return x.reshape(len(x), -1), source.shape, names, skipped, places
 
 
 def _write(
-    output: Path, trained: pipeline.Trained, x, names: list[str], lines: FieldLines, what: str
+    output: Path,
+    trained: pipeline.Trained,
+    x,
+    names: list[str],
+    lines: FieldLines,
+    what: str,
+    back: tuple[list[_given_pictures.Place], bool] | None = None,
 ) -> Written:
     y = np.asarray(lines.end)[:, :-1]
     output.mkdir(parents=True, exist_ok=True)
@@ -188,8 +201,11 @@ def _write(
         _files.write_array(output / f"{what}.npy", y.reshape(-1, *trained.shape))
         return written
     files = _as_png(names)
-    for one, file in zip(y, files, strict=True):
-        picture = pictures.grid(one[None], trained.shape, 1, border=0)
+    for i, file in enumerate(files):
+        picture = pictures.grid(y[i : i + 1], trained.shape, 1, border=0)
+        if back is not None:
+            places, own_size = back
+            picture = _given_pictures.returned(picture, places[i], own_size=own_size)
         pictures.save_png(output / file, picture)
     if what == "translated":
         pictures.save_png(

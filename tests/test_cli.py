@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from efm_jax import cli
+from efm_jax import checkpoint, cli
 from efm_jax.pictures import save_png
 
 TOY = ["--steps", "40", "--network.width", "16", "--network.depth", "1", "--recipe.charges", "32"]
@@ -38,6 +38,9 @@ def test_train_leaves_a_folder_that_explains_itself(toy):
     scores = report["maps"]["gaussian:2 -> swiss_roll"]
     assert scores["wasserstein2"]["value"] > scores["wasserstein2"]["floor"] > 0
     assert Image.open(toy / "pictures" / "forward.png").size[0] > 100
+    assert (checkpoint.read_meta(toy / "checkpoints") or {})["shape"] == [
+        2
+    ]  # it can be opened without its data
 
 
 def test_the_same_command_goes_on_and_more_steps_may_be_asked_for(toy, capsys):

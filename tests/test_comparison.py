@@ -62,13 +62,24 @@ def mixed(images, share):
     return images
 
 
+def fewer(images, share):
+    """A share of the law's modes missing: the darkest scenes, several times over."""
+    kept = np.argsort(images.mean(axis=(1, 2, 3)))[: round((1 - share) * len(images))]
+    return images[np.resize(kept, len(images))]
+
+
 def report(a, b, **options):
     return pictures_report(a, b, extractor=FEATURES, kid_subsets=20, **options)
 
 
 @pytest.mark.parametrize(
     ("corrupt", "levels"),
-    [(noisy, (0, 20, 40, 80)), (blurred, (0, 0.5, 0.8, 1.3, 3)), (mixed, (0, 0.3, 0.6, 0.95))],
+    [
+        (noisy, (0, 20, 40, 80)),
+        (blurred, (0, 0.5, 0.8, 1.3, 3)),
+        (mixed, (0, 0.3, 0.6, 0.95)),
+        (fewer, (0, 0.3, 0.6, 0.9)),
+    ],
 )
 def test_corruptions_order_correctly(corrupt, levels):
     fresh, real = scenes(150, seed=1), scenes(300, seed=2)
@@ -83,7 +94,9 @@ def test_corruptions_order_correctly(corrupt, levels):
         error = np.hypot(clean[name]["standard_error"], clean[name]["floor_standard_error"])
         assert abs(clean[name]["value"] - clean[name]["floor"]) < 4 * error + 1e-9, name
     # diversity is lost, and what is corrupted besides is less real; recall is blind to copies: their balls are wide
-    for name in ("coverage",) if corrupt is mixed else ("precision", "recall", "density", "coverage"):
+    for name in (
+        ("coverage",) if corrupt in (mixed, fewer) else ("precision", "recall", "density", "coverage")
+    ):
         last = scores[-1][name]
         assert last["value"] < last["floor"] - 4 * np.hypot(
             last["standard_error"], last["floor_standard_error"]
@@ -99,6 +112,34 @@ def test_a_set_handed_back_is_found_out():
     assert got["near_copies"]["value"] == 1.0
     assert got["near_copies"]["floor"] == pytest.approx(0.01)
     assert got["near_copies"]["smallest_distance"] == 0.0 < got["near_copies"]["median_distance_held_out"]
+
+
+def cubic_mean(a, s, b, t):
+    """E (x.y / D + 1)^3 of x ~ N(a, s^2 I) and y ~ N(b, t^2 I): first over x, whose x.y is normal, then over y."""
+    dim = len(a)
+    mean, spread = 1 + a @ b / dim, t**2 * (a @ a) / dim**2
+    square = b @ b + dim * t**2  # E |y|^2, and below E (a.y) |y|^2
+    return mean**3 + 3 * mean * spread + 3 * s**2 / dim**2 * (square + a @ b * (square + 2 * t**2) / dim)
+
+
+def test_shifted_gaussians_have_their_closed_forms():
+    dim, n = 4, 1500
+    (a, s), (b, t) = laws = (0.8 * np.ones(dim), 1.2), (np.array([1.0, 0.0, -1.0, 0.5]), 0.8)
+    rng = np.random.default_rng(0)
+
+    def pictures(law):
+        # numbers as grey levels of 2 x 2 pixels, 20 levels to 1: rounding adds a variance of 1/12 of a level, 2e-4
+        drawn = law[0] + law[1] * rng.normal(size=(n, dim))
+        return np.clip(np.rint(128 + 20 * drawn), 0, 255).astype(np.uint8).reshape(n, 2, 2, 1)
+
+    numbers = own(lambda x: (x[..., 0].reshape(-1, dim) - 128.0) / 20.0, "numbers")
+    made, real, held = pictures(laws[0]), pictures(laws[1]), pictures(laws[1])
+    got = pictures_report(made, real, held, extractor=numbers, kid_subsets=20, kid_subset_size=400)["scores"]
+    kid = cubic_mean(a, s, a, s) + cubic_mean(b, t, b, t) - 2 * cubic_mean(a, s, b, t)
+    assert abs(got["kid"]["value"] - kid) < 4 * got["kid"]["standard_error"] < 0.3 * kid
+    frechet = (a - b) @ (a - b) + dim * (s - t) ** 2
+    assert abs(got["frechet"]["value"] - frechet) < 4 * got["frechet"]["standard_error"] < 0.3 * frechet
+    assert abs(got["kid"]["floor"]) < 4 * got["kid"]["floor_standard_error"]
 
 
 def test_a_report_says_how_it_was_made_and_is_the_same_again():
@@ -280,6 +321,8 @@ def test_pictures_of_a_run_are_compared_where_the_network_is_there(tmp_path, mon
     assert len(list((tmp_path / "features").iterdir())) == 3  # outputs and inputs are the same pictures here
     assert "own_input" not in compared(start=1)  # noise has no content to keep
     assert "at least 8 are needed" in compared(6)["left_out"]
+    monkeypatch.setattr(_run_scores, "open_extractor", lambda name: FEATURES._replace(label=name))
+    assert compared(features="inception:f")["scores"]["frechet"]["label"] == "Frechet-inception:f"
 
     def missing():
         raise ImportError("not installed")

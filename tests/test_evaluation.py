@@ -58,6 +58,8 @@ def test_a_perfect_translation():
     assert got["read_as_target_inputs"]["value"] <= 0.02
     assert got["read_as_target_confidently"]["value"] <= got["read_as_target"]["value"]
     assert got["read_as"][2] == round(200 * got["read_as_target"]["value"])
+    near = got["nearest_training_neighbour"]
+    assert near["median"] == pytest.approx(near["median_real"], rel=0.1)  # medians of 150 and 200 of one law
     assert sum(got["read_as"]) == 200
     # the hue is a mean over pixels of float32 colours: hundredths of a degree
     assert got["hue_change_degrees"]["quantile_90"] < 0.5

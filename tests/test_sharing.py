@@ -1,5 +1,6 @@
 """Model folders: what goes in comes out bit for bit, and what does not belong is refused in words."""
 
+import functools
 import json
 import pickle
 import shutil
@@ -36,8 +37,11 @@ RESULTS = Path(released.__file__).parent / "results"
 SHAPE = (4, 6, 3)
 
 
-def made_run(folder, *, source="noise", target="folder:photos", shape=SHAPE):
-    """A run folder with random weights, as a run of 20 steps leaves it; the parameters and their average differ."""
+def made_run(folder, *, source="noise", target="folder:photos", shape=SHAPE, keeps_shape=False):
+    """A run folder with random weights, as a run of 20 steps leaves it; the parameters and their average differ.
+
+    Its checkpoint keeps the shape of a sample, or is one of the first version, which opened the data to learn it.
+    """
     config = configs.from_dict(
         {
             "data": {"source": source, "target": target},
@@ -59,7 +63,11 @@ def made_run(folder, *, source="noise", target="folder:photos", shape=SHAPE):
     )
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(configs.to_dict(config)))
-    checkpoint.save(folder / "checkpoints", state, meta={"seconds": 12.5})
+    checkpoint.save(
+        folder / "checkpoints",
+        state,
+        meta={"seconds": 12.5} | ({"shape": list(shape)} if keeps_shape else {}),
+    )
     losses = [{"step": 10, "loss": 0.75, "seconds": 6.0}, {"step": 20, "loss": 0.5, "seconds": 12.5}]
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in losses))
     score = {"value": 0.125, "floor": 0.0625, "n": 9, "how": "some | how"}
@@ -356,6 +364,42 @@ def test_own_pictures_of_any_size_through_the_command_line(shared, tmp_path, cap
     assert np.abs(written - 255 * (np.clip(y[read.names.index("grey.png")], -1, 1) + 1) / 2).max() < 0.51
 
 
+def test_a_picture_of_its_own_whole_and_at_its_own_size(shared, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(build, "network", functools.cache(build.network))  # lines are compiled once
+    rng = np.random.default_rng(0)
+    path = tmp_path / "photo.jpeg"
+    Image.fromarray(rng.integers(0, 255, (50, 20, 3), dtype=np.uint8)).save(path)
+    command = ["translate", "--model", str(shared), "--input", str(path), "--output"]
+    sizes = {"crop": (6, 4), "pad": (2, 4), "crop-own": (20, 13), "pad-own": (20, 50)}
+    for name, size in sizes.items():
+        fit, _, own = name.partition("-")
+        cli.main([*command, str(tmp_path / name), "--fit", fit, *(["--own-size"] if own else [])])
+        assert {file.name for file in (tmp_path / name).iterdir()} == {"photo.png", "pairs.png"}
+        assert Image.open(tmp_path / name / "photo.png").size == size
+    assert capsys.readouterr().out.count("wrote 1 samples") == 4
+    with pytest.raises(ValueError, match="another folder than that of the input"):
+        translation.translate(shared, f"folder:{path}", tmp_path)
+    with pytest.raises(
+        ValueError, match="fit and own_size are for pictures in files, folder:PATH, got digits"
+    ):
+        translation.translate(shared, "digits", tmp_path / "out", fit="pad")
+
+
+def test_a_run_is_opened_and_exported_when_its_data_are_gone(tmp_path):
+    run = made_run(tmp_path / "run", target="npy:gone.npy", shape=(2,), keeps_shape=True)
+    (tmp_path / "old").mkdir()
+    shutil.copy(run / "config.json", tmp_path / "old")
+    with pytest.raises(
+        ValueError, match=r"did not keep the shape of a sample, and its data are not where config\.json says"
+    ):
+        sharing.export(tmp_path / "old", tmp_path / "none")
+    ours, theirs = pipeline.load(run), sharing.load(sharing.export(run, tmp_path / "model"))
+    assert ours.shape == theirs.shape == (2,)
+    average = training.ema_params(ours.state)
+    for wanted, got in zip(jax.tree.leaves(average), jax.tree.leaves(theirs.state.params), strict=True):
+        np.testing.assert_array_equal(wanted, got)
+
+
 def test_generate_needs_the_model_alone(shared, run, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where no folder `photos` is
     cli.main(["generate", "--model", str(shared), "--count", "3", "--output", "out"])
@@ -395,7 +439,7 @@ def test_samples_that_do_not_fit_are_refused_before_any_line(shared, tmp_path):
     (tmp_path / "none" / "a.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"none of the 1 pictures in .* can be read; the first is a.png"):
         translation.translate(shared, f"folder:{tmp_path / 'none'}", tmp_path / "out")
-    with pytest.raises(ValueError, match="output must be another folder than the input"):
+    with pytest.raises(ValueError, match="output must be another folder than that of the input"):
         translation.translate(shared, f"folder:{tmp_path}", tmp_path / "none" / "..")
     with pytest.raises(
         ValueError, match=r"carries samples of shape \(2,\), not pictures; give them as npy:FILE"

@@ -29,6 +29,7 @@ class Extractor(NamedTuple):
         side: Side in pixels at which it looks; larger pictures are shrunk to it on reading. None: any.
         fingerprint: Identifies function and weights, for the cache; None: never cached.
         bytes_each: Memory that one picture needs while it runs.
+        fid: Whether the Frechet distance on its features is FID.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Extractor(NamedTuple):
     side: int | None = None
     fingerprint: str | None = None
     bytes_each: int = 1 << 24
+    fid: bool = False
 
 
 def efficientnet_lite0(weights: str | Path | None = None) -> Extractor:
