@@ -22,6 +22,9 @@ class Data:
     """Q, the charges on z = gap: a specification like `source`."""
     size: int | None = None
     """Side to which the pictures of a folder are resized; None keeps them."""
+    components: int | None = None
+    """Learn the field in the space of so many principal components of both sides' data, in which gaps are in units of the
+    spread of a typical component; None for the space of the samples themselves. Needs an mlp."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,8 @@ def to_dict(config: Run) -> dict[str, Any]:
     """
     values = dataclasses.asdict(config)
     del values["parallel"]
+    if config.data.components is None:
+        del values["data"]["components"]
     if config.network.classes is None:  # runs without labels are written as ever
         for part, name in _OF_LABELS:
             if values[part][name] == getattr(getattr(Run(), part), name):

@@ -1,6 +1,7 @@
 """A run folder from end to end: train, transport, score, picture.
 
     config.json  log.jsonl  checkpoints/     written by `runs.fit`
+    space.npz    of a run in principal components: their space
     pictures/    samples of both maps and the path between the plates
     report.json  the scores of the held-out samples, with how each was made
 
@@ -21,6 +22,7 @@ from efm_jax import (
     __version__,
     _files,
     _run_scores,
+    _run_space,
     _scores,
     build,
     checkpoint,
@@ -34,6 +36,7 @@ from efm_jax._types import FieldMatching, Network
 from efm_jax.datasets import Source
 from efm_jax.lines import FieldLines
 from efm_jax.parallel import hosts
+from efm_jax.spaces import Space
 
 
 class Trained(NamedTuple):
@@ -46,6 +49,7 @@ class Trained(NamedTuple):
         state: Its newest checkpoint.
         shape: Shape of one sample.
         seconds: Training time, over all resumes.
+        space: The space its network sees, see `spaces`; None for that of the samples. `transport` enters and leaves it.
     """
 
     config: configs.Run
@@ -54,6 +58,7 @@ class Trained(NamedTuple):
     state: training.TrainState
     shape: tuple[int, ...]
     seconds: float
+    space: Space | None = None
 
 
 def train(
@@ -76,8 +81,10 @@ def train(
     where = config.parallel
     hosts.join(where.coordinator, where.processes, where.process_index)
     mesh = hosts.meeting(where.devices)
-    source_pos, source_neg = build.sources(config.data)
-    network = build.network(config.network, source_pos.shape, config.recipe.gap)
+    pair = build.sources(config.data)
+    network = build.network(config.network, build.sample_shape(config, pair[0].shape), config.recipe.gap)
+    space = _run_space.of_run(folder, config.data, pair, hosts.crew(mesh))
+    source_pos, source_neg = build.encoded(config.data, pair, space)
     return runs.fit(
         folder,
         build.recipe(build.labelled(config, (source_pos, source_neg)), (source_pos, source_neg)),
@@ -115,12 +122,13 @@ def load(folder: str | Path) -> Trained:
             f"{folder} is not a run folder: it holds no config.json; train one with `efm train`."
         )
     config = configs.load(folder / "config.json")
-    source_pos, _ = build.sources(config.data)
-    network = build.network(config.network, source_pos.shape, config.recipe.gap)
+    shape = build.sources(config.data)[0].shape
+    network = build.network(config.network, build.sample_shape(config, shape), config.recipe.gap)
+    space = _run_space.opened(folder, config.data, shape)
     like = training.init_state(jax.random.key(0), network, build.optimizer(config.optimizer, config.steps))
     state, meta = checkpoint.restore(folder / "checkpoints", like)
     lines_only = build.recipe(dataclasses.replace(config.recipe, field="minibatch"))
-    return Trained(config, lines_only, network, state, source_pos.shape, float(meta.get("seconds", 0.0)))
+    return Trained(config, lines_only, network, state, shape, float(meta.get("seconds", 0.0)), space)
 
 
 def transport(
@@ -135,15 +143,19 @@ def transport(
 ) -> FieldLines:
     """Carry samples along the trained field's lines with the run's own sampling settings.
 
+    Samples of a run in components are given and come back as pictures (or what else its data are): they are encoded, follow
+    lines in its space, and are decoded, as are the points of their paths. What the components cannot hold is lost.
+
     A recipe whose lines start at random (pfgm) draws them by the samples given: the same again for the same samples. Class
     labels `cond` [n] and guidance: see `sampling.transport`.
     """
     adaptive = trained.config.sampling.solver in ("tsit5", "dopri5")
-    return sampling.transport(
+    sides = None if trained.space is None else build.sides(trained.config.data, trained.space)
+    lines = sampling.transport(
         trained.state,
         trained.recipe,
         trained.network,
-        x,
+        x if sides is None else sides[int(reverse)].encode(x),
         reverse=reverse,
         key=jax.random.key(zlib.crc32(np.asarray(x, np.float32).tobytes())),
         solver=trained.config.sampling.solver,
@@ -154,6 +166,7 @@ def transport(
         cond=cond,
         guidance=guidance,
     )
+    return lines if sides is None else _run_space.pictured(lines, sides, trained.recipe.span)
 
 
 def labels_of(trained: Trained, label: int | None, count: int, *, guidance: float = 1.0) -> np.ndarray | None:
@@ -218,6 +231,8 @@ def evaluate(
         "versions": versions(),
         "maps": {},
     }
+    if trained.space is not None:
+        report["space"] = _run_scores.in_space(trained.space, names, test_pair)
     for reverse in (False, True):
         start, end = (1, 0) if reverse else (0, 1)
         if train_pair[end].size is None and len(train_pair[end].shape) == 3:
@@ -242,6 +257,10 @@ def evaluate(
             scores["features"] = _run_scores.on_features(
                 x, y, (start, end), train_pair, test_pair, folder / "features", features
             )
+        if trained.space is not None:
+            scores["reconstruction"] = _run_scores.reconstructed(
+                trained.space, count, names, start, end, train_pair, test_pair
+            )
         label = f"{names[start]} -> {names[end]}"
         report["maps"][label] = scores
         _draw(folder / "pictures", trained, x, y, test_pair, reverse, cond)
@@ -252,6 +271,9 @@ def evaluate(
 def summary(report: dict[str, Any]) -> str:
     """Say a report in a few lines: each score beside what real samples get."""
     told = [f"step {report['step']:,}, {report['training_seconds']:.0f} s of training"]
+    if "space" in report:
+        kept = ", ".join(f"{share:.1%} of {name}" for name, share in report["space"]["explained"].items())
+        told.append(f"{report['space']['components']} components keep {kept}")
     for name, scores in report["maps"].items():
         parts = []
         if "read_as_target" in scores:
@@ -271,10 +293,21 @@ def summary(report: dict[str, Any]) -> str:
                 parts.append(
                     f"{seen[key]['label']}: {seen[key]['value']:.3f} (floor {seen[key]['floor']:.3f})"
                 )
+        if "reconstruction" in scores:
+            parts.append(f"reconstructions alone: {_alone(scores['reconstruction'])}")
         parts.append(f"arrived: {scores['arrived']['value']:.1%}")
         parts.append(f"evaluations: {scores['evaluations']['mean']:.0f}")
         told.append(f"{name}: " + ", ".join(parts))
     return "\n".join(told)
+
+
+def _alone(scores: dict[str, Any]) -> str:
+    told = [("read_as_target", "read as it"), ("read_with_confidence", "read with confidence")]
+    parts = [f"{label} {scores[key]['value']:.1%}" for key, label in told if key in scores]
+    told = [("kid", "KID"), ("wasserstein2", "W2")]
+    return ", ".join(
+        parts + [f"{label} {_number(scores[key]['value'], 3)}" for key, label in told if key in scores]
+    )
 
 
 def _number(value: float | None, digits: int) -> str:
