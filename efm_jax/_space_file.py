@@ -33,7 +33,10 @@ def load(path: str | Path, *, shape: tuple[int, int] | None = None, fitted_on: s
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened:
+            file = np.load(opened, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("one array alone")
             arrays, told = [file[name] for name in Space._fields], str(file["fitted_on"])
     except FileNotFoundError:
         raise ValueError(f"{path} is missing: the space of the run; restore it, or train anew.") from None

@@ -89,6 +89,8 @@ class Network:
     """How the mlp sees heights; `log` for pfgm."""
     depth: int = 3
     """Hidden layers of the mlp."""
+    residual: bool = False
+    """Let each hidden layer of the mlp add to the one before it; for some tens of dimensions and more."""
     multipliers: tuple[int, ...] = (1, 2, 2, 2)
     """Channel multipliers of the unet, one per resolution."""
     blocks: int = 4
@@ -179,6 +181,9 @@ class Run:
 
 _OF_LABELS = (("network", "classes"), ("recipe", "label_dropout"), ("recipe", "label_groups"))
 
+_LATER = (("data", "components"), ("network", "residual"))
+"""Options that were not always there: where they are as ever, a run is written as it was before, and goes on."""
+
 
 def to_dict(config: Run) -> dict[str, Any]:
     """Return the configuration as plain JSON values; without `parallel`, which says where it runs and not what.
@@ -189,8 +194,9 @@ def to_dict(config: Run) -> dict[str, Any]:
     """
     values = dataclasses.asdict(config)
     del values["parallel"]
-    if config.data.components is None:
-        del values["data"]["components"]
+    for part, name in _LATER:
+        if values[part][name] == getattr(getattr(Run(), part), name):
+            del values[part][name]
     if config.network.classes is None:  # runs without labels are written as ever
         for part, name in _OF_LABELS:
             if values[part][name] == getattr(getattr(Run(), part), name):

@@ -37,6 +37,7 @@ def mlp(
     height: str = "linear",
     least: float = 1e-3,
     num_classes: int | None = None,
+    residual: bool = False,
 ) -> Network:
     """Return a multilayer perceptron on points between the plates.
 
@@ -63,6 +64,9 @@ def mlp(
         least: Height at which "log" begins, in (0, gap); lower ones count as it.
         num_classes: Number of classes, or None. Labels are integers in 0 .. num_classes - 1; -1 is the null
             label with an embedding of its own, used also when no `cond` is given.
+        residual: Let each hidden layer after the first add to the one before it, and the last one see that sum also as it
+            is: what is linear in x, most of a field in many dimensions, need not pass through the activations. The
+            parameters are named as without it.
 
     Returns:
         The network. `apply(params, points [n, D+1], key=None, cond=None) -> field [n, D+1]`; it has no
@@ -97,6 +101,7 @@ def mlp(
             activation,
             octaves,
             num_classes,
+            residual=residual,
             log=(least / gap, tuple(np.broadcast_to(gap / np.asarray(scale), dim).tolist())) if log else None,
         ),
         dim,
@@ -111,12 +116,21 @@ def mlp(
 class Mlp(nnx.Module):
     """The module behind `mlp`; its arguments are checked there."""
 
-    def __init__(self, dim, width, depth, activation, octaves, num_classes, *, log=None):
+    def __init__(self, dim, width, depth, activation, octaves, num_classes, *, residual=False, log=None):
         sizes = [dim + 1 + 2 * octaves] + [width] * depth
-        self.layers = nnx.List([layers.Dense(m, n, variance=1 / m) for m, n in itertools.pairwise(sizes)])
+        shares = [
+            1,
+            *(depth if residual else 1 for _ in sizes[2:]),
+        ]  # so that the sum grows by e at most, not 2^depth
+        self.layers = nnx.List(
+            [
+                layers.Dense(m, n, variance=1 / (m * share))
+                for (m, n), share in zip(itertools.pairwise(sizes), shares, strict=True)
+            ]
+        )
         self.end = layers.Dense(width, dim + 1, variance=0.0)
         self.labels = None if num_classes is None else embedding.Labels(num_classes, width)
-        self.activation, self.octaves, self.log = activation, octaves, log
+        self.activation, self.octaves, self.log, self.residual = activation, octaves, log, residual
 
     def __call__(
         self, x: Float[Array, "n d"], u: Float[Array, " n"], labels: Int[Array, " n"] | None, key: Key | None
@@ -130,6 +144,8 @@ class Mlp(nnx.Module):
         if self.labels is not None and labels is not None:
             h = h + self.labels(labels)
         for layer in list(self.layers)[1:]:
-            h = layer(ACTIVATIONS[self.activation](h))
-        out = self.end(ACTIVATIONS[self.activation](h))
+            step = layer(ACTIVATIONS[self.activation](h))
+            h = h + step if self.residual else step
+        bent = ACTIVATIONS[self.activation](h)
+        out = self.end(h + bent if self.residual else bent)
         return out[:, :-1], out[:, -1]
