@@ -133,8 +133,8 @@ def principal_components(
 def fit(source_pos: Source | None, source_neg: Source | None, k: int) -> Space:
     """The principal components of two sources, from at most `MOST` samples of each.
 
-    Of a finite set every sample counts alike; one smaller than `MOST` is gone through up to eight times, since what is drawn
-    with a sample (its colour, whether it is mirrored) varies too.
+    Of a finite set every sample counts alike; where something is drawn with a sample (its colour, whether it is mirrored), a
+    set smaller than `MOST` is gone through up to eight times.
 
     Args:
         source_pos: Samples of P; None where P is white noise, which has no directions of its own.
@@ -238,8 +238,13 @@ def check_components(k: int, dim: int) -> None:
 def _fitted_on(source: Source, side: int) -> np.ndarray:
     if source.size is None or source.size >= MOST:
         return batch(source, SEED, side, 0, MOST)
-    passes = min(_PASSES, MOST // source.size)
-    return np.concatenate([batch(source, SEED, side, step, source.size) for step in range(passes)])
+    size = source.size
+    first, again = (batch(source, SEED, side, step, size) for step in range(2))
+    sums, again_sums = (np.sort(x.sum(axis=1)) for x in (first, again))
+    if np.array_equal(sums, again_sums):
+        return first  # the same samples in another order: nothing is drawn with them
+    passes = min(_PASSES, MOST // size)
+    return np.concatenate([first, *(batch(source, SEED, side, step, size) for step in range(1, passes))])
 
 
 def _products(a: np.ndarray) -> np.ndarray:

@@ -118,10 +118,8 @@ class Mlp(nnx.Module):
 
     def __init__(self, dim, width, depth, activation, octaves, num_classes, *, residual=False, log=None):
         sizes = [dim + 1 + 2 * octaves] + [width] * depth
-        shares = [
-            1,
-            *(depth if residual else 1 for _ in sizes[2:]),
-        ]  # so that the sum grows by e at most, not 2^depth
+        # layers that add up start smaller, so that their sum grows by e at most and not by 2^depth
+        shares = [1, *(depth if residual else 1 for _ in sizes[2:])]
         self.layers = nnx.List(
             [
                 layers.Dense(m, n, variance=1 / (m * share))
