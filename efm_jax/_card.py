@@ -20,7 +20,7 @@ _NO_LICENCE = (
     "Not stated: whoever gives this model away writes its licence here. The licence of the data it was trained on may "
     "bind it too; the data are not part of it."
 )
-_OF_MLP = ("width", "depth", "residual", "output", "height")
+_OF_MLP = ("width", "depth", "output", "height")
 _SHOWN = ("value", "standard_error", "floor", "mean", "median")
 
 

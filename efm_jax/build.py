@@ -242,7 +242,6 @@ def network(config: configs.Network, shape: tuple[int, ...], gap: float) -> Netw
             depth=config.depth,
             height=config.height,
             num_classes=config.classes,
-            residual=config.residual,
         )
     if len(shape) != 3:
         raise ValueError(

@@ -89,8 +89,6 @@ class Network:
     """How the mlp sees heights; `log` for pfgm."""
     depth: int = 3
     """Hidden layers of the mlp."""
-    residual: bool = False
-    """Let each hidden layer of the mlp add to the one before it; for some tens of dimensions and more."""
     multipliers: tuple[int, ...] = (1, 2, 2, 2)
     """Channel multipliers of the unet, one per resolution."""
     blocks: int = 4
@@ -181,7 +179,7 @@ class Run:
 
 _OF_LABELS = (("network", "classes"), ("recipe", "label_dropout"), ("recipe", "label_groups"))
 
-_LATER = (("data", "components"), ("network", "residual"))
+_LATER = (("data", "components"),)
 """Options that were not always there: where they are as ever, a run is written as it was before, and goes on."""
 
 

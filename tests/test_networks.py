@@ -139,31 +139,6 @@ def test_parameters_start_with_the_variance_declared():
     assert abs(np.corrcoef(*same)[0, 1]) < 5 / math.sqrt(same[0].size)
 
 
-def test_residual_mlp_is_its_formula_and_has_the_parameters_of_the_plain_one():
-    gap, options = 4.0, {"width": 6, "depth": 3, "activation": "tanh", "octaves": 0, "z_scale": 2.0}
-    network = mlp(3, gap=gap, **options, residual=True)
-    params = perturbed(network.init(jax.random.key(0)))
-    assert jax.tree.structure(params) == jax.tree.structure(
-        mlp(3, gap=gap, **options).init(jax.random.key(0))
-    )
-    p = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
-    x = np.asarray(points(3), np.float64)
-    layer = lambda one, h: h @ one["kernel"] + one["bias"]  # noqa: E731
-    h = layer(p["layers"]["0"], np.c_[x[:, :-1], 2 * x[:, -1] / gap - 1])
-    h = h + layer(p["layers"]["1"], np.tanh(h))
-    h = h + layer(p["layers"]["2"], np.tanh(h))
-    wanted = layer(p["end"], h + np.tanh(h)) * [1.0, 1.0, 1.0, 2.0]
-    # float32: some ten roundings of numbers up to ten
-    np.testing.assert_allclose(network.apply(params, points(3)), wanted, rtol=1e-4, atol=1e-5)
-
-
-def test_residual_layers_start_with_their_share_of_the_variance():
-    params = mlp(20, gap=1.0, width=200, depth=4, octaves=0, residual=True).init(jax.random.key(0))
-    for layer, variance in (("0", 1 / 21), ("1", 1 / 800), ("3", 1 / 800)):
-        kernel = np.asarray(params["layers"][layer]["kernel"])
-        assert kernel.var() == pytest.approx(variance, rel=5 * math.sqrt(0.8 / kernel.size))  # as above
-
-
 # --- gap and range of the data do not matter -------------------------------------------------------------------------
 
 

@@ -37,7 +37,6 @@ def mlp(
     height: str = "linear",
     least: float = 1e-3,
     num_classes: int | None = None,
-    residual: bool = False,
 ) -> Network:
     """Return a multilayer perceptron on points between the plates.
 
@@ -64,9 +63,6 @@ def mlp(
         least: Height at which "log" begins, in (0, gap); lower ones count as it.
         num_classes: Number of classes, or None. Labels are integers in 0 .. num_classes - 1; -1 is the null
             label with an embedding of its own, used also when no `cond` is given.
-        residual: Let each hidden layer after the first add to the one before it, and the last one see that sum also as it
-            is: what is linear in x, most of a field in many dimensions, need not pass through the activations. The
-            parameters are named as without it.
 
     Returns:
         The network. `apply(params, points [n, D+1], key=None, cond=None) -> field [n, D+1]`; it has no
@@ -101,7 +97,6 @@ def mlp(
             activation,
             octaves,
             num_classes,
-            residual=residual,
             log=(least / gap, tuple(np.broadcast_to(gap / np.asarray(scale), dim).tolist())) if log else None,
         ),
         dim,
@@ -116,19 +111,12 @@ def mlp(
 class Mlp(nnx.Module):
     """The module behind `mlp`; its arguments are checked there."""
 
-    def __init__(self, dim, width, depth, activation, octaves, num_classes, *, residual=False, log=None):
+    def __init__(self, dim, width, depth, activation, octaves, num_classes, *, log=None):
         sizes = [dim + 1 + 2 * octaves] + [width] * depth
-        # layers that add up start smaller, so that their sum grows by e at most and not by 2^depth
-        shares = [1, *(depth if residual else 1 for _ in sizes[2:])]
-        self.layers = nnx.List(
-            [
-                layers.Dense(m, n, variance=1 / (m * share))
-                for (m, n), share in zip(itertools.pairwise(sizes), shares, strict=True)
-            ]
-        )
+        self.layers = nnx.List([layers.Dense(m, n, variance=1 / m) for m, n in itertools.pairwise(sizes)])
         self.end = layers.Dense(width, dim + 1, variance=0.0)
         self.labels = None if num_classes is None else embedding.Labels(num_classes, width)
-        self.activation, self.octaves, self.log, self.residual = activation, octaves, log, residual
+        self.activation, self.octaves, self.log = activation, octaves, log
 
     def __call__(
         self, x: Float[Array, "n d"], u: Float[Array, " n"], labels: Int[Array, " n"] | None, key: Key | None
@@ -142,8 +130,6 @@ class Mlp(nnx.Module):
         if self.labels is not None and labels is not None:
             h = h + self.labels(labels)
         for layer in list(self.layers)[1:]:
-            step = layer(ACTIVATIONS[self.activation](h))
-            h = h + step if self.residual else step
-        bent = ACTIVATIONS[self.activation](h)
-        out = self.end(h + bent if self.residual else bent)
+            h = layer(ACTIVATIONS[self.activation](h))
+        out = self.end(ACTIVATIONS[self.activation](h))
         return out[:, :-1], out[:, -1]
