@@ -73,6 +73,11 @@ def _facts(
     weights = {"average": "moving average of the parameters", "last": "parameters after the last step"}
     rows = [
         ["samples", f"{_sample(shape)}"],
+        *(
+            [["space", f"{components} principal components of the data, which come with the weights"]]
+            if (components := config["data"].get("components"))
+            else []
+        ),
         ["method", _settings(recipe, "method")],
         ["network", f"{_settings(network, 'kind')}; {parameters:,} parameters"],
         ["weights", weights[record["weights"]]],

@@ -88,7 +88,7 @@ def read(
 
     def one(name: str) -> tuple[np.ndarray, Place] | None:
         try:
-            whole = folder._read(root / name, None, shape[2] == 1, 255, _MAX_PIXELS)
+            whole = folder._read(root / name, None, None, shape[2] == 1, 255, _MAX_PIXELS)
         except folder._UNREADABLE:
             return None
         return _fitted(whole, shape, pad=fit == "pad")

@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from efm_jax import build, comparison, configs, evaluation, partners
+from efm_jax import build, comparison, configs, evaluation, partners, spaces
 from efm_jax._types import FieldMatching
 from efm_jax.datasets import Source, as_pictures, batch, class_shares
 from efm_jax.features import efficientnet_lite0, open_extractor
 from efm_jax.lines import FieldLines
+from efm_jax.spaces import Space
 
 EVALUATION_SEED = 20_000
 """Seeds the samples and noise of reports, whatever the run's seed: runs are scored on the same inputs."""
@@ -140,6 +142,33 @@ def round_trip(x: np.ndarray, there: FieldLines, back: FieldLines) -> dict[str, 
         "lines of any field; of_others: between a sample and another one; evaluations of both ways; left out: lines that "
         "did not arrive",
     }
+
+
+def in_space(space: Space, names: tuple[str, str], test_pair) -> dict[str, Any]:
+    """What a run's space is and how much of held-out samples it keeps."""
+    kept = {
+        name: spaces.explained(space, held_out(source, 2000, side=4 + side))
+        for side, (name, source) in enumerate(zip(names, test_pair, strict=True))
+        if name.partition(":")[0] != "noise"
+    }
+    return {
+        "components": len(space.scale),
+        "unit": float(space.scale[0]),
+        "explained": kept,
+        "how": "share of the variance of held-out samples that encoding and decoding leaves; unit: spread of a typical "
+        "component in units of the data, which is 1 of gaps and widths",
+    }
+
+
+def reconstructed(space: Space, count: int, names, start, end, train_pair, test_pair) -> dict[str, Any]:
+    """The scores of real samples of the end that are encoded and decoded, and no more: what a map in the space can reach."""
+    digits = is_digits(names[end])
+    # distances in sample space are to held-out samples, those of digits to samples of training: take the others
+    real = held_out((test_pair if digits else train_pair)[end], 2000, side=(4 if digits else 2) + end)[:count]
+    kept = space.decode(space.encode(real))
+    still = FieldLines(jnp.asarray(kept), None, jnp.ones(len(kept), bool), jnp.zeros(len(kept), int))
+    scores = score(real, kept, still, names, start, end, train_pair, test_pair)
+    return {name: value for name, value in scores.items() if name not in ("arrived", "evaluations")}
 
 
 def on_features(

@@ -1,16 +1,18 @@
 """From a configuration to values: sources, recipe, network, optimiser."""
 
+import math
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from efm_jax import charges, configs, couplings, matching, networks, points, training, widths
+from efm_jax import charges, configs, couplings, matching, networks, points, spaces, training, widths
 from efm_jax._types import FieldMatching, Network
 from efm_jax.charges import Charges
 from efm_jax.couplings import Coupling
-from efm_jax.datasets import Source, batch, from_pairs, open_source
+from efm_jax.datasets import Source, batch, from_pairs, open_source, white_noise
+from efm_jax.spaces import Space
 
 WHOLE_SEED = 30_000
 """Seeds what is drawn of a training set as charges (colours, a law's samples), the same for all runs."""
@@ -43,6 +45,58 @@ def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source
             f"{data.target} with {source_neg.shape}; for folders of pictures set data.size."
         )
     return source_pos, source_neg
+
+
+def is_noise(spec: str) -> bool:
+    """Whether a specification is that of white noise, which has the shape of the other side.
+
+    Example:
+        >>> is_noise("noise"), is_noise("noise:8x8x3"), is_noise("digits")
+        (True, True, False)
+    """
+    return spec.partition(":")[0] == "noise"
+
+
+def sample_shape(config: configs.Run, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of what the network sees: that of a sample, or of its principal components.
+
+    Raises:
+        ValueError: The samples have fewer dimensions than components are asked for, or a unet is.
+
+    Example:
+        >>> config = configs.Run(data=configs.Data(components=8), network=configs.Network(kind="mlp"))
+        >>> sample_shape(config, (32, 32, 3))
+        (8,)
+    """
+    components = config.data.components
+    if components is None:
+        return shape
+    spaces.check_components(components, math.prod(shape))
+    if config.network.kind != "mlp":
+        raise ValueError(
+            f"data.components {components} makes vectors of the samples, which network.kind {config.network.kind!r} cannot "
+            "take; use 'mlp'."
+        )
+    return (components,)
+
+
+def sides(data: configs.Data, space: Space) -> tuple[Space, Space]:
+    """The space as samples of P and as samples of Q enter it: white noise has units of its own."""
+    at_p, at_q = (spaces.of_noise(space) if is_noise(spec) else space for spec in (data.source, data.target))
+    return at_p, at_q
+
+
+def encoded(data: configs.Data, pair: tuple[Source, Source], space: Space | None) -> tuple[Source, Source]:
+    """P and Q as the network sees them: in the space, where there is one."""
+    if space is None:
+        return pair
+    k = len(space.scale)
+    # noise projected on orthonormal directions is noise, which is cheaper to draw there
+    inside = [
+        white_noise((k,)) if is_noise(spec) else spaces.wrap(source, space)
+        for spec, source in zip((data.source, data.target), pair, strict=True)
+    ]
+    return inside[0], inside[1]
 
 
 def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) -> FieldMatching:

@@ -24,6 +24,9 @@ class Data:
     """Side to which the pictures of a folder are resized; None keeps them."""
     crop: int | None = None
     """Side of the square cut from the middle of a folder's pictures before that; None for the largest there is."""
+    components: int | None = None
+    """Learn the field in the space of so many principal components of both sides' data, in which gaps are in units of the
+    spread of a typical component; None for the space of the samples themselves. Needs an mlp."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,9 @@ class Run:
 
 _OF_LABELS = (("network", "classes"), ("recipe", "label_dropout"), ("recipe", "label_groups"))
 
+_LATER = (("data", "components"), ("data", "crop"))
+"""Options that were not always there: where they are as ever, a run is written as it was before, and goes on."""
+
 
 def to_dict(config: Run) -> dict[str, Any]:
     """Return the configuration as plain JSON values; without `parallel`, which says where it runs and not what.
@@ -208,10 +214,11 @@ def to_dict(config: Run) -> dict[str, Any]:
     """
     values = dataclasses.asdict(config)
     del values["parallel"]
+    for part, name in _LATER:
+        if values[part][name] == getattr(getattr(Run(), part), name):
+            del values[part][name]
     if config.reflow == Reflow():
         del values["reflow"]
-    if config.data.crop is None:
-        del values["data"]["crop"]  # as runs were written before there was one: they go on
     if config.network.classes is None:  # runs without labels are written as ever
         for part, name in _OF_LABELS:
             if values[part][name] == getattr(getattr(Run(), part), name):

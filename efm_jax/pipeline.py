@@ -1,6 +1,7 @@
 """A run folder from end to end: train, transport, score, picture.
 
     config.json  log.jsonl  checkpoints/     written by `runs.fit`
+    space.npz    of a run in principal components: their space
     pictures/    samples of both maps and the path between the plates
     report.json  the scores of the held-out samples, with how each was made
     step_N/      report and pictures of the checkpoint of step N, where that was asked for
@@ -22,6 +23,7 @@ from efm_jax import (
     __version__,
     _files,
     _run_scores,
+    _run_space,
     _scores,
     build,
     checkpoint,
@@ -36,6 +38,7 @@ from efm_jax._types import FieldMatching, Network
 from efm_jax.datasets import Source
 from efm_jax.lines import FieldLines
 from efm_jax.parallel import hosts
+from efm_jax.spaces import Space
 
 
 class Trained(NamedTuple):
@@ -48,6 +51,7 @@ class Trained(NamedTuple):
         state: The checkpoint opened.
         shape: Shape of one sample.
         seconds: Training time, over all resumes.
+        space: The space its network sees, see `spaces`; None for that of the samples. `transport` enters and leaves it.
     """
 
     config: configs.Run
@@ -56,6 +60,7 @@ class Trained(NamedTuple):
     state: training.TrainState
     shape: tuple[int, ...]
     seconds: float
+    space: Space | None = None
 
 
 def train(
@@ -78,10 +83,12 @@ def train(
     where = config.parallel
     hosts.join(where.coordinator, where.processes, where.process_index)
     mesh = hosts.meeting(where.devices)
-    source_pos, source_neg = build.sources(config.data)
+    pair = build.sources(config.data)
     # of the data as they are: what `load` needs and config.json does not say
-    notes = {"shape": list(source_pos.shape)}
-    network = build.network(config.network, source_pos.shape, config.recipe.gap)
+    notes = {"shape": list(pair[0].shape)}
+    network = build.network(config.network, build.sample_shape(config, pair[0].shape), config.recipe.gap)
+    space = _run_space.of_run(folder, config.data, pair, hosts.crew(mesh))
+    source_pos, source_neg = build.encoded(config.data, pair, space)
     recipe = build.recipe(build.labelled(config, (source_pos, source_neg)), (source_pos, source_neg))
     initial = None
     if second.asked_for(config):
@@ -134,12 +141,13 @@ def load(folder: str | Path, *, step: int | None = None) -> Trained:
         )
     config = configs.load(folder / "config.json")
     shape = _shape(folder, config.data)
-    network = build.network(config.network, shape, config.recipe.gap)
+    network = build.network(config.network, build.sample_shape(config, shape), config.recipe.gap)
+    space = _run_space.opened(folder, config.data, shape)
     optimizer = build.optimizer(config.optimizer, config.steps)
     like = jax.eval_shape(lambda key: training.init_state(key, network, optimizer), jax.random.key(0))
     state, meta = checkpoint.restore(folder / "checkpoints", like, step)
     lines_only = build.recipe(dataclasses.replace(config.recipe, field="minibatch"))
-    return Trained(config, lines_only, network, state, shape, float(meta.get("seconds", 0.0)))
+    return Trained(config, lines_only, network, state, shape, float(meta.get("seconds", 0.0)), space)
 
 
 def transport(
@@ -154,15 +162,19 @@ def transport(
 ) -> FieldLines:
     """Carry samples along the trained field's lines with the run's own sampling settings.
 
+    Samples of a run in components are given and come back as pictures (or what else its data are): they are encoded, follow
+    lines in its space, and are decoded, as are the points of their paths. What the components cannot hold is lost.
+
     A recipe whose lines start at random (pfgm) draws them by the samples given: the same again for the same samples. Class
     labels `cond` [n] and guidance: see `sampling.transport`.
     """
     adaptive = trained.config.sampling.solver in ("tsit5", "dopri5")
-    return sampling.transport(
+    sides = None if trained.space is None else build.sides(trained.config.data, trained.space)
+    lines = sampling.transport(
         trained.state,
         trained.recipe,
         trained.network,
-        x,
+        x if sides is None else sides[int(reverse)].encode(x),
         reverse=reverse,
         key=jax.random.key(zlib.crc32(np.asarray(x, np.float32).tobytes())),
         solver=trained.config.sampling.solver,
@@ -173,6 +185,7 @@ def transport(
         cond=cond,
         guidance=guidance,
     )
+    return lines if sides is None else _run_space.pictured(lines, sides, trained.recipe.span)
 
 
 def labels_of(trained: Trained, label: int | None, count: int, *, guidance: float = 1.0) -> np.ndarray | None:
@@ -308,6 +321,8 @@ def assess(
         "maps": {},
     }
     returns = round_trip > 0 and _run_scores.starts_at_samples(trained.recipe, trained.shape)
+    if trained.space is not None:
+        report["space"] = _run_scores.in_space(trained.space, names, test_pair)
     for reverse in (False, True):
         start, end = (1, 0) if reverse else (0, 1)
         if train_pair[end].size is None and len(train_pair[end].shape) == 3:
@@ -338,6 +353,10 @@ def assess(
             scores["features"] = _run_scores.on_features(
                 x, y, (start, end), train_pair, test_pair, cache, features
             )
+        if trained.space is not None:
+            scores["reconstruction"] = _run_scores.reconstructed(
+                trained.space, count, names, start, end, train_pair, test_pair
+            )
         label = f"{names[start]} -> {names[end]}"
         report["maps"][label] = scores
         if output is not None:
@@ -351,6 +370,9 @@ def assess(
 def summary(report: dict[str, Any]) -> str:
     """Say a report in a few lines: each score beside what real samples get."""
     told = [f"step {report['step']:,}, {report['training_seconds']:.0f} s of training"]
+    if "space" in report:
+        kept = ", ".join(f"{share:.1%} of {name}" for name, share in report["space"]["explained"].items())
+        told.append(f"{report['space']['components']} components keep {kept}")
     for name, scores in report["maps"].items():
         parts = []
         if "read_as_target" in scores:
@@ -373,6 +395,8 @@ def summary(report: dict[str, Any]) -> str:
         if "round_trip" in scores:
             there, other = (_number(scores["round_trip"][part], 4) for part in ("value", "of_others"))
             parts.append(f"there and back: {there} a dimension (another sample: {other})")
+        if "reconstruction" in scores:
+            parts.append(f"reconstructions alone: {_alone(scores['reconstruction'])}")
         parts.append(f"arrived: {scores['arrived']['value']:.1%}")
         parts.append(f"evaluations: {scores['evaluations']['mean']:.0f}")
         told.append(f"{name}: " + ", ".join(parts))
@@ -391,6 +415,15 @@ def _shape(folder: Path, data: configs.Data) -> tuple[int, ...]:
             f"the checkpoints in {folder} are of a version that did not keep the shape of a sample, and its data are not "
             f"where config.json says ({error}); put them there, once, to open or export the run."
         ) from error
+
+
+def _alone(scores: dict[str, Any]) -> str:
+    told = [("read_as_target", "read as it"), ("read_with_confidence", "read with confidence")]
+    parts = [f"{label} {scores[key]['value']:.1%}" for key, label in told if key in scores]
+    told = [("kid", "KID"), ("wasserstein2", "W2")]
+    return ", ".join(
+        parts + [f"{label} {_number(scores[key]['value'], 3)}" for key, label in told if key in scores]
+    )
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -160,6 +160,10 @@ def _check_first(config: configs.Run) -> None:
         raise ValueError(
             f"reflow knows no classes, and this run has network.classes {config.network.classes}; train one without."
         )
+    if config.data.components is not None:
+        raise ValueError(
+            f"reflow follows lines of samples, and this run has data.components {config.data.components}; train one without."
+        )
     if config.recipe.method == "pfgm":
         raise ValueError(
             "reflow needs lines that start in the samples; those of pfgm start at random points far above: train efm, "

@@ -1,6 +1,6 @@
 """A trained model as one folder that can be given away, and read without running anything of it.
 
-    model.safetensors   the weights: the moving average of a run's parameters
+    model.safetensors   the weights: the moving average of a run's parameters; of a run in components, with their space
     config.json         the run's configuration, shape of the samples, versions, size and SHA-256 of the weights
     README.md           the model card, for people
 
@@ -11,14 +11,29 @@ No data is needed to load a model, and none goes with it: of paths in the config
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from efm_jax import __version__, _card, _files, _slots, _tensors, build, configs, pipeline, runs, training
+from efm_jax import (
+    __version__,
+    _card,
+    _files,
+    _slots,
+    _space_file,
+    _tensors,
+    build,
+    configs,
+    pipeline,
+    runs,
+    training,
+)
+from efm_jax.spaces import Space
 
 FORMAT = "efm_jax model"
 VERSION = 1
@@ -72,7 +87,8 @@ def export(
         raise ValueError(f"{final} is there already and is never overwritten; choose another, or delete it.")
     trained = pipeline.load(run)
     params = training.ema_params(trained.state) if weights == "average" else trained.state.params
-    content = _tensors.encode(params)
+    space = trained.space
+    content = _tensors.encode(params if space is None else {"network": params, "space": space._asdict()})
     record = {
         "format": FORMAT,
         "version": VERSION,
@@ -188,20 +204,26 @@ def load(folder: str | Path) -> pipeline.Trained:
     try:
         config = configs.from_dict(record["config"])
         shape = _shape(record["shape"])
-        network = build.network(config.network, shape, config.recipe.gap)
+        inner = build.sample_shape(config, shape)
+        network = build.network(config.network, inner, config.recipe.gap)
         recipe = build.recipe(dataclasses.replace(config.recipe, field="minibatch"))
         wanted = jax.eval_shape(network.init, jax.random.key(0))
+        if config.data.components is not None:
+            wanted = {"network": wanted, "space": _space_like(math.prod(shape), *inner)}
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(
             f"{folder / CONFIG} does not describe a model that efm_jax {__version__} knows: {error} It was written by "
             f"efm_jax {_version(record)}; use that version or a newer one, or restore the file."
         ) from error
-    path = folder / WEIGHTS
+    path, space = folder / WEIGHTS, None
     if not path.is_file():
         raise ValueError(f"{folder} holds no {WEIGHTS}: the model is not whole; fetch it again.")
     tensors = _tensors.read(path)
     try:
         params = _tensors.fitted(tensors, wanted)
+        if config.data.components is not None:
+            given = {name: np.asarray(value) for name, value in params["space"].items()}
+            params, space = params["network"], _space_file.checked(Space(**given), "it")
     except ValueError as error:
         raise ValueError(
             f"{path} does not fit {folder / CONFIG}: {error}. Both must come from one export; fetch them again."
@@ -218,7 +240,15 @@ def load(folder: str | Path) -> pipeline.Trained:
         skipped=jnp.zeros((), jnp.int32),
         skipped_in_row=jnp.zeros((), jnp.int32),
     )
-    return pipeline.Trained(config, recipe, network, state, shape, float(record["training"]["seconds"]))
+    return pipeline.Trained(
+        config, recipe, network, state, shape, float(record["training"]["seconds"]), space
+    )
+
+
+def _space_like(dim: int, k: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of a space's tensors."""
+    shapes = {"mean": (dim,), "basis": (dim, k), "scale": (k,)}
+    return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
 
 
 def _record(folder: Path) -> dict[str, Any]:

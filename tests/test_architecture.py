@@ -12,7 +12,7 @@ PACKAGE = ROOT / "efm_jax"
 
 LEVELS = [
     {"_types", "_checks", "_files", "_trees", "_assignment"},
-    {"charges", "couplings", "widths", "clocks", "datasets", "pictures"},
+    {"charges", "couplings", "widths", "clocks", "datasets", "pictures", "spaces"},
     {"fields"},
     {"points", "launches", "gaps"},
     {"matching", "networks"},
