@@ -28,9 +28,14 @@ def translation() -> tuple[list[str], list[list[str]]]:
     return _rows("digits_3_2", METHODS, _BOTH_WAYS)
 
 
+def components() -> tuple[list[str], list[list[str]]]:
+    """The same in principal components."""
+    return _rows("digits_3_2_64_components", METHODS, _BOTH_WAYS)
+
+
 def levers() -> tuple[list[str], list[list[str]]]:
-    """The same by lever."""
-    return _rows("digits_3_2", LEVERS, _BOTH_WAYS)
+    """One thing changed at a time, in principal components, where runs are short."""
+    return _rows("digits_3_2_64_components", LEVERS, _BOTH_WAYS)
 
 
 def digits() -> tuple[list[str], list[list[str]]]:

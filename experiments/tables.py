@@ -50,6 +50,7 @@ def render(text: str) -> str:
         "toy costs": lambda: _table(*_toy_tables.costs()),
         "toy levers": lambda: _table(*_toy_tables.levers()),
         "images digits": lambda: _table(*_image_tables.translation()),
+        "images components": lambda: _table(*_image_tables.components()),
         "images levers": lambda: _table(*_image_tables.levers()),
         "images noise digits": lambda: _table(*_image_tables.digits()),
         "images cifar": lambda: _table(*_image_tables.cifar10()),

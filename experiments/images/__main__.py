@@ -28,13 +28,13 @@ def main(
         task: Which tasks; all when none is named.
         method: Which methods or levers; all methods when none is named.
         seeds: Seeds of data, parameters and draws.
-        levers: Pull all levers instead, on the first task.
+        levers: Pull all levers instead, on the second task.
         draw: Draw the pictures of seed 0 at the end, from the run folders that are there.
         jobs: Cells side by side, one thread each.
         folder: Where run folders are kept; a run that was cut short goes on.
     """
     known = tasks(data)
-    chosen = task or (tuple(known)[:1] if levers else tuple(known))
+    chosen = task or (tuple(known)[1:2] if levers else tuple(known))
     named = method or tuple(LEVERS if levers else METHODS)
     for what, names, there in (("task", chosen, known), ("method", named, METHODS | LEVERS)):
         for name in names:

@@ -6,6 +6,9 @@ from typing import Any
 
 from efm_jax.configs import Data, Network, Optimizer, Recipe, Run, Sampling
 
+_UNET = Network(width=32, multipliers=(1, 2, 2), blocks=1, attention=(4,), patch=2, dropout=0.0)
+_MLP = Network(kind="mlp", width=512, depth=4)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -15,29 +18,34 @@ class Task:
         data: The two sides, by the folder that holds `mnist`, `cifar-10-batches-bin` and the two folders of emoji.
         steps: Training steps.
         solver_steps: Steps of the midpoint rule along a line; two evaluations each.
-        patch: Side of the squares of pixels that the network folds into channels, so that it works on 16 x 16 of them.
-        seeds: How many.
         scores: How ends are scored: `digits` are read, `pictures` are compared on features, `partners` with the true one.
         generates: Whether P is noise.
+        network: The network; a U-Net works on 16 x 16 squares of pixels.
+        num_points: Supervised points a step.
     """
 
     data: Data
     steps: int
     solver_steps: int
-    patch: int
     scores: str
     generates: bool = False
+    network: Network = _UNET
+    num_points: int = 64
 
 
 def tasks(folder: Path) -> dict[str, Task]:
     """The tasks, with data in `folder`."""
     digits, cifar = f"mnist:{folder / 'mnist'}", f"cifar10:{folder / 'cifar10' / 'cifar-10-batches-bin'}"
+    three_two = Data(f"{digits}:3", f"{digits}:2")
     emoji = Data(f"folder:{folder / 'emoji' / 'noto'}", f"folder:{folder / 'emoji' / 'twemoji'}", size=64)
     return {
-        "digits 3 - 2": Task(Data(f"{digits}:3", f"{digits}:2"), 600, 12, 2, "digits"),
-        "noise - digits": Task(Data("noise", digits), 1000, 24, 2, "digits", True),
-        "noise - CIFAR-10": Task(Data("noise", cifar), 1000, 24, 2, "pictures", True),
-        "emoji": Task(emoji, 600, 12, 4, "partners"),
+        "digits 3 - 2": Task(three_two, 600, 12, "digits"),
+        "digits 3 - 2, 64 components": Task(
+            replace(three_two, components=64), 2000, 12, "digits", network=_MLP, num_points=256
+        ),
+        "noise - digits": Task(Data("noise", digits), 1000, 24, "digits", True),
+        "noise - CIFAR-10": Task(Data("noise", cifar), 1000, 24, "pictures", True),
+        "emoji": Task(emoji, 600, 12, "partners", network=replace(_UNET, patch=4)),
     }
 
 
@@ -61,12 +69,14 @@ _EFM = {"gap": 10.0, "noise": 0.05}
 _LINEAR = {"clock": "linear"}
 _CHAIN = {
     "method": "c2fm",
-    "gap": 1.0,
+    "gap": 10.0,
     "points": "flux",
     "target": "robust",
     "height": "logit",
     "reach": 60.0,
 }
+
+_OF_CHAIN = {"output": "velocity"}, {"clock": "logit"}
 
 METHODS: dict[str, Method] = {
     "I-CFM": Method({"method": "cfm", **_PAIRS}, _FLOW, _LINEAR),
@@ -77,26 +87,44 @@ METHODS: dict[str, Method] = {
     "EFM, superposed": Method({**_EFM, **_OT}),
     "EFM, one plan": Method({**_EFM, **_PLAN}),
     "EFM, per plate": Method({**_EFM, **_OT, "convention": "per_plate", "gamma": 5.0}),
-    "C2FM": Method(_CHAIN, {"output": "velocity"}, {"clock": "logit"}),
+    "C2FM": Method(_CHAIN, *_OF_CHAIN),
     "PFGM": Method({"method": "pfgm", "gap": 40.0}, {"height": "log"}, {"clock": "log"}, generates_only=True),
 }
 
 AS_IT_IS = "as it is"
 """The row of pictures that nobody carried."""
 
-LEVERS: dict[str, Method] = {}
-"""One thing changed at a time."""
+_EFM_OT, _IFM_OT = {**_EFM, **_OT}, {**_IFM, **_OT}
+
+LEVERS: dict[str, Method] = {
+    "EFM, gap 1": Method({**_EFM_OT, "gap": 1.0}),
+    "EFM, gap 3": Method({**_EFM_OT, "gap": 3.0}),
+    "EFM, gap 30": Method({**_EFM_OT, "gap": 30.0}),
+    "EFM, independent segments": Method({**_EFM}),
+    "EFM, noise 0.5": Method({**_EFM_OT, "noise": 0.5}),
+    "EFM, points of the flux density": Method({**_EFM, "points": "flux"}),
+    "EFM, velocities": Method({**_EFM_OT, "target": "velocity"}, _FLOW),
+    "EFM, heights by arcsine": Method({**_EFM_OT, "height": "arcsine"}),
+    "EFM, linear clock": Method(_EFM_OT, {}, _LINEAR),
+    "EFM, 64 charges": Method({**_EFM_OT, "charges": 64}),
+    "EFM, 1,024 charges": Method({**_EFM_OT, "charges": 1024}),
+    "IFM, width 0.3": Method({**_IFM_OT, "width": 0.3}, _FLOW, _LINEAR),
+    "IFM, width 1": Method({**_IFM_OT, "width": 1.0}, _FLOW, _LINEAR),
+    "IFM, 64 pairs": Method({**_IFM_OT, "charges": 64}, _FLOW, _LINEAR),
+    "IFM, 1,024 pairs": Method({**_IFM_OT, "charges": 1024}, _FLOW, _LINEAR),
+    "C2FM, gap 3": Method({**_CHAIN, "gap": 3.0}, *_OF_CHAIN),
+    "C2FM, gap 30": Method({**_CHAIN, "gap": 30.0}, *_OF_CHAIN),
+    "C2FM, uniform heights": Method({**_CHAIN, "height": "uniform"}, *_OF_CHAIN),
+}
+"""One thing changed at a time: of EFM superposed, of IFM with a plan of each minibatch, of the chain."""
 
 
 def run(task: Task, method: Method, seed: int) -> Run:
     """The whole run of one method on one task."""
     return Run(
         data=task.data,
-        recipe=replace(Recipe(charges=256, num_points=64), **method.recipe),
-        network=replace(
-            Network(width=32, multipliers=(1, 2, 2), blocks=1, attention=(4,), patch=task.patch, dropout=0.0),
-            **method.network,
-        ),
+        recipe=replace(Recipe(charges=256, num_points=task.num_points), **method.recipe),
+        network=replace(task.network, **method.network),
         optimizer=Optimizer(learning_rate=1e-3, warmup=100, cosine=True, ema_decay=0.999),
         sampling=replace(
             Sampling(solver="midpoint", steps=task.solver_steps, samples=500), **method.sampling
