@@ -318,7 +318,7 @@ def _given(run: Path | None, model: Path | None) -> Path:
 
 
 def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> None:
-    from efm_jax import pipeline
+    from efm_jax import assessment, pipeline
     from efm_jax.parallel import hosts
 
     where = config.parallel
@@ -327,28 +327,28 @@ def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> N
         print(f"training in {run}", flush=True)
     pipeline.train(run, config, progress=progress)
     if report and hosts.first():
-        _tell(run, pipeline.evaluate(run))
+        _tell(run, assessment.evaluate(run))
     hosts.wait("the report")  # a process that leaves early takes the others with it
 
 
 def _score(run: Path | None, model: Path | None, step: int | None, cache: Path | None, asked: dict) -> None:
-    from efm_jax import features, pipeline, sharing
+    from efm_jax import assessment, features, sharing
 
     if model is not None and step is not None:
         raise ValueError("a model holds the weights of one step; leave --step out, or give the run folder.")
     if run is None:
         trained = sharing.load(str(model))
-        _tell(asked["output"], pipeline.assess(trained, cache=cache or features.cache_folder(), **asked))
+        _tell(asked["output"], assessment.assess(trained, cache=cache or features.cache_folder(), **asked))
         return
     if asked["output"] is None and asked["source"] is None and asked["target"] is None:
-        asked["output"] = pipeline.report_folder(run, step)
-    _tell(asked["output"], pipeline.evaluate(run, step=step, **asked))
+        asked["output"] = assessment.report_folder(run, step)
+    _tell(asked["output"], assessment.evaluate(run, step=step, **asked))
 
 
 def _tell(folder: Path | None, report: dict) -> None:
-    from efm_jax import pipeline
+    from efm_jax import assessment
 
-    print(pipeline.summary(report))
+    print(assessment.summary(report))
     if folder is not None:
         print(f"report {folder / 'report.json'}\npictures {folder / 'pictures'}")
 

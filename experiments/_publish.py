@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from efm_jax import pipeline
+from efm_jax import assessment, pipeline
 from efm_jax.configs import Run
 
 
@@ -16,7 +16,7 @@ def perform(known: dict[str, Run], names: tuple[str, ...], experiment: str, fold
     for name in names:
         run = folder / f"{experiment}_{name}"
         pipeline.train(run, known[name])
-        print(pipeline.summary(pipeline.evaluate(run)))
+        print(assessment.summary(assessment.evaluate(run)))
         publish(run, Path(__file__).parent / experiment / "results", name)
 
 

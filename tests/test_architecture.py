@@ -19,7 +19,18 @@ LEVELS = [
     {"training", "lines", "roaming", "checkpoint", "guidance"},
     {"sampling", "grids", "reflow", "likelihood", "runs", "metrics", "classifier", "parallel", "features"},
     {"evaluation", "comparison", "partners"},
-    {"configs", "presets", "build", "second", "pipeline", "sharing", "translation", "cli", "doctor"},
+    {
+        "configs",
+        "presets",
+        "build",
+        "second",
+        "pipeline",
+        "assessment",
+        "sharing",
+        "translation",
+        "cli",
+        "doctor",
+    },
 ]
 LEVEL = {room: i for i, rooms in enumerate(LEVELS) for room in rooms}
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efm_jax import _run_scores, build, checkpoint, cli, configs, pipeline, sharing, training
+from efm_jax import _run_scores, assessment, build, checkpoint, cli, configs, pipeline, sharing, training
 from efm_jax.lines import FieldLines
 
 CONFIG = configs.from_dict(
@@ -47,13 +47,13 @@ def drawn():
     folders = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "network", functools.cache(build.network))
-        patch.setattr(pipeline, "_draw", lambda folder, *_: folders.append(folder))
+        patch.setattr(assessment, "_draw", lambda folder, *_: folders.append(folder))
         yield folders
 
 
 @pytest.fixture(scope="module")
 def report(run, drawn):
-    return pipeline.evaluate(run, round_trip=40)
+    return assessment.evaluate(run, round_trip=40)
 
 
 def test_samples_there_and_back_are_those_of_two_transports(run, report):
@@ -70,8 +70,8 @@ def test_samples_there_and_back_are_those_of_two_transports(run, report):
     assert got["n"] == 40
     assert got["evaluations"] == 8.0  # four Euler steps each way
     assert 0 < got["value"] < got["of_others"]
-    assert name in pipeline.summary(report)
-    assert f"there and back: {got['value']:.4f} a dimension" in pipeline.summary(report)
+    assert name in assessment.summary(report)
+    assert f"there and back: {got['value']:.4f} a dimension" in assessment.summary(report)
     assert json.loads((run / "report.json").read_text()) == report
 
 
@@ -106,7 +106,7 @@ def test_a_checkpoint_is_scored_by_its_step(run, report, capsys):
         assert scores["wasserstein2"]["floor"] == report["maps"][name]["wasserstein2"]["floor"]
         assert scores["wasserstein2"]["value"] != report["maps"][name]["wasserstein2"]["value"]
     with pytest.raises(ValueError, match=r"no checkpoint of step 15 in .*; there are those of \[10, 20\]"):
-        pipeline.evaluate(run, step=15)
+        assessment.evaluate(run, step=15)
 
 
 def test_a_model_is_scored_as_its_run_and_on_other_data(run, report, tmp_path, capsys, monkeypatch, drawn):
@@ -154,7 +154,7 @@ def test_a_model_is_scored_as_its_run_and_on_other_data(run, report, tmp_path, c
 )
 def test_mistakes_are_named_before_lines_are_followed(arguments, told, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pipeline, "transport", lambda *_, **__: pytest.fail("lines were followed"))
+    monkeypatch.setattr(assessment, "transport", lambda *_, **__: pytest.fail("lines were followed"))
     with pytest.raises(SystemExit) as stop:
         cli.main(["evaluate", "--model", "moons", *arguments])
     assert stop.value.code == 2

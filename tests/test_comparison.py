@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageFilter
 from scipy.spatial.distance import cdist
 
-from efm_jax import _run_scores, cli, evaluation, metrics, partners, pipeline
+from efm_jax import _run_scores, assessment, cli, evaluation, metrics, partners
 from efm_jax.comparison import folders_report, pictures_report, table, write
 from efm_jax.datasets import common_size, from_pictures, read_folder, white_noise
 from efm_jax.features import own
@@ -332,7 +332,7 @@ def test_pictures_of_a_run_are_compared_where_the_network_is_there(tmp_path, mon
     with pytest.raises(ImportError):
         compared(features="efficientnet")
     with pytest.raises(ValueError, match="features of a run must be"):
-        pipeline.evaluate(tmp_path, features="inception")
+        assessment.evaluate(tmp_path, features="inception")
 
 
 # partners -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from efm_jax import configs, pipeline, translation
+from efm_jax import assessment, configs, pipeline, translation
 
 SETTINGS = {
     "efm": {},
@@ -47,7 +47,7 @@ def run(method):
 )
 def test_every_method_goes_through_one_folder(tmp_path, method):
     pipeline.train(tmp_path / "run", run(method))
-    report = pipeline.evaluate(tmp_path / "run", samples=20)
+    report = assessment.evaluate(tmp_path / "run", samples=20)
     assert report["step"] == 3
     assert len(report["maps"]) == 2
     for scores in report[

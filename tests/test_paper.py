@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import paper_hours
-from efm_jax import build, cli, configs, matching, pipeline, sharing, translation
+from efm_jax import assessment, build, cli, configs, matching, sharing, translation
 from efm_jax.datasets import open_source, read_folder
 from efm_jax.pictures import save_png
 from efm_jax.presets import PRESETS
@@ -96,7 +96,7 @@ def test_every_command_of_the_page_can_be_given(monkeypatch):
     given = []
     monkeypatch.setattr(cli, "_train", lambda run, config, **options: given.append((run.name, config)))
     monkeypatch.setattr(cli, "_tell", lambda run, report: None)
-    monkeypatch.setattr(pipeline, "evaluate", lambda run, **options: given.append((run.name, options)))
+    monkeypatch.setattr(assessment, "evaluate", lambda run, **options: given.append((run.name, options)))
     monkeypatch.setattr(sharing, "export", lambda run, output, **options: given.append((run.name, output)))
     written = translation.Written(Path("out"), 1, 1)
     for verb in ("generate", "translate"):

@@ -467,7 +467,7 @@ def test_a_model_that_comes_with_the_package_maps_as_its_report_says(name):
     assert sum(path.stat().st_size for path in sharing.find(name).iterdir()) < 60_000
     stated_score = stated["maps"][f"{given.data.source} -> {given.data.target}"]["wasserstein2"]
     pair = build.sources(given.data, split="test")
-    law = {"x": (0, 0, 1000), "a": (1, 3, 2000), "b": (1, 5, 2000)}  # as `pipeline.evaluate` draws them
+    law = {"x": (0, 0, 1000), "a": (1, 3, 2000), "b": (1, 5, 2000)}  # as `assessment.evaluate` draws them
     x, real_a, real_b = (
         batch(pair[plate], _run_scores.EVALUATION_SEED, side, 0, n) for plate, side, n in law.values()
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from efm_jax import _space_file, build, cli, configs, pipeline, sharing, spaces, training
+from efm_jax import _space_file, assessment, build, cli, configs, pipeline, sharing, spaces, training
 from efm_jax.datasets import (
     batch,
     class_shares,
@@ -327,7 +327,7 @@ def test_pictures_go_in_and_pictures_come_out(data, side):
 
 
 def test_the_report_says_what_the_space_keeps_and_what_it_can_reach(data, trained_run):
-    report = pipeline.evaluate(trained_run, features="none")
+    report = assessment.evaluate(trained_run, features="none")
     space, pair = pipeline.load(trained_run).space, build.sources(run_of(data).data, split="test")
     kept = report["space"]["explained"]
     assert kept[data[1]] == pytest.approx(
@@ -337,7 +337,7 @@ def test_the_report_says_what_the_space_keeps_and_what_it_can_reach(data, traine
         alone = scores["reconstruction"]
         assert alone["wasserstein2"]["floor"] == scores["wasserstein2"]["floor"]
         assert "arrived" not in alone
-    told = pipeline.summary(report)
+    told = assessment.summary(report)
     assert "5 components keep" in told
     assert "reconstructions alone: W2" in told
     assert "pictures" in [path.name for path in trained_run.iterdir()]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from efm_jax import evaluation, pipeline
+from efm_jax import assessment, evaluation, pipeline
 from efm_jax.datasets import Pictures, as_pictures, read_folder, split_by_name
 from efm_jax.features import efficientnet_lite0
 from experiments import _publish
@@ -40,11 +40,11 @@ def perform(place: Place, data: Path, root: Path) -> str:
     task = tasks(data)[place.task]
     folder = place.folder(root)
     pipeline.train(folder, run(task, method(place.method), place.seed), progress=False)
-    report = pipeline.evaluate(folder, features=None if task.scores == "pictures" else "none")
+    report = assessment.evaluate(folder, features=None if task.scores == "pictures" else "none")
     if task.scores == "partners":
         report["partners"] = both_ways(folder, task, root)
     publish(place, report)
-    return f"{place}\n{pipeline.summary(report)}"
+    return f"{place}\n{assessment.summary(report)}"
 
 
 def leave(name: str, task: Task, root: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from efm_jax import _files, pipeline, sharing
+from efm_jax import _files, assessment, pipeline, sharing
 from experiments.released_models.config import LICENCE, RUNS
 
 RESULTS = Path(__file__).parent / "results"
@@ -20,8 +20,8 @@ def main(folder: Path = Path("runs"), models: Path = sharing.RELEASED, results: 
     for name, config in RUNS.items():
         run = folder / f"released_models_{name}"
         pipeline.train(run, config)
-        report = pipeline.evaluate(run)
-        print(pipeline.summary(report))
+        report = assessment.evaluate(run)
+        print(assessment.summary(report))
         _files.write_json(results / f"{name}.json", report)
         shutil.rmtree(models / name, ignore_errors=True)
         print(f"wrote {sharing.export(run, models / name, licence=LICENCE)}")

@@ -1,0 +1,210 @@
+"""Runs and models scored: held-out samples carried, read, compared and drawn.
+
+    pictures/    samples of both maps and the path between the plates
+    report.json  the scores of the held-out samples, with how each was made
+    step_N/      the same of the checkpoint of step N, where that was asked for
+
+Whatever of these a finished run folder holds can be made again from its config and checkpoint by `evaluate`.
+"""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from efm_jax import _files, _run_scores, _scores, configs, pictures
+from efm_jax._summary import summary as summary
+from efm_jax.datasets import Source
+from efm_jax.lines import FieldLines
+from efm_jax.pipeline import Trained, load, transport, versions
+
+
+def evaluate(
+    folder: str | Path,
+    *,
+    samples: int | None = None,
+    features: str | None = None,
+    step: int | None = None,
+    source: str | None = None,
+    target: str | None = None,
+    output: str | Path | None = None,
+    round_trip: int = 100,
+) -> dict[str, Any]:
+    """Score a run on held-out samples, draw its pictures, and write report.json: see `assess`.
+
+    Args:
+        folder: The run folder.
+        samples: See `assess`.
+        features: See `assess`; the features of real pictures are kept in the folder.
+        step: Score another checkpoint than the newest; its report goes to `step_N` in the folder.
+        source: P, where it is not what the run was trained on, or not where that was.
+        target: Q, likewise.
+        output: Folder for report and pictures; None for the run's own. A report on other data is only returned then.
+        round_trip: See `assess`.
+
+    Returns:
+        The report, as written.
+    """
+    folder = Path(folder)
+    _run_scores.check_features(features)
+    trained = load(folder, step=step)
+    if output is None and source is None and target is None:
+        output = report_folder(folder, step)
+    return assess(
+        trained,
+        samples=samples,
+        features=features,
+        source=source,
+        target=target,
+        output=output,
+        cache=folder / "features",
+        round_trip=round_trip,
+    )
+
+
+def report_folder(folder: str | Path, step: int | None = None) -> Path:
+    """Where the report of a run goes: its folder; that of a checkpoint asked for by its step, to one inside.
+
+    Example:
+        >>> report_folder("run", 500).name
+        'step_000000500'
+    """
+    return Path(folder) if step is None else Path(folder) / f"step_{step:09d}"
+
+
+def assess(
+    trained: Trained,
+    *,
+    samples: int | None = None,
+    features: str | None = None,
+    source: str | None = None,
+    target: str | None = None,
+    output: str | Path | None = None,
+    cache: str | Path | None = None,
+    round_trip: int = 100,
+) -> dict[str, Any]:
+    """Score a run or a model on held-out samples.
+
+    P -> Q always; Q -> P too where P is data. Digits are read by the digit classifier, anything else is compared in
+    sample space, and pictures on features of EfficientNet-Lite0 besides. `samples_per_second` counts the compilation.
+
+    Args:
+        trained: The run or model, opened.
+        samples: Samples to transport; None for the run's own number.
+        features: Of pictures: "efficientnet", "inception:FILE" (see `features.inception`) or "none"; None for the first
+            where it is installed, and for none of digits.
+        source: P; None for what the configuration says.
+        target: Q, likewise.
+        output: Folder for `report.json` and `pictures/`; None writes neither.
+        cache: Folder that keeps the features of real pictures; None for none.
+        round_trip: Samples at most that are carried there and back, where lines start at the samples; 0 for none.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: The data are not there, or are not of the shape or the classes of the model.
+    """
+    _run_scores.check_features(features)
+    config = trained.config
+    data = dataclasses.replace(
+        config.data, source=source or config.data.source, target=target or config.data.target
+    )
+    config = dataclasses.replace(config, data=data)
+    count = samples or config.sampling.samples
+    train_pair, test_pair = _run_scores.opened(config, trained.shape)
+    names = (data.source, data.target)
+    report: dict[str, Any] = {
+        "config": configs.to_dict(config),
+        "step": int(trained.state.step),
+        "training_seconds": round(trained.seconds, 1),
+        "skipped_steps": int(trained.state.skipped),
+        "versions": versions(),
+        "maps": {},
+    }
+    if trained.space is not None:
+        report["space"] = _run_scores.in_space(trained.space, names, test_pair)
+    returns = round_trip if _run_scores.starts_at_samples(trained.recipe, trained.shape) else 0
+    for reverse in (False, True):
+        start, end = (1, 0) if reverse else (0, 1)
+        if train_pair[end].size is None and len(train_pair[end].shape) == 3:
+            continue  # pictures back to white noise: nothing to score
+        x = _run_scores.held_out(test_pair[start], count, side=start)
+        cond = None
+        if config.network.classes is not None:
+            x, cond = _run_scores.of_each_class(test_pair[start], train_pair, len(x), side=start)
+        scores, y = _one_way(trained, x, cond, reverse, names, (train_pair, test_pair), returns)
+        wanted = features is not None or "wasserstein2" in scores
+        if len(trained.shape) == 3 and features != "none" and wanted:
+            scores["features"] = _run_scores.on_features(
+                x, y, (start, end), train_pair, test_pair, cache, features
+            )
+        if trained.space is not None:
+            scores["reconstruction"] = _run_scores.reconstructed(
+                trained.space, count, names, start, end, train_pair, test_pair
+            )
+        report["maps"][f"{names[start]} -> {names[end]}"] = scores
+        if output is not None:
+            _draw(Path(output) / "pictures", trained, x, y, test_pair, reverse, cond)
+    if output is not None:
+        Path(output).mkdir(parents=True, exist_ok=True)
+        _files.write_json(Path(output) / "report.json", report)
+    return report
+
+
+def _one_way(
+    trained: Trained, x, cond, reverse: bool, names, pairs, round_trip: int
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Carry samples one way; the scores of their ends, and those."""
+    train_pair, test_pair = pairs
+    start, end = (1, 0) if reverse else (0, 1)
+    began = time.perf_counter()
+    lines = transport(trained, x, reverse=reverse, cond=cond)
+    y = np.asarray(lines.end)[:, :-1]
+    seconds = time.perf_counter() - began
+    scores = _run_scores.score(x, y, lines, names, start, end, train_pair, test_pair)
+    if cond is not None and _run_scores.is_digits(names[end]) and train_pair[end].classes is not None:
+        as_asked = _scores.Read(y).labels == cond
+        scores["read_as_label"] = _scores.share(as_asked, "outputs whose most probable digit is the label")
+    scores["seconds"] = round(seconds, 2)
+    scores["samples_per_second"] = round(len(y) / seconds, 2)
+    if round_trip > 0:
+        first = slice(round_trip)
+        labels = None if cond is None else cond[first]
+        back = transport(trained, y[first], reverse=not reverse, cond=labels)
+        scores["round_trip"] = _run_scores.round_trip(x[first], lines, back)
+    return scores, y
+
+
+def _draw(
+    folder: Path, trained: Trained, x, y, pair: tuple[Source, Source], reverse: bool, cond: np.ndarray | None
+) -> None:
+    def first(n: int, save: int) -> FieldLines:
+        labels = None if cond is None else cond[:n]
+        return transport(trained, x[:n], reverse=reverse, save=save, cond=labels)
+
+    name = "backward" if reverse else "forward"
+    if len(trained.shape) == 3:
+        from_noise = pair[1 if reverse else 0].size is None
+        shown = (
+            pictures.grid(y[:64], trained.shape, 16, zoom=2)
+            if from_noise
+            else pictures.pairs_grid(x[:32], y[:32], trained.shape, 16, zoom=2)
+        )
+        pictures.save_png(folder / f"{name}.png", shown)
+        path = first(6, save=9).path
+        pictures.save_png(
+            folder / f"{name}_path.png", pictures.strip(np.asarray(path), trained.shape, 9, zoom=2)
+        )
+    elif trained.shape in ((1,), (2,)):
+        some = first(200, save=40)
+        pictures.lines_figure(
+            folder / f"{name}.png",
+            np.asarray(some.path),
+            _run_scores.held_out(pair[0], len(x), side=0),
+            _run_scores.held_out(pair[1], len(x), side=1),
+            gap=trained.config.recipe.gap,
+            arrived=np.asarray(some.arrived),
+        )
