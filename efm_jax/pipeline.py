@@ -347,7 +347,7 @@ def assess(
             first = slice(round_trip)
             labels = None if cond is None else cond[first]
             back = transport(trained, y[first], reverse=not reverse, cond=labels)
-            scores["round_trip"] = _run_scores.round_trip(x[first], lines, back)
+            scores["round_trip"] = _run_scores.round_trip(_kept(trained, x[first], reverse), lines, back)
         wanted = features is not None or "wasserstein2" in scores
         if len(trained.shape) == 3 and features != "none" and wanted:
             scores["features"] = _run_scores.on_features(
@@ -415,6 +415,14 @@ def _shape(folder: Path, data: configs.Data) -> tuple[int, ...]:
             f"the checkpoints in {folder} are of a version that did not keep the shape of a sample, and its data are not "
             f"where config.json says ({error}); put them there, once, to open or export the run."
         ) from error
+
+
+def _kept(trained: Trained, x: np.ndarray, reverse: bool) -> np.ndarray:
+    """Samples as lines start at them: of a run in components, what these hold of them."""
+    if trained.space is None:
+        return x
+    side = build.sides(trained.config.data, trained.space)[int(reverse)]
+    return np.asarray(side.decode(side.encode(x)))
 
 
 def _alone(scores: dict[str, Any]) -> str:
