@@ -118,7 +118,7 @@ def round_trip(x: np.ndarray, there: FieldLines, back: FieldLines) -> dict[str, 
     and where it is not. It says nothing of whether lines end at the right place.
 
     Args:
-        x: The samples [n, D].
+        x: The samples [n, D]; of a run in components, as these hold them.
         there: Their lines; more may follow.
         back: The lines from the ends of those [n, ...].
     """

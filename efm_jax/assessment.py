@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from efm_jax import _files, _run_scores, _scores, configs, pictures
+from efm_jax import _files, _run_scores, _scores, build, configs, pictures
 from efm_jax._summary import summary as summary
 from efm_jax.datasets import Source
 from efm_jax.lines import FieldLines
@@ -174,8 +174,16 @@ def _one_way(
         first = slice(round_trip)
         labels = None if cond is None else cond[first]
         back = transport(trained, y[first], reverse=not reverse, cond=labels)
-        scores["round_trip"] = _run_scores.round_trip(x[first], lines, back)
+        scores["round_trip"] = _run_scores.round_trip(_kept(trained, x[first], reverse), lines, back)
     return scores, y
+
+
+def _kept(trained: Trained, x: np.ndarray, reverse: bool) -> np.ndarray:
+    """Samples as lines start at them: of a run in components, what these hold of them."""
+    if trained.space is None:
+        return x
+    side = build.sides(trained.config.data, trained.space)[int(reverse)]
+    return np.asarray(side.decode(side.encode(x)))
 
 
 def _draw(

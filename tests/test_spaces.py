@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from efm_jax import _space_file, assessment, build, cli, configs, pipeline, sharing, spaces, training
+from efm_jax import _run_scores, _space_file, assessment, build, cli, configs, pipeline, sharing, spaces, training
 from efm_jax.datasets import (
     batch,
     class_shares,
@@ -333,6 +333,12 @@ def test_the_report_says_what_the_space_keeps_and_what_it_can_reach(data, traine
     assert kept[data[1]] == pytest.approx(
         spaces.explained(space, batch(pair[1], 0, 0, 0, pair[1].size)), rel=1e-5
     )
+    config = pipeline.load(trained_run).config
+    x = _run_scores.held_out(pair[0], config.sampling.samples, side=0)[:100]
+    lost = np.sqrt(np.mean((space.decode(space.encode(x)) - x) ** 2))
+    # what the components cannot hold is no error of lines there and back
+    there_and_back = report["maps"][f"{config.data.source} -> {config.data.target}"]["round_trip"]["value"]
+    assert there_and_back < 0.5 * lost
     for scores in report["maps"].values():
         alone = scores["reconstruction"]
         assert alone["wasserstein2"]["floor"] == scores["wasserstein2"]["floor"]
