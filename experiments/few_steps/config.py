@@ -48,7 +48,7 @@ class DigitsConfig:
     """Field evaluations a line."""
     samples: int = 500
     """Held-out samples transported."""
-    pilots: int = 48
+    pilots: int = 32
     """Lines by whose curvature steps are placed, from training samples."""
     resolution: int = 32
     """Steps of the pilots."""

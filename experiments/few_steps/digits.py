@@ -58,7 +58,7 @@ def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> Non
                 some = batch(
                     train_pair[0], PILOT_SEED, 0, 0, min(config.pilots, train_pair[0].size or config.pilots)
                 )
-                along = tuple(dict.fromkeys((clock, "linear", "sine")))
+                along = tuple(dict.fromkeys((clock, "linear")))
                 pilots.append(grids.pilots(*field, some, along=along, resolution=config.resolution))
             option = {"clock": grids.place(pilots[0], steps, solver=solver)}
         lines = sampling.transport(
