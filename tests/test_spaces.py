@@ -8,7 +8,18 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from efm_jax import _run_scores, _space_file, assessment, build, cli, configs, pipeline, sharing, spaces, training
+from efm_jax import (
+    _run_scores,
+    _space_file,
+    assessment,
+    build,
+    cli,
+    configs,
+    pipeline,
+    sharing,
+    spaces,
+    training,
+)
 from efm_jax.datasets import (
     batch,
     class_shares,

@@ -10,7 +10,7 @@ from efm_jax.presets import PRESETS
 class Config:
     """What is trained and what is drawn from it."""
 
-    steps: int = 2000
+    steps: int = 1200
     """Training steps."""
     groups: int = 4
     """Labels a step; charges and points are divided among them."""
