@@ -1,10 +1,14 @@
-"""The runs behind the models of `efm_jax/models`: one toy each for the field of charges and for that of pairs."""
+"""The runs behind the models of `efm_jax/models`: a toy each for the field of charges and for that of pairs, and digits."""
+
+from pathlib import Path
 
 from efm_jax.configs import Data, Network, Optimizer, Recipe, Run, Sampling
+from experiments.images import config as images
 
 _BRIEF = Optimizer(learning_rate=2e-3, warmup=50, cosine=True, ema_decay=0.99)
 
 LICENCE = "Apache-2.0, as efm_jax is. The data are draws of a law, which bind nobody."
+LICENCE_OF_DIGITS = "Apache-2.0, as efm_jax is. The data are MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), coloured."
 
 RUNS = {
     "eight_gaussians": Run(
@@ -41,3 +45,8 @@ RUNS = {
         steps=1500,
     ),
 }
+
+
+def digits(data: Path) -> Run:
+    """Coloured digits 3 <-> 2, the row "IFM, one plan" of `experiments.images`; `data` holds the folder `mnist`."""
+    return images.run(images.tasks(data)["digits 3 - 2"], images.METHODS["IFM, one plan"], 0)
