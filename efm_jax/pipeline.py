@@ -83,7 +83,7 @@ def train(
     recipe = build.recipe(build.labelled(config, (source_pos, source_neg)), (source_pos, source_neg))
     initial = None
     if second.asked_for(config):
-        first = load(str(config.reflow.run))
+        first = load(str(config.reflow.run), step=config.reflow.step)
         (source_pos, source_neg), initial = second.training_pairs(config, first, (source_pos, source_neg))
     source_pos, source_neg = build.planned(config, (source_pos, source_neg))
     return runs.fit(

@@ -77,7 +77,7 @@ def _mean(values: list[float]) -> str:
     if not values:
         return ""
     mean = statistics.mean(values)
-    return f"{mean:.2f}" if mean < 100 else f"{mean:.0e}"
+    return f"{mean:.2f}" if mean < 100 else f"{mean:.0f}"
 
 
 def _read(name: str) -> dict | None:

@@ -46,6 +46,9 @@ def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> Non
         )
     train_pair, test_pair = (build.sources(trained.config.data, split=split) for split in ("train", "test"))
     x = _run_scores.held_out(test_pair[0], config.samples, side=0)
+    # of a run in components the lines are those of its space
+    sides = None if trained.space is None else build.sides(trained.config.data, trained.space)
+    inside = x if sides is None else sides[0].encode(x)
     clock = trained.config.sampling.clock
     field = trained.state, trained.recipe, trained.network
     pilots: list[grids.Pilots] = []  # followed when the first placed row is made
@@ -58,13 +61,15 @@ def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> Non
                 some = batch(
                     train_pair[0], PILOT_SEED, 0, 0, min(config.pilots, train_pair[0].size or config.pilots)
                 )
+                some = some if sides is None else sides[0].encode(some)
                 along = tuple(dict.fromkeys((clock, "linear")))
                 pilots.append(grids.pilots(*field, some, along=along, resolution=config.resolution))
             option = {"clock": grids.place(pilots[0], steps, solver=solver)}
         lines = sampling.transport(
-            *field, x, key=jax.random.key(0), solver=solver, batch_size=min(250, len(x)), **option
+            *field, inside, key=jax.random.key(0), solver=solver, batch_size=min(250, len(x)), **option
         )
         y = np.asarray(lines.end)[:, :-1]
+        y = y if sides is None else sides[1].decode(y)
         found = _run_scores.score(x, y, lines, laws, 0, 1, train_pair, test_pair)
         return {name: found[name] for name in ("n", "read_as_target", "hue_change_degrees", "kid", "arrived")}
 
