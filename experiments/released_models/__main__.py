@@ -1,7 +1,7 @@
 """Make the models that come with the package: `python -m experiments.released_models --data FOLDER`.
 
-Each run is trained, scored and exported to `efm_jax/models`, in place of the model there; its report goes to results. The toys
-take 40 s of one core, the digits five minutes.
+Each run is trained, scored and exported to `efm_jax/models`, in place of the model there; its report goes to results.
+The toys take 40 s of one core, the digits five minutes.
 """
 
 import shutil

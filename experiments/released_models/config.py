@@ -8,7 +8,9 @@ from experiments.images import config as images
 _BRIEF = Optimizer(learning_rate=2e-3, warmup=50, cosine=True, ema_decay=0.99)
 
 LICENCE = "Apache-2.0, as efm_jax is. The data are draws of a law, which bind nobody."
-LICENCE_OF_DIGITS = "Apache-2.0, as efm_jax is. The data are MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), coloured."
+LICENCE_OF_DIGITS = (
+    "Apache-2.0, as efm_jax is. The data are MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), coloured."
+)
 
 RUNS = {
     "eight_gaussians": Run(
