@@ -161,8 +161,8 @@ def grid(shares: Float[Array | np.ndarray, " k1"] | list[float], along: str | Cl
 
     Example:
         >>> import jax.numpy as jnp
-        >>> steps = grid([0.0, 0.1, 1.0])
-        >>> steps.steps, [round(float(z), 2) for z in steps(jnp.asarray([0.0, 0.5, 1.0]), 0.0, 6.0)]
+        >>> steps, start, stop = grid([0.0, 0.1, 1.0]), jnp.asarray(0.0), jnp.asarray(6.0)
+        >>> steps.steps, [round(float(z), 2) for z in steps(jnp.asarray([0.0, 0.5, 1.0]), start, stop)]
         (2, [0.0, 0.6, 6.0])
     """
     nodes = jnp.asarray(shares, jnp.float32)

@@ -9,6 +9,7 @@ ends stays.
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32
 
@@ -85,7 +86,7 @@ def pairs(
     """
     x = np.asarray(_checks.samples("x", x), np.float32)
     at = jax.random.key(0) if key is None else key
-    first = [np.asarray(recipe.start(at, x[:1], side))[:, :-1] for side in (False, True)]
+    first = [np.asarray(recipe.start(at, jnp.asarray(x[:1]), side))[:, :-1] for side in (False, True)]
     if not all(np.array_equal(start, x[:1]) for start in first):
         raise ValueError(
             "reflow needs lines that start in the samples; those of this recipe start at random points far above (pfgm): "

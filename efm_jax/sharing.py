@@ -132,7 +132,7 @@ def released() -> list[str]:
 
     Example:
         >>> released()
-        ['eight_gaussians', 'moons']
+        ['digits', 'eight_gaussians', 'moons']
     """
     return sorted(path.parent.name for path in RELEASED.glob(f"*/{CONFIG}"))
 
