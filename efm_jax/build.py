@@ -331,7 +331,16 @@ def labelled(config: configs.Run, pair: tuple[Source, Source]) -> configs.Recipe
 
 
 def optimizer(config: configs.Optimizer, steps: int) -> optax.GradientTransformation:
-    """Make the optimiser; `steps` is where a cosine ends."""
+    """Make the optimiser; `steps` is where a cosine ends.
+
+    Raises:
+        ValueError: A cosine would end before the warm-up does.
+    """
+    if config.cosine and steps <= config.warmup:
+        raise ValueError(
+            f"steps must be more than those of the warm-up, {config.warmup}, from which the rate falls along a cosine, got "
+            f"{steps}; shorten the warm-up too, e.g. --optimizer.warmup {max(steps // 10, 0)}."
+        )
     return training.adam(
         config.learning_rate,
         warmup=config.warmup,

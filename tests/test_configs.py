@@ -102,3 +102,11 @@ def test_a_network_of_velocities_has_height_as_its_clock():
         network = build.network(config, (2,), 6.0)
         field = network.apply(network.init(jax.random.key(0)), jnp.ones((5, 3)))
         assert (field[:, -1] == 1).all()
+
+
+def test_a_run_shorter_than_its_warm_up_is_told_which_option_to_change():
+    config = configs.Optimizer(warmup=100, cosine=True)
+    with pytest.raises(
+        ValueError, match=r"more than those of the warm-up, 100.*got 40; .* --optimizer\.warmup 4\."
+    ):
+        build.optimizer(config, 40)
