@@ -93,3 +93,22 @@ def test_rows_hold_the_mean_and_the_spread_over_seeds_or_the_error_of_one(tmp_pa
     assert rows[0][head.index("3 -> 2: read as target")] == "60.0 ± 14.1 %"  # sqrt(2) * 10 %
     assert rows[1][head.index("3 -> 2: read as target")] == "50.0 ± 25.0 %"
     assert [row[-1] for row in rows] == ["2", "1", ""]
+
+
+@pytest.mark.slow
+def test_a_cell_is_trained_scored_published_and_left_alone_after_that(tmp_path, monkeypatch):
+    data = configs.Data("digits:3", "digits:2", components=8)
+    network = configs.Network(kind="mlp", width=32, depth=2)
+    tiny = Task(data, 150, 4, "digits", network=network, num_points=32)
+    monkeypatch.setattr(images, "tasks", lambda _: {"tiny": tiny})
+    monkeypatch.setattr(images, "RESULTS", tmp_path / "results")
+    place = images.Place("tiny", "IFM, one plan", 0)
+    told = images.perform(place, tmp_path, tmp_path / "runs")
+    report = json.loads((tmp_path / "results" / "tiny" / "ifm_one_plan_0.json").read_text())
+    assert report["method"] == "IFM, one plan"
+    assert report["step"] == 150
+    assert (
+        report["maps"]["digits:3 -> digits:2"]["read_as_target"]["value"] > 0.5
+    )  # 8 components know a 2 from a 3
+    assert "step 150" in told
+    assert images.perform(place, tmp_path, tmp_path / "runs").endswith("done before")
