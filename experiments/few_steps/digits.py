@@ -7,6 +7,7 @@ import numpy as np
 
 from efm_jax import _run_scores, build, grids, pipeline, sampling
 from efm_jax.datasets import batch
+from experiments._publish import without_paths
 from experiments._record import Record
 from experiments.few_steps.config import EVERY_STEP, PLACED, DigitsConfig, ways
 
@@ -39,7 +40,10 @@ def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> Non
         )
     if not old:
         made = trained.config
-        told |= {"source": laws[0], "target": laws[1], "method": made.recipe.method, "gap": made.recipe.gap}
+        told |= without_paths({"source": laws[0], "target": laws[1]}) | {
+            "method": made.recipe.method,
+            "gap": made.recipe.gap,
+        }
         told |= {"convention": made.recipe.convention, "coupling": made.recipe.coupling, "seed": made.seed}
         record.add(
             "runs", told | {"reflow": made.reflow.run is not None, "seconds": round(trained.seconds, 1)}
