@@ -64,7 +64,8 @@ def test_inputs_that_are_their_partners_rank_first(tmp_path, monkeypatch):
     for name in ("a", "b"):
         emoji(tmp_path / name, 0)
     task = Task(configs.Data(f"folder:{tmp_path}/a", f"folder:{tmp_path}/b", size=8), 1, 1, "partners")
-    report = images.partners(None, task, tmp_path / "cache")
+    sides = [images.pictures_of(spec, task) for spec in (task.data.source, task.data.target)]
+    report = images.partners(None, *sides, tmp_path / "cache")
     held_out = split_by_name([f"{i}.png" for i in range(60)], "test", images.HELD_OUT).sum()
     assert report["pixels"]["rank"]["n"] == held_out
     assert report["pixels"]["rank"]["value"] == report["features"]["first"]["value"] == 1.0

@@ -56,8 +56,12 @@ def leave(name: str, task: Task, root: Path) -> None:
 
 def both_ways(folder: Path | None, task: Task, root: Path) -> dict[str, Any]:
     """`partners` of P -> Q and of Q -> P."""
-    ways = {"there": False, "back": True}
-    return {way: partners(folder, task, root / "features", reverse=back) for way, back in ways.items()}
+    trained = None if folder is None else pipeline.load(folder)
+    source, target = (pictures_of(spec, task) for spec in (task.data.source, task.data.target))
+    return {
+        "there": partners(trained, source, target, root / "features"),
+        "back": partners(trained, target, source, root / "features", reverse=True),
+    }
 
 
 def method(name: str) -> Method:
@@ -85,20 +89,25 @@ def pictures_of(spec: str, task: Task) -> Pictures:
     return read_folder(spec.removeprefix("folder:"), size=task.data.size)
 
 
-def partners(folder: Path | None, task: Task, cache: Path, *, reverse: bool = False) -> dict[str, Any]:
+def partners(
+    trained: pipeline.Trained | None,
+    source: Pictures,
+    target: Pictures,
+    cache: Path,
+    *,
+    reverse: bool = False,
+) -> dict[str, Any]:
     """Held-out pictures translated, each beside its true partner and all other pictures of the target folder.
 
-    Without a run folder the inputs themselves are taken for translations: what doing nothing gets.
+    Without a trained run the inputs themselves are taken for translations: what doing nothing gets.
     """
-    source, target = (pictures_of(spec, task) for spec in (task.data.source, task.data.target))
-    source, target = (target, source) if reverse else (source, target)
     if [Path(name).stem for name in source.names] != [Path(name).stem for name in target.names]:
         raise SystemExit("the two folders must hold pictures of the same names")
     held_out = np.flatnonzero(split_by_name(source.names, "test", HELD_OUT))
     made = source.images[held_out]
-    if folder is not None:
+    if trained is not None:
         x = made.reshape(len(made), -1).astype(np.float32) / 127.5 - 1.0
-        lines = pipeline.transport(pipeline.load(folder), x, reverse=reverse)
+        lines = pipeline.transport(trained, x, reverse=reverse)
         made = as_pictures(np.asarray(lines.end)[:, :-1], made.shape[1:])
     return evaluation.partners_report(
         made, target.images, held_out, extractor=efficientnet_lite0(), cache=cache
