@@ -7,21 +7,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from efm_jax import charges, configs, couplings, matching, networks, points, spaces, training, widths
+from efm_jax import charges, configs, couplings, matching, networks, plans, points, spaces, training, widths
 from efm_jax._types import FieldMatching, Network
 from efm_jax.charges import Charges
 from efm_jax.couplings import Coupling
-from efm_jax.datasets import Source, batch, from_pairs, open_source, white_noise
+from efm_jax.datasets import Source, batch, open_source, white_noise
 from efm_jax.spaces import Space
-
-WHOLE_SEED = 30_000
-"""Seeds what is drawn of a training set as charges (colours, a law's samples), the same for all runs."""
-
-PLANNED = 10_000
-"""Most samples a side that one plan pairs."""
-
-BLOCK = 2500
-"""Samples a side that are paired at a time: the time of a plan grows like the cube of them."""
 
 
 def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source]:
@@ -156,34 +147,9 @@ def _whole_sets(pair: tuple[Source, Source] | None) -> list[jax.Array]:
             "more recipe.charges, or data of finite size."
         )
     drawn = [
-        batch(source, WHOLE_SEED, side, 0, source.size or max(sizes)) for side, source in enumerate(pair)
+        batch(source, plans.SEED, side, 0, source.size or max(sizes)) for side, source in enumerate(pair)
     ]
     return [jnp.asarray(samples) for samples in drawn]
-
-
-def planned(config: configs.Run, pair: tuple[Source, Source]) -> tuple[Source, Source]:
-    """The training sets as pairs of one plan, where `recipe.coupling` asks for that; else as they are.
-
-    As many samples of either side as the larger finite one has, at most `PLANNED`, are paired once, in blocks of `BLOCK`: of
-    laws and of pictures whose draws differ (colours, mirror images) these are the draws that training sees.
-
-    Raises:
-        ValueError: Neither side is finite, or the network has classes.
-    """
-    if config.recipe.coupling != "one_plan":
-        return pair
-    if config.network.classes is not None:
-        raise ValueError(
-            "recipe.coupling 'one_plan' pairs all classes at once; with network.classes take 'minibatch_ot'."
-        )
-    sizes = [source.size for source in pair if source.size is not None]
-    if not sizes:
-        raise ValueError(
-            "recipe.coupling 'one_plan' pairs a finite training set, got two laws without end; take 'minibatch_ot'."
-        )
-    drawn = [batch(source, WHOLE_SEED, side, 0, min(max(sizes), PLANNED)) for side, source in enumerate(pair)]
-    drawn[1] = drawn[1][couplings.whole_plan(*drawn, block_size=BLOCK)]
-    return from_pairs(*(x.reshape(-1, *pair[0].shape) for x in drawn))
 
 
 def _efm(config: configs.Recipe, coupling: Coupling, placed: Charges | None = None) -> FieldMatching:

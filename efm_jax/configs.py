@@ -63,6 +63,9 @@ class Recipe:
     coupling: Literal["independent", "minibatch_ot", "sinkhorn", "one_plan", "given"] = "independent"
     """Which pairs the segments join, and of which pairs ifm and cfm are made; `one_plan` pairs the training set once, before
     training, and keeps the pairs; `given` keeps those of a reflow."""
+    plan_features: str | None = None
+    """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for samples as they
+    are."""
     charges: int = 64
     """Charges per plate and step."""
     field: Literal["minibatch", "whole"] = "minibatch"
@@ -201,7 +204,7 @@ class Run:
 
 _OF_LABELS = (("network", "classes"), ("recipe", "label_dropout"), ("recipe", "label_groups"))
 
-_LATER = (("data", "components"), ("data", "crop"))
+_LATER = (("data", "components"), ("data", "crop"), ("recipe", "plan_features"))
 """Options that were not always there: where they are as ever, a run is written as it was before, and goes on."""
 
 

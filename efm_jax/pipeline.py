@@ -21,6 +21,7 @@ from efm_jax import (
     build,
     checkpoint,
     configs,
+    plans,
     runs,
     sampling,
     second,
@@ -85,7 +86,7 @@ def train(
     if second.asked_for(config):
         first = load(str(config.reflow.run), step=config.reflow.step)
         (source_pos, source_neg), initial = second.training_pairs(config, first, (source_pos, source_neg))
-    source_pos, source_neg = build.planned(config, (source_pos, source_neg))
+    source_pos, source_neg = plans.paired(config, (source_pos, source_neg), cache=Path(folder) / "features")
     return runs.fit(
         folder,
         recipe,

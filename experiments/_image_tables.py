@@ -88,6 +88,13 @@ def emoji() -> tuple[list[str], list[list[str]]]:
     return _rows("emoji", [AS_IT_IS, *METHODS], [*columns, *_COSTS])
 
 
+def pairs() -> tuple[list[str], list[list[str]]]:
+    """Which plans find the true partners among the training pictures."""
+    [alone] = [report for report in _reports("emoji") if report["method"] == AS_IT_IS]
+    rows = [[plan, f"{100 * share:.0f} %"] for plan, share in alone["true_pairs"].items()]
+    return ["plan", "paired with the true partner"], rows
+
+
 def _map(report: dict, which: int) -> dict:
     return list(report["maps"].values())[which]
 

@@ -54,6 +54,7 @@ def render(text: str) -> str:
         "images levers": lambda: _table(*_image_tables.levers()),
         "images noise digits": lambda: _table(*_image_tables.digits()),
         "images cifar": lambda: _table(*_image_tables.cifar10()),
+        "images pairs": lambda: _table(*_image_tables.pairs()),
         "images emoji": lambda: _table(*_image_tables.emoji()),
         "guidance": guidance,
         "gap effect": lambda: _table(*_toy_tables.gaps()),

@@ -22,6 +22,7 @@ LEVELS = [
     {
         "configs",
         "presets",
+        "plans",
         "build",
         "second",
         "pipeline",

@@ -71,6 +71,35 @@ def test_inputs_that_are_their_partners_rank_first(tmp_path, monkeypatch):
     assert report["pixels"]["rank"]["value"] == report["features"]["first"]["value"] == 1.0
 
 
+def test_pictures_that_are_their_partners_are_paired_with_them(tmp_path, monkeypatch):
+    """By pixels and by features; a minibatch holds few partners at all."""
+    from efm_jax import features
+
+    colours = features.own(lambda x: x.reshape(len(x), -1)[:, :64] / 255.0, "corner")
+    monkeypatch.setattr(images, "efficientnet_lite0", lambda: colours)
+    monkeypatch.setattr(images, "CHARGES", 16)
+    for name in ("a", "b"):
+        emoji(tmp_path / name, 0)
+    task = Task(configs.Data(f"folder:{tmp_path}/a", f"folder:{tmp_path}/b", size=8), 1, 1, "partners")
+    shares = images.true_pairs(task, tmp_path / "cache")
+    size = 60 - split_by_name([f"{i}.png" for i in range(60)], "test", images.HELD_OUT).sum()
+    assert shares["one plan"] == shares["plan by features"] == 1.0
+    # 16 of P find their partner among 16 of Q with probability 16 / size each: 20 draws of 16, three standard errors
+    expected = 16 / size
+    assert shares["plan of each minibatch of 16"] == pytest.approx(
+        expected, abs=3 * (expected * (1 - expected) / 320) ** 0.5
+    )
+
+
+def test_methods_say_which_tasks_they_suit(tmp_path):
+    known = tasks(tmp_path)
+    assert METHODS["PFGM"].suits(known["noise - digits"])
+    assert not METHODS["PFGM"].suits(known["emoji"])
+    by_features = METHODS["IFM, plan by features"]
+    assert [name for name, task in known.items() if by_features.suits(task)] == ["emoji"]
+    assert all(METHODS["I-CFM"].suits(task) for task in known.values())
+
+
 def report_of(method, seed, value):
     score = {"value": value, "standard_error": 0.25}
     scores = {"read_as_target": score, "kid": score, "hue_change_degrees": {"median": 2.0}}

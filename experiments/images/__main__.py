@@ -45,7 +45,7 @@ def main(
         for seed in seeds
         for one in chosen
         for row in named
-        if known[one].generates or not (METHODS | LEVERS)[row].generates_only
+        if (METHODS | LEVERS)[row].suits(known[one])
     ]
     with workers(jobs) as each:
         for told in each(functools.partial(perform, data=data, root=folder), places):

@@ -1,5 +1,6 @@
 """The runs: tasks, each with one budget, and methods, each a change of recipe, form of network and clock."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 from efm_jax.configs import Data, Network, Optimizer, Recipe, Run, Sampling
 
 _UNET = Network(width=32, multipliers=(1, 2, 2), blocks=1, attention=(4,), patch=2, dropout=0.0)
+CHARGES = 256
+"""Charges a plate and step."""
 _MLP = Network(kind="mlp", width=512, depth=4)
 
 
@@ -56,14 +59,19 @@ class Method:
     recipe: dict[str, Any]
     network: dict[str, Any] = field(default_factory=dict)
     sampling: dict[str, Any] = field(default_factory=dict)
-    generates_only: bool = False
-    """Whether lines start from a prior of the method's own."""
+    only: Callable[[Task], bool] | None = None
+    """The tasks that it suits; None for all."""
+
+    def suits(self, task: Task) -> bool:
+        """Whether the method can be asked to do it."""
+        return self.only is None or self.only(task)
 
 
 _FLOW = {"output": "flow"}
 _OT = {"coupling": "minibatch_ot"}
 _PAIRS = {"gap": 1.0, "width": 0.1}
 _PLAN = {"coupling": "one_plan"}
+_BY_FEATURES = {**_PLAN, "plan_features": "efficientnet"}
 _IFM = {"method": "ifm", "target": "velocity", "points": "flux", **_PAIRS}
 _EFM = {"gap": 10.0, "noise": 0.05}
 _LINEAR = {"clock": "linear"}
@@ -78,6 +86,12 @@ _CHAIN = {
 
 _OF_CHAIN = {"output": "velocity"}, {"clock": "logit"}
 
+
+def _of_partners(task: Task) -> bool:
+    """Features of ImageNet's classes are for pictures of things."""
+    return task.scores == "partners"
+
+
 METHODS: dict[str, Method] = {
     "I-CFM": Method({"method": "cfm", **_PAIRS}, _FLOW, _LINEAR),
     "OT-CFM": Method({"method": "cfm", **_OT, **_PAIRS}, _FLOW, _LINEAR),
@@ -88,7 +102,14 @@ METHODS: dict[str, Method] = {
     "EFM, one plan": Method({**_EFM, **_PLAN}),
     "EFM, per plate": Method({**_EFM, **_OT, "convention": "per_plate", "gamma": 5.0}),
     "C2FM": Method(_CHAIN, *_OF_CHAIN),
-    "PFGM": Method({"method": "pfgm", "gap": 40.0}, {"height": "log"}, {"clock": "log"}, generates_only=True),
+    "PFGM": Method(
+        {"method": "pfgm", "gap": 40.0}, {"height": "log"}, {"clock": "log"}, only=lambda task: task.generates
+    ),
+    "CFM, plan by features": Method(
+        {"method": "cfm", **_BY_FEATURES, **_PAIRS}, _FLOW, _LINEAR, only=_of_partners
+    ),
+    "IFM, plan by features": Method({**_IFM, **_BY_FEATURES}, _FLOW, _LINEAR, only=_of_partners),
+    "EFM, plan by features": Method({**_EFM, **_BY_FEATURES}, only=_of_partners),
 }
 
 AS_IT_IS = "as it is"
@@ -123,7 +144,7 @@ def run(task: Task, method: Method, seed: int) -> Run:
     """The whole run of one method on one task."""
     return Run(
         data=task.data,
-        recipe=replace(Recipe(charges=256, num_points=task.num_points), **method.recipe),
+        recipe=replace(Recipe(charges=CHARGES, num_points=task.num_points), **method.recipe),
         network=replace(task.network, **method.network),
         optimizer=Optimizer(learning_rate=1e-3, warmup=100, cosine=True, ema_decay=0.999),
         sampling=replace(

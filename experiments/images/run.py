@@ -7,14 +7,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from efm_jax import assessment, evaluation, pipeline
+from efm_jax.couplings import whole_plan
 from efm_jax.datasets import Pictures, as_pictures, read_folder, split_by_name
-from efm_jax.features import efficientnet_lite0
+from efm_jax.features import efficientnet_lite0, extract
 from experiments import _publish
-from experiments.images.config import AS_IT_IS, LEVERS, METHODS, Method, Task, run, tasks
+from experiments.images.config import AS_IT_IS, CHARGES, LEVERS, METHODS, Method, Task, run, tasks
 
 RESULTS = Path(__file__).parent / "results"
 HELD_OUT = 0.2
 """Share of a folder's pictures that no training sees, as in `datasets.open_source`."""
+
+BATCHES = 20
+"""Minibatches whose plans are looked at."""
 
 
 class Place(NamedTuple):
@@ -48,10 +52,11 @@ def perform(place: Place, data: Path, root: Path) -> str:
 
 
 def leave(name: str, task: Task, root: Path) -> None:
-    """Publish how near pictures are to their partners as they are."""
+    """Publish how near pictures are to their partners as they are, and which plans find these."""
     place = Place(name, AS_IT_IS, 0)
     if not place.result().is_file():
-        publish(place, {"maps": {}, "partners": both_ways(None, task, root), "versions": pipeline.versions()})
+        report = {"maps": {}, "partners": both_ways(None, task, root), "true_pairs": true_pairs(task, root)}
+        publish(place, report | {"versions": pipeline.versions()})
 
 
 def both_ways(folder: Path | None, task: Task, root: Path) -> dict[str, Any]:
@@ -61,6 +66,26 @@ def both_ways(folder: Path | None, task: Task, root: Path) -> dict[str, Any]:
     return {
         "there": partners(trained, source, target, root / "features"),
         "back": partners(trained, target, source, root / "features", reverse=True),
+    }
+
+
+def true_pairs(task: Task, root: Path) -> dict[str, float]:
+    """Share of the training pictures that a plan pairs with their true partners."""
+    sides = [pictures_of(spec, task) for spec in (task.data.source, task.data.target)]
+    training = split_by_name(sides[0].names, "train", HELD_OUT)
+    images = [side.images[training] for side in sides]
+    pixels = [np.float32(x).reshape(len(x), -1) for x in images]
+    seen = [extract(efficientnet_lite0(), x, cache=root / "features") for x in images]
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(BATCHES):
+        i, j = (rng.choice(len(x), CHARGES, replace=False) for x in pixels)
+        shares.append(np.mean(i == j[whole_plan(pixels[0][i], pixels[1][j])]))
+    order = np.arange(len(pixels[0]))
+    return {
+        f"plan of each minibatch of {CHARGES}": float(np.mean(shares)),
+        "one plan": float(np.mean(order == whole_plan(*pixels))),
+        "plan by features": float(np.mean(order == whole_plan(*seen))),
     }
 
 
