@@ -19,7 +19,7 @@ class Config:
         "PFGM++, K = 8",
     )
     """Rows of the toy table."""
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of data, parameters and draws."""
     toys: toy_table.Config = field(
         default_factory=lambda: toy_table.Config(
