@@ -45,7 +45,7 @@ RELEASED = Path(__file__).parent / "models"
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 _KEYS = ("format", "version", "config", "shape", "weights", "training", "versions", "file")
-_WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10")
+_WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10", "inception")
 
 
 def export(
@@ -307,6 +307,9 @@ def _given_away(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration without the maker's paths: of each the last part."""
     data = {**config["data"], **{side: _last_part(config["data"][side]) for side in ("source", "target")}}
     given = {**config, "data": data}
+    if "plan_features" in config["recipe"]:
+        features = _last_part(config["recipe"]["plan_features"])
+        given["recipe"] = {**config["recipe"], "plan_features": features}
     if "reflow" in config:
         given["reflow"] = {**config["reflow"], "run": Path(config["reflow"]["run"]).name}
     return given

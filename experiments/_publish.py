@@ -35,7 +35,7 @@ def publish(run: Path, results: Path, name: str) -> None:
 
 
 def without_paths(value):
-    """Values of JSON with every path of a data specification cut to its last part."""
+    """Values of JSON with every path of a specification cut to its last part."""
     if isinstance(value, dict):
         return {_short(key): without_paths(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -49,5 +49,5 @@ def _short(text: str) -> str:
 
 def _short_spec(spec: str) -> str:
     kind, colon, rest = spec.partition(":")
-    has_path = kind in ("mnist", "cifar10", "folder", "npz", "npy") and "/" in rest
+    has_path = kind in ("mnist", "cifar10", "folder", "npz", "npy", "inception") and "/" in rest
     return kind + colon + rest.rpartition("/")[2] if has_path else spec

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from efm_jax import configs, features, plans
+from efm_jax import configs, features, plans, sharing
 from efm_jax.datasets import batch, from_array, from_pictures, toys, white_noise
+from experiments._publish import without_paths
 
 RUN = configs.Run(recipe=configs.Recipe(coupling="one_plan"))
 
@@ -102,3 +103,10 @@ def test_runs_without_it_are_written_as_ever():
     assert "plan_features" not in configs.to_dict(RUN)["recipe"]
     config = replace(RUN, recipe=replace(RUN.recipe, plan_features="digits"))
     assert configs.from_dict(configs.to_dict(config)) == config
+
+
+def test_a_file_of_features_goes_out_without_its_path():
+    config = replace(RUN, recipe=replace(RUN.recipe, plan_features="inception:/home/me/weights.pth"))
+    given = sharing._given_away(configs.to_dict(config))
+    assert given["recipe"]["plan_features"] == "inception:weights.pth"
+    assert without_paths(configs.to_dict(config))["recipe"]["plan_features"] == "inception:weights.pth"
