@@ -1,144 +1,32 @@
-"""Class conditions: labelled data, minibatches of one class, networks that hear, and runs from end to end."""
+"""Class conditions in a step: a class has the field of its own charges, and networks that ignore labels are refused."""
 
 import functools
-import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import parallel_cases
 import pytest
 import reference
-from PIL import Image
+from _labelled import LINEAR, NEG, OPTIMIZER, POS, RECIPE
 
 from efm_jax import (
     _conditions,
-    _feed,
-    build,
-    cli,
-    configs,
     couplings,
     matching,
     networks,
-    pipeline,
     runs,
     sampling,
     training,
 )
 from efm_jax._types import Batch, Network
 from efm_jax.datasets import (
-    Source,
     batch,
-    class_shares,
-    digit_source,
-    draw_labels,
-    from_array,
-    open_source,
     toys,
-    with_classes,
 )
 
 GAP = 4.0
 RNG = np.random.default_rng(0)
-LABELS = RNG.integers(0, 3, 60)
-POS = with_classes(from_array(RNG.normal(size=(60, 2))), LABELS)
-NEG = with_classes(from_array(RNG.normal(size=(60, 2)) + 3.0), LABELS[::-1])
-OPTIMIZER = training.adam(1e-2, warmup=1)
-RECIPE = parallel_cases.RECIPE  # 32 points, each target of all charges, and quick to compile
 EFM = matching.efm(GAP, num_points=8)
-
-
-def linear(params, points, *, key=None, cond=None):
-    """A network with a vector for each class and a last one for none; -1 and no labels at all are that one."""
-    return points @ params["w"] + params["rows"][jnp.full(len(points), -1) if cond is None else cond]
-
-
-LINEAR = Network(lambda key: {"w": jax.random.normal(key, (3, 3)), "rows": jnp.zeros((4, 3))}, linear)
-
-
-# --- data
-
-
-def test_a_class_is_drawn_as_the_data_of_that_class_alone():
-    images = RNG.integers(0, 256, (40, 5, 5)).astype(np.uint8)
-    labels = np.arange(40) % 4
-    for colour in (True, False):
-        whole = digit_source(images, labels, size=8, colour=colour)
-        alone = digit_source(images, labels, digit=2, size=8, colour=colour)
-        assert alone.classes is None
-        for n in (6, 25):  # fewer than the ten samples of the class, and more
-            drawn = batch(whole, 0, 1, 7, n, labels=[2])
-            np.testing.assert_array_equal(drawn, batch(alone, 0, 1, 7, n))
-        without = whole._replace(classes=None)
-        np.testing.assert_array_equal(batch(whole, 0, 1, 7, 6, labels=[-1]), batch(without, 0, 1, 7, 6))
-
-
-def test_groups_hold_their_class_and_hosts_read_their_rows_of_them():
-    samples = from_array(np.c_[LABELS, np.arange(60)].astype(float))
-    source = with_classes(samples, LABELS)
-    labels = [2, 0, -1, 2]
-    whole = batch(source, 3, 0, 5, 24, labels=labels)
-    for group in (0, 1, 3):
-        assert (whole[6 * group : 6 * group + 6, 0] == labels[group]).all()
-    assert len(np.unique(whole[12:18, 0])) > 1
-    assert set(whole[:6, 1]) != set(whole[18:, 1])  # two groups of one class are two draws
-    parts = [batch(source, 3, 0, 5, 24, labels=labels, rows=slice(i, i + 8)) for i in (0, 8, 16)]
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
-
-
-def test_labels_follow_their_shares_and_dropout():
-    source = with_classes(from_array(np.zeros((10, 1))), [0, 2, 2, 2, 2, 2, 2, 2, 3, 3])
-    labels = np.concatenate([draw_labels(source, 1, step, 4, dropout=0.2) for step in range(2000)])
-    got = np.bincount(labels + 1, minlength=5) / len(labels)
-    expected = np.array([0.2, *(0.8 * class_shares(source))])
-    # five standard errors of a share of 8,000 draws: below 0.028
-    np.testing.assert_allclose(got, expected, atol=0.028)
-    assert got[2] == 0  # a class without samples
-    assert not (draw_labels(source, 1, 3, 400) == draw_labels(source, 1, 4, 400)).all()
-    np.testing.assert_array_equal(draw_labels(source, 1, 3, 400), draw_labels(source, 1, 3, 400))
-
-
-def test_parts_of_a_mixture_are_its_classes():
-    left, right = (batch(toys.two_gaussians(), 0, 0, 0, 50, labels=[label])[:, 0] for label in (0, 1))
-    assert left.max() < -4.0 < 4.0 < right.min()  # centres at -8 and 8, standard deviation 1
-    assert len(toys.eight_gaussians().classes) == 8
-
-
-def test_folders_and_arrays_bring_their_labels(tmp_path):
-    for name, value in (("b/1", 10), ("a/1", 20), ("a/deep/2", 30)):
-        (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (2, 2), value).save(tmp_path / "pictures" / f"{name}.png")
-    source = open_source(f"folder:{tmp_path / 'pictures'}", split="all", grey=True)
-    values = [set(batch(source, 0, 0, 0, 20, labels=[label])[:, 0].tolist()) for label in (0, 1)]
-    assert [sorted(round(127.5 * (v + 1)) for v in found) for found in values] == [[20, 30], [10]]
-    Image.new("L", (2, 2)).save(tmp_path / "pictures" / "3.png")  # one that lies in no folder
-    assert open_source(f"folder:{tmp_path / 'pictures'}", split="all").classes is None
-
-    path = tmp_path / "x.npz"
-    np.savez(path, x=np.arange(5.0)[:, None], labels=[0, 1, 0, 1, 1])
-    source = open_source(f"npz:{path}:x", split="all")
-    assert sorted(set(batch(source, 0, 0, 0, 30, labels=[0]).ravel())) == [0.0, 2.0]
-    np.savez(path, x=np.arange(5.0)[:, None], labels=[0, 1, 0, 1])  # of something else
-    assert open_source(f"npz:{path}:x", split="all").classes is None
-
-
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        (lambda: with_classes(toys.moons(), [0]), "only a finite source can be given labels"),
-        (lambda: with_classes(POS, LABELS[:3]), r"one for each of the 60 samples, got .* shape \(3,\)"),
-        (lambda: with_classes(POS, LABELS - 1), "whole numbers >= 0"),
-        (lambda: batch(POS, 0, 0, 0, 4, labels=[3]), r"samples of the classes \[0, 1, 2\], .* got 3"),
-        (lambda: batch(POS, 0, 0, 0, 4, labels=[0, 1, 2]), "as many groups as divide the 4 samples"),
-        (lambda: draw_labels(toys.moons(), 0, 0), "the source has no classes"),
-        (lambda: draw_labels(POS, 0, 0, dropout=1.5), r"probability in \[0, 1\], got 1.5"),
-        (lambda: draw_labels(POS, 0, 0, 0), "label groups must be a whole number >= 1, got 0"),
-    ],
-)
-def test_labels_that_do_not_fit_are_named(wrong, said):
-    with pytest.raises(ValueError, match=said):
-        wrong()
 
 
 # --- what a step regresses on
@@ -301,135 +189,3 @@ def test_labels_are_refused_where_they_cannot_serve(tmp_path):
     with pytest.raises(ValueError, match="must be multiples of its 3 label groups"):
         fit(POS, NEG, label_dropout=0.1, label_groups=3)
     assert not (tmp_path / "run").exists()
-
-
-# --- runs
-
-
-def test_dropout_of_every_label_is_training_without_labels_bit_for_bit(tmp_path, one_compilation):
-    def trained(name: str, network: Network, pair: tuple[Source, Source], **more):
-        options = {"steps": 4, "batch_pos": 8, "batch_neg": 8, "seed": 1, "config": {}, "progress": False}
-        state = runs.fit(tmp_path / name, RECIPE, network, OPTIMIZER, *pair, **options, **more)
-        return jax.tree.map(np.asarray, state.params)
-
-    without = (POS._replace(classes=None), NEG._replace(classes=None))
-    unlabelled = trained("without", LINEAR, without)
-    dropped = trained("dropped", LINEAR, (POS, NEG), label_dropout=1.0)
-    for a, b in zip(jax.tree.leaves(unlabelled), jax.tree.leaves(dropped), strict=True):
-        assert a.tobytes() == b.tobytes()
-    told = trained("told", LINEAR, (POS, NEG), label_dropout=0.0)
-    assert not told["rows"][-1].any()  # nothing is ever said of the null label
-    assert told["rows"][:-1].any()
-
-
-def test_labels_of_a_feed_follow_from_the_step():
-    feed = _feed.batches(POS, NEG, 5, (4, 6), range(3, 9), labelling=_feed.Labelling(0.5, 2))
-    for step, (x_pos, x_neg, labels) in zip(range(3, 9), feed, strict=True):
-        np.testing.assert_array_equal(labels, draw_labels(NEG, 5, step, 2, dropout=0.5))
-        np.testing.assert_array_equal(x_pos, batch(POS, 5, 0, step, 4, labels=labels))
-        np.testing.assert_array_equal(x_neg, batch(NEG, 5, 1, step, 6, labels=labels))
-
-
-def test_configurations_without_labels_are_written_as_ever():
-    plain = configs.to_dict(configs.Run())
-    assert "classes" not in plain["network"]
-    assert not {"label_dropout", "label_groups"} & set(plain["recipe"])
-    labelled = configs.from_dict({"network": {"classes": 3}, "recipe": {"label_groups": 2}})
-    assert configs.from_dict(configs.to_dict(labelled)) == labelled
-    assert configs.to_dict(labelled)["recipe"]["label_dropout"] == 0.1
-
-
-TOY = ["train", "toy-two-gaussians", "--no-progress", "--recipe.charges", "64", "--recipe.num-points", "64"]
-TOY += ["--network.width", "32", "--network.depth", "2", "--sampling.steps", "12", "--sampling.samples", "64"]
-
-
-def failure(capsys, arguments) -> str:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    assert stop.value.code == 2
-    return capsys.readouterr().err
-
-
-def asked(run: Path, name: str, *options: str) -> np.ndarray:
-    """First coordinates of 200 samples generated with these options."""
-    cli.main(["generate", str(run), "--count", "200", "--output", str(run / name), *options])
-    return np.load(run / name / "generated.npy")[:, 0]
-
-
-def test_samples_asked_of_a_class_are_of_that_class(tmp_path, capsys):
-    run = tmp_path / "run"
-    flow = ["--recipe.method", "cfm", "--recipe.gap", "1", "--network.output", "flow", "--no-report"]
-    flow += ["--steps", "200", "--optimizer.learning-rate", "5e-3", "--network.classes", "2"]
-    cli.main([*TOY, "--run", str(run), *flow])
-    trained, noise = pipeline.load(run), RNG.normal(size=(200, 2)).astype(np.float32)
-    left, right, any_class = (
-        np.asarray(pipeline.transport(trained, noise, cond=np.full(200, label)).end)[:, 0]
-        for label in (0, 1, -1)
-    )
-    assert (left < 0).mean() >= 0.95
-    assert (right > 0).mean() >= 0.95
-    assert 0.2 < (any_class > 0).mean() < 0.8
-    guided = asked(run, "guided", "--label", "1", "--guidance", "2")
-    assert guided.mean() > right.mean() + 1.0  # away from the other class, as extrapolation does
-    assert "must be from 0 to 1, the classes of this run, got 2" in failure(
-        capsys, ["generate", str(run), "--count", "2", "--output", str(run / "no"), "--label", "2"]
-    )
-
-
-def run_of(classes: int | None, dropout: float = 0.1, **recipe) -> configs.Run:
-    return configs.Run(
-        data=configs.Data("gaussian:2", "two_gaussians"),
-        recipe=configs.Recipe(label_dropout=dropout, **recipe),
-        network=configs.Network(classes=classes),
-    )
-
-
-@pytest.mark.parametrize(
-    ("classes", "dropout", "label", "scale", "said"),
-    [
-        (None, 0.1, 1, 1.0, "trained without classes"),
-        (None, 0.1, None, 2.0, "trained without classes"),
-        (2, 0.1, None, 2.0, "goes towards a class: give a label from 0 to 1"),
-        (2, 0.0, None, 1.0, "knows no field without a label"),
-        (2, 0.0, 1, 2.0, "knows no field without a label"),
-        (2, 0.1, -1, 1.0, "label must be from 0 to 1"),
-    ],
-)
-def test_what_a_run_cannot_be_asked_is_named(classes, dropout, label, scale, said):
-    trained = pipeline.Trained(run_of(classes, dropout), RECIPE, LINEAR, None, (2,), 0.0)
-    with pytest.raises(ValueError, match=said):
-        pipeline.labels_of(trained, label, 3, guidance=scale)
-
-
-@pytest.mark.slow
-def test_a_field_of_charges_is_learned_class_by_class_and_reported(tmp_path):
-    run = tmp_path / "run"
-    field = ["--recipe.gap", "30", "--recipe.points", "flux", "--optimizer.learning-rate", "5e-3"]
-    cli.main([*TOY, "--run", str(run), *field, "--steps", "1500", "--network.classes", "2"])
-    assert len(json.loads((run / "report.json").read_text())["maps"]) == 2
-    left, right = asked(run, "0", "--label", "0"), asked(run, "1", "--label", "1")
-    # forward lines of two plates have heavy tails: some come in from far out, where a small network knows the field least
-    assert (left < 0).mean() >= 0.85
-    assert (right > 0).mean() >= 0.85
-    x = tmp_path / "x.npy"
-    np.save(x, np.zeros((3, 2), np.float32))
-    cli.main(["translate", str(run), "--input", f"npy:{x}", "--output", str(run / "t"), "--label", "0"])
-    assert np.load(run / "t" / "translated.npy").shape == (3, 2)
-
-
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        (
-            run_of(3),
-            "network.classes 3 needs data with labels of 3 classes, got gaussian:2 and two_gaussians with 2",
-        ),
-        (run_of(None, label_groups=2), "recipe.label_groups 2 is for a network with classes"),
-        (run_of(2, field="whole"), "which labels cannot choose among"),
-        (run_of(2, label_groups=3), "num_points 64 must be a multiple"),
-    ],
-)
-def test_labels_and_data_that_do_not_go_together_are_named(config, said):
-    with pytest.raises(ValueError, match=said):
-        build.labelled(config, build.sources(config.data))
-    assert build.labelled(run_of(2, label_groups=4), build.sources(config.data)).num_points == 16

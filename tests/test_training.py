@@ -1,132 +1,20 @@
+"""The training step: weighted least squares, keys of its own, one compilation, donated state, bad input by name."""
+
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from _steps import DIAGONAL, DIM, X_NEG, X_POS, hidden, random_draw, recipe_of
 
-from efm_jax._types import Batch, FieldMatching, Network
-from efm_jax.training import adam, ema_params, init_state, make_train_step
-
-DIM = 3
-X_POS = np.random.default_rng(1).normal(size=(7, DIM)).astype(np.float32)
-X_NEG = np.random.default_rng(2).normal(size=(5, DIM)).astype(np.float32)
-
-
-def recipe_of(draw):
-    return FieldMatching(draw, lambda key, x, reverse: x, (0.0, 1.0))
+from efm_jax._types import Batch, Network
+from efm_jax.training import adam, init_state, make_train_step
 
 
 def frozen(points, target, weight):
     return recipe_of(lambda key, x_pos, x_neg: Batch(jnp.array(points), jnp.array(target), jnp.array(weight)))
-
-
-def random_draw(key, x_pos, x_neg):
-    """11 points among 7 + 5 charges; NaN charges make NaN targets."""
-    points = jax.random.normal(key, (11, x_pos.shape[1] + 1))
-    target = points * jnp.mean(x_pos) + jnp.mean(x_neg)
-    return Batch(points, target, jnp.ones(11))
-
-
-DIAGONAL = Network(lambda key: {"a": jnp.ones(DIM + 1)}, lambda params, points, **_: params["a"] * points)
-
-
-def hidden(width=16):
-    def init(key):
-        first, last = jax.random.split(key)
-        return {
-            "first": jax.random.normal(first, (DIM + 1, width)) / math.sqrt(DIM + 1),
-            "last": jax.random.normal(last, (width, DIM + 1)) / math.sqrt(width),
-        }
-
-    return Network(init, lambda params, points, **_: jnp.tanh(points @ params["first"]) @ params["last"])
-
-
-def host(tree):
-    return [
-        np.array(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x) for x in tree
-    ]
-
-
-def same_bits(a, b):
-    pairs = zip(host(jax.tree.leaves(a)), host(jax.tree.leaves(b)), strict=True)
-    return all(x.dtype == y.dtype and x.tobytes() == y.tobytes() for x, y in pairs)
-
-
-# --- adam
-
-
-def adam_reference(params, grads, rate, warmup, clip, weight_decay, cosine_steps, b1=0.9, b2=0.999, eps=1e-8):
-    """Clipped Adam(W) with warm-up and cosine, in float64."""
-    params = params.astype(np.float64)
-    mean, square = np.zeros_like(params), np.zeros_like(params)
-    for t, grad in enumerate(grads.astype(np.float64)):
-        if clip is not None:
-            grad = grad * min(1.0, clip / np.linalg.norm(grad))
-        mean = b1 * mean + (1 - b1) * grad
-        square = b2 * square + (1 - b2) * grad**2
-        step = mean / (1 - b1 ** (t + 1)) / (np.sqrt(square / (1 - b2 ** (t + 1))) + eps)
-        scale = min((t + 1) / warmup, 1.0) if warmup else 1.0
-        if cosine_steps is not None:
-            progress = min(max((t - warmup) / (cosine_steps - warmup), 0.0), 1.0)
-            scale *= (1 + math.cos(math.pi * progress)) / 2
-        params = params - rate * scale * (step + weight_decay * params)
-    return params
-
-
-@pytest.mark.parametrize(
-    ("warmup", "clip", "weight_decay", "cosine_steps"),
-    [(5, 1.0, 0.0, None), (0, None, 0.0, None), (3, 2.0, 0.1, None), (4, 1.0, 0.0, 11)],
-)
-def test_adam_is_clipped_adam_with_warm_up(warmup, clip, weight_decay, cosine_steps):
-    rng = np.random.default_rng(0)
-    params = rng.normal(size=6).astype(np.float32)
-    # norms from 0.1 to 100: some are clipped and some are not
-    grads = (rng.normal(size=(14, 6)) * 10.0 ** rng.uniform(-1.5, 1.5, (14, 1))).astype(np.float32)
-    optimizer = adam(0.05, warmup=warmup, clip=clip, weight_decay=weight_decay, cosine_steps=cosine_steps)
-    got, state = jnp.array(params), optimizer.init(params)
-    for grad in grads:
-        updates, state = optimizer.update(jnp.array(grad), state, got)
-        got = optax.apply_updates(got, updates)
-    expected = adam_reference(params, grads, 0.05, warmup, clip, weight_decay, cosine_steps)
-    # 14 float32 updates of size 0.05: a few hundred ulps of 1 at most
-    np.testing.assert_allclose(got, expected, atol=5e-6)
-
-
-def test_adam_finds_the_minimum_of_a_quadratic():
-    rng = np.random.default_rng(3)
-    root = rng.normal(size=(5, 5))
-    matrix = (root @ root.T + np.eye(5)).astype(np.float32)
-    solution = rng.normal(size=5).astype(np.float32)
-    optimizer = adam(0.05, warmup=10, cosine_steps=600)
-
-    def update(carry, _):
-        x, state = carry
-        updates, state = optimizer.update(matrix @ (x - solution), state, x)
-        return (optax.apply_updates(x, updates), state), None
-
-    start = jnp.zeros(5)
-    (x, _), _ = jax.lax.scan(update, (start, optimizer.init(start)), length=600)
-    # the rate falls to zero, so what is left is float32 noise of the gradient
-    np.testing.assert_allclose(x, solution, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"learning_rate": 0.0}, "learning_rate must be a finite number > 0, got 0.0"),
-        ({"learning_rate": math.nan}, "learning_rate must be a finite number > 0, got nan"),
-        ({"warmup": -1}, "warmup must be a number of updates >= 0, got -1"),
-        ({"clip": -2.0}, "clip must be a finite number > 0, got -2.0"),
-        ({"weight_decay": -0.1}, "weight_decay must be >= 0, got -0.1"),
-        ({"warmup": 10, "cosine_steps": 10}, "cosine_steps must be above warmup = 10, got 10"),
-    ],
-)
-def test_adam_refuses_numbers_out_of_range(options, said):
-    with pytest.raises(ValueError, match=said):
-        adam(**options)
 
 
 # --- the step
@@ -248,117 +136,6 @@ def test_arrays_of_the_recipe_are_arguments_of_the_step_and_no_constants_in_it()
     assert steps[0]._cache_size() == 1
 
 
-# --- the moving average
-
-
-def marching(update):
-    """An optimiser whose every update is `update`, so that the parameters are known at every step."""
-    return optax.GradientTransformation(
-        lambda params: (),
-        lambda grads, state, params=None: (jax.tree.map(lambda g: jnp.full_like(g, update), grads), state),
-    )
-
-
-@pytest.mark.parametrize("decay", [0.0, 0.5, 0.9999])
-def test_moving_average_is_its_closed_form(decay):
-    optimizer, count = marching(0.25), 40
-    step = make_train_step(recipe_of(random_draw), DIAGONAL, optimizer, ema_decay=decay)
-    state = init_state(jax.random.key(0), DIAGONAL, optimizer)
-    for _ in range(count):
-        state, _ = step(state, X_POS, X_NEG)
-    decays = np.array([min(decay, (1 + t) / (10 + t)) for t in range(count)])
-    values = 1 + 0.25 * np.arange(count + 1)  # of the parameters, the initial ones first
-    weights = np.append(1.0, 1 - decays) * np.append(np.cumprod(decays[::-1])[::-1], 1.0)
-    assert weights.sum() == pytest.approx(1.0, abs=1e-12)
-    # 40 float32 updates of numbers up to 11
-    np.testing.assert_allclose(ema_params(state)["a"], np.full(DIM + 1, weights @ values), rtol=3e-6)
-
-
-def test_initial_parameters_fade_from_the_average_as_documented():
-    # the first update takes the parameters from 1 to 0, where they stay: the average is that 1's weight
-    drop = optax.GradientTransformation(
-        lambda params: jnp.zeros(()),
-        lambda grads, done, params=None: (
-            jax.tree.map(lambda g: jnp.where(done == 0, -1.0, 0.0 * g), grads),
-            done + 1,
-        ),
-    )
-    step = make_train_step(recipe_of(random_draw), DIAGONAL, drop)
-    state = init_state(jax.random.key(0), DIAGONAL, drop)
-    for count in range(1, 21):
-        state, _ = step(state, X_POS, X_NEG)
-        weight = math.factorial(count) * math.factorial(9) / math.factorial(count + 9)
-        # relative: one rounding a step
-        np.testing.assert_allclose(ema_params(state)["a"], np.full(DIM + 1, weight), rtol=1e-5)
-
-
-def test_average_of_bfloat16_parameters_is_kept_in_float32():
-    network = Network(lambda key: {"a": jnp.ones(DIM + 1, jnp.bfloat16)}, DIAGONAL.apply)
-    optimizer = marching(0.0078125)  # one ulp of bfloat16 at 1: the parameters march exactly
-    step = make_train_step(recipe_of(random_draw), network, optimizer, ema_decay=0.9)
-    state = init_state(jax.random.key(0), network, optimizer)
-    for _ in range(30):
-        state, _ = step(state, X_POS, X_NEG)
-    decays = np.array([min(0.9, (1 + t) / (10 + t)) for t in range(30)])
-    mean = 1.0
-    for t, decay in enumerate(decays):
-        mean = decay * mean + (1 - decay) * (1 + 0.0078125 * (t + 1))
-    assert state.ema["a"].dtype == jnp.float32
-    np.testing.assert_allclose(
-        state.ema["a"], np.full(DIM + 1, mean), rtol=1e-5
-    )  # float32, not 4e-3 of bfloat16
-    assert ema_params(state)["a"].dtype == jnp.bfloat16
-
-
-# --- steps that are not finite
-
-
-def test_a_step_that_is_not_finite_changes_nothing_but_the_counts():
-    network, optimizer = hidden(), adam(1e-2, warmup=3)
-    step = make_train_step(recipe_of(random_draw), network, optimizer)
-    state = init_state(jax.random.key(0), network, optimizer)
-    poison = X_POS.copy()
-    poison[2, 1] = np.nan
-    counts = []
-    for x_pos in (X_POS, poison, poison, X_POS):
-        before = jax.tree.map(jnp.copy, state)
-        state, info = step(state, x_pos, X_NEG)
-        bad = x_pos is poison
-        assert bool(info.finite) is not bad
-        for part in ("params", "ema", "opt_state"):
-            assert same_bits(getattr(state, part), getattr(before, part)) is bad
-        counts.append((int(state.step), int(state.skipped), int(state.skipped_in_row)))
-    assert counts == [(1, 0, 0), (2, 1, 1), (3, 2, 2), (4, 2, 0)]
-    assert step._cache_size() == 1
-
-
-def test_skipped_steps_do_not_count_in_the_average():
-    optimizer = marching(0.25)
-    step = make_train_step(recipe_of(random_draw), DIAGONAL, optimizer)
-    averages = []
-    for bad in (0, 3):
-        state = init_state(jax.random.key(0), DIAGONAL, optimizer)
-        for x_pos in [X_POS] * 2 + [X_POS * np.float32(np.inf)] * bad + [X_POS] * 2:
-            state, _ = step(state, x_pos, X_NEG)
-        averages.append(np.asarray(state.ema["a"]))
-    np.testing.assert_array_equal(*averages)
-
-
-def test_an_infinite_gradient_or_update_is_skipped_though_the_loss_is_finite():
-    root = Network(
-        lambda key: {"a": jnp.zeros(DIM + 1)}, lambda params, points, **_: jnp.sqrt(params["a"]) + 0 * points
-    )
-    for network, optimizer in ((root, optax.sgd(0.1)), (DIAGONAL, marching(np.inf))):
-        step = make_train_step(recipe_of(random_draw), network, optimizer)
-        state = init_state(jax.random.key(0), network, optimizer)
-        before = np.asarray(state.params["a"])
-        state, info = step(state, X_POS, X_NEG)
-        assert np.isfinite(info.loss)
-        assert not info.finite
-        np.testing.assert_array_equal(state.params["a"], before)
-        assert int(state.skipped_in_row) == 1
-
-
 # --- bad input
 
 
@@ -424,9 +201,3 @@ def test_parameters_must_be_floating_point():
         init_state(jax.random.key(0), Network(lambda key: {"n": jnp.arange(2)}, DIAGONAL.apply), adam())
     with pytest.raises(ValueError, match="no arrays at all"):
         init_state(jax.random.key(0), Network(lambda key: {}, DIAGONAL.apply), adam())
-
-
-@pytest.mark.parametrize("decay", [1.0, -0.1, math.nan])
-def test_ema_decay_must_be_below_one(decay):
-    with pytest.raises(ValueError, match=r"ema_decay must be in \[0, 1\), got"):
-        make_train_step(recipe_of(random_draw), DIAGONAL, adam(), ema_decay=decay)
