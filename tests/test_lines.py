@@ -141,7 +141,7 @@ def test_rows_keep_their_place():
         ({"points": jnp.zeros((3, 1))}, "height z last"),
         ({"points": jnp.zeros((0, 3))}, "n >= 1"),
         ({"points": jnp.asarray([[0.0, jnp.nan, 0.0]])}, "points holds 1 NaN"),
-        ({"points": np.zeros((3, 3), np.int64).astype("O")}, "floating-point"),
+        ({"points": np.zeros((3, 3), np.int64)}, "floating-point"),
         ({"to": float("inf")}, "to must be"),
         ({"field": lambda p: p[:, :-1]}, "one vector"),
         ({"field": 3.0}, "field must be a function"),

@@ -55,8 +55,7 @@ def test_the_log_holds_means_since_the_line_before(tmp_path):
 
 
 def test_tensorboard_gets_the_log(straight):
-    reader = pytest.importorskip("tensorboardX.event_file_writer")
-    assert reader
+    pytest.importorskip("tensorboardX")
     (events,) = (straight / "tensorboard").iterdir()
     data = events.read_bytes()
     assert all(name in data for name in (b"loss", b"grad_norm", b"steps_per_second"))

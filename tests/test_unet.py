@@ -126,9 +126,7 @@ def test_dropout_follows_its_key(net):
     first = trained(params, jax.random.key(1))
     np.testing.assert_array_equal(first, trained(params, jax.random.key(1)))
     assert float(jnp.abs(first - trained(params, jax.random.key(2))).max()) > 1e-2
-    plain = apply(params, points(), LABELS)
-    np.testing.assert_array_equal(plain, apply(params, points(), LABELS))
-    assert float(jnp.abs(first - plain).max()) > 1e-2
+    assert float(jnp.abs(first - apply(params, points(), LABELS)).max()) > 1e-2
 
 
 def test_each_label_has_its_own_field(net):
