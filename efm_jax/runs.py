@@ -26,7 +26,18 @@ import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from . import __version__, _checks, _conditions, _feed, _files, _journal, _signals, _slots, checkpoint
+from . import (
+    __version__,
+    _checks,
+    _conditions,
+    _feed,
+    _files,
+    _journal,
+    _settings,
+    _signals,
+    _slots,
+    checkpoint,
+)
 from ._types import FieldMatching, Network, Params
 from .datasets import Source
 from .parallel import hosts
@@ -342,7 +353,9 @@ def _check_hosts(crew: hosts.Crew, given: dict) -> None:
     """Hosts that were given different things would wait for each other for ever."""
     texts = crew.everyones(json.dumps({**given, "jax": jax.__version__, "efm_jax": __version__}))
     for number, text in enumerate(texts):
-        apart = _apart(json.loads(texts[0]), json.loads(text), "on process 0", f"on process {number}", ())
+        apart = _settings.apart(
+            json.loads(texts[0]), json.loads(text), "on process 0", f"on process {number}"
+        )
         if apart:
             listed = "\n".join(apart)
             raise ValueError(
@@ -350,33 +363,14 @@ def _check_hosts(crew: hosts.Crew, given: dict) -> None:
             )
 
 
-def _apart(old: dict, new: dict, here: str, there: str, free: tuple[str, ...]) -> list[str]:
-    old, new = _flat(old), _flat(new)
-    return [
-        f"  {name}: {old.get(name, 'nothing')!r} {here}, {new.get(name, 'nothing')!r} {there}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name, "nothing") != new.get(name, "nothing") and not set(name.split(".")) & set(free)
-    ]
-
-
 def _check_same(folder: Path, what: str, old: dict, new: dict) -> None:
-    apart = _apart(old, new, "in the run", "now", MAY_CHANGE)
+    apart = _settings.apart(old, new, "in the run", "now", free=MAY_CHANGE)
     if apart:
         listed = "\n".join(apart)
         raise ValueError(
             f"the run in {folder} has another {what}:\n{listed}\nGive it the run's own values to resume, or "
             "choose another folder for a new run."
         )
-
-
-def _flat(tree: dict, prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in tree.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 def _over(max_seconds: float | None, ledger: _journal.Ledger) -> bool:
