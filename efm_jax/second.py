@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from efm_jax.pipeline import Trained
 
 PAIRS_SEED = 40_000
-"""With the run's seed, seeds the samples whose lines are followed."""
+"""With the run's seed, seeds the samples whose lines are followed. Those a space is fitted on begin with the same number
+(`spaces.SEED`), which no run meets: reflow refuses components."""
 WIDTH = 1e-3
 """How far the straight paths of the pairs are blurred, in units of the data."""
 _FORMS = {"field": "slope", "slope": "slope", "flow": "flow"}
