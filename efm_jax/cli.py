@@ -327,7 +327,7 @@ def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> N
         print(f"training in {run}", flush=True)
     pipeline.train(run, config, progress=progress)
     if report and hosts.first():
-        _tell(run, assessment.evaluate(run))
+        _tell(assessment.destination(run), assessment.evaluate(run))
     hosts.wait("the report")  # a process that leaves early takes the others with it
 
 
@@ -340,9 +340,8 @@ def _score(run: Path | None, model: Path | None, step: int | None, cache: Path |
         trained = sharing.load(str(model))
         _tell(asked["output"], assessment.assess(trained, cache=cache or features.cache_folder(), **asked))
         return
-    if asked["output"] is None and asked["source"] is None and asked["target"] is None:
-        asked["output"] = assessment.report_folder(run, step)
-    _tell(asked["output"], assessment.evaluate(run, step=step, **asked))
+    where = {name: asked[name] for name in ("source", "target", "output")}
+    _tell(assessment.destination(run, step, **where), assessment.evaluate(run, step=step, **asked))
 
 
 def _tell(folder: Path | None, report: dict) -> None:
