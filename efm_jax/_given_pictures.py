@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from efm_jax.datasets import folder
+from efm_jax.datasets import _picture_files
 
 _AT_ONCE = 64
 _MAX_PIXELS = 1 << 26
@@ -57,7 +57,7 @@ def is_picture(path: str | Path) -> bool:
         False
     """
     path = Path(path).expanduser()
-    return path.suffix.lower() in folder.EXTENSIONS and path.is_file()
+    return path.suffix.lower() in _picture_files.EXTENSIONS and path.is_file()
 
 
 def read(
@@ -82,14 +82,14 @@ def read(
         raise ValueError(f"fit must be 'crop' or 'pad', got {fit!r}.")
     root = Path(path).expanduser()
     single = is_picture(root)
-    names = [root.name] if single else folder._names(root)
+    names = [root.name] if single else _picture_files.names(root)
     root = root.parent if single else root
     images, kept, places, skipped = [], [], [], []
 
     def one(name: str) -> tuple[np.ndarray, Place] | None:
         try:
-            whole = folder._read(root / name, None, None, shape[2] == 1, 255, _MAX_PIXELS)
-        except folder._UNREADABLE:
+            whole = _picture_files.read(root / name, None, None, shape[2] == 1, 255, _MAX_PIXELS)
+        except _picture_files.UNREADABLE:
             return None
         return _fitted(whole, shape, pad=fit == "pad")
 
@@ -125,7 +125,7 @@ def _fitted(whole: np.ndarray, shape: tuple[int, int, int], *, pad: bool) -> tup
     if not pad:
         scale = min(picture.width / width, picture.height / height)
         size = max(round(width * scale), 1), max(round(height * scale), 1)
-        fitted = np.asarray(folder._fit(picture, height, width)).reshape(shape)
+        fitted = np.asarray(_picture_files.fit(picture, height, width)).reshape(shape)
         return fitted, Place((0, 0, width, height), size)
     scale = min(width / picture.width, height / picture.height)
     across, down = (max(round(side * scale), 1) for side in picture.size)
