@@ -154,8 +154,9 @@ def translate(
 ) -> None:
     """Carry samples of P to Q along the lines of a trained field, one picture or row each.
 
-    Pictures may have any size: they are cropped at the centre, or padded, and resized to that of the field. Those that
-    cannot be read are named and left out, and the status is then 1.
+    Pictures may have any size: they are cropped at the centre, or padded, and resized to that of the field; where training
+    cut their middle out before (data.crop), so is theirs, and they must not be smaller. Those that cannot be read are named
+    and left out, and the status is then 1.
 
     Args:
         run: The run folder.
@@ -167,8 +168,8 @@ def translate(
         limit: At most so many samples.
         label: Of a run with classes: the class whose field they follow.
         guidance: Scale of guidance towards the label: 1 is the class as learned, more exaggerates it.
-        fit: Pictures of another aspect than the field's: crop them at the centre, or pad them by their border pixels and cut
-            the margin off again, so that nothing of them is lost.
+        fit: Crop pictures at the centre as training does, or take all of them: pad those of another aspect than the field's
+            by their border pixels and cut the margin off again, so that nothing of them is lost.
         own_size: Write pictures at the size they were given in.
     """
     from efm_jax import _given_pictures, translation
