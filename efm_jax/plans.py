@@ -45,6 +45,7 @@ def paired(
         ImportError: The features' weights are not installed.
 
     Example:
+        >>> import numpy as np
         >>> from efm_jax.datasets import from_array
         >>> x = np.arange(6.0)[:, None]
         >>> run = configs.Run(recipe=configs.Recipe(coupling="one_plan"))
