@@ -277,31 +277,14 @@ def evaluate(
         raise ValueError(
             "give either a run folder, or two folders of pictures as --a FOLDER --b FOLDER, or a model as --model FOLDER."
         )
+    from efm_jax import _scored
+
     if a is None or b is None:
         asked = {"samples": samples, "features": features, "source": source, "target": target}
-        _score(run, model, step, cache, {**asked, "output": output, "round_trip": round_trip})
+        _tell(*_scored.one(run, model, step, cache, {**asked, "output": output, "round_trip": round_trip}))
         return
-    from efm_jax import comparison
-    from efm_jax import features as room
-
-    if features == "none":
-        raise ValueError(
-            "two folders are compared on features: --features efficientnet, digits, or inception:FILE."
-        )
-    extractor = room.open_extractor(features or "efficientnet")
-    on_error = "skip" if skip_unreadable else "raise"
-    common = {"size": size, "extractor": extractor, "on_error": on_error, "most": most, "seed": seed}
-    common |= {"cache": cache or room.cache_folder()}
-    report = comparison.folders_report(a, b, held_out, **common)
-    print(comparison.table(report))
-    if partners:
-        from efm_jax import partners as pairs
-
-        report["partners"] = pairs.folders_partners_report(a, b, **common)
-        print(f"\n{pairs.table(report['partners'])}")
-    if output is not None:
-        comparison.write(report, output)
-        print(f"report {output}")
+    policy = {"size": size, "on_error": "skip" if skip_unreadable else "raise", "most": most, "seed": seed}
+    _scored.folders(a, b, held_out, features, policy, partners=partners, cache=cache, output=output)
 
 
 def doctor() -> None:
@@ -330,19 +313,6 @@ def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> N
     if report and hosts.first():
         _tell(assessment.destination(run), assessment.evaluate(run))
     hosts.wait("the report")  # a process that leaves early takes the others with it
-
-
-def _score(run: Path | None, model: Path | None, step: int | None, cache: Path | None, asked: dict) -> None:
-    from efm_jax import assessment, features, sharing
-
-    if model is not None and step is not None:
-        raise ValueError("a model holds the weights of one step; leave --step out, or give the run folder.")
-    if run is None:
-        trained = sharing.load(str(model))
-        _tell(asked["output"], assessment.assess(trained, cache=cache or features.cache_folder(), **asked))
-        return
-    where = {name: asked[name] for name in ("source", "target", "output")}
-    _tell(assessment.destination(run, step, **where), assessment.evaluate(run, step=step, **asked))
 
 
 def _tell(folder: Path | None, report: dict) -> None:
