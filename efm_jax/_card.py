@@ -122,8 +122,10 @@ def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
     if record["config"]["data"]["source"].partition(":")[0] not in _WITH_PATHS:
         lines.append(f"efm generate --model {model} --count 16 --output OUT  # new samples of P -> Q")
     if picture:
+        square = record["config"]["data"].get("crop")
+        middle = "" if square is None else f"the middle {square} x {square} pixels, then to "
         what = (
-            "PICTURES is a folder of png, jpg, webp or bmp of any size: each is cropped at its centre to "
+            f"PICTURES is a folder of png, jpg, webp or bmp of any size: each is cropped at its centre to {middle}"
             f"the aspect {shape[1]}:{shape[0]}, resized to {shape[1]} x {shape[0]} pixels and written to OUT as png under "
             "its own name; `--fit pad --own-size`: all of it, at its own size."
         )

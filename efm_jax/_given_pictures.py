@@ -1,6 +1,7 @@
 """A person's own pictures brought to the size of a model, and its pictures brought back to theirs.
 
-crop   the middle of the picture, of the model's aspect: what training pictures are
+crop   the middle of the picture, of the model's aspect: what training pictures are. Where a square of some pixels was cut
+       out of these before (`data.crop`), the same square
 pad    the whole picture, its border pixels repeated up to the model's aspect; the margin is cut off again afterwards
 """
 
@@ -15,7 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from efm_jax.datasets import folder
+from efm_jax.datasets import _picture_files
 
 _AT_ONCE = 64
 _MAX_PIXELS = 1 << 26
@@ -57,11 +58,16 @@ def is_picture(path: str | Path) -> bool:
         False
     """
     path = Path(path).expanduser()
-    return path.suffix.lower() in folder.EXTENSIONS and path.is_file()
+    return path.suffix.lower() in _picture_files.EXTENSIONS and path.is_file()
 
 
 def read(
-    path: str | Path, shape: tuple[int, int, int], *, fit: str = "crop", limit: int | None = None
+    path: str | Path,
+    shape: tuple[int, int, int],
+    *,
+    fit: str = "crop",
+    limit: int | None = None,
+    square: int | None = None,
 ) -> Given:
     """Read a folder of pictures of any size, or one picture, for a model of pictures of `shape`.
 
@@ -70,27 +76,32 @@ def read(
         shape: (H, W, C) of the model's pictures.
         fit: "crop" or "pad", see above.
         limit: Pictures read at most.
+        square: Side of the square that was cut from the middle of training pictures, in pixels; None for none.
 
     Returns:
         The pictures that can be read, in the order of their names.
 
     Raises:
         FileNotFoundError: There is no such path, or no picture in it.
-        ValueError: `fit` is neither, or none of the pictures can be read.
+        ValueError: `fit` is neither, none of the pictures can be read, or one to be cropped is smaller than the square.
     """
     if fit not in ("crop", "pad"):
         raise ValueError(f"fit must be 'crop' or 'pad', got {fit!r}.")
     root = Path(path).expanduser()
     single = is_picture(root)
-    names = [root.name] if single else folder._names(root)
+    names = [root.name] if single else _picture_files.names(root)
     root = root.parent if single else root
     images, kept, places, skipped = [], [], [], []
 
-    def one(name: str) -> tuple[np.ndarray, Place] | None:
+    def one(name: str) -> tuple[np.ndarray, Place] | ValueError | None:
         try:
-            whole = folder._read(root / name, None, None, shape[2] == 1, 255, _MAX_PIXELS)
-        except folder._UNREADABLE:
+            whole = _picture_files.read(root / name, None, None, shape[2] == 1, 255, _MAX_PIXELS)
+        except _picture_files.UNREADABLE:
             return None
+        if square is not None and fit == "crop":
+            if min(whole.shape[:2]) < square:
+                return _too_small(root / name, whole, square)
+            whole = _middle(whole, square)
         return _fitted(whole, shape, pad=fit == "pad")
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -99,6 +110,8 @@ def read(
                 if found is None:
                     skipped.append(name)
                 elif limit is None or len(kept) < limit:
+                    if isinstance(found, ValueError):
+                        raise found
                     images.append(found[0])
                     places.append(found[1])
                     kept.append(name)
@@ -119,13 +132,26 @@ def returned(picture: UInt8[np.ndarray, "height width 3"], place: Place, *, own_
     return np.asarray(part)
 
 
+def _middle(whole: np.ndarray, square: int) -> np.ndarray:
+    picture = Image.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole)
+    return np.asarray(_picture_files.middle(picture, square, square)).reshape(square, square, -1)
+
+
+def _too_small(path: Path, whole: np.ndarray, square: int) -> ValueError:
+    height, width = whole.shape[:2]
+    return ValueError(
+        f"pictures must be at least {square} x {square} pixels, which were cut from the middle of those trained on "
+        f"(data.crop), {path} is {width} x {height}; give it larger, or take it whole by --fit pad (fit='pad')."
+    )
+
+
 def _fitted(whole: np.ndarray, shape: tuple[int, int, int], *, pad: bool) -> tuple[np.ndarray, Place]:
     height, width, channels = shape
     picture = Image.fromarray(whole[..., 0] if channels == 1 else whole)
     if not pad:
         scale = min(picture.width / width, picture.height / height)
         size = max(round(width * scale), 1), max(round(height * scale), 1)
-        fitted = np.asarray(folder._fit(picture, height, width)).reshape(shape)
+        fitted = np.asarray(_picture_files.fit(picture, height, width)).reshape(shape)
         return fitted, Place((0, 0, width, height), size)
     scale = min(width / picture.width, height / picture.height)
     across, down = (max(round(side * scale), 1) for side in picture.size)

@@ -50,18 +50,37 @@ def evaluate(
     folder = Path(folder)
     _run_scores.check_features(features)
     trained = load(folder, step=step)
-    if output is None and source is None and target is None:
-        output = report_folder(folder, step)
     return assess(
         trained,
         samples=samples,
         features=features,
         source=source,
         target=target,
-        output=output,
+        output=destination(folder, step, source=source, target=target, output=output),
         cache=folder / "features",
         round_trip=round_trip,
     )
+
+
+def destination(
+    folder: str | Path,
+    step: int | None = None,
+    *,
+    source: str | None = None,
+    target: str | None = None,
+    output: str | Path | None = None,
+) -> Path | None:
+    """Where `evaluate`, given the same, writes its report: the folder asked for, else `report_folder`.
+
+    None, for nowhere, of a report on other data than the run's, which is not put among the run's own unless asked for.
+
+    Example:
+        >>> destination("run", target="digits:5") is None
+        True
+    """
+    if output is not None:
+        return Path(output)
+    return report_folder(folder, step) if source is None and target is None else None
 
 
 def report_folder(folder: str | Path, step: int | None = None) -> Path:

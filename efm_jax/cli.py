@@ -154,8 +154,9 @@ def translate(
 ) -> None:
     """Carry samples of P to Q along the lines of a trained field, one picture or row each.
 
-    Pictures may have any size: they are cropped at the centre, or padded, and resized to that of the field. Those that
-    cannot be read are named and left out, and the status is then 1.
+    Pictures may have any size: they are cropped at the centre, or padded, and resized to that of the field; where training
+    cut their middle out before (data.crop), so is theirs, and they must not be smaller. Those that cannot be read are named
+    and left out, and the status is then 1.
 
     Args:
         run: The run folder.
@@ -167,8 +168,8 @@ def translate(
         limit: At most so many samples.
         label: Of a run with classes: the class whose field they follow.
         guidance: Scale of guidance towards the label: 1 is the class as learned, more exaggerates it.
-        fit: Pictures of another aspect than the field's: crop them at the centre, or pad them by their border pixels and cut
-            the margin off again, so that nothing of them is lost.
+        fit: Crop pictures at the centre as training does, or take all of them: pad those of another aspect than the field's
+            by their border pixels and cut the margin off again, so that nothing of them is lost.
         own_size: Write pictures at the size they were given in.
     """
     from efm_jax import _given_pictures, translation
@@ -276,31 +277,14 @@ def evaluate(
         raise ValueError(
             "give either a run folder, or two folders of pictures as --a FOLDER --b FOLDER, or a model as --model FOLDER."
         )
+    from efm_jax import _scored
+
     if a is None or b is None:
         asked = {"samples": samples, "features": features, "source": source, "target": target}
-        _score(run, model, step, cache, {**asked, "output": output, "round_trip": round_trip})
+        _tell(*_scored.one(run, model, step, cache, {**asked, "output": output, "round_trip": round_trip}))
         return
-    from efm_jax import comparison
-    from efm_jax import features as room
-
-    if features == "none":
-        raise ValueError(
-            "two folders are compared on features: --features efficientnet, digits, or inception:FILE."
-        )
-    extractor = room.open_extractor(features or "efficientnet")
-    on_error = "skip" if skip_unreadable else "raise"
-    common = {"size": size, "extractor": extractor, "on_error": on_error, "most": most, "seed": seed}
-    common |= {"cache": cache or room.cache_folder()}
-    report = comparison.folders_report(a, b, held_out, **common)
-    print(comparison.table(report))
-    if partners:
-        from efm_jax import partners as pairs
-
-        report["partners"] = pairs.folders_partners_report(a, b, **common)
-        print(f"\n{pairs.table(report['partners'])}")
-    if output is not None:
-        comparison.write(report, output)
-        print(f"report {output}")
+    policy = {"size": size, "on_error": "skip" if skip_unreadable else "raise", "most": most, "seed": seed}
+    _scored.folders(a, b, held_out, features, policy, partners=partners, cache=cache, output=output)
 
 
 def doctor() -> None:
@@ -327,22 +311,8 @@ def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> N
         print(f"training in {run}", flush=True)
     pipeline.train(run, config, progress=progress)
     if report and hosts.first():
-        _tell(run, assessment.evaluate(run))
+        _tell(assessment.destination(run), assessment.evaluate(run))
     hosts.wait("the report")  # a process that leaves early takes the others with it
-
-
-def _score(run: Path | None, model: Path | None, step: int | None, cache: Path | None, asked: dict) -> None:
-    from efm_jax import assessment, features, sharing
-
-    if model is not None and step is not None:
-        raise ValueError("a model holds the weights of one step; leave --step out, or give the run folder.")
-    if run is None:
-        trained = sharing.load(str(model))
-        _tell(asked["output"], assessment.assess(trained, cache=cache or features.cache_folder(), **asked))
-        return
-    if asked["output"] is None and asked["source"] is None and asked["target"] is None:
-        asked["output"] = assessment.report_folder(run, step)
-    _tell(asked["output"], assessment.evaluate(run, step=step, **asked))
 
 
 def _tell(folder: Path | None, report: dict) -> None:

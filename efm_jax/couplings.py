@@ -9,42 +9,20 @@ only. A sample whose label does not occur on the other side is left out. If no l
 pairs: a ValueError where that can be seen, and under `jit` all indices are -1.
 """
 
-from collections.abc import Callable
-from typing import Protocol, TypeAlias, runtime_checkable
-
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
+from jaxtyping import Array, Float
 
 from efm_jax import _checks
-from efm_jax._assignment import assignment, centred, squared_distances
 from efm_jax._entropic import log_plan
+from efm_jax._exact_plans import minibatch_ot as minibatch_ot
+from efm_jax._exact_plans import whole_plan as whole_plan
+from efm_jax._pairing import Coupling as Coupling
+from efm_jax._pairing import LabelledCoupling as LabelledCoupling
+from efm_jax._pairing import Labels as Labels
+from efm_jax._pairing import Pairs as Pairs
+from efm_jax._pairing import checked, in_turn, none_without
 from efm_jax._types import Key
-
-Pairs: TypeAlias = tuple[Int[Array, " k"], Int[Array, " k"]]
-Labels: TypeAlias = tuple[Int[Array, " n"], Int[Array, " m"]]
-"""One whole number for each row of x_pos and each of x_neg."""
-Coupling: TypeAlias = Callable[[Key, Float[Array, "n dim"], Float[Array, "m dim"], int], Pairs]
-
-
-@runtime_checkable
-class LabelledCoupling(Protocol):
-    """A `Coupling` that can keep to equal labels; every coupling of this room is one."""
-
-    def __call__(
-        self,
-        key: Key,
-        x_pos: Float[Array, "n dim"],
-        x_neg: Float[Array, "m dim"],
-        num_pairs: int,
-        *,
-        labels: Labels | None = None,
-    ) -> Pairs:
-        """Return the rows `(i, j)` of `num_pairs` pairs."""
-        ...
 
 
 def independent() -> LabelledCoupling:
@@ -77,7 +55,7 @@ def independent() -> LabelledCoupling:
                 jax.random.randint(key_i, (num_pairs,), 0, x_pos.shape[0]),
                 jax.random.randint(key_j, (num_pairs,), 0, x_neg.shape[0]),
             )
-        labels_pos, labels_neg = _checked(labels, x_pos, x_neg)
+        labels_pos, labels_neg = checked(labels, x_pos, x_neg)
         by_label = jnp.argsort(labels_neg)
         first, past = (
             jnp.searchsorted(labels_neg[by_label], labels_pos, side=side) for side in ("left", "right")
@@ -86,7 +64,7 @@ def independent() -> LabelledCoupling:
         rows = jnp.argsort(~paired)
         i = rows[jax.random.randint(key_i, (num_pairs,), 0, paired.sum())]
         j = by_label[jax.random.randint(key_j, (num_pairs,), first[i], past[i])]
-        return _none_without(paired.any(), i, j)
+        return none_without(paired.any(), i, j)
 
     return couple
 
@@ -124,89 +102,8 @@ def given() -> LabelledCoupling:
             raise ValueError(
                 f"given pairs are row by row, so both plates must have as many rows, got {size} and {x_neg.shape[0]}."
             )
-        i = _in_turn(key, jnp.ones(size, bool), num_pairs)
+        i = in_turn(key, jnp.ones(size, bool), num_pairs)
         return i, i
-
-    return couple
-
-
-def whole_plan(
-    x_pos: Float[np.ndarray, "n dim"], x_neg: Float[np.ndarray, "n dim"], *, block_size: int | None = None
-) -> Int[np.ndarray, " n"]:
-    """Pair a whole training set at once: `j` with `sum_i |x_pos_i - x_neg_j(i)|^2` least, solved on the host.
-
-    With blocks, each run of `block_size` rows is paired within itself: shuffle the rows first if their order means
-    something. The time grows like the cube of the rows, the memory like their square (0.9 GB for 10,000 at once).
-
-    Args:
-        x_pos: Samples of P, [n, D].
-        x_neg: Samples of Q, [n, D].
-        block_size: Rows that are paired at a time; None for all.
-
-    Returns:
-        `j` [n]: `x_neg[j]` is row by row the partner of `x_pos`; train on the two with `given()`.
-
-    Raises:
-        ValueError: The two differ in shape, are empty, or hold NaN or infinity; or `block_size` is not a whole number
-            >= 1.
-
-    Example:
-        >>> x = np.array([[0.0], [10.0], [20.0]])
-        >>> whole_plan(x, x[::-1]).tolist()
-        [2, 1, 0]
-    """
-    a, b = (np.asarray(x, np.float64) for x in (x_pos, x_neg))
-    if a.ndim != 2 or a.shape != b.shape or 0 in a.shape:
-        raise ValueError(
-            f"a plan pairs row with row, so x_pos and x_neg must both be [n, D], got {a.shape} and {b.shape}; draw "
-            "equally many."
-        )
-    for name, x in (("x_pos", a), ("x_neg", b)):
-        bad = int((~np.isfinite(x).all(1)).sum())
-        if bad:
-            raise ValueError(f"{name} holds NaN or infinity in {bad} of {len(x)} rows; leave those out.")
-    size = len(a) if block_size is None else _checks.count("block_size", block_size)
-    return np.concatenate([i + assignment(a[i : i + size], b[i : i + size]) for i in range(0, len(a), size)])
-
-
-def minibatch_ot() -> LabelledCoupling:
-    """Pair samples by the plan of least total squared distance within the minibatch.
-
-    The plan is exact: `argmin_s sum_i |x_pos_i - x_neg_s(i)|^2` over one-to-one assignments, solved on the host (512
-    samples a side in about 25 ms); with n != m the smaller side is matched completely. Pairs are drawn from the plan
-    without replacement, all of it again when more are asked for than it holds.
-
-    With labels the plan is the union of those of the labels: of a label with n_c and m_c rows `min(n_c, m_c)` pairs.
-
-    Returns:
-        A coupling `(key, x_pos, x_neg, num_pairs, *, labels=None) -> (i, j)`, usable under `jit` through a host
-        callback.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> x = jnp.array([[0.0], [10.0], [20.0]])
-        >>> i, j = minibatch_ot()(jax.random.key(0), x, x[::-1] + 1.0, 3)
-        >>> bool((i + j == 2).all())
-        True
-
-    Source: Tong et al., "Improving and generalizing flow-based generative models with minibatch optimal transport",
-    arXiv 2302.00482, Algorithm 3; Pooladian et al., arXiv 2304.14772.
-    """
-
-    def couple(
-        key: Key,
-        x_pos: Float[Array, "n dim"],
-        x_neg: Float[Array, "m dim"],
-        num_pairs: int,
-        *,
-        labels: Labels | None = None,
-    ) -> Pairs:
-        size = min(x_pos.shape[0], x_neg.shape[0])
-        known = () if labels is None else _checked(labels, x_pos, x_neg)
-        shape = jax.ShapeDtypeStruct((size,), jnp.int32)
-        i, j = jax.pure_callback(_plan, (shape, shape), x_pos, x_neg, *known, vmap_method="sequential")
-        chosen = _in_turn(key, i >= 0, num_pairs)
-        return i[chosen], j[chosen]
 
     return couple
 
@@ -248,10 +145,10 @@ def sinkhorn(epsilon: float = 0.02, *, iterations: int = 1000, tolerance: float 
         labels: Labels | None = None,
     ) -> Pairs:
         key_i, key_j = jax.random.split(key)
-        labels = None if labels is None else _checked(labels, x_pos, x_neg)
+        labels = None if labels is None else checked(labels, x_pos, x_neg)
         log_mass, paired = log_plan(x_pos, x_neg, *policy, labels)
-        i = _in_turn(key_i, paired, num_pairs)
-        return _none_without(paired.any(), i, jax.random.categorical(key_j, log_mass[i]))
+        i = in_turn(key_i, paired, num_pairs)
+        return none_without(paired.any(), i, jax.random.categorical(key_j, log_mass[i]))
 
     return couple
 
@@ -300,7 +197,7 @@ def entropic_plan(
     Source: Cuturi (2013), arXiv 1306.0895; Peyre and Cuturi (2019), arXiv 1803.00567, sec. 4.4.
     """
     x_pos, x_neg = _checks.both_plates(x_pos, x_neg)
-    labels = None if labels is None else _checked(labels, x_pos, x_neg)
+    labels = None if labels is None else checked(labels, x_pos, x_neg)
     log_mass, _ = log_plan(x_pos, x_neg, *_policy(epsilon, iterations, tolerance), labels)
     return jnp.exp(log_mass)
 
@@ -311,59 +208,3 @@ def _policy(epsilon, iterations, tolerance) -> tuple[float, int, float]:
         _checks.count("iterations", iterations),
         _checks.positive("tolerance", tolerance),
     )
-
-
-def _in_turn(key: Key, there: Bool[Array, " n"], num: int) -> Int[Array, " k"]:
-    """`num` of the indices that are there, in random order, all of them before one comes again."""
-    order = jax.random.permutation(key, there.shape[0])
-    order = order[jnp.argsort(~there[order])]
-    return order[jnp.arange(num) % jnp.maximum(there.sum(), 1)]
-
-
-def _none_without(any_pair: Bool[Array, ""], i: Int[Array, " k"], j: Int[Array, " k"]) -> Pairs:
-    return jnp.where(any_pair, i, -1), jnp.where(any_pair, j, -1)
-
-
-def _checked(labels: Labels, x_pos: Array, x_neg: Array) -> Labels:
-    """Labels that fit the samples, with one at least on both sides where that can be seen, or ValueError."""
-    sizes = x_pos.shape[0], x_neg.shape[0]
-    shapes = [np.shape(part) for part in labels] if isinstance(labels, tuple | list) else [np.shape(labels)]
-    if shapes != [(n,) for n in sizes]:
-        raise ValueError(
-            f"labels must be a pair (labels_pos [{sizes[0]}], labels_neg [{sizes[1]}]), one whole number for each "
-            f"sample, got shapes {shapes}."
-        )
-    pos, neg = (part if isinstance(part, jax.Array) else np.asarray(part) for part in labels)
-    if not (jnp.issubdtype(pos.dtype, jnp.integer) and jnp.issubdtype(neg.dtype, jnp.integer)):
-        raise ValueError(
-            f"labels must be whole numbers, got dtypes {pos.dtype} and {neg.dtype}; number the classes, e.g. by "
-            "np.unique(classes, return_inverse=True)[1] over both sides."
-        )
-    if not isinstance(pos, Tracer) and not isinstance(neg, Tracer) and not np.isin(pos, neg).any():
-        raise ValueError(
-            f"labels must have a value in common for a pair to join, got {np.unique(pos)[:5]}... and "
-            f"{np.unique(neg)[:5]}...; number the classes of both sides alike, or draw larger minibatches."
-        )
-    return jnp.asarray(pos), jnp.asarray(neg)
-
-
-def _plan(x_pos, x_neg, *labels) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the best plan, [min(n, m)]; -1 beyond its last pair."""
-    # an exception in a host callback would end the run: NaN counts as 0 here, and the step's own check finds it
-    a, b = (np.asarray(x, np.float64) for x in (x_pos, x_neg))
-    a, b = (np.where(np.abs(x) < 1e100, x, 0.0) for x in (a, b))
-    plan = np.full((2, min(len(a), len(b))), -1, np.int32)
-    done = 0
-    pos, neg = (np.asarray(part) for part in labels) if labels else (np.zeros(len(x), int) for x in (a, b))
-    for label in np.intersect1d(pos, neg):
-        rows, columns = np.flatnonzero(pos == label), np.flatnonzero(neg == label)
-        i, j = _assigned(a[rows], b[columns])
-        plan[:, done : done + len(i)] = rows[i], columns[j]
-        done += len(i)
-    return plan[0], plan[1]
-
-
-def _assigned(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if len(a) == len(b):
-        return np.arange(len(a)), assignment(a, b)
-    return linear_sum_assignment(squared_distances(*centred(a, b)))

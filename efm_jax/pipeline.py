@@ -14,9 +14,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+import optax
 
 from efm_jax import (
     __version__,
+    _run_folder,
     _run_space,
     build,
     checkpoint,
@@ -79,21 +81,25 @@ def train(
     # of the data as they are: what `load` needs and config.json does not say
     notes = {"shape": list(pair[0].shape)}
     network = build.network(config.network, build.sample_shape(config, pair[0].shape), config.recipe.gap)
-    space = _run_space.of_run(folder, config.data, pair, hosts.crew(mesh))
-    source_pos, source_neg = build.encoded(config.data, pair, space)
-    recipe = build.recipe(build.labelled(config, (source_pos, source_neg)), (source_pos, source_neg))
-    initial = None
-    if second.asked_for(config):
-        first = load(str(config.reflow.run), step=config.reflow.step)
-        (source_pos, source_neg), initial = second.training_pairs(config, first, (source_pos, source_neg))
-    source_pos, source_neg = plans.paired(config, (source_pos, source_neg), cache=Path(folder) / "features")
+    crew = hosts.crew(mesh)
+    space = _run_space.of_run(folder, config.data, pair, crew)
+    pair = build.encoded(config.data, pair, space)
+    recipe = build.recipe(build.labelled(config, pair), pair)
+    first = load(str(config.reflow.run), step=config.reflow.step) if second.asked_for(config) else None
+    if first is not None:
+        second.check(config, first, pair)
+    plans.check(config, pair)
+    optimizer = build.optimizer(config.optimizer, config.steps)
+    if not _finished(folder, config, network, optimizer, crew):
+        if first is not None:
+            pair, _ = second.training_pairs(config, first, pair)
+        pair = plans.paired(config, pair, cache=Path(folder) / "features")
     return runs.fit(
         folder,
         recipe,
         network,
-        build.optimizer(config.optimizer, config.steps),
-        source_pos,
-        source_neg,
+        optimizer,
+        *pair,
         steps=config.steps,
         batch_pos=config.recipe.charges,
         batch_neg=config.recipe.charges,
@@ -109,7 +115,7 @@ def train(
         shard_state=where.shard_state,
         label_dropout=None if config.network.classes is None else config.recipe.label_dropout,
         label_groups=config.recipe.label_groups,
-        initial=initial,
+        initial=None if first is None else second.initial(config, first),
         data_threads=where.data_threads,
         notes=notes,
     )
@@ -207,6 +213,27 @@ def labels_of(trained: Trained, label: int | None, count: int, *, guidance: floa
             f"{classes - 1}, and no guidance."
         )
     return np.full(count, -1 if label is None else label, np.int32)
+
+
+def _finished(
+    folder: str | Path,
+    config: configs.Run,
+    network: Network,
+    optimizer: optax.GradientTransformation,
+    crew: hosts.Crew,
+) -> bool:
+    """Whether a run trained on pairs needs none any more, as the host that keeps its folder tells all.
+
+    Every run asks, so that hosts that were given different ones do not wait for each other here.
+    """
+
+    def found() -> bool:
+        if config.recipe.coupling not in ("one_plan", "given"):
+            return False
+        like = jax.eval_shape(lambda key: training.init_state(key, network, optimizer), jax.random.key(0))
+        return _run_folder.finished(Path(folder), like, steps=config.steps, max_seconds=config.max_seconds)
+
+    return bool(crew.agreed(int(crew.on_first(found) or False)))
 
 
 def _shape(folder: Path, data: configs.Data) -> tuple[int, ...]:

@@ -41,11 +41,11 @@ def paired(
         The sources of P and Q; where they are paired, batches of one number hold the same pairs.
 
     Raises:
-        ValueError: Neither side is finite, the network has classes, or features are asked for of what are not two sets of
-            pictures, or for another coupling.
+        ValueError: See `check`.
         ImportError: The features' weights are not installed.
 
     Example:
+        >>> import numpy as np
         >>> from efm_jax.datasets import from_array
         >>> x = np.arange(6.0)[:, None]
         >>> run = configs.Run(recipe=configs.Recipe(coupling="one_plan"))
@@ -55,6 +55,28 @@ def paired(
 
     Source: Monge's problem; Tong et al., arXiv 2302.00482, section 3.2, solve it a minibatch at a time.
     """
+    check(config, pair)
+    if config.recipe.coupling != "one_plan":
+        return pair
+    by_features, shape = config.recipe.plan_features, pair[0].shape
+    sizes = [source.size for source in pair if source.size is not None]
+    drawn = [batch(source, SEED, side, 0, min(max(sizes), MOST)) for side, source in enumerate(pair)]
+    seen = drawn
+    if by_features is not None:
+        extractor = features.open_extractor(by_features)
+        seen = [features.extract(extractor, as_pictures(x, shape), cache=cache) for x in drawn]
+    drawn[1] = drawn[1][couplings.whole_plan(*seen, block_size=BLOCK)]
+    pos, neg = from_pairs(*(x.reshape(-1, *shape) for x in drawn))
+    return pos, neg
+
+
+def check(config: configs.Run, pair: tuple[Source, Source]) -> None:
+    """See that training sets can be paired as the configuration asks, before it is done.
+
+    Raises:
+        ValueError: Neither side is finite, the network has classes, or features are asked for of what are not two sets of
+            pictures, or for another coupling.
+    """
     by_features = config.recipe.plan_features
     if config.recipe.coupling != "one_plan":
         if by_features is not None:
@@ -62,7 +84,7 @@ def paired(
                 f"recipe.plan_features {by_features!r} is for recipe.coupling 'one_plan', got {config.recipe.coupling!r}; "
                 "leave it out, or take 'one_plan'."
             )
-        return pair
+        return
     if config.network.classes is not None:
         raise ValueError(
             "recipe.coupling 'one_plan' pairs all classes at once; with network.classes take 'minibatch_ot'."
@@ -78,11 +100,3 @@ def paired(
             f"recipe.plan_features {by_features!r} compares pictures with pictures, got {config.data.source} and "
             f"{config.data.target} as samples of shape {shape}; leave it out to pair samples as they are."
         )
-    drawn = [batch(source, SEED, side, 0, min(max(sizes), MOST)) for side, source in enumerate(pair)]
-    seen = drawn
-    if by_features is not None:
-        extractor = features.open_extractor(by_features)
-        seen = [features.extract(extractor, as_pictures(x, shape), cache=cache) for x in drawn]
-    drawn[1] = drawn[1][couplings.whole_plan(*seen, block_size=BLOCK)]
-    pos, neg = from_pairs(*(x.reshape(-1, *shape) for x in drawn))
-    return pos, neg

@@ -26,15 +26,25 @@ import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from . import __version__, _checks, _conditions, _feed, _files, _journal, _signals, _slots, checkpoint
+from . import (
+    __version__,
+    _checks,
+    _conditions,
+    _feed,
+    _files,
+    _journal,
+    _run_folder,
+    _settings,
+    _signals,
+    checkpoint,
+)
+from ._run_folder import MAY_CHANGE as MAY_CHANGE
+from ._run_folder import read_config as read_config
 from ._types import FieldMatching, Network, Params
 from .datasets import Source
 from .parallel import hosts
 from .parallel.training import check_division, data_parallel_step
 from .training import TrainState, init_state, make_train_step
-
-MAY_CHANGE = ("steps", "max_seconds", "save_every", "log_every", "keep", "progress", "sampling")
-"""Fields of a config, with all inside them, that a resumed run may change: they do not touch its steps."""
 
 _NONE, _TIME = 0, 1
 """What a host may wish: to go on, or to stop because time is over; a larger number is a signal."""
@@ -184,7 +194,7 @@ def fit(
         def open_folder() -> tuple[TrainState, dict]:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(_files.exclusive(folder / "run.lock", f"the run folder {folder}"))
-            return _open(folder, identity, fresh, resume)
+            return _run_folder.opened(folder, identity, fresh, resume)
 
         fresh = init_state(jax.random.key(seed), network, optimizer, params=initial)
         state, meta = crew.on_first(open_folder) or (fresh, {})
@@ -255,43 +265,6 @@ def fit(
     return state
 
 
-def read_config(folder: str | os.PathLike) -> dict[str, Any]:
-    """Read the config of the run in a folder.
-
-    Args:
-        folder: The run folder.
-
-    Returns:
-        The config as `fit` was given it, lists for tuples.
-
-    Raises:
-        ValueError: If there is no run in the folder or its config.json cannot be read.
-
-    Example:
-        >>> import tempfile
-        >>> read_config(tempfile.mkdtemp())  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        ValueError: no run in ...: config.json is missing; give the folder that a run was trained in.
-    """
-    path = Path(folder) / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"no run in {folder}: config.json is missing; give the folder that a run was trained in."
-        ) from error
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is not JSON ({error}); restore it, or delete it if there are checkpoints: they hold one."
-        ) from error
-    if not isinstance(config, dict):
-        raise ValueError(
-            f"{path} must hold a JSON object, got {type(config).__name__}: it is not that of a run."
-        )
-    return config
-
-
 def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
     """Read the log of the run in a folder, also while it goes on.
 
@@ -309,74 +282,18 @@ def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
     return _journal.read(Path(folder) / "log.jsonl")
 
 
-def _open(folder: Path, identity: dict, fresh: TrainState, resume: bool) -> tuple[TrainState, dict]:
-    """The state to go on from and its meta; refuses a folder that holds something else than this run."""
-    checkpoints = folder / "checkpoints"
-    saved = sorted(_slots.find(checkpoints))
-    config = read_config(folder) if (folder / "config.json").exists() else None
-    if (saved or config is not None) and not resume:
-        raise ValueError(
-            f"{folder} already holds a run (checkpoints of steps {saved or 'none'}); pass resume=True to go "
-            "on with it, or choose another folder. Runs are never overwritten."
-        )
-    if config is None and not saved and (folder / "log.jsonl").exists():
-        raise ValueError(f"{folder} holds a log.jsonl but no run; choose an empty folder.")
-    if config is not None:
-        _check_same(folder, "config", config, identity["config"])
-    state, meta = fresh, {}
-    if saved:
-        state, meta = checkpoint.restore(checkpoints, fresh)
-        for part in ("config", "fit"):
-            if part not in meta:
-                raise ValueError(
-                    f"{checkpoints} was not written by a run (no {part!r} in its meta); choose another."
-                )
-            _check_same(folder, part, meta[part], identity[part])
-        _slots.set_aside(checkpoints, newer_than=int(state.step))
-    if config != identity["config"]:
-        _files.write_json(folder / "config.json", identity["config"])
-    return state, meta
-
-
 def _check_hosts(crew: hosts.Crew, given: dict) -> None:
     """Hosts that were given different things would wait for each other for ever."""
     texts = crew.everyones(json.dumps({**given, "jax": jax.__version__, "efm_jax": __version__}))
     for number, text in enumerate(texts):
-        apart = _apart(json.loads(texts[0]), json.loads(text), "on process 0", f"on process {number}", ())
+        apart = _settings.apart(
+            json.loads(texts[0]), json.loads(text), "on process 0", f"on process {number}"
+        )
         if apart:
             listed = "\n".join(apart)
             raise ValueError(
                 f"processes 0 and {number} were given different runs:\n{listed}\nStart all with the same options."
             )
-
-
-def _apart(old: dict, new: dict, here: str, there: str, free: tuple[str, ...]) -> list[str]:
-    old, new = _flat(old), _flat(new)
-    return [
-        f"  {name}: {old.get(name, 'nothing')!r} {here}, {new.get(name, 'nothing')!r} {there}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name, "nothing") != new.get(name, "nothing") and not set(name.split(".")) & set(free)
-    ]
-
-
-def _check_same(folder: Path, what: str, old: dict, new: dict) -> None:
-    apart = _apart(old, new, "in the run", "now", MAY_CHANGE)
-    if apart:
-        listed = "\n".join(apart)
-        raise ValueError(
-            f"the run in {folder} has another {what}:\n{listed}\nGive it the run's own values to resume, or "
-            "choose another folder for a new run."
-        )
-
-
-def _flat(tree: dict, prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for name, value in tree.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = value
-    return flat
 
 
 def _over(max_seconds: float | None, ledger: _journal.Ledger) -> bool:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from efm_jax.pipeline import Trained
 
 PAIRS_SEED = 40_000
-"""With the run's seed, seeds the samples whose lines are followed."""
+"""With the run's seed, seeds the samples whose lines are followed. Those a space is fitted on begin with the same number
+(`spaces.SEED`), which no run meets: reflow refuses components."""
 WIDTH = 1e-3
 """How far the straight paths of the pairs are blurred, in units of the data."""
 _FORMS = {"field": "slope", "slope": "slope", "flow": "flow"}
@@ -117,7 +118,39 @@ def training_pairs(
         pair: Training sets of P and Q.
 
     Raises:
-        ValueError: The first run has another checkpoint than it had, other data or another gap, or `reflow.pairs` refuses.
+        ValueError: See `check`; or `reflow.pairs` refuses.
+    """
+    check(config, first, pair)
+    wanted = config.reflow
+    sampling, side = first.config.sampling, int(wanted.reverse)
+    x = batch(pair[side], PAIRS_SEED + config.seed, side, 0, wanted.pairs)
+    found = reflow.pairs(
+        first.state,
+        first.recipe,
+        first.network,
+        x,
+        reverse=wanted.reverse,
+        solver=sampling.solver,
+        steps=None if sampling.solver in ("tsit5", "dopri5") else sampling.steps,
+        clock=sampling.clock,
+        batch_size=250,
+    )
+    if found.lost:
+        print(f"{found.lost} of {len(x)} lines of {wanted.run} did not arrive and are left out", flush=True)
+    sources = from_pairs(*(side.reshape(-1, *first.shape) for side in found[:2]))
+    return sources, initial(config, first)
+
+
+def initial(config: configs.Run, first: "Trained") -> Params | None:
+    """The parameters that a second run begins with; None for new ones."""
+    return training.ema_params(first.state) if config.reflow.trained else None
+
+
+def check(config: configs.Run, first: "Trained", pair: tuple[Source, Source]) -> None:
+    """See that a second run can be made of a first one, before lines are followed.
+
+    Raises:
+        ValueError: The first run has another checkpoint than it had, other data or another gap.
     """
     wanted = config.reflow
     _check_first(first.config)
@@ -136,23 +169,6 @@ def training_pairs(
             f"with the trained parameters the gap stays {first.config.recipe.gap:g}, got {config.recipe.gap:g}; set "
             "reflow.trained to false for another."
         )
-    sampling, side = first.config.sampling, int(wanted.reverse)
-    x = batch(pair[side], PAIRS_SEED + config.seed, side, 0, wanted.pairs)
-    found = reflow.pairs(
-        first.state,
-        first.recipe,
-        first.network,
-        x,
-        reverse=wanted.reverse,
-        solver=sampling.solver,
-        steps=None if sampling.solver in ("tsit5", "dopri5") else sampling.steps,
-        clock=sampling.clock,
-        batch_size=250,
-    )
-    if found.lost:
-        print(f"{found.lost} of {len(x)} lines of {wanted.run} did not arrive and are left out", flush=True)
-    sources = from_pairs(*(side.reshape(-1, *first.shape) for side in found[:2]))
-    return sources, training.ema_params(first.state) if wanted.trained else None
 
 
 def _check_first(config: configs.Run) -> None:

@@ -8,181 +8,20 @@ follow from it alone.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int
 
 from . import _checks, _conditions, _division, _trees
-from ._types import Batch, FieldMatching, Key, Network, Params
-
-
-class TrainState(NamedTuple):
-    """A run between two steps.
-
-    Attributes:
-        params: The network's parameters.
-        ema: Their moving average, in float32 or better; read it with `ema_params`.
-        opt_state: The optimiser's state.
-        step: Steps attempted so far, skipped ones included.
-        key: The run's key; step `t` draws from `fold_in(key, t)`.
-        skipped: Steps skipped so far because their loss, gradient or update was not finite.
-        skipped_in_row: Steps skipped since the last one that was not.
-    """
-
-    params: Params
-    ema: Params
-    opt_state: Any
-    step: Int[Array, ""]
-    key: Key
-    skipped: Int[Array, ""]
-    skipped_in_row: Int[Array, ""]
-
-
-class StepInfo(NamedTuple):
-    """What one step tells.
-
-    Attributes:
-        loss: The loss before the update.
-        grad_norm: Euclidean norm of the whole gradient, before any clipping.
-        finite: Whether the step was taken; if not, parameters, average and optimiser are as before it.
-    """
-
-    loss: Float[Array, ""]
-    grad_norm: Float[Array, ""]
-    finite: Bool[Array, ""]
-
-
-def adam(
-    learning_rate: float = 2e-4,
-    *,
-    warmup: int = 5000,
-    clip: float | None = 1.0,
-    weight_decay: float = 0.0,
-    cosine_steps: int | None = None,
-    b1: float = 0.9,
-    b2: float = 0.999,
-    eps: float = 1e-8,
-) -> optax.GradientTransformation:
-    """Adam as the paper trains: clipped gradients, a linear warm-up, then a constant rate.
-
-    At update `t = 0, 1, ...` the rate is `learning_rate * min((t+1)/warmup, 1)`; with `cosine_steps = T` it
-    then falls as `(1 + cos(pi (t - warmup)/(T - warmup)))/2` and is zero from `t = T` on.
-
-    Args:
-        learning_rate: The rate after the warm-up.
-        warmup: Updates until the full rate is reached; 0 for none.
-        clip: Largest Euclidean norm of the whole gradient, which is scaled down to it; None for no clipping.
-        weight_decay: Decoupled weight decay (AdamW); 0 gives Adam.
-        cosine_steps: Updates after which the rate has fallen to zero along a cosine; None keeps it constant.
-        b1: Decay of the mean of gradients.
-        b2: Decay of the mean of squared gradients.
-        eps: Added to the root of the mean of squares.
-
-    Returns:
-        The transformation; `init_state` and `make_train_step` take any other one just as well.
-
-    Raises:
-        ValueError: If a number is out of its range.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> optimizer = adam(0.1, warmup=2)
-        >>> params = jnp.array([1.0, 2.0])
-        >>> state = optimizer.init(params)
-        >>> updates, state = optimizer.update(jnp.array([3.0, -4.0]), state, params)
-        >>> [round(float(u), 4) for u in updates]  # half the rate, against the gradient's sign
-        [-0.05, 0.05]
-
-    References:
-        Kingma and Ba, 2015, arXiv 1412.6980; Loshchilov and Hutter, 2019, arXiv 1711.05101 (AdamW);
-        settings of Kolesov et al., 2025, arXiv 2502.02367.
-    """
-    learning_rate = _checks.positive("learning_rate", learning_rate)
-    if warmup < 0:
-        raise ValueError(f"warmup must be a number of updates >= 0, got {warmup!r}.")
-    if weight_decay < 0:
-        raise ValueError(f"weight_decay must be >= 0, got {weight_decay!r}.")
-    if cosine_steps is not None and cosine_steps <= warmup:
-        raise ValueError(
-            f"cosine_steps must be above warmup = {warmup}, got {cosine_steps!r}; shorten the warm-up."
-        )
-
-    def rate(count):
-        scale = jnp.minimum((count + 1) / warmup, 1.0) if warmup else 1.0
-        if cosine_steps is not None:
-            progress = jnp.clip((count - warmup) / (cosine_steps - warmup), 0.0, 1.0)
-            scale = scale * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
-        return learning_rate * scale
-
-    links = [] if clip is None else [optax.clip_by_global_norm(_checks.positive("clip", clip))]
-    if weight_decay:
-        links.append(optax.adamw(rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay))
-    else:
-        links.append(optax.adam(rate, b1=b1, b2=b2, eps=eps))
-    return optax.chain(*links)
-
-
-def init_state(
-    key: Key, network: Network, optimizer: optax.GradientTransformation, *, params: Params | None = None
-) -> TrainState:
-    """Make the state before the first step.
-
-    Args:
-        key: Seeds the parameters and the whole run.
-        network: The network to train.
-        optimizer: Any optax transformation, e.g. `adam()`.
-        params: Parameters to begin with, e.g. those of another run; None draws new ones.
-
-    Returns:
-        The state at step 0, its average equal to its parameters.
-
-    Raises:
-        ValueError: If the network has no parameters, or some that are not floating-point numbers, or those given are not
-            of this network.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> from efm_jax._types import Network
-        >>> line = Network(lambda key: {"a": jnp.ones(2)}, lambda params, points, **_: params["a"] * points)
-        >>> state = init_state(jax.random.key(0), line, adam())
-        >>> int(state.step), ema_params(state)["a"].tolist()
-        (0, [1.0, 1.0])
-    """
-    param_key, run_key = jax.random.split(key)
-    if params is not None:
-        apart = _trees.difference(
-            _trees.leaves(jax.eval_shape(network.init, param_key)), _trees.leaves(params)
-        )
-        if apart:
-            raise ValueError(
-                f"params are not of this network: {apart}; make the network as that of the other run."
-            )
-    begun: Params = network.init(param_key) if params is None else params
-    arrays = jax.tree.leaves(begun)
-    unfit = [
-        str(leaf)
-        for leaf, array in zip(_trees.leaves(begun), arrays, strict=True)
-        if not jnp.issubdtype(jnp.result_type(array), jnp.floating)
-    ]
-    if unfit or not arrays:
-        raise ValueError(
-            f"network.init must return a tree of floating-point arrays, got {unfit or 'no arrays at all'}; "
-            "keep constants inside network.apply."
-        )
-    state = TrainState(
-        params=begun,
-        ema=jax.tree.map(_at_least_float32, begun),
-        opt_state=optimizer.init(begun),
-        step=jnp.zeros((), jnp.int32),
-        key=run_key,
-        skipped=jnp.zeros((), jnp.int32),
-        skipped_in_row=jnp.zeros((), jnp.int32),
-    )
-    # A donated buffer must not be shared by two leaves, and a weak type would cost a second compilation.
-    return jax.tree.map(_fresh, state)
+from ._adam import adam as adam
+from ._train_state import StepInfo as StepInfo
+from ._train_state import TrainState as TrainState
+from ._train_state import at_least_float32
+from ._train_state import ema_params as ema_params
+from ._train_state import init_state as init_state
+from ._types import Batch, FieldMatching, Network
 
 
 def make_train_step(
@@ -341,34 +180,8 @@ class BoundStep:
         return self.function._cache_size()
 
 
-def ema_params(state: TrainState) -> Params:
-    """Return the averaged parameters, in the parameters' dtypes: what sampling should use.
-
-    Args:
-        state: A state at any step; before the first one the average is the parameters themselves.
-
-    Returns:
-        Parameters for `network.apply`.
-
-    Example:
-        >>> import jax, jax.numpy as jnp
-        >>> from efm_jax._types import Network
-        >>> network = Network(lambda key: jnp.ones(2, jnp.bfloat16), lambda params, points, **_: points)
-        >>> ema_params(init_state(jax.random.key(0), network, adam())).dtype.name
-        'bfloat16'
-    """
-    return jax.tree.map(lambda mean, leaf: mean.astype(leaf.dtype), state.ema, state.params)
-
-
 def _cast(leaf, dtype) -> jax.Array:
     return leaf if _trees.is_key(leaf) else jnp.asarray(leaf).astype(dtype)
-
-
-def _fresh(leaf) -> jax.Array:
-    if _trees.is_key(leaf):
-        return jnp.copy(leaf)
-    leaf = jnp.asarray(leaf)
-    return jnp.array(leaf, dtype=leaf.dtype, copy=True)
 
 
 def _both_plates(x_pos, x_neg) -> tuple[jax.Array, jax.Array]:
@@ -378,11 +191,7 @@ def _both_plates(x_pos, x_neg) -> tuple[jax.Array, jax.Array]:
             f"x_pos and x_neg must lie in one space, got D = {x_pos.shape[1]} for x_pos {x_pos.shape} and "
             f"D = {x_neg.shape[1]} for x_neg {x_neg.shape}; bring both to one size (pictures: one H, W, C)."
         )
-    return _at_least_float32(x_pos), _at_least_float32(x_neg)
-
-
-def _at_least_float32(x: jax.Array) -> jax.Array:
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return at_least_float32(x_pos), at_least_float32(x_neg)
 
 
 def _check_state(state: TrainState, network: Network, optimizer: optax.GradientTransformation) -> None:

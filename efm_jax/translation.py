@@ -55,11 +55,12 @@ def translate(
 ) -> Written:
     """Carry the samples of a specification along a trained field's lines and write them to a folder.
 
-    Pictures, a folder of them or one, may have any size: as in training they are turned upright, cropped at the centre to
-    the aspect of the field's pictures and resized (smaller ones enlarged), coloured ones made grey for a grey field and the
-    reverse; or, to lose nothing, they are padded to that aspect. They are written under their own names as png. Those
-    that cannot be read are left out and named in the result; the others are carried. The rows of `npz` and `npy` keep
-    their order; other specifications are drawn from, held-out samples first where there are any.
+    Pictures, a folder of them or one, may have any size: as in training they are turned upright, cut to the square of
+    `data.crop` where there is one, cropped at the centre to the aspect of the field's pictures and resized (smaller ones
+    enlarged), coloured ones made grey for a grey field and the reverse; or, to lose nothing, they are padded to that aspect.
+    They are written under their own names as png. Those that cannot be read are left out and named in the result; the
+    others are carried. The rows of `npz` and `npy` keep their order; other specifications are drawn from, held-out samples
+    first where there are any.
 
     Args:
         run: The run folder, or a model folder of `sharing.export`.
@@ -70,15 +71,17 @@ def translate(
         limit: At most so many samples; 64 for a law that has no end.
         label: Class of the field whose lines they follow; None for that of all classes.
         guidance: Scale of guidance towards the label, see the room `guidance`.
-        fit: Of pictures of another aspect: "crop" them, or "pad" them by their border pixels and cut the margin off again.
+        fit: "crop" pictures as training does, or "pad" those of another aspect by their border pixels and cut the margin off
+            again.
         own_size: Write pictures at the size they were given in (of cropped ones: of the part kept), not at the field's.
 
     Returns:
         Where, how many, and how many arrived.
 
     Raises:
-        ValueError: The samples do not have the field's shape, no picture can be read, `limit` is below 1, the field
-            does not know the label, or `fit` and `own_size` are asked of what are no pictures in files.
+        ValueError: The samples do not have the field's shape, no picture can be read, one is smaller than the square cut
+            out, `limit` is below 1, the field does not know the label, or `fit` and `own_size` are asked of what are no
+            pictures in files.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}.")
@@ -91,7 +94,7 @@ def translate(
     if kind != "folder" and (fit != "crop" or own_size):
         raise ValueError(f"fit and own_size are for pictures in files, folder:PATH, got {spec}.")
     trained = opened(run)
-    x, shape, names, skipped, places = _samples(spec, trained.shape, limit, fit)
+    x, shape, names, skipped, places = _samples(spec, trained.shape, limit, fit, trained.config.data.crop)
     if shape != trained.shape:
         mend = "pictures have 1 or 3 channels here" if kind == "folder" else "give samples of that shape"
         raise ValueError(
@@ -153,7 +156,7 @@ def _start(run: str | Path, trained: pipeline.Trained) -> Source:
 
 
 def _samples(
-    spec: str, shape: tuple[int, ...], limit: int | None, fit: str = "crop"
+    spec: str, shape: tuple[int, ...], limit: int | None, fit: str = "crop", square: int | None = None
 ) -> tuple[np.ndarray, tuple[int, ...], list[str], tuple[str, ...], list[_given_pictures.Place]]:
     """Samples [n, D] in their order, the shape of one, names, what could not be read, where in them pictures given lie."""
     kind, _, rest = spec.partition(":")
@@ -166,7 +169,7 @@ def _samples(
             )
         channels = 1 if shape[2] == 1 else 3
         array, names, places, skipped = _given_pictures.read(
-            rest, (*shape[:2], channels), fit=fit, limit=limit
+            rest, (*shape[:2], channels), fit=fit, limit=limit, square=square
         )
     elif kind in ("npz", "npy"):
         path, _, key = rest.rpartition(":") if kind == "npz" and not Path(rest).exists() else (rest, "", "")

@@ -74,6 +74,31 @@ def test_rooms_import_only_from_rooms_above(path):
             assert LEVEL[other] <= LEVEL[room], f"{room} imports {other}, a room below it"
 
 
+def private_names(path: Path) -> set[str]:
+    """Underscore names that a file takes from modules that are not private themselves."""
+    nodes, modules = [*ast.walk(ast.parse(path.read_text()))], {module.stem for module in SOURCES}
+    named = {
+        (node.module or "", alias.name)
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if node.level or (node.module or "").startswith("efm_jax")
+    }
+    rooms = {name for _, name in named if name in modules and name[0] != "_"}
+    taken = {name for module, name in named if not module.rpartition(".")[2].startswith("_")} - modules
+    reached = {
+        node.attr
+        for node in nodes
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in rooms
+    }
+    return {name for name in taken | reached if name.startswith("_") and not name.startswith("__")}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_private_name_stays_in_its_module(path):
+    assert not private_names(path), "give it a home that may be imported: a module `_x.py`"
+
+
 def test_only_checkpoint_imports_orbax():
     users = [p.name for p in SOURCES if "orbax" in p.read_text() and "import orbax" in p.read_text()]
     assert users == ["checkpoint.py"]

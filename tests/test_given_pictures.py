@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from efm_jax import build, configs, pipeline, translation
 from efm_jax._given_pictures import is_picture, read, returned
-from efm_jax.datasets import read_folder
+from efm_jax.datasets import as_pictures, read_folder
+from efm_jax.lines import FieldLines
 
 
 def save(path, height, width, seed=0, mode="RGB", **options):
@@ -78,3 +80,68 @@ def test_what_cannot_be_read_is_named(tmp_path):
         read(tmp_path, (4, 4, 3), fit="squeeze")
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         read(tmp_path / "gone.png", (4, 4, 3))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_square_that_training_cut_out_is_cut_out_again(tmp_path, channels):
+    turned = Image.Exif()
+    turned[0x0112] = 6  # lying on its side
+    save(tmp_path / "a.png", 20, 9)
+    save(tmp_path / "b.png", 7, 30, exif=turned)
+    save(tmp_path / "c.png", 7, 7)  # the square and no more
+    given = read(tmp_path, (8, 8, channels), square=7)
+    np.testing.assert_array_equal(
+        given.images, read_folder(tmp_path, size=8, crop=7, grey=channels == 1).images
+    )
+    assert [place.size for place in given.places] == [(7, 7)] * 3
+    one = read(tmp_path / "b.png", (8, 8, channels), square=7)
+    np.testing.assert_array_equal(one.images[0], given.images[1])
+    # whole ones are taken whole
+    padded = read(tmp_path, (8, 8, channels), fit="pad", square=7)
+    np.testing.assert_array_equal(padded.images, read(tmp_path, (8, 8, channels), fit="pad").images)
+
+
+def test_pictures_smaller_than_the_square_are_named_with_the_mend(tmp_path):
+    (tmp_path / "0.png").write_bytes(b"no picture")
+    save(tmp_path / "a.png", 20, 9)
+    save(tmp_path / "b.png", 9, 6)
+    told = r"at least 7 x 7 pixels, .* \(data\.crop\), .*b\.png is 6 x 9; give it larger, or take it whole by --fit pad"
+    for path in (tmp_path, tmp_path / "b.png"):
+        with pytest.raises(ValueError, match=told):
+            read(path, (8, 8, 3), square=7)
+    first = read(tmp_path, (8, 8, 3), square=7, limit=1)  # it is not among these
+    assert (first.names, first.skipped) == (["a.png"], ("0.png",))
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_a_run_with_a_crop_sees_the_middle_and_gives_that_back(tmp_path, monkeypatch, single):
+    config = configs.Run(data=configs.Data("folder:a", "folder:b", size=8, crop=6))
+    trained = pipeline.Trained(config, build.recipe(config.recipe), None, None, (8, 8, 3), 0.0)
+    seen = []
+
+    def stay(trained, x, **_):
+        seen.append(as_pictures(x, trained.shape))
+        end = np.concatenate([x, np.full((len(x), 1), 10.0, np.float32)], axis=1)
+        return FieldLines(end, None, np.ones(len(x), bool), np.ones(len(x), np.int32))
+
+    monkeypatch.setattr(translation, "opened", lambda run: trained)
+    monkeypatch.setattr(pipeline, "transport", stay)
+    given = tmp_path / "given"
+    given.mkdir()
+    picture = save(given / "one.png", 12, 10)
+    spec = f"folder:{given / 'one.png' if single else given}"
+    expected = read_folder(given, size=8, crop=6).images[0]
+    for own_size, side in ((False, 8), (True, 6)):
+        out = tmp_path / f"out{side}"
+        translation.translate("run", spec, out, own_size=own_size)
+        written = np.asarray(Image.open(out / "one.png"))
+        np.testing.assert_array_equal(seen.pop()[0], expected)
+        assert written.shape == (side, side, 3)
+        if own_size:
+            # six pixels there and back by eight, bicubic, of white noise: nearer to the middle than to any shift of it
+            errors = {
+                (down, left): np.abs(written - picture[down : down + 6, left : left + 6].astype(float)).mean()
+                for down in range(7)
+                for left in range(5)
+            }
+            assert min(errors, key=errors.__getitem__) == (3, 2)

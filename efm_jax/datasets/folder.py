@@ -7,7 +7,6 @@ decompressed.
 
 import hashlib
 import os
-import struct
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,14 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Integer, UInt8
-from PIL import Image, ImageOps
 
+from efm_jax.datasets import _picture_files
+from efm_jax.datasets._picture_files import EXTENSIONS as EXTENSIONS
 from efm_jax.datasets.source import chosen_split
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-# the bomb's warning is raised where a user turned warnings into errors
-_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, *_BOMB)
 _CHUNK = 256
 
 
@@ -81,6 +77,7 @@ def read_folder(
 
     Example:
         >>> import tempfile
+        >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("RGB", (6, 4), (255, 0, 0)).save(f"{folder}/a.png")
         ...     pictures = read_folder(folder)
@@ -94,15 +91,15 @@ def read_folder(
     target = _target(size)
     cut = _target(crop)
     root = Path(path).expanduser()
-    names = _names(root)
+    names = _picture_files.names(root)
     if most is not None and len(names) > most:
         kept_names = np.random.default_rng(seed).choice(len(names), most, replace=False)
         names = [names[i] for i in sorted(kept_names)]
 
     def read(name: str) -> np.ndarray | Exception:
         try:
-            return _read(root / name, cut, target, grey, background, max_pixels)
-        except _UNREADABLE as error:
+            return _picture_files.read(root / name, cut, target, grey, background, max_pixels)
+        except _picture_files.UNREADABLE as error:
             return error
 
     images, kept, skipped = np.empty(0, np.uint8), [], []
@@ -180,79 +177,6 @@ def labels_by_folder(names: list[str]) -> Integer[np.ndarray, " n"] | None:
     folders = [name.partition("/")[0] if "/" in name else "" for name in names]
     known, labels = np.unique(folders, return_inverse=True)
     return None if len(known) < 2 or "" in known else labels.reshape(-1)
-
-
-def _names(root: Path) -> list[str]:
-    if not root.exists():
-        raise FileNotFoundError(f"there is no folder {root}; check the path.")
-    if not root.is_dir():
-        raise ValueError(f"{root} is a file, expected a folder of pictures.")
-    names, others = [], set()
-    for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if name.startswith("."):
-                continue
-            if name.lower().endswith(EXTENSIONS):
-                names.append((Path(folder) / name).relative_to(root).as_posix())
-            else:
-                others.add(Path(name).suffix or name)
-    if not names:
-        there = f"; it holds files of kind {', '.join(sorted(others)[:8])}" if others else ""
-        raise FileNotFoundError(f"{root} holds no picture ({', '.join(EXTENSIONS)}){there}.")
-    return sorted(names)
-
-
-def _read(
-    path: Path,
-    cut: tuple[int, int] | None,
-    target: tuple[int, int] | None,
-    grey: bool,
-    background: int,
-    max_pixels: int,
-) -> np.ndarray:
-    with Image.open(path) as file:
-        if file.width * file.height > max_pixels:
-            raise ValueError(f"{file.width} x {file.height} pixels is more than max_pixels = {max_pixels}")
-        picture = _eight_bit(ImageOps.exif_transpose(file), background).convert("L" if grey else "RGB")
-        if cut is not None:
-            picture = _middle(picture, *cut)
-        if target is not None:
-            picture = _fit(picture, *target)
-    array = np.asarray(picture)
-    return array[..., None] if grey else array
-
-
-def _middle(picture: Image.Image, height: int, width: int) -> Image.Image:
-    if picture.width < width or picture.height < height:
-        raise ValueError(
-            f"{picture.width} x {picture.height} pixels are fewer than crop = {width}, which pictures that were cut before "
-            "do not need"
-        )
-    left, top = (picture.width - width) // 2, (picture.height - height) // 2
-    return picture.crop((left, top, left + width, top + height))
-
-
-def _fit(picture: Image.Image, height: int, width: int) -> Image.Image:
-    """Crop at the centre to the aspect height : width, then resize."""
-    scale = min(picture.width / width, picture.height / height)
-    across, down = max(round(width * scale), 1), max(round(height * scale), 1)
-    left, top = (picture.width - across) // 2, (picture.height - down) // 2
-    cropped = picture.crop((left, top, left + across, top + down))
-    return (
-        cropped
-        if cropped.size == (width, height)
-        else cropped.resize((width, height), Image.Resampling.BICUBIC)
-    )
-
-
-def _eight_bit(picture: Image.Image, background: int) -> Image.Image:
-    if picture.mode.startswith("I"):  # a 16-bit grey PNG: convert("L") would clip it at 255
-        return Image.fromarray(np.rint(np.asarray(picture, np.float64) / 257.0).clip(0, 255).astype(np.uint8))
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, (background,) * 3 + (255,)), picture)
-    return picture
 
 
 def _target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

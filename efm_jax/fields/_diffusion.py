@@ -17,9 +17,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from efm_jax._differences import squared_distances, weighted_displacements
+from efm_jax._log_lengths import direction_and_log_length
 from efm_jax.fields._slab import log_leave, log_stay
 from efm_jax.fields._times import count, window
-from efm_jax.fields.point_charges import _direction_and_log_length
 
 _LONGER = log(1e3)  # farthest over nearest distance that the number of times allows for
 _TOGETHER = 8  # times whose exponentials the compiler joins into one pass over the pairs
@@ -82,7 +82,7 @@ def plate_field(x: Array, z: Array, samples: Array, gap: Array, tolerance: float
     high = jnp.log((still[1] + gap**2) / (2 * slowest)) + (depth + longer) / slowest + 2
     rates, terms, greatest = sums(log_stay, slowest + 1, high, arm, count(slowest, depth + _LONGER))
     pulls = weighted_displacements(_mix(beyond, rates, terms) / number, x, samples)
-    direction, log_length = _direction_and_log_length(pulls)
+    direction, log_length = direction_and_log_length(pulls)
     return PlateField(direction, log_length + greatest - jnp.log(gap), log_z)
 
 

@@ -21,10 +21,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax import _checks
+from efm_jax._log_lengths import direction_and_log_length
 from efm_jax._types import Field
 from efm_jax.fields._diffusion import plate_field
 from efm_jax.fields._strip import strip
-from efm_jax.fields.point_charges import _direction_and_log_length
 
 _PAIRS = 2**19  # points x charges held at a time
 
@@ -88,7 +88,7 @@ def chain(
     lateral = parts.direction * jnp.exp(parts.log_lateral - scale)[:, None]
     shrunk = jnp.where(parts.sine > 0, parts.log_z - scale, 0)  # on a plate it may be large, and is not felt
     whole = jnp.concatenate([lateral, (parts.sine * jnp.exp(shrunk))[:, None]], axis=1)
-    direction, log_length = _direction_and_log_length(whole)
+    direction, log_length = direction_and_log_length(whole)
     return Field(direction.reshape(points.shape), (log_length + scale).reshape(points.shape[:-1]))
 
 
@@ -216,7 +216,7 @@ def _all_parts(points: Array, x_pos: Array, x_neg: Array, gap: Array, tolerance:
         scale = jnp.maximum(plus.log_lateral, minus.log_lateral)
         scale = lax.stop_gradient(jnp.where(jnp.isneginf(scale), 0, scale))
         sides = (part.direction * jnp.exp(part.log_lateral - scale)[:, None] for part in (plus, minus))
-        direction, log_length = _direction_and_log_length(next(sides) - next(sides))
+        direction, log_length = direction_and_log_length(next(sides) - next(sides))
         return Parts(direction, log_length + scale, jnp.logaddexp(plus.log_z, minus.log_z), sine)
 
     done = lax.map(jax.checkpoint(group), groups.reshape(-1, size, points.shape[1]))

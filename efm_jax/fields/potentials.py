@@ -12,9 +12,10 @@ from jaxtyping import Array, Float
 
 from efm_jax import _checks
 from efm_jax._differences import long_sum, squared_distances
+from efm_jax._log_lengths import log_sphere_area
 from efm_jax._plates import default_block_size, fold_blocks, relative_weight
 from efm_jax.charges import Charges
-from efm_jax.fields.point_charges import _checked, log_sphere_area
+from efm_jax.fields._input import checked
 
 
 class Potential(NamedTuple):
@@ -60,7 +61,7 @@ def potential(
     Source:
         Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2: the field whose potential this is.
     """
-    points, charges = _checked(points, charges)
+    points, charges = checked(points, charges)
     flat = points.reshape(-1, points.shape[-1])
     if block_size is None:
         block_size = default_block_size(len(flat), len(charges.charge), flat.shape[-1])

@@ -15,8 +15,8 @@ from jaxtyping import Array, Bool, Float
 from scipy.special import roots_gegenbauer
 
 from efm_jax import _checks
+from efm_jax._log_lengths import log_sphere_area
 from efm_jax._types import Field, Key
-from efm_jax.fields.point_charges import log_sphere_area
 
 _MOST_NODES = 2_000_000
 

@@ -17,12 +17,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from efm_jax import _checks
+from efm_jax._conventions import Plates, both_signs, checked_gamma, combination, field_by, ways_of_summing
 from efm_jax._plates import PlateSums, Summation, by_differences, default_block_size, rescaled, streamed
 from efm_jax._twofold import Twofold, pulls, settled, sum_over_first
 from efm_jax._types import Field
 from efm_jax.charges import Charges
-from efm_jax.fields import point_charges
-from efm_jax.fields.point_charges import Plates, both_signs
+from efm_jax.fields._input import checked
 
 
 def sharded_field(
@@ -77,14 +77,13 @@ def sharded_field(
         Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2; the merging of sums is that of the streamed
         softmax of Milakov and Gimelshein (2018), arXiv 1805.02867.
     """
-    _checks.choice("convention", convention, point_charges.CONVENTIONS)
-    gamma = point_charges._checked_gamma(gamma, convention)
+    gamma = checked_gamma(gamma, convention)
     if block_size is not None:
         _checks.count("block_size", block_size)
     _check_axes(mesh, charges_over=charges_over, points_over=points_over)
     if not all(isinstance(part, jax.Array) for part in charges):
         charges = split_charges(charges, mesh, over=charges_over)
-    points, charges = point_charges._checked(points, charges)
+    points, charges = checked(points, charges)
     flat = points.reshape(-1, points.shape[-1])
     program = _program(mesh, charges_over, points_over, convention, block_size, certified)
     field = program(flat, charges, jnp.asarray(gamma, flat.dtype))
@@ -163,11 +162,11 @@ def _program(
 
     def share(points, charges, gamma):
         size = block_size or default_block_size(len(points), len(charges.charge), points.shape[-1])
-        fast, *slow = point_charges.ways_of_summing(points.shape[-1], size, certified)
+        fast, *slow = ways_of_summing(points.shape[-1], size, certified)
         ways = [_added(way, charges, charges_over) for way in (fast, *slow[:-1])]
         if certified:
             ways.append(_added_in_twofold(size, charges, charges_over))
-        return point_charges.field_by(ways, points, point_charges.combination(convention, gamma), most)
+        return field_by(ways, points, combination(convention, gamma), most)
 
     split = jax.shard_map(
         share,

@@ -18,6 +18,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax import _checks
+from efm_jax._conventions import checked_gamma, combination
 from efm_jax._plates import (
     MANY_DIMENSIONS,
     PlateSums,
@@ -30,7 +31,6 @@ from efm_jax._plates import (
 from efm_jax._products import by_products
 from efm_jax._twofold import TERMS, Twofold, add, no_pulls, pulls, settled
 from efm_jax._types import Field
-from efm_jax.fields import point_charges
 
 Plate: TypeAlias = tuple[Any, float, float]
 """`(x [n, D], z, total)` as `charges.plate` takes them; x is anything with a shape whose slices of rows are arrays."""
@@ -75,8 +75,7 @@ def streamed_field(
     Source:
         Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2.
     """
-    _checks.choice("convention", convention, point_charges.CONVENTIONS)
-    gamma = point_charges._checked_gamma(gamma, convention)
+    gamma = checked_gamma(gamma, convention)
     budget = _checks.count("budget", budget)
     flat, shape = _checked(points, plates)
     if len(flat) == 0:
@@ -212,7 +211,7 @@ def _compiled(
 
 @lru_cache
 def _combine(convention: str) -> Callable:
-    return jax.jit(lambda plus, minus, gamma: point_charges.combination(convention, gamma)(plus, minus))
+    return jax.jit(lambda plus, minus, gamma: combination(convention, gamma)(plus, minus))
 
 
 def _evened(chosen: np.ndarray, most: int) -> np.ndarray:

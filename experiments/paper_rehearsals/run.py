@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from efm_jax import _slots, _trees, checkpoint, configs, pipeline, runs, sharing, training
+from efm_jax import _settings, _slots, _trees, checkpoint, configs, pipeline, runs, sharing, training
 from efm_jax.presets import PRESETS
 from experiments._publish import without_paths
 from experiments.paper_rehearsals.config import END, PICTURES, SMALL, STOP, Data, draw, options
@@ -105,7 +105,7 @@ def changed(preset: configs.Run, run: configs.Run) -> dict[str, list[Any]]:
         >>> changed(configs.Run(), configs.Run(steps=20, recipe=replace(configs.Run().recipe, num_points=4)))
         {'recipe.num_points': [64, 4], 'steps': [1000000, 20]}
     """
-    old, new = (_flat(configs.to_dict(each)) for each in (preset, run))
+    old, new = (_settings.flat(configs.to_dict(each)) for each in (preset, run))
     places = sorted({*old, *new} - {"data.source", "data.target"})
     return {place: [old.get(place), new.get(place)] for place in places if old.get(place) != new.get(place)}
 
@@ -185,10 +185,3 @@ def _report(run: Path) -> dict[str, Any]:
 
 def _megabytes(folder: Path) -> float:
     return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6, 1)
-
-
-def _flat(tree: dict, prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

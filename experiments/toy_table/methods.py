@@ -44,50 +44,60 @@ STEEP = clocks.logit(1e-3)
 BLOCK = 2500
 
 
-def _chain(
+def chain(
     gap: float = GAP,
     target: str = "robust",
     law: points.PointLaw | None = None,
     charges: int = 256,
     cut: float = 1.0,
     clock: clocks.Clock = STEEP,
+    reach: float = 3 * GAP,
     **budget: float,
 ) -> Method:
+    """The capacitor chain, its points drawn by flux unless a law is given."""
     form = matching.velocity_network if target != "direction" else Method._field_defaults["form"]
 
     def recipe(k):
-        return matching.c2fm(gap, target=target, cut=cut, points=law, reach=3 * GAP, num_points=k)
+        return matching.c2fm(gap, target=target, cut=cut, points=law, reach=reach, num_points=k)
 
     return Method(recipe, form, clock, charges=charges, budget=budget)
 
 
+AT = {
+    "EFM, per plate": lambda gap: Method(
+        lambda k: matching.efm(gap, convention="per_plate", gamma=1e-7, num_points=k), clock="sine"
+    ),
+    "EFM, superposed": lambda gap: Method(lambda k: matching.efm(gap, num_points=k), clock="sine"),
+    "IFM, one plan": lambda gap: Method(
+        lambda k: matching.ifm(gap, width=widths.constant(0.1), coupling=GIVEN, num_points=k),
+        flow,
+        plan=BLOCK,
+    ),
+    "PFGM++, K = 8": lambda gap: Method(
+        lambda k: matching.pfgm(gap, target="velocity", num_extra=8, eps=1e-2, num_points=k),
+        flow,
+        "log",
+        generates=True,
+    ),
+}
+"""Rows at any gap; of pfgm the height of its prior."""
+
 METHODS = {
     "I-CFM": Method(lambda k: matching.cfm(num_points=k), flow),
     "OT-CFM": Method(lambda k: matching.cfm(coupling=OT, num_points=k), flow),
-    "EFM, per plate": Method(
-        lambda k: matching.efm(GAP, convention="per_plate", gamma=1e-7, num_points=k), clock="sine"
-    ),
-    "EFM, superposed": Method(lambda k: matching.efm(GAP, num_points=k), clock="sine"),
-    "C2FM": _chain(),
-    "C2FM, cut at 0.5": _chain(cut=0.5),
+    "EFM, per plate": AT["EFM, per plate"](GAP),
+    "EFM, superposed": AT["EFM, superposed"](GAP),
+    "C2FM": chain(),
+    "C2FM, cut at 0.5": chain(cut=0.5),
     "IFM, official law": Method(
         lambda k: matching.ifm(GAP, law="official", width=widths.ramped(1.0, rate=10.0), num_points=k),
         clock="sine",
     ),
     "IFM, independent": Method(lambda k: matching.ifm(1.0, width=widths.constant(0.1), num_points=k), flow),
-    "IFM, one plan": Method(
-        lambda k: matching.ifm(1.0, width=widths.constant(0.1), coupling=GIVEN, num_points=k),
-        flow,
-        plan=BLOCK,
-    ),
+    "IFM, one plan": AT["IFM, one plan"](1.0),
     "CFM, one plan": Method(lambda k: matching.cfm(coupling=GIVEN, num_points=k), flow, plan=BLOCK),
     "PFGM": Method(lambda k: matching.pfgm(40.0, gamma=0.05, num_points=k), clock="log", generates=True),
-    "PFGM++, K = 8": Method(
-        lambda k: matching.pfgm(100.0, target="velocity", num_extra=8, eps=1e-2, num_points=k),
-        flow,
-        "log",
-        generates=True,
-    ),
+    "PFGM++, K = 8": AT["PFGM++, K = 8"](100.0),
 }
 """The rows of the table; gap, point law, charges and target of each are the same in every column."""
 
@@ -115,21 +125,21 @@ def _by_logit(network: Network, gap: float) -> Network:
 
 
 LEVERS = {
-    "C2FM, unit target": _chain(target="direction"),
-    "C2FM, velocity cut at 4": _chain(cut=4.0),
-    "C2FM, velocity not cut": _chain(target="velocity"),
-    "C2FM, segment points": _chain(target="direction", law=points.segment()),
-    "C2FM, gap 3": _chain(3.0),
-    "C2FM, gap 12": _chain(12.0),
-    "C2FM, 64 charges": _chain(charges=64),
-    "C2FM, 1,024 charges": _chain(charges=1024),
-    "C2FM, launched at 2 % of the gap": _chain(clock=clocks.logit(2e-2)),
-    "C2FM, height as it is": _chain(octaves=0),
-    "C2FM, height by its logit": _chain()._replace(form=_by_logit),
-    "C2FM, six octaves of height": _chain(octaves=6),
-    "C2FM, average over 100 steps": _chain(ema_decay=0.99),
-    "C2FM, width 256": _chain(width=256),
-    "C2FM, 1,000 steps": _chain(steps=1000),
+    "C2FM, unit target": chain(target="direction"),
+    "C2FM, velocity cut at 4": chain(cut=4.0),
+    "C2FM, velocity not cut": chain(target="velocity"),
+    "C2FM, segment points": chain(target="direction", law=points.segment()),
+    "C2FM, gap 3": chain(3.0),
+    "C2FM, gap 12": chain(12.0),
+    "C2FM, 64 charges": chain(charges=64),
+    "C2FM, 1,024 charges": chain(charges=1024),
+    "C2FM, launched at 2 % of the gap": chain(clock=clocks.logit(2e-2)),
+    "C2FM, height as it is": chain(octaves=0),
+    "C2FM, height by its logit": chain()._replace(form=_by_logit),
+    "C2FM, six octaves of height": chain(octaves=6),
+    "C2FM, average over 100 steps": chain(ema_decay=0.99),
+    "C2FM, width 256": chain(width=256),
+    "C2FM, 1,000 steps": chain(steps=1000),
     "EFM, flux points, robust velocity": Method(
         lambda k: matching.efm(
             GAP, target="robust", points=points.flux("two_plates", height="logit"), num_points=k

@@ -1,0 +1,103 @@
+"""Files of pictures: which there are in a folder, and one of them as an array, read with Pillow."""
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+# the bomb's warning is raised where a user turned warnings into errors
+_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, *_BOMB)
+"""What Pillow raises of a file that is no picture, or of one too large."""
+
+
+def names(root: Path) -> list[str]:
+    """Paths of the pictures below a folder, with "/" between parts, sorted.
+
+    Raises:
+        FileNotFoundError: There is no such folder, or no picture in it.
+        ValueError: It is a file.
+    """
+    if not root.exists():
+        raise FileNotFoundError(f"there is no folder {root}; check the path.")
+    if not root.is_dir():
+        raise ValueError(f"{root} is a file, expected a folder of pictures.")
+    found, others = [], set()
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if name.startswith("."):
+                continue
+            if name.lower().endswith(EXTENSIONS):
+                found.append((Path(folder) / name).relative_to(root).as_posix())
+            else:
+                others.add(Path(name).suffix or name)
+    if not found:
+        there = f"; it holds files of kind {', '.join(sorted(others)[:8])}" if others else ""
+        raise FileNotFoundError(f"{root} holds no picture ({', '.join(EXTENSIONS)}){there}.")
+    return sorted(found)
+
+
+def read(
+    path: Path,
+    cut: tuple[int, int] | None,
+    target: tuple[int, int] | None,
+    grey: bool,
+    background: int,
+    max_pixels: int,
+) -> np.ndarray:
+    """One picture [H, W, C], uint8: its middle (height, width) cut out, the rest fitted to the target; None for neither.
+
+    Raises:
+        Exception: One of `UNREADABLE`.
+    """
+    with Image.open(path) as file:
+        if file.width * file.height > max_pixels:
+            raise ValueError(f"{file.width} x {file.height} pixels is more than max_pixels = {max_pixels}")
+        picture = _eight_bit(ImageOps.exif_transpose(file), background).convert("L" if grey else "RGB")
+        if cut is not None:
+            picture = middle(picture, *cut)
+        if target is not None:
+            picture = fit(picture, *target)
+    array = np.asarray(picture)
+    return array[..., None] if grey else array
+
+
+def middle(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """The middle of a picture.
+
+    Raises:
+        ValueError: The picture is smaller.
+    """
+    if picture.width < width or picture.height < height:
+        raise ValueError(
+            f"{picture.width} x {picture.height} pixels are fewer than crop = {width}, which pictures that were cut before "
+            "do not need"
+        )
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
+
+
+def fit(picture: Image.Image, height: int, width: int) -> Image.Image:
+    """Crop at the centre to the aspect height : width, then resize."""
+    scale = min(picture.width / width, picture.height / height)
+    across, down = max(round(width * scale), 1), max(round(height * scale), 1)
+    left, top = (picture.width - across) // 2, (picture.height - down) // 2
+    cropped = picture.crop((left, top, left + across, top + down))
+    return (
+        cropped
+        if cropped.size == (width, height)
+        else cropped.resize((width, height), Image.Resampling.BICUBIC)
+    )
+
+
+def _eight_bit(picture: Image.Image, background: int) -> Image.Image:
+    if picture.mode.startswith("I"):  # a 16-bit grey PNG: convert("L") would clip it at 255
+        return Image.fromarray(np.rint(np.asarray(picture, np.float64) / 257.0).clip(0, 255).astype(np.uint8))
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, (background,) * 3 + (255,)), picture)
+    return picture
