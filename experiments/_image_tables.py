@@ -43,6 +43,12 @@ def levers() -> tuple[list[str], list[list[str]]]:
     return _rows("digits_3_2_64_components", LEVERS, _BOTH_WAYS)
 
 
+def widths() -> tuple[list[str], list[list[str]]]:
+    """What the width does in pixels, beside the rows it is a change of."""
+    changed = [name for name in LEVERS if "width" in name]
+    return _rows("digits_3_2", ["OT-CFM", "IFM", *changed], _BOTH_WAYS)
+
+
 def digits() -> tuple[list[str], list[list[str]]]:
     """Coloured digits from white noise."""
     return _rows(

@@ -52,6 +52,7 @@ def render(text: str) -> str:
         "images digits": lambda: _table(*_image_tables.translation()),
         "images components": lambda: _table(*_image_tables.components()),
         "images levers": lambda: _table(*_image_tables.levers()),
+        "images widths": lambda: _table(*_image_tables.widths()),
         "images noise digits": lambda: _table(*_image_tables.digits()),
         "images cifar": lambda: _table(*_image_tables.cifar10()),
         "images pairs": lambda: _table(*_image_tables.pairs()),

@@ -129,6 +129,7 @@ LEVERS: dict[str, Method] = {
     "EFM, linear clock": Method(_EFM_OT, {}, _LINEAR),
     "EFM, 64 charges": Method({**_EFM_OT, "charges": 64}),
     "EFM, 1,024 charges": Method({**_EFM_OT, "charges": 1024}),
+    "OT-CFM, width 0.3": Method({"method": "cfm", **_OT, **_PAIRS, "width": 0.3}, _FLOW, _LINEAR),
     "IFM, width 0.3": Method({**_IFM_OT, "width": 0.3}, _FLOW, _LINEAR),
     "IFM, width 1": Method({**_IFM_OT, "width": 1.0}, _FLOW, _LINEAR),
     "IFM, 64 pairs": Method({**_IFM_OT, "charges": 64}, _FLOW, _LINEAR),
@@ -137,7 +138,7 @@ LEVERS: dict[str, Method] = {
     "C2FM, gap 30": Method({**_CHAIN, "gap": 30.0}, *_OF_CHAIN),
     "C2FM, uniform heights": Method({**_CHAIN, "height": "uniform"}, *_OF_CHAIN),
 }
-"""One thing changed at a time: of EFM superposed, of IFM with a plan of each minibatch, of the chain."""
+"""One thing changed at a time: of EFM superposed, of OT-CFM, of IFM with a plan of each minibatch, of the chain."""
 
 
 def run(task: Task, method: Method, seed: int) -> Run:
