@@ -131,6 +131,7 @@ LEVERS: dict[str, Method] = {
     "EFM, 1,024 charges": Method({**_EFM_OT, "charges": 1024}),
     "OT-CFM, width 0.3": Method({"method": "cfm", **_OT, **_PAIRS, "width": 0.3}, _FLOW, _LINEAR),
     "IFM, width 0.3": Method({**_IFM_OT, "width": 0.3}, _FLOW, _LINEAR),
+    "IFM, one plan, width 0.3": Method({**_IFM, **_PLAN, "width": 0.3}, _FLOW, _LINEAR),
     "IFM, width 1": Method({**_IFM_OT, "width": 1.0}, _FLOW, _LINEAR),
     "IFM, 64 pairs": Method({**_IFM_OT, "charges": 64}, _FLOW, _LINEAR),
     "IFM, 1,024 pairs": Method({**_IFM_OT, "charges": 1024}, _FLOW, _LINEAR),
