@@ -11,7 +11,7 @@ from experiments.images.run import RESULTS, Place, slug
 
 COLUMNS = 12
 HEIGHTS = 9
-MARGIN = 130
+MARGIN = 150
 """Pixels for the names of the rows."""
 
 
