@@ -5,10 +5,15 @@ when the array is concrete: under `jit` they cannot be, and a numerical outcome 
 an exception.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+
+Made = TypeVar("Made", bound=Callable)
 
 
 def floating(name: str, array) -> jax.Array:
@@ -54,6 +59,15 @@ def both_plates(x_pos, x_neg) -> tuple[jax.Array, jax.Array]:
             "flatten pictures of one shape on both plates."
         )
     return x_pos, x_neg
+
+
+def made(name: str, value: Made, example: str) -> Made:
+    """Return what a function of a room made, itself a function, or raise ValueError."""
+    if not callable(value):
+        raise ValueError(
+            f"{name} must be what a function of its room returns, e.g. {example}, got {value!r}."
+        )
+    return value
 
 
 def starts(points) -> jax.Array:

@@ -59,7 +59,13 @@ def leave_slab(key: Key, z: Float[Array, "*batch"], gap: float) -> Exit:
     """
     gap = _checks.positive("gap", gap)
     z = _checks.floating("z", z)
-    z = z.astype(jnp.promote_types(z.dtype, jnp.float32)) / gap
+    below, time = _walk(key, z.astype(jnp.promote_types(z.dtype, jnp.float32)) / gap)
+    return Exit(below, gap**2 * time)
+
+
+@jax.jit
+def _walk(key: Key, z: Array) -> Exit:
+    """Leave (0, 1)."""
     near = jnp.minimum(z, 1.0 - z)
 
     def jump(state):
@@ -75,7 +81,7 @@ def leave_slab(key: Key, z: Float[Array, "*batch"], gap: float) -> Exit:
 
     state = (0, near, z <= 0.5, jnp.zeros_like(near), near > 0.0)
     _, _, below, time, _ = jax.lax.while_loop(lambda s: (s[0] < MOST_JUMPS) & jnp.any(s[4]), jump, state)
-    return Exit(below, gap**2 * time)
+    return Exit(below, time)
 
 
 def reach_plane(key: Key, distance: Float[Array, "*batch"]) -> Float[Array, "*batch"]:

@@ -42,12 +42,14 @@ class Given(NamedTuple):
         names: Their paths below the folder; of a single picture, the file's name.
         places: Where in them the pictures given lie.
         skipped: Paths that could not be read.
+        other: Paths of pictures of kinds that are not taken.
     """
 
     images: UInt8[np.ndarray, "n height width channels"]
     names: list[str]
     places: list[Place]
     skipped: tuple[str, ...]
+    other: tuple[str, ...] = ()
 
 
 def is_picture(path: str | Path) -> bool:
@@ -61,6 +63,15 @@ def is_picture(path: str | Path) -> bool:
     return path.suffix.lower() in _picture_files.EXTENSIONS and path.is_file()
 
 
+def no_picture(path: str | Path) -> ValueError:
+    """What to say of a file that is no picture of a kind that is taken."""
+    kinds = ", ".join(_picture_files.EXTENSIONS)
+    return ValueError(
+        f"expected a folder or a picture ({kinds}), got the file {path}; convert it, or give an array as npy:FILE or "
+        "npz:FILE:KEY."
+    )
+
+
 def read(
     path: str | Path,
     shape: tuple[int, int, int],
@@ -68,6 +79,7 @@ def read(
     fit: str = "crop",
     limit: int | None = None,
     square: int | None = None,
+    without: Path | None = None,
 ) -> Given:
     """Read a folder of pictures of any size, or one picture, for a model of pictures of `shape`.
 
@@ -77,19 +89,23 @@ def read(
         fit: "crop" or "pad", see above.
         limit: Pictures read at most.
         square: Side of the square that was cut from the middle of training pictures, in pixels; None for none.
+        without: A folder in the folder that is left out.
 
     Returns:
         The pictures that can be read, in the order of their names.
 
     Raises:
         FileNotFoundError: There is no such path, or no picture in it.
-        ValueError: `fit` is neither, none of the pictures can be read, or one to be cropped is smaller than the square.
+        ValueError: `fit` is neither, the path is a file of another kind, none of the pictures can be read, or one to be
+            cropped is smaller than the square.
     """
     if fit not in ("crop", "pad"):
         raise ValueError(f"fit must be 'crop' or 'pad', got {fit!r}.")
     root = Path(path).expanduser()
     single = is_picture(root)
-    names = [root.name] if single else _picture_files.names(root)
+    if root.is_file() and not single:
+        raise no_picture(root)
+    names, others = ([root.name], []) if single else _picture_files.listing(root, without)
     root = root.parent if single else root
     images, kept, places, skipped = [], [], [], []
 
@@ -121,7 +137,9 @@ def read(
         raise ValueError(
             f"none of the {len(names)} pictures in {root} can be read; the first is {skipped[0]}."
         )
-    return Given(np.stack(images), kept, places, tuple(skipped))
+    seen = [name for name in others if limit is None or len(kept) < limit or name < kept[-1]]
+    other = tuple(filter(_picture_files.not_taken, seen))
+    return Given(np.stack(images), kept, places, tuple(skipped), other)
 
 
 def returned(picture: UInt8[np.ndarray, "height width 3"], place: Place, *, own_size: bool) -> np.ndarray:

@@ -28,7 +28,7 @@ def log_sphere_area(dim: int) -> float:
 
 
 def direction_and_log_length(vector: Array) -> Field:
-    """`v / |v|` and `log |v|`; 0 and -inf where v = 0, with gradients 0 there."""
+    """`v / |v|` and `log |v|`; 0 and -inf where v = 0, where the gradients are finite: 1 of the direction, 0 of the log."""
     largest = lax.stop_gradient(jnp.max(jnp.abs(vector), axis=-1, keepdims=True))
     zero = largest == 0
     largest = jnp.where(zero, 1, largest)

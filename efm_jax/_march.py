@@ -154,7 +154,7 @@ def march(
         else:
             done, y1 = _cross(solver, dense, y1, keep, *reach)
         length = now.length + jnp.where(keep, _norm(y1 - now.y), 0.0)
-        status = jnp.where(active & lost | (length > longest), LOST, now.status)
+        status = jnp.where(active & (lost | (length > longest)), LOST, now.status)
         status = jnp.where(done, ARRIVED, status)
         path = now.path
         if len(save):

@@ -62,7 +62,7 @@ class Roamed(NamedTuple):
     Attributes:
         end: The last place, [n, d].
         t: Number of length scales run through, [n].
-        status: ARRIVED, OUT_OF_STEPS, TOO_LONG, LEFT or LOST, [n].
+        status: ARRIVED, OUT_OF_STEPS, TOO_LONG, LEFT, LOST or STUCK, [n].
         evaluations: Field evaluations spent on the line, [n].
         length: Its length, [n].
         path: The points at the values of t asked for, [n, k, d]; past the end, the end.

@@ -104,24 +104,30 @@ def some(x: np.ndarray, seed: int, most: int = 10_000) -> np.ndarray:
     return x if len(x) <= most else x[np.random.default_rng(seed).choice(len(x), most, replace=False)]
 
 
-def lines(n: int, arrived: np.ndarray, num_evaluations: np.ndarray) -> Report:
-    """Share of lines that arrived and what they cost."""
-    arrived, evaluations = np.asarray(arrived, bool), np.asarray(num_evaluations, float)
-    if arrived.shape != (n,) or evaluations.shape != (n,):
-        raise ValueError(
-            f"arrived and num_evaluations must hold one entry for each of the {n} outputs, got shapes "
-            f"{arrived.shape} and {evaluations.shape}."
+def lines(n: int, arrived: np.ndarray | None, num_evaluations: np.ndarray | None) -> Report:
+    """Share of lines that arrived and what they cost, each where it is given."""
+    report: Report = {}
+    if arrived is not None:
+        report["arrived"] = share(
+            _of_each("arrived", arrived, bool, n), "field lines that reached the other plate"
         )
-    return {
-        "arrived": share(arrived, "field lines that reached the other plate"),
-        "evaluations": {
+    if num_evaluations is not None:
+        evaluations = _of_each("num_evaluations", num_evaluations, float, n)
+        report["evaluations"] = {
             "mean": float(evaluations.mean()),
             "median": float(np.median(evaluations)),
             "max": float(evaluations.max()),
             "n": n,
             "how": "evaluations of the field along one line",
-        },
-    }
+        }
+    return report
+
+
+def _of_each(name: str, values: np.ndarray, kind: type, n: int) -> np.ndarray:
+    values = np.asarray(values, kind)
+    if values.shape != (n,):
+        raise ValueError(f"{name} must hold one entry for each of the {n} outputs, got shape {values.shape}.")
+    return values
 
 
 def classes(labels: np.ndarray, real_labels: np.ndarray) -> Report:
@@ -148,7 +154,7 @@ def sampling_kl(num_classes: int, n: int, m: int) -> float | None:
 def neighbours(y: np.ndarray, real_a: np.ndarray, real_b: np.ndarray) -> Report:
     """Distances to the nearest training picture, of outputs and of pictures never seen."""
     train = classifier.brightness(real_a).reshape(len(real_a), -1)
-    held = nearest(classifier.brightness(real_b).reshape(len(real_b), -1), train)
+    held = metrics.nearest(classifier.brightness(real_b).reshape(len(real_b), -1), train)
     report: Report = {
         "how": "Euclidean distance in brightness 0..1 (colour left out) to the nearest picture of real_a; "
         "near copies are nearer than 99 % of real_b",
@@ -159,21 +165,13 @@ def neighbours(y: np.ndarray, real_a: np.ndarray, real_b: np.ndarray) -> Report:
         "share_of_near_copies": None,
     }
     if len(y):
-        made = nearest(classifier.brightness(y).reshape(len(y), -1), train)
+        made = metrics.nearest(classifier.brightness(y).reshape(len(y), -1), train)
         report |= {
             "median": float(np.median(made)),
             "smallest": float(made.min()),
             "share_of_near_copies": float(np.mean(made < np.quantile(held, 0.01))),
         }
     return report
-
-
-def nearest(points: np.ndarray, others: np.ndarray, block: int = 256) -> np.ndarray:
-    """Distance to the nearest of `others`: found by inner products, then measured by differences."""
-    norms = np.einsum("nd,nd->n", others, others)
-    parts = np.split(points, range(block, len(points), block))
-    which = np.concatenate([np.argmin(norms - 2.0 * (part @ others.T), axis=1) for part in parts])
-    return np.linalg.norm(points - others[which], axis=1)
 
 
 def distance(name: str, y: np.ndarray, real_a: np.ndarray, real_b: np.ndarray, most: int) -> Report:

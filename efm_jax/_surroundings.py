@@ -1,9 +1,10 @@
 """What surrounds charges and points: the nearest charge, the field of the others, how far a charge's own field rules.
 
-A charge q in the field F of all others rules up to the distance at which its own field `|q| / (S_D r^D)` has fallen to
-|F|, or up to its nearest neighbour if that is closer. On a sphere of a share s of that radius the field of the others
-is at most about `s^D` of the charge's own, so lines cross it outwards (or inwards) everywhere: what leaves such a
-sphere of a positive charge left the charge, and what enters that of a negative one ends on it.
+A charge q, with all others at its very place, rules up to the distance at which its own field `|q| / (S_D r^D)` has
+fallen to the field F of the rest, or up to its nearest neighbour if that is closer. On a sphere of a share s of that
+radius the field of the others is at most about `s^D` of the charge's own, so lines cross it outwards (or inwards)
+everywhere: what leaves such a sphere of a positive charge left the charge, and what enters that of a negative one ends
+on it.
 """
 
 from typing import NamedTuple
@@ -79,9 +80,9 @@ def surroundings(charges: Charges, which: Int[Array, " k"]) -> Surroundings:
 def _some(charges: Charges, which: Int[Array, " k"]) -> Surroundings:
     dims = charges.positions.shape[1]
     points = charges.positions[which]
-    neighbour = _nearest_other(points, charges)
+    neighbour, own = _nearest_other(points, charges)
     others = coulomb(points, charges)
-    log_own = jnp.log(jnp.abs(charges.charge[which])) - log_sphere_area(dims - 1)
+    log_own = jnp.log(jnp.abs(own)) - log_sphere_area(dims - 1)
     field_radius = jnp.exp((log_own - others.log_magnitude) / (dims - 1))
     return Surroundings(neighbour, others, field_radius, jnp.minimum(neighbour, field_radius))
 
@@ -124,14 +125,19 @@ def capturing(
     return lax.map(some, filled.reshape(-1, size, points.shape[1])).reshape(-1)[: len(points)]
 
 
-def _nearest_other(points: Array, charges: Charges) -> Float[Array, " p"]:
-    def closer(least, positions, charge):
-        squared = _squared(points, positions)
-        return jnp.minimum(least, jnp.where((charge != 0) & (squared > 0), squared, jnp.inf).min(axis=1))
+def _nearest_other(points: Array, charges: Charges) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
+    """Distance to the nearest charge at another place, and all charge at this one."""
 
-    start = jnp.full_like(points[:, 0], jnp.inf)
+    def closer(found, positions, charge):
+        squared = _squared(points, positions)
+        least = jnp.where((charge != 0) & (squared > 0), squared, jnp.inf).min(axis=1)
+        here = jnp.where(squared > 0, 0, charge).sum(axis=1)
+        return jnp.minimum(found[0], least), found[1] + here
+
+    start = jnp.full_like(points[:, 0], jnp.inf), jnp.zeros_like(points[:, 0])
     block = default_block_size(len(points), len(charges.charge), points.shape[-1])
-    return jnp.sqrt(fold_blocks(closer, start, charges.positions, charges.charge, block))
+    least, here = fold_blocks(closer, start, charges.positions, charges.charge, block)
+    return jnp.sqrt(least), here
 
 
 def _squared(points: Array, positions: Array) -> Float[Array, "p n"]:

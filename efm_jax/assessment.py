@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from efm_jax import _files, _run_scores, _scores, build, configs, pictures
+from efm_jax import _checks, _files, _run_scores, _scores, build, configs, pictures
 from efm_jax._summary import summary as summary
 from efm_jax.datasets import Source
 from efm_jax.lines import FieldLines
@@ -132,7 +132,9 @@ def assess(
         config.data, source=source or config.data.source, target=target or config.data.target
     )
     config = dataclasses.replace(config, data=data)
-    count = samples or config.sampling.samples
+    count = config.sampling.samples if samples is None else _checks.count("samples", samples)
+    if round_trip < 0:
+        raise ValueError(f"round_trip must be a number of samples >= 0, 0 for none, got {round_trip!r}.")
     train_pair, test_pair = _run_scores.opened(config, trained.shape)
     names = (data.source, data.target)
     report: dict[str, Any] = {

@@ -296,6 +296,18 @@ def labelled(config: configs.Run, pair: tuple[Source, Source]) -> configs.Recipe
     return replace(recipe, num_points=recipe.num_points // recipe.label_groups)
 
 
+def check_sampling(config: configs.Sampling) -> None:
+    """See before training that what comes after it can be done.
+
+    Raises:
+        ValueError: There would be no steps, or fewer samples than a report needs.
+    """
+    if config.steps < 1:
+        raise ValueError(f"sampling.steps must be a whole number >= 1, got {config.steps!r}.")
+    if config.samples < 2:
+        raise ValueError(f"sampling.samples must be at least 2 for a report, got {config.samples!r}.")
+
+
 def optimizer(config: configs.Optimizer, steps: int) -> optax.GradientTransformation:
     """Make the optimiser; `steps` is where a cosine ends.
 

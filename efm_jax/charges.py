@@ -55,6 +55,9 @@ def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
     total = _checks.finite("total", total)
     if total == 0.0:
         raise ValueError("total must not be 0: a plate without charge has no field; give +1.0 or -1.0.")
+    x = x.astype(
+        jnp.promote_types(x.dtype, jnp.float32)
+    )  # half precision knows neither 1 / n nor most heights
     height = jnp.full((len(x), 1), z, x.dtype)
     return Charges(jnp.concatenate([x, height], axis=1), jnp.full(len(x), total / len(x), x.dtype))
 

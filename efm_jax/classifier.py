@@ -132,9 +132,9 @@ def brightness(x: Float[Array | np.ndarray, "n dim"]) -> Float32[np.ndarray, "n 
     x = np.asarray(x, dtype=np.float32)
     if x.ndim != 2 or x.shape[1] not in _LAYOUTS:
         raise ValueError(
-            "digits must be flat pictures [n, D] with D = 3072 (32x32x3), 1024 (32x32), 2352 (28x28x3) or "
-            f"784 (28x28), got shape {x.shape}; resize other pictures first and flatten them with "
-            "x.reshape(len(x), -1)."
+            "digits must be flat pictures [n, D] with D = 3072 (32x32x3), 1024 (32x32), 2352 (28x28x3) or 784 (28x28), got "
+            f"shape {x.shape}; resize other pictures to one of these (folders on the command line: --size 32) and give them "
+            "flat, as x.reshape(len(x), -1)."
         )
     if np.isnan(x).any():
         raise ValueError(

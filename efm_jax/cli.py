@@ -4,15 +4,19 @@ Thin: each command reads its options, calls the rooms and says where the result 
 ends with one line on standard error and status 2; `--help` of each command is enough to use it.
 """
 
+import inspect
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from efm_jax import configs
 from efm_jax.presets import PRESETS
+
+if TYPE_CHECKING:
+    from efm_jax import translation
 
 Preset = Annotated[
     tyro.extras.subcommand_type_from_defaults(
@@ -26,6 +30,10 @@ Preset = Annotated[
 Output = Annotated[Path, tyro.conf.arg(aliases=("--out",))]
 
 _ONE_DEVICE = configs.Parallel()
+
+_OF_RUNS = ("step", "source", "target", "samples", "round_trip")
+_OF_FOLDERS = ("held_out", "size", "most", "seed", "partners", "skip_unreadable")
+"""Options of `evaluate` that mean something for a run or model, and for two folders."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -49,8 +57,11 @@ def main(arguments: list[str] | None = None) -> None:
             config=(tyro.conf.CascadeSubcommandArgs,),
         )
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        print(f"efm: {error}", file=sys.stderr)
+        print(f"efm: {_said(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:  # training catches its own, and saves
+        print("efm: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def train(config: Preset, run: Path, *, report: bool = True, progress: bool = True) -> None:
@@ -151,18 +162,20 @@ def translate(
     guidance: float = 1.0,
     fit: Literal["crop", "pad"] = "crop",
     own_size: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Carry samples of P to Q along the lines of a trained field, one picture or row each.
 
     Pictures may have any size: they are cropped at the centre, or padded, and resized to that of the field; where training
-    cut their middle out before (data.crop), so is theirs, and they must not be smaller. Those that cannot be read are named
-    and left out, and the status is then 1.
+    cut their middle out before (data.crop), so is theirs, and they must not be smaller. Those that cannot be read, or are no
+    png, jpg, jpeg, webp or bmp, are named and left out, and the status is then 1; so it is where no line arrived.
 
     Args:
         run: The run folder.
         input: Samples as a specification, e.g. `folder:PATH`, `digits:3`, `npz:PATH:KEY`; the path of a folder or of one
             picture alone will do.
-        output: Folder for the outcome: pictures as png, anything else as `translated.npy`.
+        output: Folder for the outcome: pictures as png, anything else as `translated.npy`; `lines.json` says which lines
+            arrived.
         model: A model folder made by `efm export`, or the name of a model that comes with efm_jax, instead of a run.
         reverse: Carry Q to P instead.
         limit: At most so many samples.
@@ -171,13 +184,14 @@ def translate(
         fit: Crop pictures at the centre as training does, or take all of them: pad those of another aspect than the field's
             by their border pixels and cut the margin off again, so that nothing of them is lost.
         own_size: Write pictures at the size they were given in.
+        overwrite: Replace files of the same names in the output folder, whoever wrote them; without it only those of runs
+            before.
     """
-    from efm_jax import _given_pictures, translation
+    from efm_jax import translation
 
-    plain_path = Path(input).is_dir() or _given_pictures.is_picture(input)
     written = translation.translate(
         _given(run, model),
-        f"folder:{input}" if plain_path else input,
+        input,
         output,
         reverse=reverse,
         limit=limit,
@@ -185,11 +199,12 @@ def translate(
         guidance=guidance,
         fit=fit,
         own_size=own_size,
+        overwrite=overwrite,
     )
-    print(f"wrote {written.carried} samples to {output}, {written.arrived} of their lines arrived")
-    if written.skipped:
-        print(f"efm: left out, cannot be read: {', '.join(written.skipped)}", file=sys.stderr)
-        raise SystemExit(1)
+    for why, names in (("cannot be read", written.skipped), ("of a kind not taken", written.other)):
+        if names:
+            print(f"efm: left out, {why}: {', '.join(names)}", file=sys.stderr)
+    _tell_lines(written, left_out=bool(written.skipped or written.other))
 
 
 def generate(
@@ -202,24 +217,28 @@ def generate(
     seed: int = 0,
     label: int | None = None,
     guidance: float = 1.0,
+    overwrite: bool = False,
 ) -> None:
     """Draw fresh samples of P and carry them to Q; for fields whose P is white noise or another law.
 
     Args:
         run: The run folder.
         count: How many.
-        output: Folder for the outcome: pictures as png, anything else as `generated.npy`.
+        output: Folder for the outcome: pictures as png, anything else as `generated.npy`; `lines.json` says which lines
+            arrived.
         model: A model folder made by `efm export`, or the name of a model that comes with efm_jax, instead of a run.
         seed: Seeds the draw.
         label: Of a run with classes: the class to draw.
         guidance: Scale of guidance towards the label: 1 is the class as learned, more exaggerates it.
+        overwrite: Replace files of the same names in the output folder, whoever wrote them; without it only those of runs
+            before.
     """
     from efm_jax import translation
 
     written = translation.generate(
-        _given(run, model), count, output, seed=seed, label=label, guidance=guidance
+        _given(run, model), count, output, seed=seed, label=label, guidance=guidance, overwrite=overwrite
     )
-    print(f"wrote {written.carried} samples to {output}, {written.arrived} of their lines arrived")
+    _tell_lines(written)
 
 
 def evaluate(
@@ -273,10 +292,15 @@ def evaluate(
         output: Where the report of two folders goes, e.g. report.json, its table beside it as report.md; of a run or model,
             a folder.
     """
+    given = dict(locals())
     if sum(folder is not None for folder in (run, model, a)) != 1 or (a is None) != (b is None):
         raise ValueError(
             "give either a run folder, or two folders of pictures as --a FOLDER --b FOLDER, or a model as --model FOLDER."
         )
+    for name in _OF_FOLDERS if a is None else _OF_RUNS:
+        if given[name] != inspect.signature(evaluate).parameters[name].default:
+            meant = "two folders, --a and --b" if a is None else "a run or a model"
+            raise ValueError(f"--{name.replace('_', '-')} is for {meant}; leave it out here.")
     from efm_jax import _scored
 
     if a is None or b is None:
@@ -301,6 +325,20 @@ def _given(run: Path | None, model: Path | None) -> Path:
     return given[0]
 
 
+def _tell_lines(written: "translation.Written", *, left_out: bool = False) -> None:
+    """Say what was written and what did not arrive; the status is 1 where nothing did or something was left out."""
+    missed = written.missed
+    said = f"; {len(missed)} did not, {written.folder / 'lines.json'} says which" if missed else ""
+    print(
+        f"wrote {written.carried} samples to {written.folder}, {written.arrived} of their lines arrived{said}"
+    )
+    if missed:
+        more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
+        print(f"efm: did not arrive: {', '.join(missed[:3])}{more}", file=sys.stderr)
+    if left_out or not written.arrived:
+        raise SystemExit(1)
+
+
 def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> None:
     from efm_jax import assessment, pipeline
     from efm_jax.parallel import hosts
@@ -320,7 +358,16 @@ def _tell(folder: Path | None, report: dict) -> None:
 
     print(assessment.summary(report))
     if folder is not None:
-        print(f"report {folder / 'report.json'}\npictures {folder / 'pictures'}")
+        print(f"report {folder / 'report.json'}")
+        if (folder / "pictures").is_dir():
+            print(f"pictures {folder / 'pictures'}")
+
+
+def _said(error: Exception) -> str:
+    """What went wrong, of the system's errors with the path but without their number."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
 
 
 if __name__ == "__main__":

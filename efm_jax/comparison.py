@@ -141,7 +141,7 @@ def folders_report(
         size: Side of all pictures; None for the smallest side found in any folder (none is enlarged), at most that at which
             the extractor looks, and for no change where all have one size that is not above that.
         grey: Whether to compare without colour.
-        on_error: "raise" at the first picture that cannot be read, naming it, or "skip" it and name it in the report.
+        on_error: "raise" where pictures cannot be read, naming them, or "skip" them and name them in the report.
         extractor: Feature function; None for `features.efficientnet_lite0()`.
         kid_subsets: See `pictures_report`.
         kid_subset_size: See `pictures_report`.

@@ -256,7 +256,10 @@ def load(path: str | Path) -> Run:
         values = json.loads(path.read_text())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a JSON file: {error}.") from None
-    return from_dict(values)
+    try:
+        return from_dict(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _rebuild(cls, values, place: str):

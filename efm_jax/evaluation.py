@@ -155,9 +155,6 @@ def generation_report(
     y, real_a, real_b = _scores.same_dim(y=y, real_a=real_a, real_b=real_b)
     read, real = _scores.Read(y), _scores.Read(real_b)
     threshold = f"read with confidence >= {confident}"
-    lines = (
-        {} if arrived is None or num_evaluations is None else _scores.lines(len(y), arrived, num_evaluations)
-    )
     return {
         "n": len(y),
         "not_finite": _scores.share(
@@ -170,7 +167,7 @@ def generation_report(
         "classes": _scores.classes(read.labels[read.finite], real.labels),
         "kid": _scores.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed),
         "nearest_training_neighbour": _scores.neighbours(y[read.finite], real_a, real_b),
-        **lines,
+        **_scores.lines(len(y), arrived, num_evaluations),
     }
 
 
@@ -211,13 +208,10 @@ def samples_report(
     y, real_a, real_b = _scores.same_dim(y=y, real_a=real_a, real_b=real_b)
     if most < 2:
         raise ValueError(f"most must be at least 2, got {most}.")
-    lines = (
-        {} if arrived is None or num_evaluations is None else _scores.lines(len(y), arrived, num_evaluations)
-    )
     return {
         "n": len(y),
         "not_finite": _scores.share(~_scores.finite_rows(y), "outputs that hold NaN or infinity; left out"),
         "wasserstein2": _scores.distance("wasserstein2", y, real_a, real_b, most),
         "energy_distance": _scores.distance("energy_distance", y, real_a, real_b, most),
-        **lines,
+        **_scores.lines(len(y), arrived, num_evaluations),
     }

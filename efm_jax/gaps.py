@@ -79,7 +79,7 @@ def suggest_gap(
 ) -> float:
     """Return the gap at which the typical mid-gap point feels a given share of the charges.
 
-    The gap L at which the median of `sharing` is `share` times its greatest value, `4 n m / (n + m)` with n and m
+    The gap L at which the median of `sharing` is `share` of `4 n m / (n + m)`, its greatest value at mid-gap with n and m
     charges, by bisection in log L on one set of random numbers. It says at which gap the field is that of two
     distributions rather than of two single samples; it does not say which gap trains best, and a gap above it costs
     longer lines.
@@ -96,8 +96,8 @@ def suggest_gap(
         The gap, in the units of the data, to one per cent.
 
     Raises:
-        ValueError: If the samples do not fit, there are fewer than two on a plate or all are the same, or share or height
-            is not inside (0, 1).
+        ValueError: If the samples do not fit, there are fewer than two on a plate or all are the same, share or height
+            is not inside (0, 1), or no gap has that share at that height.
 
     Example:
         >>> import numpy as np
@@ -128,6 +128,12 @@ def suggest_gap(
         return float(jnp.median(_sharing(scene, gap, _images(x_pos)))) >= share * whole
 
     low, high = np.log(1e-3 * min(spreads)), np.log(1e3 * max(spreads))
+    if enough(float(np.exp(low))) or not enough(float(np.exp(high))):
+        raise ValueError(
+            f"share {share!r} of {whole:.6g} charges is met at every gap or at none from {np.exp(low):.3g} to "
+            f"{np.exp(high):.3g}; one charge is always felt, and all of both plates only at mid-gap: take a share between, "
+            "or give the gap yourself."
+        )
     while high - low > 0.01:
         middle = 0.5 * (low + high)
         low, high = (low, middle) if enough(float(np.exp(middle))) else (middle, high)
@@ -167,9 +173,11 @@ def _log_vertical(squared: Array, z: Array, gap: float | Array, dim: Array, imag
     total = jnp.zeros_like(squared)
     for k in range(-images, images + 1):
         lift = z - 2 * k * gap
-        # the last images count half: the sum alternates about its limit
         weight = 0.5 if abs(k) == images else 1.0
         total += weight * lift * jnp.exp(-0.5 * (dim + 1) * jnp.log1p((lift**2 - z**2) / nearest))
+    # half of the last images and all beyond, by the integral from 2 K gap - z to 2 K gap + z that does not cancel
+    last = 2 * images * gap
+    total -= z / gap * last * jnp.exp(-0.5 * (dim + 1) * jnp.log1p((last**2 - z**2) / nearest))
     # far out, E_z is small beside its terms: no more than their rounding is known of it
     return jnp.log(jnp.maximum(total, 1e-6 * z)) - 0.5 * (dim + 1) * jnp.log(nearest)
 

@@ -87,7 +87,7 @@ def folders_partners_report(
         a: Folder of the pictures judged.
         b: Folder of the targets; all of them count as what could have been meant.
         size: Side of all pictures; None as in `comparison.folders_report`.
-        on_error: "raise" at the first picture that cannot be read, naming it, or "skip" it.
+        on_error: "raise" where pictures cannot be read, naming them, or "skip" them.
         extractor: Feature function; None for `features.efficientnet_lite0()`.
         most: Pictures read of each folder at most; pictures of `a` whose partner is left out are left out too.
         seed: Seed of that choice.

@@ -77,11 +77,14 @@ def train(
     where = config.parallel
     hosts.join(where.coordinator, where.processes, where.process_index)
     mesh = hosts.meeting(where.devices)
+    optimizer = build.optimizer(config.optimizer, config.steps)
+    build.check_sampling(config.sampling)
     pair = build.sources(config.data)
     # of the data as they are: what `load` needs and config.json does not say
-    notes = {"shape": list(pair[0].shape)}
+    notes = {"shape": list(pair[0].shape), "sizes": [source.size for source in pair]}
     network = build.network(config.network, build.sample_shape(config, pair[0].shape), config.recipe.gap)
     crew = hosts.crew(mesh)
+    crew.on_first(lambda: _check_sizes(Path(folder), config, notes["sizes"]))
     space = _run_space.of_run(folder, config.data, pair, crew)
     pair = build.encoded(config.data, pair, space)
     recipe = build.recipe(build.labelled(config, pair), pair)
@@ -89,7 +92,6 @@ def train(
     if first is not None:
         second.check(config, first, pair)
     plans.check(config, pair)
-    optimizer = build.optimizer(config.optimizer, config.steps)
     if not _finished(folder, config, network, optimizer, crew):
         if first is not None:
             pair, _ = second.training_pairs(config, first, pair)
@@ -119,6 +121,20 @@ def train(
         data_threads=where.data_threads,
         notes=notes,
     )
+
+
+def _check_sizes(folder: Path, config: configs.Run, sizes: list[int | None]) -> None:
+    """See that a run goes on with as many samples of either side as it began with."""
+    meta = checkpoint.read_meta(folder / "checkpoints") or {}
+    data = configs.to_dict(config)["data"]
+    if meta.get("config", {}).get("data") != data:
+        return  # a new run, or another configuration, which `runs.fit` refuses
+    for side, old, new in zip(("source", "target"), meta.get("sizes", sizes), sizes, strict=True):
+        if old != new:
+            raise ValueError(
+                f"the run in {folder} was trained on {old} samples of data.{side} {data[side]}, which holds {new} now; put "
+                "them back as they were, or choose another folder for a new run."
+            )
 
 
 def load(folder: str | Path, *, step: int | None = None) -> Trained:

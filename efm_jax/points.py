@@ -101,12 +101,14 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
     if not noise >= 0.0:
         raise ValueError(f"noise must be >= 0, got {noise!r}.")
     _checks.choice("height", height, HEIGHTS)
-    couple = independent() if coupling is None else coupling
+    couple = (
+        independent() if coupling is None else _checks.made("coupling", coupling, "couplings.minibatch_ot()")
+    )
 
     def law(key, x_pos, x_neg, gap, num_points):
         key_pair, key_z, key_m, key_r = jax.random.split(key, 4)
         i, j = couple(key_pair, x_pos, x_neg, num_points)
-        z = heights(key_z, gap, num_points, law=height).astype(x_pos.dtype)
+        z = heights(key_z, gap, num_points, law=height).astype(_precise(x_pos))
         t = (z / gap)[:, None]
         middle = (1.0 - t) * x_pos[i] + t * x_neg[j]
         variance = noise**2 * jnp.minimum(z, gap - z)
@@ -164,7 +166,7 @@ def flux(kind: str = "chain", *, height: str = "uniform") -> PointLaw:
             time = reach_plane(key_time, jnp.where(below, z, gap - z))
         i = jax.random.randint(key_i, (num_points,), 0, x_pos.shape[0])
         j = jax.random.randint(key_j, (num_points,), 0, x_neg.shape[0])
-        x = jnp.where(below[:, None], x_pos[i], x_neg[j])
+        x = jnp.where(below[:, None], x_pos[i], x_neg[j]).astype(_precise(x_pos))
         x = x + jnp.sqrt(time)[:, None].astype(x.dtype) * jax.random.normal(key_x, x.shape, x.dtype)
         return jnp.concatenate([x, z[:, None].astype(x.dtype)], axis=1)
 
@@ -210,8 +212,8 @@ def box(*, margin: float = 0.1, reach: float = 0.5, beyond: float = 0.0, height:
         lo = jnp.minimum(x_pos.min(0), x_neg.min(0))
         hi = jnp.maximum(x_pos.max(0), x_neg.max(0))
         more = margin * (hi - lo) + reach * gap
-        u = jax.random.uniform(key_x, (num_points, x_pos.shape[1]), x_pos.dtype)
-        z = heights(key_z, gap, num_points, law=height).astype(x_pos.dtype)
+        u = jax.random.uniform(key_x, (num_points, x_pos.shape[1]), _precise(x_pos))
+        z = heights(key_z, gap, num_points, law=height).astype(_precise(x_pos))
         z = (1.0 + 2.0 * beyond) * z - beyond * gap
         return jnp.concatenate([lo - more + (hi - lo + 2.0 * more) * u, z[:, None]], axis=1)
 
@@ -249,7 +251,7 @@ def near_plate(*, sigma: float = 0.01) -> PointLaw:
     def law(key, x_pos, x_neg, gap, num_points):
         key_side, key_i, key_j, key_s, key_h, key_x = jax.random.split(key, 6)
         smallest = min(sigma, gap)
-        dtype = x_pos.dtype
+        dtype = _precise(x_pos)
         from_pos = jax.random.bernoulli(key_side, shape=(num_points,))
         i = jax.random.randint(key_i, (num_points,), 0, x_pos.shape[0])
         j = jax.random.randint(key_j, (num_points,), 0, x_neg.shape[0])
@@ -258,10 +260,15 @@ def near_plate(*, sigma: float = 0.01) -> PointLaw:
         h = jnp.clip(gap - jnp.abs(gap - jnp.mod(h, 2.0 * gap)), 1e-4 * smallest, gap * (1.0 - 1e-6))
         x = jnp.where(from_pos[:, None], x_pos[i], x_neg[j])
         x = x + scale[:, None] * jax.random.normal(key_x, x.shape, dtype)
-        z = jnp.where(from_pos, h, gap - h)
+        z = jnp.where(from_pos, h, jnp.minimum(gap - h, gap * (1.0 - 1e-6)))  # gap - h may round to the gap
         return jnp.concatenate([x, z[:, None]], axis=1)
 
     return law
+
+
+def _precise(x: Array) -> jnp.dtype:
+    """Float32 or better: in half precision heights of a plate run together with it."""
+    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def _directions(key: Key, num: int, dim: int, dtype) -> Float[Array, "num dim"]:

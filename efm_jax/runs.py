@@ -218,6 +218,9 @@ def fit(
         def settle(step: int, info) -> None:
             ledger.add(info)
             bar.set_postfix(loss=f"{ledger.loss:.4g}", refresh=False)
+            if step == done + 1:  # what compilation took says nothing of the steps to come
+                bar.unpause()
+                bar.initial = step
             bar.update()
             if step % log_every == 0 or step == steps:
                 log.write(ledger.line(step))
@@ -317,5 +320,11 @@ def _not_finite(folder: Path, step: int, in_row: int) -> str:
 def _bar(done: int, steps: int, progress: bool) -> tqdm:
     often = 0.5 if sys.stderr.isatty() else 30.0  # seconds between updates: a log file wants few
     return tqdm(
-        total=steps, initial=done, unit="step", disable=not progress, dynamic_ncols=True, mininterval=often
+        total=steps,
+        initial=done,
+        unit="step",
+        disable=not progress,
+        dynamic_ncols=True,
+        mininterval=often,
+        postfix="compiling",
     )

@@ -176,7 +176,11 @@ def of_noise(space: Space) -> Space:
 
 
 def explained(space: Space, x: Float[np.ndarray, "n dim"]) -> float:
-    """Share of the samples' variance that the space keeps: `1 - sum |x - decode(encode(x))|^2 / sum |x - <x>|^2`.
+    """Share of the samples' variance that the space keeps: `sum |B^T (x - <x>)|^2 / sum |x - <x>|^2`, in [0, 1].
+
+    <x> is the mean of these samples. About it n samples spread less than about the mean of their law, by (n - 1)/n: so does
+    either sum, and the share is right for few samples as for many. What is lost of <x> itself is no variance and does not
+    count.
 
     Raises:
         ValueError: The samples do not fit the space, or they are all the same.
@@ -187,11 +191,12 @@ def explained(space: Space, x: Float[np.ndarray, "n dim"]) -> float:
         0.64
     """
     x = _samples("x", x)
-    spread = np.sum((x - x.mean(axis=0, dtype=np.float64)) ** 2, dtype=np.float64)
+    away = _flat("x", x - x.mean(axis=0, dtype=np.float64), len(space.mean), "dimensions of the data")
+    spread = np.sum(away**2, dtype=np.float64)
     if spread == 0.0:
         raise ValueError(f"the {len(x)} samples are all the same: there is no variance to explain.")
-    lost = np.sum((x - space.decode(space.encode(x))) ** 2, dtype=np.float64)
-    return float(1.0 - lost / spread)
+    # the basis is orthonormal to float32 rounding
+    return min(float(np.sum((away @ space.basis) ** 2, dtype=np.float64) / spread), 1.0)
 
 
 def wrap(source: Source, space: Space) -> Source:

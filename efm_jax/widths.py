@@ -41,7 +41,7 @@ def constant(scale: float = 0.1) -> Width:
     scale = _checks.positive("scale", scale)
 
     def width(z, gap):
-        return jnp.full_like(jnp.asarray(z), scale)
+        return jnp.full(jnp.shape(z), scale, jnp.result_type(z, float))
 
     return width
 

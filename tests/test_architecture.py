@@ -145,3 +145,14 @@ def test_ci_runs_the_test_command_of_the_readme():
     command = re.search(r"<!-- command: tests -->\n```bash\n(.+)\n```", readme)
     assert command
     assert "pytest" in command.group(1)
+
+
+def test_rooms_are_there_by_their_name_and_loaded_when_it_is_said():
+    program = (
+        "import sys, efm_jax; before = 'efm_jax.fields' in sys.modules; efm_jax.fields.coulomb; efm_jax.charges.plate\n"
+        "print(before, 'metrics' in dir(efm_jax), hasattr(efm_jax, 'feilds'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.split() == ["False", "True", "False"]

@@ -154,6 +154,21 @@ def test_the_stated_error_of_the_plates_holds_and_few_do(dim):
                 assert error.max() < 1.1 * tolerance
 
 
+@pytest.mark.parametrize("counts", [(41, 7), (83, 1), (48, 60)])
+def test_at_d_1_plates_of_unequal_counts_cancel_far_out(counts):
+    """The mean sides of 41 and of 7 charges are equal far out, though 41 (1 / 41) is not 1 in float32."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((n, 1)).astype(np.float32) for n in counts)
+    points = np.stack(np.meshgrid([-9.0, -6.0, 4.0, 6.0, 9.0], [0.25, 0.5, 0.75]), axis=-1).reshape(-1, 2)
+    points = points.astype(np.float32)
+    exact, _ = reference_chain(points, x, y, 1.0)
+    found = jax.jit(fields.chain, static_argnums=3)(points, x, y, 1.0)
+    way = exact / np.linalg.norm(exact, axis=1, keepdims=True)
+    # exp(-pi 9) of the field is left there; float32 places that far out turn the direction by their rounding times pi
+    np.testing.assert_allclose(found.direction, way, atol=2e-5)
+    np.testing.assert_allclose(found.log_magnitude, np.log(np.linalg.norm(exact, axis=1)), atol=2e-5)
+
+
 def test_far_plates_beat_every_window():
     """At D = 2 and 21 plates: a row cut off, with half charge on its ends, with a binomial window; and the far plates."""
     rho, z = np.meshgrid(np.geomspace(0.05, 3, 20), np.linspace(0.02, 0.98, 9))

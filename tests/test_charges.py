@@ -27,6 +27,13 @@ def test_a_capacitor_carries_one_unit_on_each_plate_whatever_the_counts():
     assert float(charges.charge[5:].sum()) == pytest.approx(-1.0, abs=3e-7)
 
 
+def test_half_precision_samples_keep_their_unit_of_charge_and_the_height_of_their_plate():
+    x = jnp.ones((3, 2), jnp.bfloat16)
+    charges = capacitor(x, x, 500.3)
+    np.testing.assert_array_equal(charges.charge, np.float32([1 / 3] * 3 + [-1 / 3] * 3))
+    np.testing.assert_array_equal(charges.positions[3:, -1], np.float32(500.3))
+
+
 def test_charges_are_made_under_jit_and_carry_gradients():
     x, y = jnp.ones((3, 2)), jnp.zeros((4, 2))
     inside, outside = jax.jit(lambda x, y: capacitor(x, y, 6.0))(x, y), capacitor(x, y, 6.0)

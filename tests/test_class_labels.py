@@ -78,8 +78,15 @@ def test_folders_and_arrays_bring_their_labels(tmp_path):
     np.savez(path, x=np.arange(5.0)[:, None], labels=[0, 1, 0, 1, 1])
     source = open_source(f"npz:{path}:x", split="all")
     assert sorted(set(batch(source, 0, 0, 0, 30, labels=[0]).ravel())) == [0.0, 2.0]
-    np.savez(path, x=np.arange(5.0)[:, None], labels=[0, 1, 0, 1])  # of something else
-    assert open_source(f"npz:{path}:x", split="all").classes is None
+    for labels, why in (
+        ([0, 1, 0, 1], r"labels has shape \(4,\), expected \(5,\)"),
+        (np.arange(5.0), "whole numbers >= 0, got float64"),
+        ([0, 1, 0, 1, -1], "got -1 to 1"),
+        ([0, 1, 0, 1, 5], "fewer than samples, got 0 to 5"),
+    ):
+        np.savez(path, x=np.arange(5.0)[:, None], labels=labels)
+        with pytest.warns(UserWarning, match=rf"x\.npz is read without classes: .*{why}"):
+            assert open_source(f"npz:{path}:x", split="all").classes is None
 
 
 @pytest.mark.parametrize(

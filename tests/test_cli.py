@@ -167,3 +167,84 @@ def test_doctor_finds_this_machine_healthy(capsys):
     out = capsys.readouterr().out
     assert "as it should be" in out
     assert "device" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            ["--sampling.steps", "0", "--optimizer.warmup", "1"],
+            "sampling.steps must be a whole number >= 1, got 0",
+        ),
+        (
+            ["--sampling.samples", "1", "--optimizer.warmup", "1"],
+            "sampling.samples must be at least 2 for a report, got 1",
+        ),
+        (["--optimizer.warmup", "5"], "steps must be more than those of the warm-up, 5"),
+    ],
+)
+def test_what_cannot_be_done_after_training_is_told_before_it(options, told, capsys, tmp_path):
+    err = failure(capsys, ["train", "toy-swiss-roll", "--run", str(tmp_path / "r"), "--steps", "4", *options])
+    assert told in err
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--partners"], "--partners is for two folders"),
+        (["--held-out", "nowhere"], "--held-out is for two folders"),
+        (["--round-trip", "-1"], "round_trip must be a number of samples >= 0"),
+        (["--samples", "0"], "samples must be a whole number >= 1, got 0"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(options, told, capsys, toy):
+    before = (toy / "report.json").read_bytes()
+    assert told in failure(capsys, ["evaluate", str(toy), *options])
+    assert (toy / "report.json").read_bytes() == before
+
+
+def test_options_of_a_run_are_refused_for_folders(capsys):
+    err = failure(capsys, ["evaluate", "--a", "x", "--b", "y", "--samples", "3"])
+    assert "--samples is for a run or a model; leave it out here" in err
+
+
+def test_a_run_does_not_go_on_with_more_or_fewer_samples(capsys, tmp_path):
+    def train(count, steps):
+        np.save(tmp_path / "p.npy", np.random.default_rng(0).standard_normal((count, 2)).astype(np.float32))
+        options = [
+            "--data.source",
+            f"npy:{tmp_path / 'p.npy'}",
+            "--steps",
+            str(steps),
+            "--optimizer.warmup",
+            "1",
+        ]
+        run = ["train", "toy-swiss-roll", "--run", str(tmp_path / "r")]
+        cli.main([*run, *options, "--no-report", "--no-progress"])
+
+    train(100, 2)
+    train(100, 3)
+    with pytest.raises(SystemExit):
+        train(90, 4)
+    err = capsys.readouterr().err
+    assert "was trained on 79 samples of data.source" in err
+    assert "holds 71 now" in err
+
+
+def test_ctrl_c_ends_with_one_line(capsys, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.tyro.extras, "subcommand_cli_from_dict", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["doctor"])
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "efm: interrupted\n"
+
+
+def test_errors_of_the_system_name_the_path(capsys, tmp_path):
+    (tmp_path / "taken").write_text("")
+    err = failure(capsys, ["train", "toy-swiss-roll", "--run", str(tmp_path / "taken"), "--steps", "200"])
+    assert err.strip().endswith(f"{tmp_path / 'taken'}")
+    assert "Errno" not in err

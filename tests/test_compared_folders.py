@@ -43,7 +43,7 @@ def test_unreadable_pictures_are_named(tmp_path):
     a, b = fill(tmp_path / "a", scenes(12, seed=1)), fill(tmp_path / "b", scenes(20, seed=2))
     (a / "torn.png").write_bytes((a / "3.png").read_bytes()[:70])
     (a / "text.jpg").write_text("no picture")
-    with pytest.raises(ValueError, match=r"text\.jpg cannot be read as a picture"):
+    with pytest.raises(ValueError, match=r"2 of 14 pictures .* cannot be read: text\.jpg .*torn\.png"):
         folders_report(a, b, extractor=FEATURES)
     with pytest.warns(UserWarning, match="left out 2 of 14"):
         got = folders_report(a, b, extractor=FEATURES, on_error="skip", kid_subsets=5)

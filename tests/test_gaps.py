@@ -43,6 +43,31 @@ def test_effective_numbers_are_those_of_the_chain(dim):
     assert exact.max() > 2 * exact.min() > 2
 
 
+def test_charges_many_gaps_away_are_not_felt():
+    """At D = 1 the sum over all images is elementary: E_z ~ 1 / (cosh(pi x / L) - cos(pi z / L)) of a charge at x."""
+    rng = np.random.default_rng(0)
+    x, y = (rng.uniform(0.0, 100.0, (1000, 1)).astype(np.float32) for _ in range(2))
+    key_exit, key_i, key_j, key_noise = jax.random.split(jax.random.key(1), 4)
+    below, unit_time = gaps.leave_slab(key_exit, jnp.full(256, 0.5), 1.0)
+    i, j = (np.asarray(jax.random.randint(key, (256,), 0, 1000)) for key in (key_i, key_j))
+    own = np.where(np.asarray(below)[:, None], x[i], y[j])
+    points = own + np.sqrt(unit_time)[:, None] * np.asarray(jax.random.normal(key_noise, own.shape))
+    away = np.pi * np.abs(points - np.concatenate([x, y])[:, 0])
+    part = 2.0 * np.exp(-away) / (1.0 + np.exp(-2.0 * away))  # at mid-gap the cosine is 0
+    exact = part.sum(1) ** 2 / (part**2).sum(1)
+    found = gaps.sharing(jax.random.key(1), x, y, 1.0, num_points=256)
+    # 32 images a side and an integral for the others; without it the median is 60 instead of 34
+    assert np.median(found) == pytest.approx(np.median(exact), rel=0.01)
+
+
+def test_a_share_that_no_gap_has_is_refused():
+    x, y = normal(200, 2), normal(200, 2, 1.0, 1)
+    with pytest.raises(ValueError, match="at every gap or at none"):
+        gaps.suggest_gap(x, y, height=0.1, share=0.7)
+    with pytest.raises(ValueError, match="one charge is always felt"):
+        gaps.suggest_gap(x, y, share=0.002)
+
+
 def test_one_charge_alone_then_all_of_them():
     x, y = normal(50, 30), normal(60, 30, 1.0, 1)
     near, far = (gaps.sharing(jax.random.key(0), x, y, gap) for gap in (0.05, 1e4))

@@ -76,6 +76,13 @@ def test_what_cannot_be_read_is_named(tmp_path):
     assert is_picture(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"none of the 1 pictures in .* can be read; the first is a\.png"):
         read(tmp_path / "a.png", (4, 4, 3))
+    for name in ("anim.gif", "b.tif", "notes.txt", "x.npy", "c.heic"):
+        (tmp_path / name).write_bytes(b"")
+    save(tmp_path / "b.png", 4, 4)
+    assert read(tmp_path, (4, 4, 3)).other == ("anim.gif", "b.tif", "c.heic")
+    assert read(tmp_path, (4, 4, 3), limit=1).other == ("anim.gif",)  # the others come after b.png
+    with pytest.raises(ValueError, match=r"a picture \(\.png, \.jpg, .*got the file .*anim\.gif; convert it"):
+        read(tmp_path / "anim.gif", (4, 4, 3))
     with pytest.raises(ValueError, match="fit must be 'crop' or 'pad', got 'squeeze'"):
         read(tmp_path, (4, 4, 3), fit="squeeze")
     with pytest.raises(FileNotFoundError, match="there is no folder"):

@@ -151,6 +151,21 @@ def test_pilots_that_turn_back_are_left_out_and_none_is_told():
         grids.pilot_lines(field, jnp.asarray([[3.0, 0.0], [2.0, 0.0]]), 1.0, along="linear", resolution=4)
 
 
+@pytest.mark.parametrize("steps", [2, 4])
+def test_a_grid_by_which_lines_are_lost_is_the_last_choice(steps):
+    """Where a step overshoots, the field points down: lines stop there, near the end of the fine ones in x."""
+
+    def field(points):
+        x, z = points[:, 0], points[:, 1]
+        slope = jnp.where(z < 0.124, 4.0, jnp.where(z < 0.248, -4.0, 0.2))
+        return jnp.stack([slope, jnp.where((z > 0.3) & (jnp.abs(x) > 0.3), -1.0, 1.0)], axis=1)
+
+    start = jnp.zeros((4, 2))
+    pilots = grids.pilot_lines(field, start, 1.0, along="linear", resolution=64)
+    grid = grids.place(pilots, steps, solver="euler")
+    assert trace(field, start, 1.0, solver="euler", clock=grid).arrived.all()
+
+
 @pytest.mark.parametrize(
     ("call", "told"),
     [

@@ -214,6 +214,22 @@ def test_the_field_is_finite_on_the_plates_and_far_away():
     assert float(interaction(points, x_pos, x_neg, GAP).log_magnitude[2]) < -1e4
 
 
+@pytest.mark.parametrize("law", ["conserving", "official"])
+def test_equal_calls_compile_once(law):
+    seen = []
+
+    def width(z, gap):
+        seen.append(gap)
+        return constant(0.3)(z, gap)
+
+    points, ends = jnp.ones((3, 3)), jnp.zeros((4, 2))
+    first = interaction(points, ends, ends, GAP, width=width, law=law)
+    count = len(seen)
+    second = interaction(2.0 * points, ends, ends, GAP, width=width, law=law)
+    assert len(seen) == count > 0
+    assert not np.allclose(first.log_magnitude, second.log_magnitude)
+
+
 def test_bad_input_says_what_was_expected():
     x = jnp.zeros((4, 2))
     with pytest.raises(

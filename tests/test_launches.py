@@ -139,6 +139,12 @@ def test_samples_at_one_place_count_as_one_charge():
     charges = plate(jnp.asarray([[0.0], [0.0], [1.0]]), 0.0, 3.0)
     found = surroundings(charges, jnp.arange(3))
     np.testing.assert_allclose(found.neighbour, 1.0)
+    # two charges of 1 at 0 beside one of 1 at 1: twice its field at the same place, 1 / (2 pi r), rules twice as far
+    np.testing.assert_allclose(found.field_radius, [2.0, 2.0, 0.5], rtol=1e-5)
+    halves = Charges(jnp.asarray([[0.0, 0.0], [0.0, 0.0], [0.0, 3.0]]), jnp.asarray([0.5, 0.5, -1.0]))
+    whole = Charges(halves.positions[1:], jnp.asarray([1.0, -1.0]))
+    apart, one = (launches.from_charges(KEY, charges, 400, distance=0.3) for charges in (halves, whole))
+    np.testing.assert_allclose(apart.points, one.points, rtol=1e-5, atol=1e-6)
 
 
 # ---- from samples ---------------------------------------------------------------------------------------------------

@@ -131,6 +131,20 @@ def test_rows_keep_their_place():
         np.testing.assert_allclose(lines.end[:, :1] - starts(dim=1)[:, :1], slopes * GAP, atol=2e-5)
 
 
+def test_a_line_that_has_arrived_stays_so_while_others_run():
+    """It ends in a step that is also past the longest way, beside a shorter line that needs many more steps."""
+
+    def field(points):
+        side = jnp.where(points[:, 0] > 50.0, 0.3 * jnp.sin(30.0 * points[:, 1]), 0.0)
+        return jnp.stack([side, jnp.ones_like(side)], axis=1)
+
+    start = jnp.asarray([[0.0, 0.0], [100.0, 2.0]])
+    alone, both = (trace(field, x, 6.0, by="arc", max_length=5.9999) for x in (start[:1], start))
+    assert alone.arrived.tolist() == [True]
+    assert both.arrived.tolist() == [True, True]
+    assert both.num_evaluations[1] > both.num_evaluations[0]
+
+
 # ---- bad input ------------------------------------------------------------------------------------------------------
 
 

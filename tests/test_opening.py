@@ -1,5 +1,7 @@
 """Sources by their names: each opens with its shape and split, and a name or option that does not fit is mended."""
 
+import re
+
 import numpy as np
 import pytest
 from _data import draw, write_mnist
@@ -45,6 +47,8 @@ def test_wheel_splits_share_no_digit():
     [
         ("mnits:/x", "no data named 'mnits:/x'.*did you mean 'mnist'.*swiss_roll"),
         ("", "no data named"),
+        ("nowhere/at_all", "and no file or folder of that name; known are digits"),
+        (None, "by a string that names them, got None; known are digits"),
         ("moons:3", "takes nothing after its name"),
         ("gaussian", "write gaussian:DIM"),
         ("gaussian:two", "'two'; write gaussian:DIM"),
@@ -81,6 +85,29 @@ def test_bad_options_of_open_source(tmp_path):
     ):
         with pytest.raises(FileNotFoundError, match="check the path"):
             open_source(name)
+
+
+def test_a_path_alone_is_told_its_kind(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((3, 2)))
+    (tmp_path / "x.txt").write_text("hello")
+    for path, mend in (
+        (tmp_path, f"write 'folder:{tmp_path}'"),
+        (tmp_path / "x.npy", f"write 'npy:{tmp_path}/x.npy'"),
+        (tmp_path / "x.txt", "npy:PATH or npz:PATH"),
+    ):
+        for name in (path, str(path)):
+            with pytest.raises(ValueError, match=re.escape(mend)):
+                open_source(name)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_bad_array_is_told_in_the_rows_and_shape_of_its_file(tmp_path, split):
+    x = np.zeros((60, 3), np.float32)
+    x[3] = np.nan  # row 3 is the third of the training split, and not of the test split
+    for array, told in ((x, "in 1 of 60 samples, the first at index 3"), (x[:, 0], r"got \(60,\)")):
+        np.save(tmp_path / "x.npy", array)
+        with pytest.raises(ValueError, match=rf"^npy:{tmp_path}/x\.npy: array .*{told}"):
+            open_source(f"npy:{tmp_path}/x.npy", split=split)
 
 
 def test_paths_may_hold_colons_and_tildes(tmp_path, monkeypatch):

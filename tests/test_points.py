@@ -138,7 +138,21 @@ def test_points_lie_strictly_between_the_plates(law, gap):
     assert p[:, -1].max() < gap
 
 
+@pytest.mark.parametrize("gap", [100.0, 500.0])
+def test_no_height_is_rounded_onto_the_far_plate(gap):
+    """Of a million heights a score lie within a rounding of a gap so large; in half precision every fourth would."""
+    x = np.zeros((1, 1), np.float32)
+    z = draw(points.near_plate(), x, x, gap=gap, n=1_000_000)[:, -1]
+    assert z.min() > 0
+    assert z.max() < gap
+    for law in (points.near_plate(), points.flux(), points.segment()):
+        half = draw(law, jnp.zeros((2, 1), jnp.bfloat16), jnp.ones((2, 1), jnp.bfloat16), gap=gap, n=5000)
+        assert half[:, -1].max() < gap
+
+
 def test_bad_options_say_what_was_expected():
+    with pytest.raises(ValueError, match=r"e.g. couplings.minibatch_ot\(\), got 'minibatch_ot'"):
+        points.segment(coupling="minibatch_ot")
     with pytest.raises(ValueError, match="noise must be >= 0, got -1"):
         points.segment(noise=-1)
     with pytest.raises(ValueError, match="'uniform', 'log', 'arcsine', 'logit', got 'lin'"):

@@ -108,11 +108,24 @@ def test_white_noise_is_normal():
         (np.zeros((2, 0)), "at least one number"),
         (np.array([[0.0], [np.nan], [np.inf]]), "2 of 3 samples, the first at index 1"),
         (np.array([[1e300]]), "too large"),
+        (
+            np.full((3, 2, 2, 1), 200.0),
+            r"must lie in -1..1, got 200 to 200; .* divide by 127\.5 and subtract 1",
+        ),
+        (RNG.uniform(0, 255, (3, 8, 8, 3)), "or give uint8"),
     ],
 )
 def test_bad_arrays(array, message):
     with pytest.raises(ValueError, match=message):
         from_array(array)
+
+
+def test_wide_numbers_that_are_no_pictures_and_noise_in_their_shape_are_kept():
+    assert from_array(np.full((3, 12), 200.0)).shape == (12,)
+    assert from_array(np.full((3, 2, 2, 8), 200.0)).shape == (2, 2, 8)
+    noise = RNG.normal(size=(20, 32, 32, 3)) * 2
+    assert abs(noise).max() > 8
+    assert from_array(noise).shape == (32, 32, 3)
 
 
 @pytest.mark.parametrize(

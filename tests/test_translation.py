@@ -30,14 +30,17 @@ def test_own_pictures_of_any_size_through_the_command_line(shared, tmp_path, cap
         Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)).save(given / name)
     Image.fromarray(rng.integers(0, 255, (5, 5), dtype=np.uint8)).save(given / "grey.png")
     (given / "broken.png").write_bytes(b"\x89PNG nothing")
+    (given / "moving.gif").write_bytes(b"GIF89a")
+    (given / "notes.txt").write_text("no picture")
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as stop:
         cli.main(["translate", "--model", str(shared), "--input", str(given), "--output", str(out)])
     assert stop.value.code == 1  # some were left out
     told = capsys.readouterr()
     assert "wrote 5 samples" in told.out
-    assert "left out, cannot be read: broken.png" in told.err
-    pictures = {"a.png.png", "a.jpg.png", "deep/b.png", "pairs.png", "grey.png"}
+    assert "left out, cannot be read: broken.png\n" in told.err
+    assert "left out, of a kind not taken: moving.gif\n" in told.err
+    pictures = {"a.png", "a.jpg.png", "deep/b.png", "pairs.png", "grey.png"}
     assert {str(p.relative_to(out)) for p in out.rglob("*.png")} == {*pictures, "pairs_all.png"}
     assert {Image.open(out / name).size for name in pictures} == {(SHAPE[1], SHAPE[0])}
     # what was carried is what training would have read, and what was written is where its line ended
@@ -60,7 +63,7 @@ def test_a_picture_of_its_own_whole_and_at_its_own_size(shared, tmp_path, capsys
     for name, size in sizes.items():
         fit, _, own = name.partition("-")
         cli.main([*command, str(tmp_path / name), "--fit", fit, *(["--own-size"] if own else [])])
-        assert {file.name for file in (tmp_path / name).iterdir()} == {"photo.png", "pairs.png"}
+        assert {file.name for file in (tmp_path / name).iterdir()} == {"photo.png", "pairs.png", "lines.json"}
         assert Image.open(tmp_path / name / "photo.png").size == size
     assert capsys.readouterr().out.count("wrote 1 samples") == 4
     with pytest.raises(ValueError, match="another folder than that of the input"):
@@ -75,7 +78,20 @@ def test_generate_needs_the_model_alone(shared, run, tmp_path, capsys, monkeypat
     monkeypatch.chdir(tmp_path)  # where no folder `photos` is
     cli.main(["generate", "--model", str(shared), "--count", "3", "--output", "out"])
     assert "wrote 3 samples" in capsys.readouterr().out
-    assert len(list((tmp_path / "out").iterdir())) == 4
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"00000.png", "00001.png", "00002.png", "grid.png", "lines.json"}
+    (tmp_path / "out" / "00003.png").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"1 of the 6 files .* the first is out/00003.png"):
+        translation.generate(shared, 4, "out")
+    with pytest.raises(
+        ValueError, match="there is no data named 'nowhere', and no file or folder of that name"
+    ):
+        translation.translate(shared, "nowhere", "out")
+    np.save("x.npy", np.zeros((2, *SHAPE)))
+    with pytest.raises(
+        ValueError, match=r"expected a folder or a picture \(.png, .* got the file x.npy; .* as npy:FILE"
+    ):
+        translation.translate(shared, "x.npy", "out")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, *_BOMB)
 """What Pillow raises of a file that is no picture, or of one too large."""
+# arrays, weather, films and news, which Pillow knows the endings of; photographs that it does not
+_NO_PICTURES = ("HDF5", "GRIB", "BUFR", "MPEG", "IPTC")
+_UNKNOWN_TO_PILLOW = (".heic", ".heif", ".avif", ".jxl")
 
 
 def names(root: Path) -> list[str]:
@@ -21,24 +24,55 @@ def names(root: Path) -> list[str]:
         FileNotFoundError: There is no such folder, or no picture in it.
         ValueError: It is a file.
     """
+    return listing(root)[0]
+
+
+def listing(root: Path, without: Path | None = None) -> tuple[list[str], list[str]]:
+    """Paths of the pictures below a folder, and of its other files, both as `names` gives them.
+
+    Args:
+        root: The folder.
+        without: A folder in it that is left out.
+
+    Raises:
+        FileNotFoundError: There is no such folder, or no picture in it.
+        ValueError: It is a file.
+    """
     if not root.exists():
         raise FileNotFoundError(f"there is no folder {root}; check the path.")
     if not root.is_dir():
         raise ValueError(f"{root} is a file, expected a folder of pictures.")
-    found, others = [], set()
+    left_out = without.resolve() if without is not None else None
+    found, others = [], []
     for folder, folders, files in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and (left_out is None or (Path(folder) / name).resolve() != left_out)
+        ]
         for name in files:
-            if name.startswith("."):
-                continue
-            if name.lower().endswith(EXTENSIONS):
-                found.append((Path(folder) / name).relative_to(root).as_posix())
-            else:
-                others.add(Path(name).suffix or name)
+            if not name.startswith("."):
+                kind = found if name.lower().endswith(EXTENSIONS) else others
+                kind.append((Path(folder) / name).relative_to(root).as_posix())
     if not found:
-        there = f"; it holds files of kind {', '.join(sorted(others)[:8])}" if others else ""
+        kinds = sorted({Path(name).suffix or Path(name).name for name in others})
+        there = f"; it holds files of kind {', '.join(kinds[:8])}" if kinds else ""
         raise FileNotFoundError(f"{root} holds no picture ({', '.join(EXTENSIONS)}){there}.")
-    return sorted(found)
+    return sorted(found), sorted(others)
+
+
+def not_taken(name: str) -> bool:
+    """Whether a file is a picture by its ending, but of a kind that is not read here.
+
+    Example:
+        >>> [not_taken(name) for name in ("a.gif", "a.png", "a.txt")]
+        [True, False, False]
+    """
+    Image.init()
+    ending = Path(name).suffix.lower()
+    kind = Image.registered_extensions().get(ending)
+    known = kind in Image.OPEN and kind not in _NO_PICTURES
+    return ending not in EXTENSIONS and (known or ending in _UNKNOWN_TO_PILLOW)
 
 
 def read(

@@ -20,6 +20,7 @@ from efm_jax.datasets._picture_files import EXTENSIONS as EXTENSIONS
 from efm_jax.datasets.source import chosen_split
 
 _CHUNK = 256
+_NAMED = 5
 
 
 class Pictures(NamedTuple):
@@ -61,8 +62,8 @@ def read_folder(
         crop: Side of the square cut from the middle before that, in pixels; None cuts to the aspect of `size` alone.
         grey: Whether to make one grey channel; otherwise RGB.
         background: Grey level 0..255 behind transparent pixels.
-        on_error: "raise" at the first picture that cannot be read, or "skip" it, with one warning that counts
-            them.
+        on_error: "raise" where pictures cannot be read, naming them after all have been tried, or "skip" them, with one
+            warning that counts them.
         max_pixels: Largest picture accepted, in pixels; Pillow's own limit, 2 x Image.MAX_IMAGE_PIXELS, holds
             besides.
         most: Pictures read at most; None for all. Of more, so many are chosen at random.
@@ -102,29 +103,30 @@ def read_folder(
         except _picture_files.UNREADABLE as error:
             return error
 
-    images, kept, skipped = np.empty(0, np.uint8), [], []
+    images, kept, skipped, reasons = np.empty(0, np.uint8), [], [], []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(names), _CHUNK):
             chunk = names[start : start + _CHUNK]
             for name, picture in zip(chunk, pool.map(read, chunk), strict=True):
                 if isinstance(picture, Exception):
-                    if on_error == "raise":
-                        raise ValueError(
-                            f"{root / name} cannot be read as a picture ({picture}); repair or remove it, "
-                            "or pass on_error='skip' to leave such files out."
-                        ) from picture
                     skipped.append(name)
+                    reasons.append(picture)
                     continue
                 if not kept:
                     images = np.empty((len(names), *picture.shape), np.uint8)
                 elif picture.shape != images.shape[1:]:
                     raise ValueError(
                         f"pictures differ in size: {kept[0]} is {_size(images[0])} and {name} is "
-                        f"{_size(picture)} pixels (in {root}); pass size=, e.g. "
-                        f"size={min(images.shape[1:3])}, to crop and resize them all."
+                        f"{_size(picture)} pixels (in {root}); give size= (--data.size), e.g. "
+                        f"{min(images.shape[1:3])}, to crop and resize them all."
                     )
                 images[len(kept)] = picture
                 kept.append(name)
+    if skipped and on_error == "raise":
+        raise ValueError(
+            f"{_unreadable(root, len(names), skipped, reasons)}; remove or repair {'it' if len(skipped) == 1 else 'them'}; "
+            "in Python, on_error='skip' leaves such files out."
+        ) from reasons[0]
     if not kept:
         raise ValueError(
             f"none of the {len(names)} pictures in {root} can be read; the first is {skipped[0]}."
@@ -186,6 +188,14 @@ def _target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if len(sides) != 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
         raise ValueError(f"size must be an integer >= 1 or a pair (height, width) of them, got {size!r}.")
     return sides[0], sides[1]
+
+
+def _unreadable(root: Path, count: int, names: list[str], reasons: list[Exception]) -> str:
+    if len(names) == 1:
+        return f"{root / names[0]} cannot be read as a picture ({reasons[0]})"
+    first = ", ".join(f"{name} ({why})" for name, why in zip(names[:_NAMED], reasons, strict=False))
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)} of {count} pictures in {root} cannot be read: {first}{more}"
 
 
 def _size(picture: np.ndarray) -> str:

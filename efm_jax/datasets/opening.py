@@ -1,6 +1,8 @@
 """Data by name: `open_source("digits:3")`, for the command line and configs that hold strings."""
 
 import difflib
+import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +50,7 @@ def open_source(
     - `mnist:PATH`, `mnist:PATH:3`: a folder of IDX files, likewise.
     - `cifar10:PATH`, `cifar10:PATH:3`: CIFAR-10's binary folder, or one class, 32x32x3.
     - `folder:PATH`: a folder of pictures.
-    - `npz:PATH:KEY`, `npy:PATH`: an array; uint8 [n, H, W(, C)] are pictures, floats [n, ...] are kept.
+    - `npz:PATH:KEY`, `npy:PATH`: an array; uint8 [n, H, W(, C)] are pictures, floats [n, ...] are kept, pictures in [-1, 1].
     - `noise:32x32x3`: white noise N(0, 1) of that shape. `gaussian:2`: N(0, I) in that dimension.
     - `moons`, `swiss_roll`, ...: a law of `toys` at its own scale.
 
@@ -85,6 +87,9 @@ def open_source(
         >>> open_source("digits:3").shape, open_source("gaussian:2").shape
         ((32, 32, 3), (2,))
     """
+    if not isinstance(name, str):
+        mend = _of_path(name) if isinstance(name, Path) else f"known are {_known()}"
+        raise ValueError(f"data are opened by a string that names them, got {name!r}; {mend}.")
     if split not in ("train", "test", "all"):
         raise ValueError(f"split must be 'train', 'test' or 'all', got {split!r}.")
     if size is not None and (not isinstance(size, int) or size < 1):
@@ -97,7 +102,10 @@ def open_source(
             raise ValueError(f"{kind!r} takes nothing after its name, got {name!r}.")
         return _sized(name, _TOYS[kind](), size)
     if kind not in _FORMS:
-        raise ValueError(f"there is no data named {name!r}{_guess(kind)}; known are {_known()}.")
+        there = name != "" and os.path.exists(os.path.expanduser(name))
+        mend = f"there is a path of that name: {_of_path(Path(name))}" if there else f"known are {_known()}"
+        nor = "" if there else ", and no file or folder of that name"
+        raise ValueError(f"there is no data named {name!r}{_guess(kind)}{nor}; {mend}.")
     if not rest and kind != "digits":
         raise ValueError(f"{name!r} is incomplete; write {_FORMS[kind]}.")
 
@@ -132,13 +140,16 @@ def open_source(
             raise ValueError(
                 f"{rest} holds an array of shape {array.shape}, expected samples [n, ...] with n >= 1."
             )
-        kept = split_mask(len(array), split, held_out)
         labels = readers.read_labels(path, len(array)) if kind == "npz" else None
-        array = array[kept]
-        if array.dtype != np.uint8:
-            source = _sized(name, from_array(array), size)
-        else:
-            source = _sized(name, from_pictures(_greyed(array) if grey else array, flip=flip), size)
+        pictures = array.dtype == np.uint8
+        make = functools.partial(from_pictures, flip=flip) if pictures else from_array
+        try:
+            array = _greyed(array) if grey and pictures else array
+            make(array)  # seen before it is split, so that an error tells shape and rows of the file
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        kept = split_mask(len(array), split, held_out)
+        source = _sized(name, make(array[kept]), size)
         return source if labels is None else with_classes(source, labels[kept])
     if kind == "noise":
         return _sized(name, white_noise([_integer(name, side) for side in rest.split("x")]), size)
@@ -196,6 +207,15 @@ def _integer(name: str, text: str) -> int:
 def _guess(kind: str) -> str:
     close = difflib.get_close_matches(kind, [*_FORMS, *_TOYS], 1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _of_path(path: Path) -> str:
+    kind = path.suffix.lower()[1:]
+    if kind in ("npy", "npz"):
+        return f"write '{kind}:{path}'"
+    if path.expanduser().is_file():
+        return f"a file holds data if it is an array, {_FORMS['npy']} or {_FORMS['npz']}"
+    return f"write 'folder:{path}' for the pictures in it"
 
 
 def _known() -> str:

@@ -6,6 +6,7 @@ there) that names the file; nothing is unpickled.
 
 import gzip
 import struct
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -226,6 +227,9 @@ def read_array(path: str | Path, key: str | None = None) -> np.ndarray:
 def read_labels(path: str | Path, size: int) -> Integer[np.ndarray, " n"] | None:
     """Read the array `labels` of an .npz: numbers of classes, one for each of `size` samples; None if there is no such.
 
+    An array of that name that is something else is left out with a warning that says what it is: samples can be used
+    without classes, and where those are asked for the reason stands beside the error that there are none.
+
     Raises:
         ValueError: The file is damaged.
 
@@ -233,8 +237,8 @@ def read_labels(path: str | Path, size: int) -> Integer[np.ndarray, " n"] | None
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.savez(f"{folder}/x.npz", x=np.zeros((3, 2)), labels=[0, 1, 1])
-        ...     read_labels(f"{folder}/x.npz", 3).tolist(), read_labels(f"{folder}/x.npz", 2)
-        ([0, 1, 1], None)
+        ...     read_labels(f"{folder}/x.npz", 3).tolist()
+        [0, 1, 1]
     """
     path = _existing(path)
     if not zipfile.is_zipfile(path):
@@ -243,9 +247,18 @@ def read_labels(path: str | Path, size: int) -> Integer[np.ndarray, " n"] | None
         if "labels.npy" not in archive.namelist():
             return None
     labels = read_array(path, "labels")
-    if labels.shape != (size,) or not np.issubdtype(labels.dtype, np.integer):
-        return None
-    return labels.astype(np.int64) if 0 <= labels.min(initial=0) <= labels.max(initial=0) < size else None
+    if labels.shape != (size,):
+        wrong = f"labels has shape {labels.shape}, expected ({size},)"
+    elif not np.issubdtype(labels.dtype, np.integer):
+        wrong = f"labels must be whole numbers >= 0, got {labels.dtype}"
+    elif labels.min(initial=0) < 0 or labels.max(initial=0) >= size:
+        wrong = (
+            f"labels must be whole numbers from 0, fewer than samples, got {labels.min()} to {labels.max()}"
+        )
+    else:
+        return labels.astype(np.int64)
+    warnings.warn(f"{path} is read without classes: {wrong}; number them from 0, one a sample.", stacklevel=3)
+    return None
 
 
 def _existing(path: str | Path, *, folder: bool = False) -> Path:

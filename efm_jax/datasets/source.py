@@ -17,6 +17,8 @@ from efm_jax.datasets._draws import indices as indices
 from efm_jax.datasets._splits import chosen_split as chosen_split
 from efm_jax.datasets._splits import split_mask as split_mask
 
+_WIDE = 8.0  # root mean square: of normal noise 1, of latents of an autoencoder some 5, of pictures in 0..255 tens
+
 
 def from_array(array: Any) -> Source:
     """A finite set of floating-point samples, drawn as they are.
@@ -24,13 +26,15 @@ def from_array(array: Any) -> Source:
     A batch of n <= size samples is drawn without replacement inside the batch; a larger one with replacement.
 
     Args:
-        array: Samples [n, ...] of a floating dtype, finite; kept as float32 and not copied when already so.
+        array: Samples [n, ...] of a floating dtype, finite; kept as float32 and not copied when already so. Pictures,
+            [n, H, W, C] with 1, 3 or 4 channels, have values in [-1, 1].
 
     Returns:
         A source of shape `array.shape[1:]` and size n.
 
     Raises:
-        ValueError: If the array is empty, has no sample axis, is no floating dtype, or holds NaN or infinity.
+        ValueError: If the array is empty, has no sample axis, is no floating dtype, holds NaN or infinity, or has the shape
+            of pictures and values far outside [-1, 1].
 
     Example:
         >>> source = from_array(np.eye(3))
@@ -62,6 +66,17 @@ def from_array(array: Any) -> Source:
             f"array holds NaN, infinite or (for float32) too large numbers in {int(bad.sum())} of "
             f"{len(bad)} samples, the first at index {int(bad.argmax())}; remove them: "
             "array[np.isfinite(array).reshape(len(array), -1).all(1)]."
+        )
+    # of all numbers at once: single ones of white noise go far beyond 1, and so they may
+    if (
+        array.ndim == 4
+        and array.shape[-1] in (1, 3, 4)
+        and np.linalg.norm(samples) > _WIDE * samples.size**0.5
+    ):
+        raise ValueError(
+            f"array has the shape of pictures, {array.shape}, whose values must lie in -1..1, got {samples.min():.4g} to "
+            f"{samples.max():.4g}; of pictures in 0..255 divide by 127.5 and subtract 1, or give uint8; samples that are no "
+            "pictures may be given flat, [n, D]."
         )
 
     def choose(rng: np.random.Generator, n: int, rows: np.ndarray | None = None) -> tuple[np.ndarray]:

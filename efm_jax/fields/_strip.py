@@ -9,7 +9,7 @@ The ones are the lateral field of all plates, which P and Q cancel exactly where
 far out the field is exponentially small in both parts, and is found as that.
 """
 
-from math import log, pi
+from math import gcd, log, pi
 
 import jax.numpy as jnp
 from jax import lax
@@ -27,15 +27,16 @@ def strip(
     side, rest, log_z, nearest = zip(_plate(x, z, x_pos, gap), _plate(x, gap - z, x_neg, gap), strict=True)
     closest = jnp.minimum(*nearest)
     rest = rest[0] * jnp.exp(closest - nearest[0]) - rest[1] * jnp.exp(closest - nearest[1])
-    balanced = side[0] == side[1]
-    lateral = jnp.where(balanced, rest, side[0] - side[1] + rest * jnp.exp(-closest))
+    n, m = len(x_pos), len(x_neg)
+    balanced = _same_share(side[0], n, side[1], m)
+    lateral = jnp.where(balanced, rest, side[0] / n - side[1] / m + rest * jnp.exp(-closest))
     zero = lateral == 0
     log_lateral = jnp.where(zero, -jnp.inf, jnp.log(jnp.where(zero, 1, jnp.abs(lateral))) - jnp.log(4 * gap))
     return jnp.sign(lateral), log_lateral - jnp.where(balanced, closest, 0), jnp.logaddexp(*log_z)
 
 
 def _plate(x: Array, z: Array, samples: Array, gap: Array) -> tuple[Array, Array, Array, Array]:
-    """Of one plate: mean sign, mean of what is not 1 times exp(u of the nearest), log of the z part, u of the nearest."""
+    """Of one plate: sum of signs, mean of what is not 1 times exp(u of the nearest), log of the z part, u of the nearest."""
     away = x[:, None] - samples
     u = pi / gap * jnp.abs(away)
     half = jnp.sin(0.5 * pi * z / gap)[:, None] ** 2
@@ -48,4 +49,10 @@ def _plate(x: Array, z: Array, samples: Array, gap: Array) -> tuple[Array, Array
     sign = jnp.sign(lax.stop_gradient(away))
     rest = jnp.mean(sign * relative * (gone - 2 * half), axis=1)
     log_z = jnp.log(jnp.mean(relative, axis=1)) - nearest - jnp.log(gap) - log(4)
-    return jnp.mean(sign, axis=1), rest, log_z, nearest
+    return jnp.sum(sign.astype(jnp.int32), axis=1), rest, log_z, nearest
+
+
+def _same_share(a: Array, n: int, b: Array, m: int) -> Array:
+    """Whether `a / n = b / m`, in whole numbers: rounded quotients of equal shares may differ, and the field with them."""
+    n, m = n // gcd(n, m), m // gcd(n, m)
+    return (a % n == 0) & (b % m == 0) & (a // n == b // m)

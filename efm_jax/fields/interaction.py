@@ -11,6 +11,7 @@ a pair at `m = (1 - t) x_pos + t x_neg`, offset `rho = x - m`, width `sigma(z)` 
   pairs nor where the 0.01 is felt.
 """
 
+from functools import partial
 from math import log, pi
 
 import jax
@@ -22,6 +23,7 @@ from efm_jax._types import Field
 from efm_jax.widths import Width, ramped, with_slope
 
 LAWS = ("conserving", "official")
+_ARCH = ramped()
 _NEAREST = 1e-5
 """Share of the gap next to a plate within which the field is taken as at that height."""
 
@@ -62,7 +64,7 @@ def interaction(
         >>> [round(float(e), 4) for e in field.direction[0]], round(float(jnp.exp(field.log_magnitude[0])), 3)
         ([0.7071, 0.7071], 0.564)
 
-    Source: Manukhov et al. (2025), arXiv 2506.02950 (official law, eq. of M3.4); the conserving law is the duality of field
+    Source: Manukhov et al. (2025), arXiv 2506.02950 (official law); the conserving law is the duality of field
     and flow matching, arXiv 2602.02261.
     """
     points, x_pos, x_neg = (
@@ -70,6 +72,7 @@ def interaction(
     )
     gap = _checks.positive("gap", gap)
     _checks.choice("law", law, LAWS)
+    width = _ARCH if width is None else width
     if x_pos.ndim != 2 or x_pos.shape != x_neg.shape or len(x_pos) == 0:
         raise ValueError(
             f"x_pos and x_neg must be pairs row by row, both [k, D] with k >= 1, got {x_pos.shape} and {x_neg.shape}; "
@@ -83,11 +86,18 @@ def interaction(
         block_size = max(1, min(num_pairs, 2**22 // max(1, len(points) * dim)))
     size = min(_checks.count("block_size", block_size), num_pairs)
     dtype = jnp.promote_types(jnp.promote_types(points.dtype, x_pos.dtype), jnp.float32)
-    points, x_pos, x_neg = points.astype(dtype), x_pos.astype(dtype), x_neg.astype(dtype)
+    return _summed(points.astype(dtype), x_pos.astype(dtype), x_neg.astype(dtype), gap, width, law, size)
+
+
+@partial(jax.jit, static_argnames=("gap", "width", "law", "size"))
+def _summed(
+    points: Array, x_pos: Array, x_neg: Array, gap: float, width: Width, law: str, size: int
+) -> Field:
+    """The field, of blocks of `size` pairs; widths may ask for the gap as a number."""
+    num_pairs, dim = x_pos.shape
     x, z = points[:, :-1], jnp.clip(points[:, -1], _NEAREST * gap, (1.0 - _NEAREST) * gap)
-    spread = ramped() if width is None else width
-    sigma, slope = with_slope(spread, z, gap)
-    log_unit = _log_unit(law, sigma, spread, gap, dim)
+    sigma, slope = with_slope(width, z, gap)
+    log_unit = _log_unit(law, sigma, width, gap, dim)
     t = (z / gap)[:, None]
 
     def add(sums, block):

@@ -216,7 +216,7 @@ def patch(
     points = np.insert(grid, axis, at, axis=1)
     normals = np.zeros_like(points)
     normals[:, axis] = 1
-    return Surface(*(jnp.asarray(part, jnp.float32) for part in (points, normals, log_weight)))
+    return Surface(*(jnp.asarray(part, jnp.result_type(float)) for part in (points, normals, log_weight)))
 
 
 def box(lower: Float[Array, " dim1"], upper: Float[Array, " dim1"], *, nodes: int = 16) -> Surface:

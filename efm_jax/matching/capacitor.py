@@ -101,7 +101,7 @@ def efm(
         )
     if num_points is not None:
         _checks.count("num_points", num_points)
-    law = segment() if points is None else points
+    law = segment() if points is None else _checks.made("points", points, "points.segment()")
     charges = _checked_charges(charges)
     if convention == "superposed":
         return _of_charges(gap, capacitor, law, target, cut, num_points, block_size, charges)
@@ -192,7 +192,9 @@ def c2fm(
         reach = 8.0 * gap
     if num_points is not None:
         _checks.count("num_points", num_points)
-    law = flux("chain", height="uniform" if target == "direction" else "logit") if points is None else points
+    if points is None:
+        points = flux("chain", height="uniform" if target == "direction" else "logit")
+    law = _checks.made("points", points, "points.flux()")
 
     def place(x_pos, x_neg, gap):
         return capacitor_chain(x_pos, x_neg, gap, images, tolerance=tolerance, reach=reach)

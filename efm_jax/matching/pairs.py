@@ -54,7 +54,9 @@ def cfm(
     Source: Tong et al. (2023), arXiv 2302.00482, eq. 14-15 and Algorithms 2-3.
     """
     gap = _checks.positive("gap", gap)
-    couple = independent() if coupling is None else coupling
+    couple = (
+        independent() if coupling is None else _checks.made("coupling", coupling, "couplings.minibatch_ot()")
+    )
     spread = constant() if width is None else width
     law = _beside_pairs(spread, height)
     if num_points is not None:
@@ -127,7 +129,9 @@ def ifm(
     _checks.choice("law", law, LAWS)
     target = ("velocity" if law == "conserving" else "direction") if target is None else target
     _checks.choice("target", target, ("velocity", "direction"))
-    couple = independent() if coupling is None else coupling
+    couple = (
+        independent() if coupling is None else _checks.made("coupling", coupling, "couplings.minibatch_ot()")
+    )
     spread = ramped() if width is None else width
     beside = _beside_pairs(spread, height)
     if num_points is not None:

@@ -49,7 +49,7 @@ def pfgm(
     `x_neg` are the data; of `x_pos` only the number of rows counts. With g the mean of `(x - x_i, z)` over the minibatch
     with weights `r_i^-(D + K)`, K = num_extra, the target is
 
-    - `direction`: `sqrt(D+1) g / (|g| + gamma)`;
+    - `direction`: `sqrt(D+1) g / (|g| + gamma)` (the paper's factor is `sqrt(D)`; lines do not see it);
     - `velocity`: `(E_x / E_z, 1)`, `E_x / E_z = g_x / z`. With points of `p_z`, drawn from the same minibatch, the
       gradient is that of the whole field, without bias, for any number of charges. Its mean square grows like that of
       a t-distribution, so it needs K >= 3; wrap the network by `flow_network`.
