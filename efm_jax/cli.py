@@ -130,6 +130,7 @@ def reflow(
 
 def export(
     run: Path,
+    /,
     output: Output,
     *,
     weights: Literal["average", "last"] = "average",

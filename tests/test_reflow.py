@@ -216,7 +216,7 @@ def test_the_command_trains_twice_goes_on_and_gives_away(tmp_path, capsys):
     pipeline.train(half, config, progress=False)
     # the same pairs and the same steps again
     jax.tree.map(np.testing.assert_array_equal, pipeline.load(half).state.params, whole)
-    cli.main(["export", "--run", str(run), "--output", str(tmp_path / "model")])
+    cli.main(["export", str(run), "--output", str(tmp_path / "model")])
     assert json.loads((tmp_path / "model" / "config.json").read_text())["config"]["reflow"]["run"] == "first"
     np.save(tmp_path / "x.npy", samples(7))
     there = ["--input", f"npy:{tmp_path / 'x.npy'}", "--output", str(tmp_path / "out")]

@@ -106,7 +106,7 @@ def test_generate_needs_the_model_alone(shared, run, tmp_path, capsys, monkeypat
             ["generate", "--model", "none", "--count", "1", "--output", "o"],
             "there is no folder none, nor does a model of that name come with efm_jax",
         ),
-        (["export", "--run", "none", "--out", "m"], "none is not a run folder"),
+        (["export", "none", "--out", "m"], "none is not a run folder"),
     ],
 )
 def test_mistakes_on_the_command_line(arguments, told, tmp_path, monkeypatch, capsys):

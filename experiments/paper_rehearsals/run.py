@@ -74,7 +74,7 @@ def rehearse(
     used["train again, to 20, and report"] = efm(
         "resume", *line, "--run", str(run), "--steps", str(END), "--no-progress"
     )
-    used["export"] = efm("export", "export", "--run", str(run), "--output", str(model))
+    used["export"] = efm("export", "export", str(run), "--output", str(model))
     used["draw from the model"] = efm(
         "draw", *draw(name, data), "--model", str(model), "--output", str(drawn)
     )
