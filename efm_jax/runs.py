@@ -24,7 +24,6 @@ from typing import Any
 import jax
 import optax
 from jax.sharding import Mesh
-from tqdm import tqdm
 
 from . import (
     __version__,
@@ -36,6 +35,7 @@ from . import (
     _run_folder,
     _settings,
     _signals,
+    _steps,
     checkpoint,
 )
 from ._run_folder import MAY_CHANGE as MAY_CHANGE
@@ -45,9 +45,6 @@ from .datasets import Source
 from .parallel import hosts
 from .parallel.training import check_division, data_parallel_step
 from .training import TrainState, init_state, make_train_step
-
-_NONE, _TIME = 0, 1
-"""What a host may wish: to go on, or to stop because time is over; a larger number is a signal."""
 
 
 def fit(
@@ -156,15 +153,10 @@ def fit(
         ...     read_log(folder)[-1]["step"], [round(float(a), 1) for a in state.params]
         (100, [3.0, 3.0])
     """
+    pace = _steps.Pace(steps, save_every, log_every, max_skipped, max_seconds)
     counts = {"steps": steps, "batch_pos": batch_pos, "batch_neg": batch_neg, "save_every": save_every}
     counts |= {"log_every": log_every, "keep": keep, "max_skipped": max_skipped, "data_threads": data_threads}
-    for name, value in counts.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
-    if not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed must be a whole number >= 0, got {seed!r}.")
-    if max_seconds is not None:
-        _checks.positive("max_seconds", max_seconds)
+    _check_numbers(counts, seed, max_seconds)
     _feed.check(source_pos, source_neg)
     labelling = None if label_dropout is None else _feed.Labelling(label_dropout, label_groups)
     if labelling is not None:
@@ -202,7 +194,7 @@ def fit(
         state = state if place is None else place(state)
         done = int(state.step)
         ledger = _journal.Ledger(meta, skipped=int(state.skipped), in_row=int(state.skipped_in_row))
-        if crew.agreed(int(done >= steps or _over(max_seconds, ledger))):
+        if crew.agreed(int(done >= steps or pace.over(ledger))):
             return state
         journal = crew.on_first(lambda: _journal.Log(folder / "log.jsonl", folder / "tensorboard", done))
         log = stack.enter_context(contextlib.closing(journal or _journal.NoLog()))
@@ -211,25 +203,11 @@ def fit(
         feed = _feed.batches(
             source_pos, source_neg, seed, sizes, range(done, steps), rows, labelling, data_threads
         )
-        batches = stack.enter_context(contextlib.closing(feed))
-        bar = stack.enter_context(_bar(done, steps, progress and crew.first))
+        stack.enter_context(contextlib.closing(feed))
+        bar = stack.enter_context(_steps.progress_bar(done, steps, progress and crew.first))
         signals = stack.enter_context(_signals.deferred())
 
-        def settle(step: int, info) -> None:
-            ledger.add(info)
-            bar.set_postfix(loss=f"{ledger.loss:.4g}", refresh=False)
-            if step == done + 1:  # what compilation took says nothing of the steps to come
-                bar.unpause()
-                bar.initial = step
-            bar.update()
-            if step % log_every == 0 or step == steps:
-                log.write(ledger.line(step))
-            if step % log_every == 0:
-                ledger.start_window()
-            if ledger.in_row >= max_skipped:
-                raise FloatingPointError(_not_finite(folder, step, ledger.in_row))
-
-        def save() -> None:
+        def save(state: TrainState) -> None:
             whole = crew.fetched(state)
 
             def write() -> None:
@@ -241,24 +219,17 @@ def fit(
 
             crew.on_first(write)
 
-        step, before = done, None
-        for step, (x_pos, x_neg, *labels) in enumerate(batches, start=done + 1):
-            state, info = step_fn(
-                state, crew.spread(x_pos, batch_pos), crew.spread(x_neg, batch_neg), *labels
-            )
-            if before is not None:
-                settle(*before)  # while the device works on this step
-            before = (step, info)
-            wish = crew.poll(signals.caught or (_TIME if _over(max_seconds, ledger) else _NONE))
-            stop = wish != _NONE or step == steps
-            if stop or step % save_every == 0:
-                settle(*before)
-                before = None
-                if stop or not ledger.in_row:  # bad steps must not push out the last good checkpoint
-                    save()
-            if stop:
-                break
-    caught = crew.agreed(signals.caught or _NONE)  # one that came during the last save too
+        state, step = _steps.take(
+            state,
+            step_fn,
+            ((crew.spread(p, batch_pos), crew.spread(n, batch_neg), *labels) for p, n, *labels in feed),
+            _steps.Books(ledger, log, bar, done),
+            pace,
+            save=save,
+            wish_to_stop=lambda: crew.poll(signals.caught or int(pace.over(ledger))) != 0,
+            folder=folder,
+        )
+    caught = crew.agreed(signals.caught or 0)  # one that came during the last save too
     if (step < steps or caught) and crew.first:
         why = "Stopped" if caught else f"{max_seconds:g} seconds are over"
         mend = "run the same command to go on" if caught else "raise max_seconds to go on"
@@ -285,6 +256,16 @@ def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
     return _journal.read(Path(folder) / "log.jsonl")
 
 
+def _check_numbers(counts: dict[str, int], seed: int, max_seconds: float | None) -> None:
+    for name, value in counts.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"seed must be a whole number >= 0, got {seed!r}.")
+    if max_seconds is not None:
+        _checks.positive("max_seconds", max_seconds)
+
+
 def _check_hosts(crew: hosts.Crew, given: dict) -> None:
     """Hosts that were given different things would wait for each other for ever."""
     texts = crew.everyones(json.dumps({**given, "jax": jax.__version__, "efm_jax": __version__}))
@@ -297,34 +278,3 @@ def _check_hosts(crew: hosts.Crew, given: dict) -> None:
             raise ValueError(
                 f"processes 0 and {number} were given different runs:\n{listed}\nStart all with the same options."
             )
-
-
-def _over(max_seconds: float | None, ledger: _journal.Ledger) -> bool:
-    return max_seconds is not None and ledger.seconds() >= max_seconds
-
-
-def _not_finite(folder: Path, step: int, in_row: int) -> str:
-    kept = checkpoint.latest(folder / "checkpoints")
-    held = (
-        "no checkpoint was written yet"
-        if kept is None
-        else f"the checkpoint of step {kept} is kept in {folder}"
-    )
-    return (
-        f"loss, gradient or update was not finite for {in_row} steps in a row, up to step {step}; {held}. "
-        "Look for NaN or huge values in the data, lower the learning rate or clip the gradient, and start in "
-        "a new folder."
-    )
-
-
-def _bar(done: int, steps: int, progress: bool) -> tqdm:
-    often = 0.5 if sys.stderr.isatty() else 30.0  # seconds between updates: a log file wants few
-    return tqdm(
-        total=steps,
-        initial=done,
-        unit="step",
-        disable=not progress,
-        dynamic_ncols=True,
-        mininterval=often,
-        postfix="compiling",
-    )

@@ -29,7 +29,7 @@ from parallel_cases import (  # noqa: E402
     parallel_options,
 )
 
-from efm_jax import checkpoint, cli, parallel, runs  # noqa: E402
+from efm_jax import _journal, checkpoint, cli, parallel, runs  # noqa: E402
 from efm_jax.parallel import hosts  # noqa: E402
 
 INDEX, PORT, FOLDER = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
@@ -90,12 +90,12 @@ def a_signal() -> dict:
 
 def the_clock() -> dict:
     """Time is over on one host alone."""
-    over = runs._over
-    runs._over = lambda most, ledger: INDEX == 1 and ledger._sums["taken"] >= 1
+    seconds = _journal.Ledger.seconds
+    _journal.Ledger.seconds = lambda self: 1e9 if INDEX == 1 and self._sums["taken"] >= 1 else 0.0
     try:
         return {"said": said(lambda: on("clock", 50, max_seconds=1e6, save_every=50))}
     finally:
-        runs._over = over
+        _journal.Ledger.seconds = seconds
 
 
 def other_options() -> dict:

