@@ -70,6 +70,21 @@ def made(name: str, value: Made, example: str) -> Made:
     return value
 
 
+def has(name: str, value, parts: tuple[str, ...], example: str) -> None:
+    """Raise ValueError if `value` lacks one of the parts that what `example` makes has."""
+    if not all(callable(getattr(value, part, None)) for part in parts):
+        raise ValueError(f"{name} must be what a call makes, e.g. {example}, got {value!r}.")
+
+
+def key(name: str, value) -> jax.Array:
+    """Return `value` if it is one random key, typed or raw, or raise ValueError."""
+    dtype, shape = getattr(value, "dtype", None), np.shape(value)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not ((typed and shape == ()) or (dtype == np.uint32 and len(shape) == 1)):
+        raise ValueError(f"{name} must be one random key, e.g. jax.random.key(0), got {value!r}.")
+    return value
+
+
 def starts(points) -> jax.Array:
     """Return where lines start, [n, D+1], n >= 1, finite where that can be seen, or raise ValueError.
 

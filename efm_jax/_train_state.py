@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from . import _trees
+from . import _checks, _trees
 from ._types import Key, Network, Params
 
 
@@ -62,8 +63,8 @@ def init_state(
         The state at step 0, its average equal to its parameters.
 
     Raises:
-        ValueError: If the network has no parameters, or some that are not floating-point numbers, or those given are not
-            of this network.
+        ValueError: If an argument is not as said above, the network has no parameters, or some that are not floating-point
+            numbers, or those given are not of this network.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -74,7 +75,9 @@ def init_state(
         >>> int(state.step), ema_params(state)["a"].tolist()
         (0, [1.0, 1.0])
     """
-    param_key, run_key = jax.random.split(key)
+    _checks.has("network", network, ("init", "apply"), "networks.mlp(2, gap=6.0)")
+    _checks.has("optimizer", optimizer, ("init", "update"), "training.adam()")
+    param_key, run_key = jax.random.split(_checks.key("key", key))
     if params is not None:
         apart = _trees.difference(
             _trees.leaves(jax.eval_shape(network.init, param_key)), _trees.leaves(params)
@@ -117,6 +120,9 @@ def ema_params(state: TrainState) -> Params:
     Returns:
         Parameters for `network.apply`.
 
+    Raises:
+        ValueError: If the state was given to a step, which reused its memory.
+
     Example:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax._types import Network
@@ -125,7 +131,18 @@ def ema_params(state: TrainState) -> Params:
         >>> ema_params(init_state(jax.random.key(0), network, adam())).dtype.name
         'bfloat16'
     """
+    check_alive(state)
     return jax.tree.map(lambda mean, leaf: mean.astype(leaf.dtype), state.ema, state.params)
+
+
+def check_alive(state: TrainState) -> None:
+    """Raise ValueError if a step has taken the memory of the state."""
+    count = getattr(state, "step", None)
+    if isinstance(count, jax.Array) and not isinstance(count, Tracer) and count.is_deleted():
+        raise ValueError(
+            "this state was given to a training step before, which reused its memory; go on with the state that the step "
+            "returned: state, info = step(state, x_pos, x_neg)."
+        )
 
 
 def _fresh(leaf) -> jax.Array:

@@ -18,7 +18,7 @@ from . import _checks, _conditions, _division, _trees
 from ._adam import adam as adam
 from ._train_state import StepInfo as StepInfo
 from ._train_state import TrainState as TrainState
-from ._train_state import at_least_float32
+from ._train_state import at_least_float32, check_alive
 from ._train_state import ema_params as ema_params
 from ._train_state import init_state as init_state
 from ._types import Batch, FieldMatching, Network
@@ -66,9 +66,10 @@ def make_train_step(
         `datasets.draw_labels` such labels; see docs/conditions.md.
 
     Raises:
-        ValueError: If `ema_decay` is out of range; by the step, if shapes do not fit together, the points cannot be
-            shared equally, the state is of another network or optimiser, or there are labels and the network ignores
-            them, the recipe holds charges of its own, or the rows are no multiple of them.
+        ValueError: If `ema_decay` is out of range or another argument is not as said above; by the step, if shapes do not
+            fit together, the points cannot be shared equally, the state is of another network or optimiser or was given to a
+            step before, or there are labels and the network ignores them, the recipe holds charges of its own, or the rows
+            are no multiple of them.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -102,6 +103,9 @@ def step_function(
     ema_decay: float,
 ) -> "BoundStep":
     """The step of `make_train_step` for one way of dividing its work, not compiled."""
+    _checks.has("recipe", recipe, ("draw",), "matching.efm(gap=6.0)")
+    _checks.has("network", network, ("init", "apply"), "networks.mlp(2, gap=6.0)")
+    _checks.has("optimizer", optimizer, ("init", "update"), "training.adam()")
     if not 0.0 <= ema_decay < 1.0:
         raise ValueError(
             f"ema_decay must be in [0, 1), got {ema_decay!r}; 0.9999 averages over about 10,000 steps."
@@ -170,6 +174,12 @@ class BoundStep:
 
     def __call__(self, state: TrainState, x_pos, x_neg, cond=None) -> tuple[TrainState, StepInfo]:
         """One step."""
+        check_alive(state)
+        # leaves of a list would each be an argument of the compiled step
+        x_pos, x_neg = (
+            x if hasattr(x, "dtype") else _checks.floating(name, x)
+            for name, x in (("x_pos", x_pos), ("x_neg", x_neg))
+        )
         return self.function(self.draw, state, x_pos, x_neg, cond)
 
     def lower(self, state, x_pos, x_neg, cond=None):

@@ -10,7 +10,7 @@ import pytest
 from _steps import DIAGONAL, DIM, X_NEG, X_POS, hidden, random_draw, recipe_of
 
 from efm_jax._types import Batch, Network
-from efm_jax.training import adam, init_state, make_train_step
+from efm_jax.training import adam, ema_params, init_state, make_train_step
 
 
 def frozen(points, target, weight):
@@ -201,3 +201,46 @@ def test_parameters_must_be_floating_point():
         init_state(jax.random.key(0), Network(lambda key: {"n": jnp.arange(2)}, DIAGONAL.apply), adam())
     with pytest.raises(ValueError, match="no arrays at all"):
         init_state(jax.random.key(0), Network(lambda key: {}, DIAGONAL.apply), adam())
+
+
+def test_what_no_call_made_is_named():
+    recipe, optimizer = recipe_of(random_draw), optax.sgd(0.1)
+    for wrong, said in (
+        (
+            (recipe_of, DIAGONAL, optimizer),
+            r"recipe must be .* matching\.efm\(gap=6\.0\), got <function recipe_of",
+        ),
+        ((recipe, recipe, optimizer), r"network must be .* networks\.mlp\(2, gap=6\.0\), got FieldMatching"),
+        ((recipe, DIAGONAL, 1e-3), r"optimizer must be .* training\.adam\(\), got 0\.001"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            make_train_step(*wrong)
+    for key in (0, jax.random.split(jax.random.key(0), 2), np.zeros(2)):
+        with pytest.raises(ValueError, match=r"key must be one random key, e\.g\. jax\.random\.key\(0\)"):
+            init_state(key, DIAGONAL, optimizer)
+    with pytest.raises(ValueError, match="network must be what a call makes"):
+        init_state(jax.random.key(0), hidden, optimizer)
+    assert init_state(jax.random.PRNGKey(0), DIAGONAL, optimizer).step == 0  # raw keys are keys
+
+
+def test_a_state_that_was_given_away_is_named():
+    optimizer = optax.sgd(0.1)
+    step = make_train_step(recipe_of(random_draw), DIAGONAL, optimizer)
+    state = init_state(jax.random.key(0), DIAGONAL, optimizer)
+    step(state, X_POS, X_NEG)
+    for use in (lambda: step(state, X_POS, X_NEG), lambda: ema_params(state)):
+        with pytest.raises(
+            ValueError, match=r"given to a training step before.*the state that the step returned"
+        ):
+            use()
+
+
+def test_lists_are_samples_too():
+    optimizer = optax.sgd(0.1)
+    step = make_train_step(recipe_of(random_draw), DIAGONAL, optimizer)
+    states = [init_state(jax.random.key(0), DIAGONAL, optimizer) for _ in range(2)]
+    losses = [
+        step(s, *x)[1].loss
+        for s, x in zip(states, ((X_POS, X_NEG), (X_POS.tolist(), X_NEG.tolist())), strict=True)
+    ]
+    assert losses[0] == losses[1]
