@@ -5,6 +5,7 @@ when the array is concrete: under `jit` they cannot be, and a numerical outcome 
 an exception.
 """
 
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -74,6 +75,14 @@ def has(name: str, value, parts: tuple[str, ...], example: str) -> None:
     """Raise ValueError if `value` lacks one of the parts that what `example` makes has."""
     if not all(callable(getattr(value, part, None)) for part in parts):
         raise ValueError(f"{name} must be what a call makes, e.g. {example}, got {value!r}.")
+
+
+def one_gap(seen: float | None, gap: float, whose: str) -> None:
+    """Raise ValueError if a network that sees the height `seen` as 1 is used where the last plate is at `gap`."""
+    if seen is not None and not math.isclose(seen, gap, rel_tol=1e-6):
+        raise ValueError(
+            f"the network was made with gap={seen:g}, the {whose} with gap={gap:g}; make both with one gap."
+        )
 
 
 def key(name: str, value) -> jax.Array:

@@ -33,10 +33,12 @@ class Network(NamedTuple):
         apply: `apply(params, points [n, D+1], *, key=None, cond=None) -> field [n, D+1]`. With a key the network
             runs in training mode (dropout drawn from that key); without one it is deterministic. `cond` holds
             integer class labels [n], -1 being the null label; None means no labels at all.
+        gap: Height that it sees as 1, so that of the last plate; None for a network that does not say.
     """
 
     init: Callable[[Key], Params]
     apply: Callable[..., Float[Array, "n dim1"]]
+    gap: float | None = None
 
 
 class Batch(NamedTuple):

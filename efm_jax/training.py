@@ -106,6 +106,7 @@ def step_function(
     _checks.has("recipe", recipe, ("draw",), "matching.efm(gap=6.0)")
     _checks.has("network", network, ("init", "apply"), "networks.mlp(2, gap=6.0)")
     _checks.has("optimizer", optimizer, ("init", "update"), "training.adam()")
+    _checks.one_gap(network.gap, max(recipe.span), "recipe")
     if not 0.0 <= ema_decay < 1.0:
         raise ValueError(
             f"ema_decay must be in [0, 1), got {ema_decay!r}; 0.9999 averages over about 10,000 steps."

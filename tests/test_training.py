@@ -9,6 +9,7 @@ import optax
 import pytest
 from _steps import DIAGONAL, DIM, X_NEG, X_POS, hidden, random_draw, recipe_of
 
+from efm_jax import matching, networks
 from efm_jax._types import Batch, Network
 from efm_jax.training import adam, ema_params, init_state, make_train_step
 
@@ -244,3 +245,16 @@ def test_lists_are_samples_too():
         for s, x in zip(states, ((X_POS, X_NEG), (X_POS.tolist(), X_NEG.tolist())), strict=True)
     ]
     assert losses[0] == losses[1]
+
+
+def test_recipe_and_network_have_one_gap():
+    recipe, optimizer = matching.efm(gap=6.0), optax.sgd(0.1)
+    plain = networks.mlp(DIM, gap=60.0, width=8, depth=1)
+    for network in (plain, matching.flow_network(plain), matching.slope_network(plain)):
+        with pytest.raises(
+            ValueError, match=r"network was made with gap=60, the recipe with gap=6; make both with one"
+        ):
+            make_train_step(recipe, network, optimizer)
+    with pytest.raises(ValueError, match=r"network was made with gap=60, the velocity with gap=6"):
+        matching.velocity_network(plain, 6.0)
+    make_train_step(matching.pfgm(60.0), plain, optimizer)  # its lines come down from 60

@@ -22,7 +22,7 @@ def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> N
         A network with the same parameters.
 
     Raises:
-        ValueError: `gap` or `margin` is not positive.
+        ValueError: `gap` or `margin` is not positive, or the network was made with another gap.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -32,13 +32,14 @@ def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> N
         [[1.0, 1.0], [0.5, 1.0]]
     """
     gap, margin = _checks.positive("gap", gap), _checks.positive("margin", margin)
+    _checks.one_gap(network.gap, gap, "velocity")
 
     def apply(params, points, *, key=None, cond=None):
         field = network.apply(params, points, key=key, cond=cond)
         slow = slowness(points[:, -1:], gap).astype(field.dtype) + margin
         return jnp.concatenate([field[:, :-1] / slow, jnp.ones_like(slow)], axis=1)
 
-    return Network(network.init, apply)
+    return network._replace(apply=apply)
 
 
 def flow_network(network: Network) -> Network:
@@ -65,7 +66,7 @@ def flow_network(network: Network) -> Network:
         field = network.apply(params, points, key=key, cond=cond)
         return jnp.concatenate([field[:, :-1], jnp.ones_like(field[:, -1:])], axis=1)
 
-    return Network(network.init, apply)
+    return network._replace(apply=apply)
 
 
 def slope_network(network: Network, *, margin: float = 1e-2) -> Network:
@@ -98,7 +99,7 @@ def slope_network(network: Network, *, margin: float = 1e-2) -> Network:
         up = jnp.maximum(field[:, -1:], margin * field.shape[1] ** 0.5)
         return jnp.concatenate([field[:, :-1] / up, jnp.ones_like(up)], axis=1)
 
-    return Network(network.init, apply)
+    return network._replace(apply=apply)
 
 
 def slowness(z: Array, gap: float) -> Array:
