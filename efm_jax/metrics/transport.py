@@ -14,7 +14,7 @@ def wasserstein2(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -
 
     The best assignment s is found by `scipy.optimize.linear_sum_assignment`, after the costs are reduced by
     the dual prices of a quarter of the samples (and theirs by a quarter of those): the same assignments stay
-    optimal, and the solver is about ten times faster. 10,000 samples a set need 0.9 GB and about a minute.
+    optimal, and the solver is much faster. The costs of 10,000 samples a set take 0.8 GB in float64.
 
     Args:
         a: Samples [n, D].
