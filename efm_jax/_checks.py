@@ -17,8 +17,16 @@ from jax.core import Tracer
 Made = TypeVar("Made", bound=Callable)
 
 
+def native(array):
+    """Return `array` in this machine's byte order: compiled code would read the bytes of another one as its own."""
+    if isinstance(array, np.ndarray) and not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
 def floating(name: str, array) -> jax.Array:
     """Return `array` as a JAX array of a floating dtype, or raise ValueError naming `name`."""
+    array = native(array)
     dtype = getattr(array, "dtype", None)
     if dtype is None:
         array = np.asarray(array)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from . import _checks
 from ._types import Batch, Network, Part
 from .charges import Charges
 
@@ -46,13 +47,13 @@ def labels_of_points(cond: jax.Array, num_points: int) -> jax.Array:
 
 def checked(cond: Any) -> jax.Array:
     """Return the labels of a step's groups, [g], or raise ValueError."""
-    cond = jnp.asarray(cond)
+    cond = jnp.asarray(_checks.native(cond))
     if cond.ndim != 1 or len(cond) == 0 or not jnp.issubdtype(cond.dtype, jnp.integer):
         raise ValueError(
             "cond must hold one whole number for each group of rows, -1 for no class, shape [groups], got shape "
             f"{cond.shape} and dtype {cond.dtype}; samples of one class come together, see datasets.batch(labels=...)."
         )
-    return cond
+    return cond.astype(jnp.int32)
 
 
 def check_heard(network: Network, params: Any, dim: int) -> None:

@@ -31,7 +31,7 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
         ...
         ValueError: no run in ...: config.json is missing; give the folder that a run was trained in.
     """
-    path = Path(folder) / "config.json"
+    path = Path(folder).expanduser() / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -80,7 +80,7 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
         raise ValueError(f"keep must be a number of checkpoints >= 1, got {keep!r}.")
     meta = {"versions": _versions(), **_files.to_json("meta", meta)}
     step = int(state.step)
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     _slots.sweep(folder)
     final = folder / f"{step:09d}"
@@ -139,7 +139,7 @@ def restore(folder: str | os.PathLike, like: State, step: int | None = None) -> 
         ...
         efm_jax.checkpoint.CheckpointError: no checkpoint in ...
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     found = _slots.find(folder)
     if not found:
         inner = folder / "checkpoints"
@@ -184,7 +184,8 @@ def latest(folder: str | os.PathLike) -> int | None:
         True
     """
     return max(
-        (step for step, path in _slots.find(Path(folder)).items() if (path / _RECORD).is_file()), default=None
+        (step for step, path in _slots.find(Path(folder).expanduser()).items() if (path / _RECORD).is_file()),
+        default=None,
     )
 
 
@@ -203,7 +204,7 @@ def read_meta(folder: str | os.PathLike, step: int | None = None) -> dict | None
         >>> read_meta(tempfile.mkdtemp()) is None
         True
     """
-    found = _slots.find(Path(folder))
+    found = _slots.find(Path(folder).expanduser())
     for number in sorted(found, reverse=True) if step is None else [step] if step in found else []:
         with contextlib.suppress(_DamagedError):
             return _read_record(found[number])["meta"]

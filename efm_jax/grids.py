@@ -103,6 +103,7 @@ def pilots(
         4
     """
     x = _checks.samples("x", x)
+    _checks.one_gap(network.gap, max(recipe.span), "recipe")
     points = recipe.start(jax.random.key(0) if key is None else key, x, reverse)
     field = learned_field(network, ema_params(state))
     to = recipe.span[0] if reverse else recipe.span[1]

@@ -195,6 +195,7 @@ def from_samples(
     Source: Kolesov et al. (2025), arXiv 2502.02367, Theorem 3.1; the probabilities are derived here.
     """
     x = _checks.samples("x", x)
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # half precision loses the offset
     offset = _checks.positive("offset", offset)
     height = _checks.finite("height", height)
     sign = -1.0 if reverse else 1.0

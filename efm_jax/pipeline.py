@@ -84,7 +84,7 @@ def train(
     notes = {"shape": list(pair[0].shape), "sizes": [source.size for source in pair]}
     network = build.network(config.network, build.sample_shape(config, pair[0].shape), config.recipe.gap)
     crew = hosts.crew(mesh)
-    crew.on_first(lambda: _check_sizes(Path(folder), config, notes["sizes"]))
+    crew.on_first(lambda: _check_sizes(Path(folder).expanduser(), config, notes["sizes"]))
     space = _run_space.of_run(folder, config.data, pair, crew)
     pair = build.encoded(config.data, pair, space)
     recipe = build.recipe(build.labelled(config, pair), pair)
@@ -95,7 +95,7 @@ def train(
     if not _finished(folder, config, network, optimizer, crew):
         if first is not None:
             pair, _ = second.training_pairs(config, first, pair)
-        pair = plans.paired(config, pair, cache=Path(folder) / "features")
+        pair = plans.paired(config, pair, cache=Path(folder).expanduser() / "features")
     return runs.fit(
         folder,
         recipe,
@@ -148,7 +148,7 @@ def load(folder: str | Path, *, step: int | None = None) -> Trained:
         ValueError: The folder holds no run, no checkpoint of that step, or one that this version cannot read; or its
             checkpoints are of a version that did not keep the shape of a sample, and its data are gone.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if not (folder / "config.json").is_file():
         raise ValueError(
             f"{folder} is not a run folder: it holds no config.json; train one with `efm train`."
@@ -247,7 +247,9 @@ def _finished(
         if config.recipe.coupling not in ("one_plan", "given"):
             return False
         like = jax.eval_shape(lambda key: training.init_state(key, network, optimizer), jax.random.key(0))
-        return _run_folder.finished(Path(folder), like, steps=config.steps, max_seconds=config.max_seconds)
+        return _run_folder.finished(
+            Path(folder).expanduser(), like, steps=config.steps, max_seconds=config.max_seconds
+        )
 
     return bool(crew.agreed(int(crew.on_first(found) or False)))
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -156,7 +157,8 @@ def fit(
     pace = _steps.Pace(steps, save_every, log_every, max_skipped, max_seconds)
     counts = {"steps": steps, "batch_pos": batch_pos, "batch_neg": batch_neg, "save_every": save_every}
     counts |= {"log_every": log_every, "keep": keep, "max_skipped": max_skipped, "data_threads": data_threads}
-    _check_numbers(counts, seed, max_seconds)
+    _check_seed_and_time(seed, max_seconds)
+    counts = {name: _checks.count(name, value) for name, value in counts.items()}
     _feed.check(source_pos, source_neg)
     labelling = None if label_dropout is None else _feed.Labelling(label_dropout, label_groups)
     if labelling is not None:
@@ -172,12 +174,17 @@ def fit(
         step_fn, place = data_parallel_step(
             recipe, network, optimizer, mesh, ema_decay=ema_decay, shard_state=shard_state
         )
-    own = {"seed": seed, "batch_pos": batch_pos, "batch_neg": batch_neg, "ema_decay": ema_decay}
+    own = {
+        "seed": int(seed),
+        "batch_pos": int(batch_pos),
+        "batch_neg": int(batch_neg),
+        "ema_decay": float(ema_decay),
+    }
     if labelling is not None:
         own |= {"label_dropout": label_dropout, "label_groups": label_groups}
     noted = _files.to_json("notes", notes or {})
     identity = {"config": _files.to_json("config", config), "fit": _files.to_json("fit", own)}
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     data = {"pos": [source_pos.size, *source_pos.shape], "neg": [source_neg.size, *source_neg.shape]}
     _check_hosts(crew, {**identity, "data": data, **counts, "max_seconds": max_seconds, "shard": shard_state})
 
@@ -253,14 +260,11 @@ def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
         >>> read_log(tempfile.mkdtemp())
         []
     """
-    return _journal.read(Path(folder) / "log.jsonl")
+    return _journal.read(Path(folder).expanduser() / "log.jsonl")
 
 
-def _check_numbers(counts: dict[str, int], seed: int, max_seconds: float | None) -> None:
-    for name, value in counts.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
-    if not isinstance(seed, int) or seed < 0:
+def _check_seed_and_time(seed: int, max_seconds: float | None) -> None:
+    if not isinstance(seed, int | np.integer) or seed < 0:
         raise ValueError(f"seed must be a whole number >= 0, got {seed!r}.")
     if max_seconds is not None:
         _checks.positive("max_seconds", max_seconds)

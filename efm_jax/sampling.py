@@ -136,6 +136,7 @@ def transport(
     Source: Kolesov et al. (2025), arXiv 2502.02367, Algorithm 2.
     """
     x = _checks.samples("x", x)
+    _checks.one_gap(network.gap, max(recipe.span), "recipe")
     if cond is not None and np.shape(cond) != (len(x),):
         raise ValueError(f"cond must hold one label per sample, shape ({len(x)},), got {np.shape(cond)}.")
     if cond is not None:

@@ -108,7 +108,7 @@ def export(
         record,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         log=[line for line in runs.read_log(run) if line["step"] <= record["training"]["step"]],
-        scores=_scores(Path(run), trained, record),
+        scores=_scores(Path(run).expanduser(), trained, record),
         licence=licence,
     )
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ def is_model(folder: str | Path) -> bool:
         >>> is_model(tempfile.mkdtemp())
         False
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     if (folder / WEIGHTS).is_file():
         return True
     try:

@@ -178,7 +178,7 @@ class BoundStep:
         check_alive(state)
         # leaves of a list would each be an argument of the compiled step
         x_pos, x_neg = (
-            x if hasattr(x, "dtype") else _checks.floating(name, x)
+            _checks.native(x) if hasattr(x, "dtype") else _checks.floating(name, x)
             for name, x in (("x_pos", x_pos), ("x_neg", x_neg))
         )
         return self.function(self.draw, state, x_pos, x_neg, cond)

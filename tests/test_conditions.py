@@ -155,7 +155,7 @@ def test_a_network_that_hears_passes_whatever_its_parameters(network):
 def test_labels_are_refused_where_they_cannot_serve(tmp_path):
     state = training.init_state(jax.random.key(0), LINEAR, OPTIMIZER)
     make = functools.partial(training.make_train_step, network=LINEAR, optimizer=OPTIMIZER)
-    plain = networks.mlp(2, gap=GAP, width=8, depth=1)
+    plain = networks.mlp(2, gap=1.0, width=8, depth=1)
     with pytest.raises(ValueError, match="cond was given to a network without classes"):
         training.make_train_step(RECIPE, plain, OPTIMIZER)(
             training.init_state(jax.random.key(0), plain, OPTIMIZER), *rows([0]), np.array([0])

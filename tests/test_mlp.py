@@ -97,3 +97,24 @@ def test_mlp_under_vmap():
     x = points(2)
     one = jax.vmap(lambda row: network.apply(params, row[None])[0])(x)
     np.testing.assert_allclose(one, network.apply(params, x), rtol=1e-5, atol=1e-6)  # another order of sums
+
+
+def test_labels_of_any_whole_type_are_the_same_labels():
+    network = mlp(2, gap=6.0, width=8, depth=1, num_classes=3)
+    params, points = network.init(jax.random.key(0)), np.ones((3, 3), np.float32)
+    fields = [
+        network.apply(params, points, cond=np.array([0, 1, 2], t))
+        for t in ("int32", "uint8", "uint32", ">i4")
+    ]
+    assert np.isfinite(fields[0]).all()
+    for field in fields[1:]:
+        np.testing.assert_array_equal(field, fields[0])
+
+
+def test_parameters_are_float32_in_x64_too():
+    network = mlp(2, gap=6.0, width=8, depth=1)
+    usual = network.init(jax.random.key(0))
+    with jax.enable_x64(True):
+        wide = mlp(2, gap=6.0, width=8, depth=1).init(jax.random.key(0))
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(wide)} == {"float32"}
+    assert jax.tree.structure(wide) == jax.tree.structure(usual)

@@ -258,3 +258,11 @@ def test_recipe_and_network_have_one_gap():
     with pytest.raises(ValueError, match=r"network was made with gap=60, the velocity with gap=6"):
         matching.velocity_network(plain, 6.0)
     make_train_step(matching.pfgm(60.0), plain, optimizer)  # its lines come down from 60
+
+
+def test_samples_in_another_byte_order_are_read_as_they_are():
+    optimizer = optax.sgd(0.1)
+    step = make_train_step(recipe_of(random_draw), DIAGONAL, optimizer)
+    states = [init_state(jax.random.key(0), DIAGONAL, optimizer) for _ in range(2)]
+    losses = [step(states[0], X_POS, X_NEG)[1].loss, step(states[1], X_POS.astype(">f4"), X_NEG)[1].loss]
+    assert losses[0] == losses[1]

@@ -197,6 +197,8 @@ def as_pictures(x: Any, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n height w
         >>> as_pictures(np.array([[-1.0, 1.0]]), (1, 2, 1)).ravel().tolist()
         [0, 255]
     """
+    if np.asarray(x).dtype == np.uint8:
+        raise ValueError("x holds uint8 levels; samples lie between -1 and 1: x / 127.5 - 1.")
     x = np.asarray(x, np.float32)
     if len(shape) != 3 or x.ndim != 2 or x.shape[1] != int(np.prod(shape)):
         raise ValueError(

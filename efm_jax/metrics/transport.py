@@ -73,7 +73,7 @@ def sliced_wasserstein2(
     a, b = two_sets(a, b)
     if num_projections < 1:
         raise ValueError(f"num_projections must be at least 1, got {num_projections}.")
-    directions = np.asarray(jax.random.normal(key, (num_projections, a.shape[1])), np.float64)
+    directions = np.array(jax.random.normal(key, (num_projections, a.shape[1])), np.float64)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     total = 0.0
     for start in range(0, num_projections, 64):

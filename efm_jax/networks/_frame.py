@@ -103,7 +103,7 @@ def _labels(cond, n: int, num_classes: int | None):
         return None
     if cond is None:
         return jnp.full(n, num_classes)
-    cond = jnp.asarray(cond)
+    cond = jnp.asarray(_checks.native(cond))
     if cond.shape != (n,) or not jnp.issubdtype(cond.dtype, jnp.integer):
         raise ValueError(
             f"cond must hold one integer label per point, shape ({n},), got shape {cond.shape} "
@@ -116,6 +116,7 @@ def _labels(cond, n: int, num_classes: int | None):
                 f"cond must lie between 0 and {num_classes - 1}, or be -1 for the null label, got values from "
                 f"{low} to {high}."
             )
+    cond = cond.astype(jnp.int32)  # below zero too
     return jnp.where(
         cond == -1, num_classes, jnp.where((cond < -1) | (cond >= num_classes), num_classes + 1, cond)
     )

@@ -46,10 +46,10 @@ def pure(build: Callable[[], nnx.Module]) -> tuple[Callable[[Key], Params], Call
         leaves, tree = jax.tree.flatten(declared()[1])
         half_widths = [float(leaf.flat[0]) for leaf in leaves]
         sizes = [leaf.size if half_width else 0 for leaf, half_width in zip(leaves, half_widths, strict=True)]
-        uniform = jax.random.uniform(key, (sum(sizes),), minval=-1.0, maxval=1.0)
+        uniform = jax.random.uniform(key, (sum(sizes),), jnp.float32, minval=-1.0, maxval=1.0)
         parts = jnp.split(uniform, np.cumsum(sizes)[:-1])
         drawn = [
-            half_width * part.reshape(leaf.shape) if half_width else jnp.zeros(leaf.shape)
+            half_width * part.reshape(leaf.shape) if half_width else jnp.zeros(leaf.shape, jnp.float32)
             for leaf, half_width, part in zip(leaves, half_widths, parts, strict=True)
         ]
         return jax.tree.unflatten(tree, drawn)
