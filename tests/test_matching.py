@@ -94,7 +94,7 @@ def test_the_conventions_differ():
 @battery
 def test_one_step_lowers_the_loss_on_a_frozen_batch(recipe):
     x_pos, x_neg = plates()
-    network = networks.mlp(3, gap=GAP, width=16, depth=2)
+    network = networks.mlp(3, gap=max(recipe.span), width=16, depth=2)
     optimizer = training.adam(1e-3, warmup=0)
     frozen = recipe.draw(jax.random.key(0), x_pos, x_neg)
     step = training.make_train_step(recipe._replace(draw=lambda *_: frozen), network, optimizer)
