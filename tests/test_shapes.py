@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 PYTEST = [sys.executable, "-m", "pytest", "efm_jax", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
 
 
+@pytest.mark.slow
 def test_every_example_passes_with_annotations_checked():
     # a process of its own: the import hook must come before the package, and tests of bad input must not see it
     out = subprocess.run(
