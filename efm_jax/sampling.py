@@ -122,7 +122,8 @@ def transport(
         The lines, in the order of `x`.
 
     Raises:
-        ValueError: A shape or option is not as said above, or there are labels and the network ignores them.
+        ValueError: A shape or option is not as said above, the network was made with another gap than the recipe, or
+            there are labels and the network ignores them.
 
     Example:
         >>> import jax, jax.numpy as jnp
