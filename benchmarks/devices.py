@@ -22,7 +22,7 @@ from jax.sharding import AxisType
 
 from benchmarks import _rows
 from efm_jax import charges, fields, matching, networks, parallel, training
-from efm_jax._types import FieldMatching, Network
+from efm_jax.types import FieldMatching, Network
 
 DIM, GAP, POINTS, CHARGES, STEPS = 16, 6.0, 64, 256, 6
 RECIPES: dict[str, Callable[[int], FieldMatching]] = {

@@ -19,7 +19,7 @@ from jax import lax
 
 from benchmarks import _rows
 from efm_jax import fields
-from efm_jax.charges import Charges, capacitor
+from efm_jax.charges.plates import Charges, capacitor
 from tests import reference
 
 CASES = [

@@ -23,10 +23,10 @@ from jax.tree_util import Partial
 
 from benchmarks import _rows
 from efm_jax import fields, matching, networks, sampling, training
-from efm_jax.charges import capacitor
-from efm_jax.clocks import logit
+from efm_jax.charges.plates import capacitor
 from efm_jax.datasets.toys import eight_gaussians, gaussian
-from efm_jax.lines import FieldLines, trace
+from efm_jax.lines.clocks import logit
+from efm_jax.lines.tracing import FieldLines, trace
 
 GAP, LAUNCH, LINES, CHARGES = 6.0, 0.02, 256, 256
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5)

@@ -15,9 +15,9 @@ from typing import Any
 
 from benchmarks import _rows, roofline
 from benchmarks.roofline import Device
-from efm_jax.configs import Run
 from efm_jax.datasets import batch, open_source
-from efm_jax.presets import PRESETS
+from efm_jax.models.configs import Run
+from efm_jax.models.presets import PRESETS
 
 SHAPES = {
     "paper-cmnist": (32, 32, 3),

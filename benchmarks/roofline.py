@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import _counts, _rows
-from efm_jax import build
-from efm_jax.configs import Recipe, Run
+from efm_jax.models import build
+from efm_jax.models.configs import Recipe, Run
 
 PAPER = Run(recipe=Recipe(gap=500.0, charges=1024, num_points=64))
 """The paper's CIFAR-10 run; its network is the default one."""

@@ -32,11 +32,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from benchmarks import _hlo, _rows, roofline
 from benchmarks.roofline import DIM, PAPER, SHAPE
-from efm_jax import build, sampling, training
-from efm_jax.charges import Charges
+from efm_jax import sampling, training
+from efm_jax.charges.plates import Charges
 from efm_jax.fields import coulomb
+from efm_jax.models import build
 from efm_jax.parallel import sharded_field
-from efm_jax.parallel.training import data_parallel_step
+from efm_jax.training.devices import data_parallel_step
 
 TOPOLOGY = "v5e:2x2"
 AXIS = "data"

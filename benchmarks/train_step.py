@@ -29,12 +29,14 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import _rows
-from efm_jax import _feed, build, training
-from efm_jax.charges import capacitor
-from efm_jax.configs import Data, Network, Optimizer, Recipe, Run
+from efm_jax import training
+from efm_jax.charges.plates import capacitor
 from efm_jax.datasets import batch
 from efm_jax.fields import coulomb
-from efm_jax.presets import PRESETS
+from efm_jax.models import build
+from efm_jax.models.configs import Data, Network, Optimizer, Recipe, Run
+from efm_jax.models.presets import PRESETS
+from efm_jax.runs import _feed
 
 PAPER_POINTS = 4
 

@@ -1,32 +1,108 @@
 """Electrostatic Field Matching in JAX: samples in, charges on two plates, field lines out.
 
-The rooms, in the order data flows: `charges`, `couplings`, `fields`, `points`, `matching`, `networks`, `training`,
-`lines`, `sampling`, `metrics`. Each is loaded when it is first named, `efm_jax.fields` as well as `from efm_jax import
-fields`; importing this package alone starts no backend and loads no plotting library.
+Modules, in the order data flows: `datasets`, `charges`, `fields`, `matching`, `networks`, `training`, `lines`, `sampling`,
+`metrics`, `evaluation`, `models`, `runs`. Each loads when it is first named: `efm_jax.fields` works as well as
+`from efm_jax import fields`. Importing this package starts no backend and loads no plotting library.
 """
 
 import importlib as _importlib
 import os as _os
-import pkgutil as _pkgutil
 from types import ModuleType as _Module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if hasattr(_os, "sched_getaffinity") and len(_os.sched_getaffinity(0)) == 1:
     # With one thread XLA's CPU client waits for ever for the arguments of a host callback (`couplings.minibatch_ot`): the
     # thread that should copy them is the one that waits. NPROC is what it asks for the number of its threads.
     _os.environ.setdefault("NPROC", "2")
 
+if _TYPE_CHECKING:
+    from efm_jax import (
+        charges,
+        checkpoint,
+        cli,
+        datasets,
+        evaluation,
+        fields,
+        lines,
+        matching,
+        metrics,
+        models,
+        networks,
+        parallel,
+        runs,
+        sampling,
+        training,
+        types,
+    )
+    from efm_jax.datasets import spaces
+    from efm_jax.evaluation import features
+    from efm_jax.fields import widths
+    from efm_jax.lines import clocks, launches, likelihood, roaming
+    from efm_jax.matching import couplings, gaps, points
+    from efm_jax.models import configs, presets
+    from efm_jax.sampling import grids, guidance, reflow
+
 __version__ = "0.1.0"
 
-_ROOMS = frozenset(room.name for room in _pkgutil.iter_modules(__path__) if not room.name.startswith("_"))
+__all__ = [
+    "charges",
+    "checkpoint",
+    "cli",
+    "clocks",
+    "configs",
+    "couplings",
+    "datasets",
+    "evaluation",
+    "features",
+    "fields",
+    "gaps",
+    "grids",
+    "guidance",
+    "launches",
+    "likelihood",
+    "lines",
+    "matching",
+    "metrics",
+    "models",
+    "networks",
+    "parallel",
+    "points",
+    "presets",
+    "reflow",
+    "roaming",
+    "runs",
+    "sampling",
+    "spaces",
+    "training",
+    "types",
+    "widths",
+]
+
+_SHORT = {
+    "clocks": "lines.clocks",
+    "configs": "models.configs",
+    "couplings": "matching.couplings",
+    "features": "evaluation.features",
+    "gaps": "matching.gaps",
+    "grids": "sampling.grids",
+    "guidance": "sampling.guidance",
+    "launches": "lines.launches",
+    "likelihood": "lines.likelihood",
+    "points": "matching.points",
+    "presets": "models.presets",
+    "reflow": "sampling.reflow",
+    "roaming": "lines.roaming",
+    "spaces": "datasets.spaces",
+    "widths": "fields.widths",
+}
+"""Modules that also go by a short name."""
 
 
 def __getattr__(name: str) -> _Module:
-    if name in _ROOMS:
-        return _importlib.import_module(f"efm_jax.{name}")
-    raise AttributeError(
-        f"module 'efm_jax' has no attribute {name!r}; its rooms are {', '.join(sorted(_ROOMS))}."
-    )
+    if name in __all__:
+        return _importlib.import_module(f"efm_jax.{_SHORT.get(name, name)}")
+    raise AttributeError(f"module 'efm_jax' has no attribute {name!r}; its modules are {', '.join(__all__)}.")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ROOMS})
+    return sorted({*globals(), *__all__})

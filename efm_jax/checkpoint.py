@@ -31,7 +31,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from . import _files, _slots, _trees
+from efm_jax._core import files, trees
 
 State = TypeVar("State")
 
@@ -78,31 +78,31 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
     """
     if keep < 1:
         raise ValueError(f"keep must be a number of checkpoints >= 1, got {keep!r}.")
-    meta = {"versions": _versions(), **_files.to_json("meta", meta)}
+    meta = {"versions": _versions(), **files.to_json("meta", meta)}
     step = int(state.step)
     folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
-    _slots.sweep(folder)
+    files.sweep(folder)
     final = folder / f"{step:09d}"
-    draft = _slots.draft_for(final)
+    draft = files.draft_for(final)
     try:
         draft.mkdir()
-        _write_arrays(draft / _ARRAYS, _trees.pack(state))
+        _write_arrays(draft / _ARRAYS, trees.pack(state))
         body = {
             "format": _FORMAT,
             "step": step,
-            "leaves": _trees.leaves(state),
-            "files": _files.seal(draft),
+            "leaves": trees.leaves(state),
+            "files": files.seal(draft),
             "meta": meta,
         }
-        _files.write_json(draft / _RECORD, {"sha256": _digest_of(body), "body": body})
-        _slots.put_in_place(draft, final)
+        files.write_json(draft / _RECORD, {"sha256": _digest_of(body), "body": body})
+        files.put_in_place(draft, final)
     except Exception as error:
         number = _disk_errno(error)
         if number is None:
             raise
         size = sum(getattr(leaf, "nbytes", 8) for leaf in jax.tree.leaves(state)) / 1e6
-        older = ", ".join(map(str, sorted(_slots.find(folder)))) or "none"
+        older = ", ".join(map(str, sorted(files.find(folder)))) or "none"
         raise OSError(
             number,
             f"{os.strerror(number)}: the checkpoint of step {step} could not be written to {folder}; the "
@@ -110,9 +110,9 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
             f"{size:.1f} MB, or move the folder to another disk; then resume",
         ) from error
     finally:
-        _slots.clear(draft)
-    for _, path in sorted(_slots.find(folder).items())[:-keep]:
-        _slots.delete(path)
+        files.clear(draft)
+    for _, path in sorted(files.find(folder).items())[:-keep]:
+        files.delete(path)
     return final
 
 
@@ -140,11 +140,11 @@ def restore(folder: str | os.PathLike, like: State, step: int | None = None) -> 
         efm_jax.checkpoint.CheckpointError: no checkpoint in ...
     """
     folder = Path(folder).expanduser()
-    found = _slots.find(folder)
+    found = files.find(folder)
     if not found:
         inner = folder / "checkpoints"
         hint = (
-            f"did you mean {inner}?" if _slots.find(inner) else "train first, or give the folder they are in."
+            f"did you mean {inner}?" if files.find(inner) else "train first, or give the folder they are in."
         )
         raise CheckpointError(f"no checkpoint in {folder}; {hint}")
     if step is not None:
@@ -184,7 +184,7 @@ def latest(folder: str | os.PathLike) -> int | None:
         True
     """
     return max(
-        (step for step, path in _slots.find(Path(folder).expanduser()).items() if (path / _RECORD).is_file()),
+        (step for step, path in files.find(Path(folder).expanduser()).items() if (path / _RECORD).is_file()),
         default=None,
     )
 
@@ -204,7 +204,7 @@ def read_meta(folder: str | os.PathLike, step: int | None = None) -> dict | None
         >>> read_meta(tempfile.mkdtemp()) is None
         True
     """
-    found = _slots.find(Path(folder).expanduser())
+    found = files.find(Path(folder).expanduser())
     for number in sorted(found, reverse=True) if step is None else [step] if step in found else []:
         with contextlib.suppress(_DamagedError):
             return _read_record(found[number])["meta"]
@@ -218,22 +218,22 @@ def _read(path: Path, like: State) -> tuple[State, dict]:
             f"{path} has format {body['format']}, expected {_FORMAT}; read it with the version that wrote "
             f"it, efm-jax {body['meta']['versions'].get('efm-jax')}."
         )
-    saved = [_trees.Leaf(name, tuple(shape), dtype) for name, shape, dtype in body["leaves"]]
-    apart = _trees.difference(_trees.leaves(like), saved)
+    saved = [trees.Leaf(name, tuple(shape), dtype) for name, shape, dtype in body["leaves"]]
+    apart = trees.difference(trees.leaves(like), saved)
     if apart:
         raise CheckpointError(
             f"{path} is of another network or optimizer: {apart}. Build both with the config it was "
             "trained with (it is in the checkpoint's meta and in the run's config.json), or choose another "
             "folder."
         )
-    broken = _files.damage(path, body["files"])
+    broken = files.damage(path, body["files"])
     if broken:
         raise _DamagedError(broken)
     try:
         arrays = _read_arrays(path / _ARRAYS)
     except Exception as error:
         raise _DamagedError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
-    return _trees.unpack(arrays, like), body["meta"]
+    return trees.unpack(arrays, like), body["meta"]
 
 
 def _read_record(path: Path) -> dict:

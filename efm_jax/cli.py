@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from efm_jax import configs
-from efm_jax.presets import PRESETS
+from efm_jax.models import configs
+from efm_jax.models.presets import PRESETS
 
 if TYPE_CHECKING:
-    from efm_jax import translation
+    from efm_jax.models import apply
 
 Preset = Annotated[
     tyro.extras.subcommand_type_from_defaults(
@@ -122,9 +122,9 @@ def reflow(
         report: Transport held-out samples at the end, draw pictures and write report.json.
         progress: Show a progress bar.
     """
-    from efm_jax import second
+    from efm_jax.runs import second_run
 
-    config = second.of_run(first, steps=steps, pairs=pairs, reverse=reverse, trained=trained)
+    config = second_run.of_run(first, steps=steps, pairs=pairs, reverse=reverse, trained=trained)
     _train(run, config, report=report, progress=progress)
 
 
@@ -144,9 +144,9 @@ def export(
         weights: The moving average of the parameters, or the last ones.
         licence: What the card says of the licence.
     """
-    from efm_jax import sharing
+    from efm_jax.models import model_folder
 
-    written = sharing.export(run, output, weights=weights, licence=licence)
+    written = model_folder.export(run, output, weights=weights, licence=licence)
     print(f"wrote {written}: read its README.md" + ("" if licence else " and write a licence into it"))
 
 
@@ -188,9 +188,9 @@ def translate(
         overwrite: Replace files of the same names in the output folder, whoever wrote them; without it only those of runs
             before.
     """
-    from efm_jax import translation
+    from efm_jax.models import apply
 
-    written = translation.translate(
+    written = apply.translate(
         _given(run, model),
         input,
         output,
@@ -234,9 +234,9 @@ def generate(
         overwrite: Replace files of the same names in the output folder, whoever wrote them; without it only those of runs
             before.
     """
-    from efm_jax import translation
+    from efm_jax.models import apply
 
-    written = translation.generate(
+    written = apply.generate(
         _given(run, model), count, output, seed=seed, label=label, guidance=guidance, overwrite=overwrite
     )
     _tell_lines(written)
@@ -302,19 +302,19 @@ def evaluate(
         if given[name] != inspect.signature(evaluate).parameters[name].default:
             meant = "two folders, --a and --b" if a is None else "a run or a model"
             raise ValueError(f"--{name.replace('_', '-')} is for {meant}; leave it out here.")
-    from efm_jax import _scored
+    from efm_jax.models import scored
 
     if a is None or b is None:
         asked = {"samples": samples, "features": features, "source": source, "target": target}
-        _tell(*_scored.one(run, model, step, cache, {**asked, "output": output, "round_trip": round_trip}))
+        _tell(*scored.one(run, model, step, cache, {**asked, "output": output, "round_trip": round_trip}))
         return
     policy = {"size": size, "on_error": "skip" if skip_unreadable else "raise", "most": most, "seed": seed}
-    _scored.folders(a, b, held_out, features, policy, partners=partners, cache=cache, output=output)
+    scored.folders(a, b, held_out, features, policy, partners=partners, cache=cache, output=output)
 
 
 def doctor() -> None:
     """Show versions and devices, and what is missing with the line that mends it."""
-    from efm_jax import doctor as room
+    from efm_jax import _doctor as room
 
     raise SystemExit(room.report())
 
@@ -326,7 +326,7 @@ def _given(run: Path | None, model: Path | None) -> Path:
     return given[0]
 
 
-def _tell_lines(written: "translation.Written", *, left_out: bool = False) -> None:
+def _tell_lines(written: "apply.Written", *, left_out: bool = False) -> None:
     """Say what was written and what did not arrive; the status is 1 where nothing did or something was left out."""
     missed = written.missed
     said = f"; {len(missed)} did not, {written.folder / 'lines.json'} says which" if missed else ""
@@ -341,23 +341,24 @@ def _tell_lines(written: "translation.Written", *, left_out: bool = False) -> No
 
 
 def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> None:
-    from efm_jax import assessment, pipeline
-    from efm_jax.parallel import hosts
+    from efm_jax import runs
+    from efm_jax.models import reports
+    from efm_jax.training import hosts
 
     where = config.parallel
     hosts.join(where.coordinator, where.processes, where.process_index)
     if hosts.first():
         print(f"training in {run}", flush=True)
-    pipeline.train(run, config, progress=progress)
+    runs.train(run, config, progress=progress)
     if report and hosts.first():
-        _tell(assessment.destination(run), assessment.evaluate(run))
+        _tell(reports.destination(run), reports.evaluate(run))
     hosts.wait("the report")  # a process that leaves early takes the others with it
 
 
 def _tell(folder: Path | None, report: dict) -> None:
-    from efm_jax import assessment
+    from efm_jax.models import reports
 
-    print(assessment.summary(report))
+    print(reports.summary(report))
     if folder is not None:
         print(f"report {folder / 'report.json'}")
         if (folder / "pictures").is_dir():

@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 
 from benchmarks import _tables as _benchmark_tables
-from experiments import _domain_tables, _few_step_tables, _image_tables, _paper_tables, _toy_tables
+from experiments.few_steps import tables as _few_step_tables
+from experiments.images import tables as _image_tables
+from experiments.paper_rehearsals import tables as _paper_tables
+from experiments.single_cells import tables as _domain_tables
+from experiments.toy_table import tables as _toy_tables
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

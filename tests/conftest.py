@@ -1,4 +1,4 @@
-"""What several files of tests share; programs that tests start by themselves are no tests."""
+"""What several files of tests share."""
 
 import functools
 import os
@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from efm_jax import runs, training
-
-collect_ignore_glob = ["_*.py"]
+from efm_jax import training
+from efm_jax.runs import _fit as runs
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,11 @@ import numpy as np
 import optax
 import pytest
 
-from efm_jax import _files, _slots, _trees, checkpoint
-from efm_jax._types import Network
+from efm_jax import checkpoint
+from efm_jax._core import files, trees
 from efm_jax.checkpoint import CheckpointError, latest, restore, save
-from efm_jax.training import adam, init_state
+from efm_jax.training.step import adam, init_state
+from efm_jax.types import Network
 
 
 class Odd(NamedTuple):
@@ -56,7 +57,7 @@ def small_state(step=0, fill=0.0, width=3, optimizer=None):
 
 
 def plain(leaf):
-    return np.asarray(jax.random.key_data(leaf) if _trees.is_key(leaf) else leaf)
+    return np.asarray(jax.random.key_data(leaf) if trees.is_key(leaf) else leaf)
 
 
 def assert_same_bits(got, expected):
@@ -119,7 +120,7 @@ def test_the_newest_few_are_kept(tmp_path):
     for step in (1, 2, 10, 30, 4000):
         save(tmp_path, small_state(step, step), meta={"n": step}, keep=3)
         assert latest(tmp_path) == step
-    assert sorted(_slots.find(tmp_path)) == [10, 30, 4000]
+    assert sorted(files.find(tmp_path)) == [10, 30, 4000]
     assert sorted(os.listdir(tmp_path)) == ["000000010", "000000030", "000004000"]
     state, meta = restore(tmp_path, small_state(), step=30)
     assert (int(state.step), meta["n"], float(state.params["w"][0, 0])) == (30, 30, 30.0)
@@ -347,27 +348,27 @@ def test_meta_and_keep_are_checked_before_anything_is_written(tmp_path):
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "config.json"
-    _files.write_json(path, {"a": 1})
+    files.write_json(path, {"a": 1})
     with file_size_limit(10), pytest.raises(OSError, match="File too large"):
-        _files.write_text(path, "x" * 1000)
+        files.write_text(path, "x" * 1000)
     assert json.loads(path.read_text()) == {"a": 1}
     assert os.listdir(tmp_path) == ["config.json"]
-    _files.write_json(path, {"a": 2})
+    files.write_json(path, {"a": 2})
     assert json.loads(path.read_text()) == {"a": 2}
 
 
 def test_damaged_folders_are_set_aside_but_not_lost(tmp_path):
     for step in (1, 2, 3):
         save(tmp_path, small_state(step), meta={})
-    _slots.set_aside(tmp_path, newer_than=1)
+    files.set_aside(tmp_path, newer_than=1)
     assert latest(tmp_path) == 1
     assert sorted(os.listdir(tmp_path)) == ["000000001", "000000002.damaged", "000000003.damaged"]
 
 
 def test_trees_that_differ_are_told_in_words():
-    a = _trees.leaves({"x": jnp.ones(2), "y": jnp.ones(3)})
-    b = _trees.leaves({"x": jnp.ones(2), "z": 1.0})
-    assert _trees.difference(a, a) is None
-    assert _trees.difference(a, b) == (
+    a = trees.leaves({"x": jnp.ones(2), "y": jnp.ones(3)})
+    b = trees.leaves({"x": jnp.ones(2), "z": 1.0})
+    assert trees.difference(a, a) is None
+    assert trees.difference(a, b) == (
         "expected ['y']: float32[3], got none there; expected nothing at ['z'], got ['z']: float32[]"
     )

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from efm_jax import checkpoint, cli
-from efm_jax.pictures import save_png
+from efm_jax.evaluation.drawing import save_png
 
 TOY = ["--steps", "40", "--network.width", "16", "--network.depth", "1", "--recipe.charges", "32"]
 TOY += ["--recipe.num-points", "32", "--sampling.samples", "64", "--sampling.steps", "5", "--no-progress"]

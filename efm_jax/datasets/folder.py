@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Integer, UInt8
 
-from efm_jax.datasets import _picture_files
-from efm_jax.datasets._picture_files import EXTENSIONS as EXTENSIONS
+from efm_jax.datasets import picture_files
+from efm_jax.datasets.picture_files import EXTENSIONS as EXTENSIONS
 from efm_jax.datasets.source import chosen_split
 
 _CHUNK = 256
@@ -92,15 +92,15 @@ def read_folder(
     target = _target(size)
     cut = _target(crop)
     root = Path(path).expanduser()
-    names = _picture_files.names(root)
+    names = picture_files.names(root)
     if most is not None and len(names) > most:
         kept_names = np.random.default_rng(seed).choice(len(names), most, replace=False)
         names = [names[i] for i in sorted(kept_names)]
 
     def read(name: str) -> np.ndarray | Exception:
         try:
-            return _picture_files.read(root / name, cut, target, grey, background, max_pixels)
-        except _picture_files.UNREADABLE as error:
+            return picture_files.read(root / name, cut, target, grey, background, max_pixels)
+        except picture_files.UNREADABLE as error:
             return error
 
     images, kept, skipped, reasons = np.empty(0, np.uint8), [], [], []

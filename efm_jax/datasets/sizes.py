@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from efm_jax.datasets import _picture_files
+from efm_jax.datasets import picture_files
 
 
 def common_size(paths: Sequence[str | Path], *, most: int | None = None) -> int | None:
@@ -34,11 +34,11 @@ def common_size(paths: Sequence[str | Path], *, most: int | None = None) -> int 
     sizes: set[tuple[int, int]] = set()
     for path in paths:
         root = Path(path).expanduser()
-        for name in _picture_files.names(root):
+        for name in picture_files.names(root):
             try:
                 with Image.open(root / name) as file:
                     sizes.add(file.size)
-            except _picture_files.UNREADABLE:
+            except picture_files.UNREADABLE:
                 continue
     if not sizes:
         raise ValueError(f"no picture in {', '.join(map(str, paths))} can be read.")

@@ -1,8 +1,7 @@
 """Exact fields of charges, in log space: Coulomb's law in D+1 dimensions, the endless chain, pairs, flux, potential."""
 
-from efm_jax.fields.endless_chain import chain, chain_velocity, log_density_path
+from efm_jax.fields.endless_chain import chain, chain_fn, chain_velocity, log_density_path
 from efm_jax.fields.interaction import interaction
-from efm_jax.fields.mirrored import chain_fn
 from efm_jax.fields.point_charges import coulomb, field_fn, log_sphere_area
 from efm_jax.fields.potentials import Potential, potential
 from efm_jax.fields.surfaces import Flux, Surface, box, flux, patch, random_sphere, sphere

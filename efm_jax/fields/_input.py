@@ -4,15 +4,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from efm_jax import _checks
-from efm_jax.charges import Charges
+from efm_jax._core import checks
+from efm_jax.charges.plates import Charges
 
 
 def checked(points: Array | np.ndarray, charges: Charges) -> tuple[Array, Charges]:
     """Return points [..., D+1] and charges of their dimensions, both of one dtype, or raise ValueError."""
-    points = _checks.floating("points", points)
-    positions = _checks.floating("charges.positions", charges.positions)
-    charge = _checks.floating("charges.charge", charges.charge)
+    points = checks.floating("points", points)
+    positions = checks.floating("charges.positions", charges.positions)
+    charge = checks.floating("charges.charge", charges.charge)
     if (
         positions.ndim != 2
         or positions.shape[0] < 1

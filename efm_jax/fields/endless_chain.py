@@ -9,7 +9,7 @@ and for the plate z = gap the same with z -> gap - z, E_x turned about. The inte
 rule converges exponentially, and its nodes are shared by all charges of a plate. At D = 1 the sum is elementary (`_strip`).
 """
 
-from functools import partial
+from functools import lru_cache, partial
 from math import log, pi
 from typing import NamedTuple
 
@@ -20,11 +20,11 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from efm_jax import _checks
-from efm_jax._log_lengths import direction_and_log_length
-from efm_jax._types import Field
-from efm_jax.fields._diffusion import plate_field
-from efm_jax.fields._strip import strip
+from efm_jax._core import checks
+from efm_jax.fields._chain.plate import plate_field
+from efm_jax.fields._chain.strip import strip
+from efm_jax.fields._sums.log_lengths import direction_and_log_length
+from efm_jax.types import Field, FieldFn
 
 _PAIRS = 2**19  # points x charges held at a time
 
@@ -177,14 +177,14 @@ def log_density_path(
 
 def _parts(points, x_pos, x_neg, gap, tolerance) -> tuple[Array, Parts]:
     """The points as they are taken, and the parts of the field at all of them."""
-    x_pos, x_neg = _checks.both_plates(x_pos, x_neg)
-    points = _checks.floating("points", points)
+    x_pos, x_neg = checks.both_plates(x_pos, x_neg)
+    points = checks.floating("points", points)
     if points.ndim < 1 or points.shape[-1] != x_pos.shape[1] + 1:
         raise ValueError(
             f"points must have shape [..., {x_pos.shape[1] + 1}], (x, z) with z last, for samples of {x_pos.shape[1]} "
             f"dimensions, got {points.shape}; append the height z to samples x."
         )
-    gap, tolerance = _checks.positive("gap", gap), _checks.positive("tolerance", tolerance)
+    gap, tolerance = checks.positive("gap", gap), checks.positive("tolerance", tolerance)
     if not isinstance(points, Tracer):
         heights = np.asarray(points)[..., -1]
         outside = int(((heights < 0) | (heights > gap)).sum())
@@ -221,3 +221,52 @@ def _all_parts(points: Array, x_pos: Array, x_neg: Array, gap: Array, tolerance:
 
     done = lax.map(jax.checkpoint(group), groups.reshape(-1, size, points.shape[1]))
     return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[: len(points)], done)
+
+
+def chain_fn(
+    x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], gap: float, *, tolerance: float = 1e-5
+) -> FieldFn:
+    """The endless chain's field as a function of points: unit directions, at every height.
+
+    Both plates are mirrors: `E_x(x, -z) = E_x(x, z)`, `E_z(x, -z) = -E_z(x, z)`, and all has the period `2 gap`, so a point
+    at any height is folded into the slab.
+
+    Args:
+        x_pos: Samples of P, [n, D].
+        x_neg: Samples of Q, [m, D].
+        gap: Distance L between the plates, > 0.
+        tolerance: As in `chain`.
+
+    Returns:
+        A function from points [k, D+1] to unit vectors [k, D+1]: a pytree of the samples, so that chains of one gap and
+        equal shapes share their compiled lines.
+
+    Raises:
+        ValueError: As `chain` does.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> field = chain_fn(jnp.zeros((1, 1)), jnp.zeros((1, 1)), 1.0)
+        >>> field(jnp.array([[0.0, 0.25], [0.0, 1.75]])).tolist()
+        [[0.0, 1.0], [0.0, -1.0]]
+
+    Source:
+        The chain: "Capacitor chain" abstract, OpenReview VDnHEHyVl5.
+    """
+    x_pos, x_neg = checks.samples("x_pos", x_pos), checks.samples("x_neg", x_neg)
+    return jax.tree_util.Partial(_folded(checks.positive("gap", gap), tolerance), x_pos, x_neg)
+
+
+@lru_cache
+def _folded(gap: float, tolerance: float):
+    """One function object for each gap, by which compiled lines are kept."""
+
+    def field(x_pos, x_neg, points):
+        height = jnp.mod(points[:, -1], 2 * gap)
+        upright = height <= gap
+        height = jnp.where(upright, height, 2 * gap - height)
+        inside = jnp.concatenate([points[:, :-1], height[:, None]], axis=1)
+        direction = chain(inside, x_pos, x_neg, gap, tolerance=tolerance).direction
+        return direction.at[:, -1].multiply(jnp.where(upright, 1, -1).astype(direction.dtype))
+
+    return field

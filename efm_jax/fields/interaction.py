@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from efm_jax import _checks
-from efm_jax._types import Field
-from efm_jax.widths import Width, ramped, with_slope
+from efm_jax._core import checks
+from efm_jax.fields.widths import Width, ramped, with_slope
+from efm_jax.types import Field
 
 LAWS = ("conserving", "official")
 _ARCH = ramped()
@@ -68,10 +68,10 @@ def interaction(
     and flow matching, arXiv 2602.02261.
     """
     points, x_pos, x_neg = (
-        _checks.floating(n, a) for n, a in (("points", points), ("x_pos", x_pos), ("x_neg", x_neg))
+        checks.floating(n, a) for n, a in (("points", points), ("x_pos", x_pos), ("x_neg", x_neg))
     )
-    gap = _checks.positive("gap", gap)
-    _checks.choice("law", law, LAWS)
+    gap = checks.positive("gap", gap)
+    checks.choice("law", law, LAWS)
     width = _ARCH if width is None else width
     if x_pos.ndim != 2 or x_pos.shape != x_neg.shape or len(x_pos) == 0:
         raise ValueError(
@@ -84,7 +84,7 @@ def interaction(
     num_pairs = len(x_pos)
     if block_size is None:
         block_size = max(1, min(num_pairs, 2**22 // max(1, len(points) * dim)))
-    size = min(_checks.count("block_size", block_size), num_pairs)
+    size = min(checks.count("block_size", block_size), num_pairs)
     dtype = jnp.promote_types(jnp.promote_types(points.dtype, x_pos.dtype), jnp.float32)
     return _summed(points.astype(dtype), x_pos.astype(dtype), x_neg.astype(dtype), gap, width, law, size)
 

@@ -11,16 +11,16 @@ from functools import lru_cache, partial
 import jax
 from jaxtyping import Array, Float
 
-from efm_jax import _checks
-from efm_jax._conventions import CONVENTIONS as CONVENTIONS
-from efm_jax._conventions import Plates as Plates
-from efm_jax._conventions import Trusted as Trusted
-from efm_jax._conventions import both_signs, checked_gamma, combination, field_by, ways_of_summing
-from efm_jax._log_lengths import log_sphere_area as log_sphere_area
-from efm_jax._plates import default_block_size
-from efm_jax._types import Field, FieldFn
-from efm_jax.charges import Charges
+from efm_jax._core import checks
+from efm_jax.charges.plates import Charges
 from efm_jax.fields._input import checked
+from efm_jax.fields._sums.combine import CONVENTIONS as CONVENTIONS
+from efm_jax.fields._sums.combine import Plates as Plates
+from efm_jax.fields._sums.combine import Trusted as Trusted
+from efm_jax.fields._sums.combine import both_signs, checked_gamma, combination, field_by, ways_of_summing
+from efm_jax.fields._sums.log_lengths import log_sphere_area as log_sphere_area
+from efm_jax.fields._sums.plates import default_block_size
+from efm_jax.types import Field, FieldFn
 
 
 def coulomb(
@@ -88,7 +88,7 @@ def coulomb(
     flat = points.reshape(-1, points.shape[-1])
     if block_size is None:
         block_size = default_block_size(len(flat), len(charges.charge), flat.shape[-1])
-    field = _coulomb(flat, charges, gamma, convention, _checks.count("block_size", block_size), certified)
+    field = _coulomb(flat, charges, gamma, convention, checks.count("block_size", block_size), certified)
     return Field(field.direction.reshape(points.shape), field.log_magnitude.reshape(points.shape[:-1]))
 
 

@@ -10,12 +10,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from efm_jax import _checks
-from efm_jax._differences import long_sum, squared_distances
-from efm_jax._log_lengths import log_sphere_area
-from efm_jax._plates import default_block_size, fold_blocks, relative_weight
-from efm_jax.charges import Charges
+from efm_jax._core import checks
+from efm_jax.charges.plates import Charges
 from efm_jax.fields._input import checked
+from efm_jax.fields._sums.differences import long_sum, squared_distances
+from efm_jax.fields._sums.log_lengths import log_sphere_area
+from efm_jax.fields._sums.plates import default_block_size, fold_blocks, relative_weight
 
 
 class Potential(NamedTuple):
@@ -65,7 +65,7 @@ def potential(
     flat = points.reshape(-1, points.shape[-1])
     if block_size is None:
         block_size = default_block_size(len(flat), len(charges.charge), flat.shape[-1])
-    found = _potential(flat, charges, _checks.count("block_size", block_size))
+    found = _potential(flat, charges, checks.count("block_size", block_size))
     return Potential(*(part.reshape(points.shape[:-1]) for part in found))
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from scipy.special import roots_gegenbauer
 
-from efm_jax import _checks
-from efm_jax._log_lengths import log_sphere_area
-from efm_jax._types import Field, Key
+from efm_jax._core import checks
+from efm_jax.fields._sums.log_lengths import log_sphere_area
+from efm_jax.types import Field, Key
 
 _MOST_NODES = 2_000_000
 
@@ -74,7 +74,7 @@ def flux(field: Callable[[Float[Array, "k dim1"]], Field], surface: Surface) -> 
     Source:
         Gauss (1813); units as in Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2.
     """
-    points, normals = _checks.floating("surface.points", surface.points), jnp.asarray(surface.normals)
+    points, normals = checks.floating("surface.points", surface.points), jnp.asarray(surface.normals)
     log_weight = jnp.asarray(surface.log_weight)
     if points.ndim != 2 or normals.shape != points.shape or log_weight.shape != points.shape[:1]:
         raise ValueError(
@@ -122,8 +122,8 @@ def sphere(center: Float[Array, " dim1"], radius: float, *, nodes: int = 32) -> 
     Source:
         Stroud (1971), Approximate Calculation of Multiple Integrals, section 2.6.
     """
-    center, radius = _center(center), _checks.positive("radius", radius)
-    nodes, dim = _checks.count("nodes", nodes), len(center) - 1
+    center, radius = _center(center), checks.positive("radius", radius)
+    nodes, dim = checks.count("nodes", nodes), len(center) - 1
     _limit(2 * nodes**dim, "random_sphere")
     angle = (np.arange(2 * nodes) + 0.5) * pi / nodes
     normals, weight = np.stack([np.cos(angle), np.sin(angle)], axis=1), np.full(2 * nodes, pi / nodes)
@@ -166,8 +166,8 @@ def random_sphere(key: Key, center: Float[Array, " dim1"], radius: float, num_po
     Source:
         Muller (1959), Comm. ACM 2, 19: normal numbers, normalised.
     """
-    center, radius = _center(center), _checks.positive("radius", radius)
-    number, dim = _checks.count("num_points", num_points), len(center) - 1
+    center, radius = _center(center), checks.positive("radius", radius)
+    number, dim = checks.count("num_points", num_points), len(center) - 1
     normals = jax.random.normal(key, (number, dim + 1), center.dtype)
     normals = normals / jnp.linalg.norm(normals, axis=1, keepdims=True)
     share = log_sphere_area(dim) + dim * log(radius) - log(number)
@@ -203,7 +203,7 @@ def patch(
         Gauss (1814): quadrature; a product of it.
     """
     low, high = _bounds(lower, upper)
-    at, nodes, dim = _checks.finite("at", at), _checks.count("nodes", nodes), len(low)
+    at, nodes, dim = checks.finite("at", at), checks.count("nodes", nodes), len(low)
     if not -dim - 1 <= axis <= dim:
         raise ValueError(f"axis must be one of the {dim + 1} coordinates, -{dim + 1} to {dim}, got {axis!r}.")
     _limit(nodes**dim, "more patches, or random_sphere,")
@@ -255,7 +255,7 @@ def box(lower: Float[Array, " dim1"], upper: Float[Array, " dim1"], *, nodes: in
 
 
 def _center(center: Array) -> Array:
-    center = _checks.floating("center", center)
+    center = checks.floating("center", center)
     if center.ndim != 1 or len(center) < 2:
         raise ValueError(f"center must have shape [D+1] with D >= 1, (x, z) with z last, got {center.shape}.")
     return center.astype(jnp.promote_types(center.dtype, jnp.float32))

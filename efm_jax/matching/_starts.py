@@ -5,12 +5,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from efm_jax._types import Key
-
-
-def at_heights(x: Float[Array, "k dim"], z: Float[Array, " k"]) -> Float[Array, "k dim1"]:
-    """Points (x, z), z last."""
-    return jnp.concatenate([x, z[:, None].astype(x.dtype)], axis=1)
+from efm_jax._core.heights import at_heights
+from efm_jax.types import Key
 
 
 def on_plates(gap: float) -> Callable[..., Float[Array, "n dim1"]]:

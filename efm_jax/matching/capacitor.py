@@ -25,13 +25,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from efm_jax import _checks
-from efm_jax._types import Batch, FieldMatching, Key, Part
-from efm_jax.charges import Charges, capacitor, capacitor_chain
+from efm_jax._core import checks
+from efm_jax.charges.plates import Charges, capacitor, capacitor_chain
 from efm_jax.fields import coulomb
 from efm_jax.matching._starts import on_plates
+from efm_jax.matching.points import PointLaw, flux, segment
 from efm_jax.matching.velocities import slowness
-from efm_jax.points import PointLaw, flux, segment
+from efm_jax.types import Batch, FieldMatching, Key, Part
 
 TARGETS = ("direction", "velocity", "robust")
 LEAST_SHARE = 1e-5
@@ -91,17 +91,17 @@ def efm(
     Source: Kolesov et al. (2025), "Field matching: an electrostatic paradigm to generate and transfer data",
     arXiv 2502.02367, eq. 2 and Algorithm 1; velocities: docs/flux_density.md.
     """
-    gap = _checks.positive("gap", gap)
-    _checks.choice("convention", convention, ("superposed", "per_plate"))
-    _checks.choice("target", target, TARGETS)
-    cut = _checks.positive("cut", cut)
+    gap = checks.positive("gap", gap)
+    checks.choice("convention", convention, ("superposed", "per_plate"))
+    checks.choice("target", target, TARGETS)
+    cut = checks.positive("cut", cut)
     if convention == "per_plate" and target != "direction":
         raise ValueError(
             f"target={target!r} needs the field of charges; convention='per_plate' is none: take 'superposed'."
         )
     if num_points is not None:
-        _checks.count("num_points", num_points)
-    law = segment() if points is None else _checks.made("points", points, "points.segment()")
+        checks.count("num_points", num_points)
+    law = segment() if points is None else checks.made("points", points, "points.segment()")
     charges = _checked_charges(charges)
     if convention == "superposed":
         return _of_charges(gap, capacitor, law, target, cut, num_points, block_size, charges)
@@ -175,26 +175,26 @@ def c2fm(
 
     Source: "Capacitor chain" abstract, OpenReview VDnHEHyVl5; points and velocities: docs/flux_density.md.
     """
-    gap = _checks.positive("gap", gap)
-    _checks.choice("target", target, TARGETS)
-    cut = _checks.positive("cut", cut)
-    tolerance = _checks.positive("tolerance", tolerance)
+    gap = checks.positive("gap", gap)
+    checks.choice("target", target, TARGETS)
+    cut = checks.positive("cut", cut)
+    tolerance = checks.positive("tolerance", tolerance)
     if charges is not None and (images is not None or reach is not None):
         raise ValueError(
             "images and reach say how the charges of a minibatch are placed; give them to charges.capacitor_chain, which "
             "makes the charges that were given."
         )
     if images is not None:
-        _checks.count("images", images)
+        checks.count("images", images)
     if reach is not None:
-        reach = _checks.positive("reach", reach)
+        reach = checks.positive("reach", reach)
     elif images is None:
         reach = 8.0 * gap
     if num_points is not None:
-        _checks.count("num_points", num_points)
+        checks.count("num_points", num_points)
     if points is None:
         points = flux("chain", height="uniform" if target == "direction" else "logit")
-    law = _checks.made("points", points, "points.flux()")
+    law = checks.made("points", points, "points.flux()")
 
     def place(x_pos, x_neg, gap):
         return capacitor_chain(x_pos, x_neg, gap, images, tolerance=tolerance, reach=reach)
@@ -246,8 +246,8 @@ def _checked_charges(charges: Charges | None) -> Charges | None:
     """On the device, so that each step takes them as they are."""
     if charges is None:
         return None
-    positions = _checks.floating("charges.positions", charges.positions)
-    charge = _checks.floating("charges.charge", charges.charge)
+    positions = checks.floating("charges.positions", charges.positions)
+    charge = checks.floating("charges.charge", charges.charge)
     if positions.ndim != 2 or charge.shape != positions.shape[:1]:
         raise ValueError(
             "charges must be positions [n, D+1] and charge [n], got shapes "

@@ -9,14 +9,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from efm_jax import _checks
-from efm_jax._types import Batch, FieldMatching, Key, Part
-from efm_jax.couplings import Coupling, given, independent
+from efm_jax._core import checks
+from efm_jax._core.heights import at_heights
 from efm_jax.fields import interaction
 from efm_jax.fields.interaction import LAWS
-from efm_jax.matching._starts import at_heights, on_plates
-from efm_jax.points import HEIGHTS, PointLaw, heights
-from efm_jax.widths import Width, constant, ramped, with_slope
+from efm_jax.fields.widths import Width, constant, ramped, with_slope
+from efm_jax.matching._starts import on_plates
+from efm_jax.matching.couplings.laws import Coupling, given, independent
+from efm_jax.matching.points import HEIGHTS, PointLaw, heights
+from efm_jax.types import Batch, FieldMatching, Key, Part
 
 
 def cfm(
@@ -53,14 +54,14 @@ def cfm(
 
     Source: Tong et al. (2023), arXiv 2302.00482, eq. 14-15 and Algorithms 2-3.
     """
-    gap = _checks.positive("gap", gap)
+    gap = checks.positive("gap", gap)
     couple = (
-        independent() if coupling is None else _checks.made("coupling", coupling, "couplings.minibatch_ot()")
+        independent() if coupling is None else checks.made("coupling", coupling, "couplings.minibatch_ot()")
     )
     spread = constant() if width is None else width
     law = _beside_pairs(spread, height)
     if num_points is not None:
-        _checks.count("num_points", num_points)
+        checks.count("num_points", num_points)
 
     def draw(key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"]) -> Batch:
         key_pair, key_point = jax.random.split(key)
@@ -125,17 +126,17 @@ def ifm(
 
     Source: Manukhov et al. (2025), arXiv 2506.02950; the conserving law and its gradient: docs/interaction.md.
     """
-    gap = _checks.positive("gap", gap)
-    _checks.choice("law", law, LAWS)
+    gap = checks.positive("gap", gap)
+    checks.choice("law", law, LAWS)
     target = ("velocity" if law == "conserving" else "direction") if target is None else target
-    _checks.choice("target", target, ("velocity", "direction"))
+    checks.choice("target", target, ("velocity", "direction"))
     couple = (
-        independent() if coupling is None else _checks.made("coupling", coupling, "couplings.minibatch_ot()")
+        independent() if coupling is None else checks.made("coupling", coupling, "couplings.minibatch_ot()")
     )
     spread = ramped() if width is None else width
     beside = _beside_pairs(spread, height)
     if num_points is not None:
-        _checks.count("num_points", num_points)
+        checks.count("num_points", num_points)
 
     def draw(
         key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], *, part: Part = None
@@ -164,7 +165,7 @@ def ifm(
 
 def _beside_pairs(width: Width, height: str):
     """Heights and standard normal offsets for each row of a."""
-    _checks.choice("height", height, HEIGHTS)
+    checks.choice("height", height, HEIGHTS)
 
     def law(key: Key, gap: float, a: Array) -> tuple[Array, Array]:
         key_z, key_e = jax.random.split(key)

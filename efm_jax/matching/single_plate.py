@@ -24,11 +24,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from efm_jax import _checks
-from efm_jax._differences import squared_distances, weighted_displacements
-from efm_jax._plates import log_relative_weight
-from efm_jax._types import Batch, FieldMatching, Key, Part
-from efm_jax.matching._starts import at_heights
+from efm_jax._core import checks
+from efm_jax._core.heights import at_heights
+from efm_jax.fields.single_plate import mean_displacement
+from efm_jax.types import Batch, FieldMatching, Key, Part
 
 
 def pfgm(
@@ -99,30 +98,30 @@ def pfgm(
     Source: Xu et al. (2022), "Poisson flow generative models", arXiv 2209.11178, Algorithm 1 and sec. 3.2-3.3; Xu et al.
     (2023), "PFGM++", arXiv 2302.04265, sec. 3-4 (num_extra and the density).
     """
-    z_max, eps = _checks.positive("z_max", z_max), _checks.positive("eps", eps)
+    z_max, eps = checks.positive("z_max", z_max), checks.positive("eps", eps)
     if eps >= z_max:
         raise ValueError(f"eps must be below z_max = {z_max!r}, where lines start, got {eps!r}.")
-    gamma = _checks.finite("gamma", gamma)
+    gamma = checks.finite("gamma", gamma)
     if gamma < 0.0:
         raise ValueError(f"gamma must be >= 0, got {gamma!r}.")
-    _checks.choice("target", target, ("direction", "velocity"))
-    num_extra = _checks.count("num_extra", num_extra)
+    checks.choice("target", target, ("direction", "velocity"))
+    num_extra = checks.count("num_extra", num_extra)
     if points is None:
         points = "perturbed" if target == "direction" and num_extra == 1 else "flux"
-    _checks.choice("points", points, ("perturbed", "flux"))
-    sigma, tau, most = (_checks.positive(*o) for o in (("sigma", sigma), ("tau", tau), ("most", most)))
+    checks.choice("points", points, ("perturbed", "flux"))
+    sigma, tau, most = (checks.positive(*o) for o in (("sigma", sigma), ("tau", tau), ("most", most)))
     if target == "velocity" and (num_extra < 3 or points != "flux"):
         raise ValueError(
             f"target='velocity' has a finite mean square only with num_extra >= 3 and points='flux', got {num_extra} "
             f"and {points!r}; take target='direction', or e.g. num_extra=8."
         )
     if num_points is not None:
-        _checks.count("num_points", num_points)
+        checks.count("num_points", num_points)
 
     def draw(
         key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], *, part: Part = None
     ) -> Batch:
-        x_pos, x_neg = _checks.both_plates(x_pos, x_neg)
+        x_pos, x_neg = checks.both_plates(x_pos, x_neg)
         key_i, key_point = jax.random.split(key)
         i = jax.random.randint(key_i, (num_points or x_pos.shape[0],), 0, x_neg.shape[0])
         if points == "perturbed":
@@ -130,7 +129,7 @@ def pfgm(
         else:
             where = _on_lines(key_point, x_neg[i], num_extra, eps, z_max)
         where = where if part is None else part(where)
-        g = _mean_displacement(where, x_neg, num_extra)
+        g = mean_displacement(where, x_neg, num_extra)
         z = where[:, -1:]
         if target == "direction":
             length = jnp.sqrt(jnp.sum(g * g, axis=1, keepdims=True))
@@ -166,14 +165,3 @@ def _spread(key: Key, z: Float[Array, " k"], dim: int, num_extra: int) -> Float[
     key_x, key_chi = jax.random.split(key)
     chi2 = 2.0 * jax.random.gamma(key_chi, 0.5 * num_extra, z.shape, z.dtype)
     return (z / jnp.sqrt(chi2))[:, None] * jax.random.normal(key_x, (z.shape[0], dim), z.dtype)
-
-
-def _mean_displacement(
-    points: Float[Array, "k dim1"], x: Float[Array, "m dim"], num_extra: int
-) -> Float[Array, "k dim1"]:
-    """The mean of `points - (x_i, 0)` with weights `r_i^-(D + K)`, relative to the nearest; memory O(points x samples)."""
-    charges = at_heights(x, jnp.zeros_like(x[:, 0]))
-    squared = squared_distances(points, charges)
-    nearest = jnp.min(squared, axis=1, keepdims=True)
-    weights = jnp.exp(log_relative_weight(squared, nearest, x.shape[1] + num_extra))
-    return weighted_displacements(weights / jnp.sum(weights, axis=1, keepdims=True), points, charges)

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from efm_jax import _checks
-from efm_jax._types import Network
+from efm_jax._core import checks
+from efm_jax.types import Network
 
 
 def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> Network:
@@ -26,13 +26,13 @@ def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> N
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from efm_jax._types import Network
+        >>> from efm_jax.types import Network
         >>> ones = Network(lambda key: jnp.ones(()), lambda params, points, **_: params * jnp.ones_like(points))
         >>> velocity_network(ones, 2.0, margin=1.0).apply(jnp.ones(()), jnp.asarray([[0.0, 0.0], [0.0, 1.0]])).tolist()
         [[1.0, 1.0], [0.5, 1.0]]
     """
-    gap, margin = _checks.positive("gap", gap), _checks.positive("margin", margin)
-    _checks.one_gap(network.gap, gap, "velocity")
+    gap, margin = checks.positive("gap", gap), checks.positive("margin", margin)
+    checks.one_gap(network.gap, gap, "velocity")
 
     def apply(params, points, *, key=None, cond=None):
         field = network.apply(params, points, key=key, cond=cond)
@@ -56,7 +56,7 @@ def flow_network(network: Network) -> Network:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from efm_jax._types import Network
+        >>> from efm_jax.types import Network
         >>> twos = Network(lambda key: 2 * jnp.ones(()), lambda params, points, **_: params * jnp.ones_like(points))
         >>> flow_network(twos).apply(2 * jnp.ones(()), jnp.zeros((1, 3))).tolist()
         [[2.0, 2.0, 1.0]]
@@ -87,12 +87,12 @@ def slope_network(network: Network, *, margin: float = 1e-2) -> Network:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from efm_jax._types import Network
+        >>> from efm_jax.types import Network
         >>> field = Network(lambda key: jnp.ones(()), lambda params, points, **_: jnp.broadcast_to(points[:1], points.shape))
         >>> slope_network(field).apply(jnp.ones(()), jnp.asarray([[3.0, 4.0]])).tolist()
         [[0.75, 1.0]]
     """
-    margin = _checks.positive("margin", margin)
+    margin = checks.positive("margin", margin)
 
     def apply(params, points, *, key=None, cond=None):
         field = network.apply(params, points, key=key, cond=cond)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from efm_jax._assignment import centred, squared_distances
+from efm_jax._core.assignment import centred, squared_distances
 from efm_jax.metrics._pairs import two_sets
 
 _BLOCK = 1024

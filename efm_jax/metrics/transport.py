@@ -4,9 +4,9 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from efm_jax._assignment import assignment
-from efm_jax._types import Key
+from efm_jax._core.assignment import assignment
 from efm_jax.metrics._pairs import two_sets
+from efm_jax.types import Key
 
 
 def wasserstein2(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -> float:

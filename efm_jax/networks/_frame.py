@@ -14,9 +14,9 @@ import numpy as np
 from flax import nnx
 from jax.core import Tracer
 
-from efm_jax import _checks
-from efm_jax._types import Network
+from efm_jax._core import checks
 from efm_jax.networks._functional import pure
+from efm_jax.types import Network
 
 
 def frame(
@@ -36,8 +36,8 @@ def frame(
     A `height` that is seen in logs is `u = log(z / least) / log(gap / least)`, and x is divided by `sqrt(1 + (z / scale)^2)`
     too.
     """
-    gap = _checks.positive("gap", gap)
-    log = _checks.choice("height", height, ("linear", "log")) == "log"
+    gap = checks.positive("gap", gap)
+    log = checks.choice("height", height, ("linear", "log")) == "log"
     if log and not 0.0 < least < gap:
         raise ValueError(f"least must be a height between 0 and gap = {gap!r}, got {least!r}.")
     if num_classes is not None:
@@ -45,11 +45,11 @@ def frame(
     loc, scale = _vector("loc", loc, dim), _vector("scale", scale, dim)
     if np.any(scale <= 0.0):
         raise ValueError(f"scale must be > 0 in every dimension, got a smallest value of {scale.min()}.")
-    z_scale = math.sqrt(dim + 1) if z_scale is None else _checks.positive("z_scale", z_scale)
+    z_scale = math.sqrt(dim + 1) if z_scale is None else checks.positive("z_scale", z_scale)
     init, call = pure(build)
 
     def apply(params, points, *, key=None, cond=None):
-        points = _checks.floating("points", points).astype(jnp.float32)
+        points = checks.floating("points", points).astype(jnp.float32)
         if points.ndim != 2 or points.shape[1] != dim + 1:
             raise ValueError(
                 f"points must have shape [n, {dim + 1}] ({dim} coordinates and z), got {points.shape}; "
@@ -103,7 +103,7 @@ def _labels(cond, n: int, num_classes: int | None):
         return None
     if cond is None:
         return jnp.full(n, num_classes)
-    cond = jnp.asarray(_checks.native(cond))
+    cond = jnp.asarray(checks.native(cond))
     if cond.shape != (n,) or not jnp.issubdtype(cond.dtype, jnp.integer):
         raise ValueError(
             f"cond must hold one integer label per point, shape ({n},), got shape {cond.shape} "

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from efm_jax._types import Key, Params
+from efm_jax.types import Key, Params
 
 
 def start(shape: tuple[int, ...], variance: float) -> nnx.Param:

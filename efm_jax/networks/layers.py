@@ -16,8 +16,8 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
-from efm_jax._types import Key
 from efm_jax.networks._functional import start
+from efm_jax.types import Key
 
 
 class Dense(nnx.Module):

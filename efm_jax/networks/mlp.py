@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from efm_jax import _checks
-from efm_jax._types import Key, Network
+from efm_jax._core import checks
 from efm_jax.networks import _frame, embedding, layers
+from efm_jax.types import Key, Network
 
 ACTIVATIONS = {
     "selu": jax.nn.selu,
@@ -83,7 +83,7 @@ def mlp(
     dim = _frame.whole("dim", dim, 1)
     width, depth = _frame.whole("width", width, 1), _frame.whole("depth", depth, 1)
     octaves = _frame.whole("octaves", octaves, 0)
-    _checks.choice("activation", activation, tuple(ACTIVATIONS))
+    checks.choice("activation", activation, tuple(ACTIVATIONS))
     return _frame.frame(
         lambda: Mlp(dim, width, depth, activation, octaves, num_classes),
         dim,

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from efm_jax import _checks
-from efm_jax._types import Key, Network
+from efm_jax._core import checks
 from efm_jax.networks import _frame, embedding, layers
+from efm_jax.types import Key, Network
 
 
 def unet(
@@ -104,7 +104,7 @@ def unet(
         )
     if not 0.0 <= dropout < 1.0:
         raise ValueError(f"dropout must lie in [0, 1), got {dropout!r}.")
-    _checks.choice("dtype", dtype, ("float32", "bfloat16"))
+    checks.choice("dtype", dtype, ("float32", "bfloat16"))
     build = functools.partial(
         UNet,
         sizes,

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from efm_jax import _run_scores, _scores, build, evaluation, pictures, pipeline
-from experiments._record import Record
+from efm_jax import models, runs
+from efm_jax.evaluation import digits, drawing, parts
+from efm_jax.models import _report_parts, build
+from experiments._lib.record import Record
 from experiments.class_guidance.config import Config, run
 
 RESULTS = Path(__file__).parent / "results"
@@ -22,8 +24,8 @@ def main(mnist: str = "mnist", folder: Path = Path("runs")) -> None:
     """
     config = Config()
     place = folder / "class_guidance"
-    pipeline.train(place, run(config, mnist))
-    trained = pipeline.load(place)
+    runs.train(place, run(config, mnist))
+    trained = models.load(place)
     record = Record(RESULTS / "class_guidance.json", config, "rows")
     record.report["run"] = {"training_seconds": round(trained.seconds, 1)}
     record.fill(
@@ -31,22 +33,22 @@ def main(mnist: str = "mnist", folder: Path = Path("runs")) -> None:
     )
     shown = [drawn(trained, 2, g)[0].reshape(2, CLASSES, -1) for g in config.guidance]
     rows = np.concatenate([one.swapaxes(0, 1).reshape(2 * CLASSES, -1) for one in shown])
-    pictures.save_png(RESULTS / "guidance.png", pictures.grid(rows, trained.shape, 2 * CLASSES))
+    drawing.save_png(RESULTS / "guidance.png", drawing.grid(rows, trained.shape, 2 * CLASSES))
 
 
-def row(trained: pipeline.Trained, config: Config, guidance: float) -> dict:
+def row(trained: models.Trained, config: Config, guidance: float) -> dict:
     """Scores of the digits drawn at one scale."""
     y, labels, lines = drawn(trained, config.each, guidance)
     train, test = (build.sources(trained.config.data, split=split)[1] for split in ("train", "test"))
-    report = evaluation.generation_report(
-        y, _run_scores.held_out(train, 2000, side=3), _run_scores.held_out(test, 2000, side=5)
+    report = digits.generation_report(
+        y, _report_parts.held_out(train, 2000, side=3), _report_parts.held_out(test, 2000, side=5)
     )
-    read = _scores.Read(y)
+    read = parts.Read(y)
     asked = read.labels == labels
     return {
         "n": len(y),
-        "read_as_label": _scores.share(asked, "samples whose most probable digit is the class asked for"),
-        "clearly": _scores.share(asked & read.clearly(0.9), "the same, with confidence >= 0.9"),
+        "read_as_label": parts.share(asked, "samples whose most probable digit is the class asked for"),
+        "clearly": parts.share(asked & read.clearly(0.9), "the same, with confidence >= 0.9"),
         "by_class": [round(float(asked[labels == label].mean()), 3) for label in range(CLASSES)],
         "kid": report["kid"],
         "classes": report["classes"],
@@ -55,12 +57,12 @@ def row(trained: pipeline.Trained, config: Config, guidance: float) -> dict:
     }
 
 
-def drawn(trained: pipeline.Trained, each: int, guidance: float):
+def drawn(trained: models.Trained, each: int, guidance: float):
     """So many digits of each class, in turn, from the same noise at every scale; with their labels and lines."""
     pair = build.sources(trained.config.data, split="test")
-    x = _run_scores.held_out(pair[0], each * CLASSES, side=0)
+    x = _report_parts.held_out(pair[0], each * CLASSES, side=0)
     labels = np.tile(np.arange(CLASSES, dtype=np.int32), each)
-    lines = pipeline.transport(trained, x, cond=labels, guidance=guidance)
+    lines = models.transport(trained, x, cond=labels, guidance=guidance)
     return np.asarray(lines.end)[:, :-1], labels, lines
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from efm_jax.configs import Run
-from efm_jax.presets import PRESETS
+from efm_jax.models.configs import Run
+from efm_jax.models.presets import PRESETS
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import tyro
 
-from experiments._publish import perform
+from experiments._lib.publish import perform
 from experiments.digits_translation.config import runs
 
 

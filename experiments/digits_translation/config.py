@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from efm_jax.configs import Run
-from efm_jax.presets import PRESETS
+from efm_jax.models.configs import Run
+from efm_jax.models.presets import PRESETS
 
 GAPS = (1.0, 3.0, 30.0, 100.0, 500.0)
 

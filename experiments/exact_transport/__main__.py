@@ -4,7 +4,7 @@ import itertools
 import sys
 from pathlib import Path
 
-from experiments._record import Record
+from experiments._lib.record import Record
 from experiments.exact_transport import drawing
 from experiments.exact_transport.config import Config
 from experiments.exact_transport.run import MAPS, perfect, row

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from efm_jax import fields, launches, lines, metrics, roaming
-from efm_jax.charges import Charges, capacitor, capacitor_chain, plate
+from efm_jax import fields, metrics
+from efm_jax.charges.plates import Charges, capacitor, capacitor_chain, plate
 from efm_jax.datasets import batch, open_source
+from efm_jax.lines import launches, roaming
+from efm_jax.lines import tracing as lines
 from experiments.exact_transport.config import Config
 
 MAPS = ("stochastic map", "capacitor chain", "forward only")

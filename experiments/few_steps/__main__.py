@@ -7,8 +7,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from experiments._record import Record
-from experiments._workers import workers
+from experiments._lib.record import Record
+from experiments._lib.workers import workers
 from experiments.few_steps import config as configs
 from experiments.few_steps.digits import score_runs
 from experiments.few_steps.drawing import draw

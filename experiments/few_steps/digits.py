@@ -5,10 +5,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from efm_jax import _run_scores, build, grids, pipeline, sampling
+from efm_jax import models, sampling
 from efm_jax.datasets import batch
-from experiments._publish import without_paths
-from experiments._record import Record
+from efm_jax.models import _report_parts, build
+from efm_jax.sampling import grids
+from experiments._lib.publish import without_paths
+from experiments._lib.record import Record
 from experiments.few_steps.config import EVERY_STEP, PLACED, DigitsConfig, ways
 
 PILOT_SEED = 50_000
@@ -26,9 +28,9 @@ def score_runs(folders: list[Path], path: Path, config: DigitsConfig) -> None:
 
 
 def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> None:
-    trained = pipeline.load(folder)
+    trained = models.load(folder)
     laws = trained.config.data.source, trained.config.data.target
-    if not all(map(_run_scores.is_digits, laws)) or _run_scores.digit_of(laws[1]) is None:
+    if not all(map(_report_parts.is_digits, laws)) or _report_parts.digit_of(laws[1]) is None:
         raise SystemExit(f"{folder} must be a translation of digits to one digit, got {laws[0]} -> {laws[1]}")
     if trained.config.network.classes is not None:
         raise SystemExit(f"{folder} has classes; give a run without")
@@ -49,7 +51,7 @@ def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> Non
             "runs", told | {"reflow": made.reflow.run is not None, "seconds": round(trained.seconds, 1)}
         )
     train_pair, test_pair = (build.sources(trained.config.data, split=split) for split in ("train", "test"))
-    x = _run_scores.held_out(test_pair[0], config.samples, side=0)
+    x = _report_parts.held_out(test_pair[0], config.samples, side=0)
     # of a run in components the lines are those of its space
     sides = None if trained.space is None else build.sides(trained.config.data, trained.space)
     inside = x if sides is None else sides[0].encode(x)
@@ -74,7 +76,7 @@ def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> Non
         )
         y = np.asarray(lines.end)[:, :-1]
         y = y if sides is None else sides[1].decode(y)
-        found = _run_scores.score(x, y, lines, laws, 0, 1, train_pair, test_pair)
+        found = _report_parts.score(x, y, lines, laws, 0, 1, train_pair, test_pair)
         return {name: found[name] for name in ("n", "read_as_target", "hue_change_degrees", "kid", "arrived")}
 
     places = [

@@ -3,8 +3,11 @@
 import jax
 import numpy as np
 
-from efm_jax import clocks, grids, matching, reflow, sampling, widths
-from experiments._domains import ends, flow
+from efm_jax import matching, sampling
+from efm_jax.fields import widths
+from efm_jax.lines import clocks
+from efm_jax.sampling import grids, reflow
+from experiments._lib.domains import ends, flow
 from experiments.few_steps.config import EQUAL, EVERY_STEP, PLACED, Config, ways
 from experiments.toy_table.methods import GIVEN, METHODS, Method
 from experiments.toy_table.run import floor, samples, train, w2

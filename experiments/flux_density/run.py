@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from efm_jax import matching, points
-from efm_jax.pipeline import versions
+from efm_jax import matching
+from efm_jax._core.versions import versions
+from efm_jax.matching import points
 from experiments.flux_density.config import Config
 
 GAP = 1.0

@@ -4,7 +4,7 @@ import itertools
 import sys
 from pathlib import Path
 
-from experiments._record import Record
+from experiments._lib.record import Record
 from experiments.gap_effect import drawing
 from experiments.gap_effect.config import Config
 from experiments.gap_effect.run import EXACT, LEARNED, exact, learned, suggested

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from efm_jax import gaps
-from efm_jax.charges import capacitor
+from efm_jax.charges.plates import capacitor
+from efm_jax.matching import gaps
 from experiments.exact_transport.config import Config as Lines
 from experiments.exact_transport.run import follow, forward_only, plates
 from experiments.gap_effect.config import Config

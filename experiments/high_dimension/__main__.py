@@ -11,11 +11,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from efm_jax import fields, gaps, launches, roaming
-from efm_jax.charges import capacitor, capacitor_chain, plate
+from efm_jax import fields
+from efm_jax.charges.plates import capacitor, capacitor_chain, plate
 from efm_jax.datasets import batch, open_source
 from efm_jax.datasets.digits import wheel_digits
-from experiments._record import Record
+from efm_jax.lines import launches, roaming
+from efm_jax.matching import gaps
+from experiments._lib.record import Record
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from experiments._workers import workers
+from experiments._lib.workers import workers
 from experiments.images import drawing
 from experiments.images.config import LEVERS, METHODS, tasks
 from experiments.images.run import Place, leave, perform

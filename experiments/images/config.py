@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from efm_jax.configs import Data, Network, Optimizer, Recipe, Run, Sampling
+from efm_jax.models.configs import Data, Network, Optimizer, Recipe, Run, Sampling
 
 _UNET = Network(width=32, multipliers=(1, 2, 2), blocks=1, attention=(4,), patch=2, dropout=0.0)
 CHARGES = 256

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from efm_jax import _run_scores, build, pictures, pipeline
+from efm_jax import models
+from efm_jax.evaluation import drawing
+from efm_jax.models import _report_parts, build
 from experiments.images.config import METHODS, Task
 from experiments.images.run import RESULTS, Place, slug
 
@@ -23,11 +25,11 @@ def draw(name: str, task: Task, root: Path) -> None:
         return
     pair = build.sources(task.data, split="test")
     for reverse in (False,) if task.generates else (False, True):
-        x = _run_scores.held_out(pair[int(reverse)], COLUMNS, side=int(reverse))
+        x = _report_parts.held_out(pair[int(reverse)], COLUMNS, side=int(reverse))
         rows = {"" if task.generates else "inputs": x}
         paths = {}
         for method, folder in found.items():
-            lines = pipeline.transport(pipeline.load(folder), x, reverse=reverse, save=HEIGHTS)
+            lines = models.transport(models.load(folder), x, reverse=reverse, save=HEIGHTS)
             rows[method] = np.asarray(lines.end)[:, :-1]
             paths[method] = np.asarray(lines.path)[:, 0, :-1]
         suffix = "_back" if reverse else ""
@@ -38,14 +40,14 @@ def draw(name: str, task: Task, root: Path) -> None:
 
 
 def _save(path: Path, rows: dict[str, np.ndarray], shape: tuple[int, ...]) -> None:
-    """Rows of pictures, each behind its name; a row without a name is left out."""
+    """Rows of drawing, each behind its name; a row without a name is left out."""
     rows = {name: row for name, row in rows.items() if name}
     zoom = max(1, 64 // shape[0])
-    sheets = [pictures.grid(row, shape, len(row), zoom=zoom) for row in rows.values()]
+    sheets = [drawing.grid(row, shape, len(row), zoom=zoom) for row in rows.values()]
     sheet = Image.fromarray(np.concatenate(sheets))
     page = Image.new("RGB", (sheet.width + MARGIN, sheet.height), "white")
     page.paste(sheet, (MARGIN, 0))
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(13)
     for i, name in enumerate(rows):
         pen.text((MARGIN - 6, (i + 0.5) * sheet.height / len(rows)), name, "black", font, anchor="rm")
-    pictures.save_png(path, np.asarray(page))
+    drawing.save_png(path, np.asarray(page))

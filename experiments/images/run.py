@@ -6,11 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from efm_jax import assessment, evaluation, pipeline
-from efm_jax.couplings import whole_plan
+from efm_jax import models, runs
+from efm_jax._core.versions import versions
 from efm_jax.datasets import Pictures, as_pictures, read_folder, split_by_name
-from efm_jax.features import efficientnet_lite0, extract
-from experiments import _publish
+from efm_jax.evaluation import digits
+from efm_jax.evaluation.features import efficientnet_lite0, extract
+from efm_jax.matching.couplings.laws import whole_plan
+from efm_jax.models import reports
+from experiments._lib import publish as _publish
 from experiments.images.config import AS_IT_IS, CHARGES, LEVERS, METHODS, Method, Task, run, tasks
 
 RESULTS = Path(__file__).parent / "results"
@@ -43,12 +46,12 @@ def perform(place: Place, data: Path, root: Path) -> str:
         return f"{place}: done before"
     task = tasks(data)[place.task]
     folder = place.folder(root)
-    pipeline.train(folder, run(task, method(place.method), place.seed), progress=False)
-    report = assessment.evaluate(folder, features=None if task.scores == "pictures" else "none")
+    runs.train(folder, run(task, method(place.method), place.seed), progress=False)
+    report = reports.evaluate(folder, features=None if task.scores == "pictures" else "none")
     if task.scores == "partners":
         report["partners"] = both_ways(folder, task, root)
     publish(place, report)
-    return f"{place}\n{assessment.summary(report)}"
+    return f"{place}\n{reports.summary(report)}"
 
 
 def leave(name: str, task: Task, root: Path) -> None:
@@ -56,12 +59,12 @@ def leave(name: str, task: Task, root: Path) -> None:
     place = Place(name, AS_IT_IS, 0)
     if not place.result().is_file():
         report = {"maps": {}, "partners": both_ways(None, task, root), "true_pairs": true_pairs(task, root)}
-        publish(place, report | {"versions": pipeline.versions()})
+        publish(place, report | {"versions": versions()})
 
 
 def both_ways(folder: Path | None, task: Task, root: Path) -> dict[str, Any]:
     """`partners` of P -> Q and of Q -> P."""
-    trained = None if folder is None else pipeline.load(folder)
+    trained = None if folder is None else models.load(folder)
     source, target = (pictures_of(spec, task) for spec in (task.data.source, task.data.target))
     return {
         "there": partners(trained, source, target, root / "features"),
@@ -115,7 +118,7 @@ def pictures_of(spec: str, task: Task) -> Pictures:
 
 
 def partners(
-    trained: pipeline.Trained | None,
+    trained: models.Trained | None,
     source: Pictures,
     target: Pictures,
     cache: Path,
@@ -132,8 +135,6 @@ def partners(
     made = source.images[held_out]
     if trained is not None:
         x = made.reshape(len(made), -1).astype(np.float32) / 127.5 - 1.0
-        lines = pipeline.transport(trained, x, reverse=reverse)
+        lines = models.transport(trained, x, reverse=reverse)
         made = as_pictures(np.asarray(lines.end)[:, :-1], made.shape[1:])
-    return evaluation.partners_report(
-        made, target.images, held_out, extractor=efficientnet_lite0(), cache=cache
-    )
+    return digits.partners_report(made, target.images, held_out, extractor=efficientnet_lite0(), cache=cache)

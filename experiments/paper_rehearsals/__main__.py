@@ -9,7 +9,7 @@ from pathlib import Path
 
 import tyro
 
-from efm_jax import _files
+from efm_jax._core import files
 from experiments.paper_rehearsals.config import NAMES, Data
 from experiments.paper_rehearsals.run import RESULTS, in_a_process, rehearse
 
@@ -41,7 +41,7 @@ def main(
         print(f"rehearsing {name} in {place}", flush=True)
         result = rehearse(name, data, place, command=in_a_process(place / "compiled"))
         results.mkdir(parents=True, exist_ok=True)
-        _files.write_json(path, result)
+        files.write_json(path, result)
         print(f"wrote {path}")
         if not keep:
             shutil.rmtree(place)

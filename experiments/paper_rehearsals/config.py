@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from efm_jax.presets import PRESETS
+from efm_jax.models.presets import PRESETS
 
 NAMES = tuple(name for name in PRESETS if name.startswith("paper-"))
 

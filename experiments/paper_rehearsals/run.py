@@ -21,9 +21,13 @@ import jax
 import numpy as np
 from PIL import Image
 
-from efm_jax import _settings, _slots, _trees, checkpoint, configs, pipeline, runs, sharing, training
-from efm_jax.presets import PRESETS
-from experiments._publish import without_paths
+from efm_jax import checkpoint, models, runs, training
+from efm_jax._core import files, trees
+from efm_jax._core.versions import versions
+from efm_jax.models import configs, model_folder
+from efm_jax.models.presets import PRESETS
+from efm_jax.runs import _folder
+from experiments._lib.publish import without_paths
 from experiments.paper_rehearsals.config import END, PICTURES, SMALL, STOP, Data, draw, options
 
 RESULTS = Path(__file__).parent / "results"
@@ -93,7 +97,7 @@ def rehearse(
         **_states(whole, run, model, stopped),
         "pictures": _pictures(drawn),
         "report": without_paths(_report(run)),
-        "versions": pipeline.versions(),
+        "versions": versions(),
     }
 
 
@@ -105,7 +109,7 @@ def changed(preset: configs.Run, run: configs.Run) -> dict[str, list[Any]]:
         >>> changed(configs.Run(), configs.Run(steps=20, recipe=replace(configs.Run().recipe, num_points=4)))
         {'recipe.num_points': [64, 4], 'steps': [1000000, 20]}
     """
-    old, new = (_settings.flat(configs.to_dict(each)) for each in (preset, run))
+    old, new = (_folder.flat(configs.to_dict(each)) for each in (preset, run))
     places = sorted({*old, *new} - {"data.source", "data.target"})
     return {place: [old.get(place), new.get(place)] for place in places if old.get(place) != new.get(place)}
 
@@ -137,10 +141,10 @@ def in_a_process(folder: Path) -> Command:
 
 def _states(whole: Path, run: Path, model: Path, stopped: list[dict]) -> dict[str, Any]:
     """The two runs' checkpoints and logs side by side, and the model beside the run."""
-    trained = pipeline.load(run)
+    trained = models.load(run)
     _, meta = checkpoint.restore(run / "checkpoints", trained.state)
-    other = _trees.pack(pipeline.load(whole).state)
-    state = _trees.pack(trained.state)
+    other = trees.pack(models.load(whole).state)
+    state = trees.pack(trained.state)
     apart = {
         key: float(np.max(np.abs(value.astype(np.float64) - other[key].astype(np.float64)), initial=0.0))
         for key, value in state.items()
@@ -148,11 +152,11 @@ def _states(whole: Path, run: Path, model: Path, stopped: list[dict]) -> dict[st
     }
     log, log_whole = runs.read_log(run), runs.read_log(whole)
     losses = [entry["loss"] for entry in log]
-    average = _trees.pack(training.ema_params(trained.state))
-    exported = _trees.pack(training.ema_params(sharing.load(model).state))
+    average = trees.pack(training.ema_params(trained.state))
+    exported = trees.pack(training.ema_params(model_folder.open_folder(model).state))
     return {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.state.params)),
-        "checkpoint_MB": _megabytes(_slots.find(run / "checkpoints")[int(trained.state.step)]),
+        "checkpoint_MB": _megabytes(files.find(run / "checkpoints")[int(trained.state.step)]),
         "losses": [loss if np.isfinite(loss) else None for loss in losses],
         "losses_finite": bool(np.isfinite(losses).all()),
         "skipped_steps": int(trained.state.skipped),

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from efm_jax import metrics
-from experiments import _domains
-from experiments._record import Record
+from experiments._lib import domains as _domains
+from experiments._lib.record import Record
 from experiments.point_cloud import surfaces
 from experiments.point_cloud.config import Config
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import tyro
 
-from efm_jax import _files, assessment, pipeline, sharing
-from experiments._publish import without_paths
+from efm_jax import runs
+from efm_jax._core import files
+from efm_jax.models import model_folder, reports
+from experiments._lib.publish import without_paths
 from experiments.released_models.config import LICENCE, LICENCE_OF_DIGITS, RUNS, digits
 
 RESULTS = Path(__file__).parent / "results"
@@ -19,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 def main(
     folder: Path = Path("runs"),
     data: Path | None = None,
-    models: Path = sharing.RELEASED,
+    models: Path = model_folder.RELEASED,
     results: Path = RESULTS,
 ) -> None:
     """Make all of them, with run folders in `folder`; the digits where `data` holds a folder `mnist` of IDX files."""
@@ -29,12 +31,12 @@ def main(
         made["digits"] = digits(data), LICENCE_OF_DIGITS
     for name, (config, licence) in made.items():
         run = folder / f"released_models_{name}"
-        pipeline.train(run, config)
-        report = assessment.evaluate(run)
-        print(assessment.summary(report))
-        _files.write_json(results / f"{name}.json", without_paths(report))
+        runs.train(run, config)
+        report = reports.evaluate(run)
+        print(reports.summary(report))
+        files.write_json(results / f"{name}.json", without_paths(report))
         shutil.rmtree(models / name, ignore_errors=True)
-        print(f"wrote {sharing.export(run, models / name, licence=licence)}")
+        print(f"wrote {model_folder.export(run, models / name, licence=licence)}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from efm_jax.configs import Data, Network, Optimizer, Recipe, Run, Sampling
+from efm_jax.models.configs import Data, Network, Optimizer, Recipe, Run, Sampling
 from experiments.images import config as images
 
 _BRIEF = Optimizer(learning_rate=2e-3, warmup=50, cosine=True, ema_decay=0.99)

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from efm_jax import gaps, metrics
-from experiments import _domains
-from experiments._record import Record
+from efm_jax import metrics
+from efm_jax.matching import gaps
+from experiments._lib import domains as _domains
+from experiments._lib.record import Record
 from experiments.single_cells import reader
 from experiments.single_cells.cells import Cells, held_out
 from experiments.single_cells.config import Config

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from experiments._record import Record
-from experiments._workers import workers
+from experiments._lib.record import Record
+from experiments._lib.workers import workers
 from experiments.toy_table import config as configs
 from experiments.toy_table.methods import LEVERS, METHODS, Method
 from experiments.toy_table.run import named_cell, named_floor

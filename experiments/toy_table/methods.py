@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from efm_jax import clocks, couplings, matching, points, widths
-from efm_jax._types import FieldMatching, Network
-from experiments._domains import flow
+from efm_jax import matching
+from efm_jax.fields import widths
+from efm_jax.lines import clocks
+from efm_jax.matching import couplings, points
+from efm_jax.types import FieldMatching, Network
+from experiments._lib.domains import flow
 
 
 class Method(NamedTuple):

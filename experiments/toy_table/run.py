@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from efm_jax import couplings, metrics, networks, sampling, training
-from efm_jax._types import FieldMatching, Network
+from efm_jax import metrics, networks, sampling, training
 from efm_jax.datasets import batch, open_source
-from experiments._domains import CHUNK, ends
+from efm_jax.matching import couplings
+from efm_jax.types import FieldMatching, Network
+from experiments._lib.domains import CHUNK, ends
 from experiments.toy_table.config import Config
 from experiments.toy_table.methods import LEVERS, METHODS, Method
 

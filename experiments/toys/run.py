@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from efm_jax import fields, matching, metrics, networks, pictures, points, sampling, training
-from efm_jax.charges import capacitor
+from efm_jax import fields, matching, metrics, networks, sampling, training
+from efm_jax._core.versions import versions
+from efm_jax.charges.plates import capacitor
 from efm_jax.datasets import batch, open_source
-from efm_jax.lines import FieldLines, trace
-from efm_jax.pipeline import versions
+from efm_jax.evaluation import drawing
+from efm_jax.lines.tracing import FieldLines, trace
+from efm_jax.matching import points
 from experiments.toys.config import Config
 
 CONVENTIONS = ("superposed", "per_plate")
@@ -75,7 +77,7 @@ def table(config: Config) -> tuple[dict[str, Any], list[Drawing]]:
 def figures(drawings: list[Drawing], folder: Path) -> None:
     """Draw lines and maps, one png each."""
     for d in drawings:
-        pictures.lines_figure(
+        drawing.lines_figure(
             folder / f"{d.name}.png",
             np.asarray(d.lines.path),
             d.x,

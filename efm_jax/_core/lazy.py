@@ -1,0 +1,21 @@
+"""Names of a package that load their file when they are first used."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+
+def attach(package: str, files: dict[str, str]) -> Callable[[str], Any]:
+    """Return the package's `__getattr__` for names that live in its files.
+
+    Args:
+        package: Name of the package, `__name__`.
+        files: The file of each name, without the package.
+    """
+
+    def __getattr__(name: str) -> Any:
+        if name not in files:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}; it has {', '.join(files)}.")
+        return getattr(importlib.import_module(f"{package}.{files[name]}"), name)
+
+    return __getattr__

@@ -1,0 +1,82 @@
+"""Parameters as one safetensors file: names, shapes and numbers, nothing that could run.
+
+A tensor's name is its path in the tree, parts joined by dots: `layers.0.kernel`. Every dtype of floating-point
+parameters survives bit for bit, bfloat16 too.
+"""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from efm_jax._core import trees
+from efm_jax.types import Params
+
+
+def encode(params: Params) -> bytes:
+    """Return parameters as the bytes of a safetensors file.
+
+    Raises:
+        ValueError: A leaf holds NaN or infinity, or two leaves would share a name.
+    """
+    names = [leaf.path for leaf in described(params)]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"two parameters would be named {twice!r}: keep dots out of the names in the tree.")
+    values = [np.asarray(value, order="C") for value in jax.device_get(jax.tree.leaves(params))]
+    tensors = dict(zip(names, values, strict=True))
+    bad = not_finite(tensors)
+    if bad:
+        raise ValueError(f"{bad}; these weights carry nothing anywhere: export a run whose loss is finite.")
+    return safetensors.numpy.save(tensors, metadata={"format": "efm_jax"})
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Read the tensors of a safetensors file by name.
+
+    Raises:
+        ValueError: It is not one, or it is damaged.
+    """
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # the library has errors of its own, and lets those of its parts through
+        raise ValueError(
+            f"{path} cannot be read as safetensors ({error}): it is damaged or of another format; fetch it again."
+        ) from None
+
+
+def fitted(tensors: dict[str, np.ndarray], like: Params) -> Params:
+    """Return tensors in the form of `like`, the parameters (or their shapes) of the network they are for.
+
+    Raises:
+        ValueError: They are not the tensors of that network, or hold NaN or infinity.
+    """
+    wanted = described(like)
+    got = [trees.Leaf(name, tuple(value.shape), str(value.dtype)) for name, value in tensors.items()]
+    apart = trees.difference(wanted, got)
+    if apart:
+        raise ValueError(f"the tensors are not those of the network: {apart}")
+    bad = not_finite(tensors)
+    if bad:
+        raise ValueError(bad)
+    leaves = [jax.numpy.array(tensors[leaf.path]) for leaf in wanted]
+    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def not_finite(tensors: dict[str, np.ndarray]) -> str | None:
+    """Say which tensor holds NaN or infinity and how many, or return None."""
+    for name, value in tensors.items():
+        bad = int(value.size - np.isfinite(value).sum())
+        if bad:
+            return f"tensor {name!r} holds {bad} NaN or infinite numbers of {value.size}"
+    return None
+
+
+def described(params: Params) -> list[trees.Leaf]:
+    """Name, shape and dtype of each tensor, in the order of `jax.tree.leaves`."""
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") or "params" for path in paths]
+    return [leaf._replace(path=name) for leaf, name in zip(trees.leaves(params), names, strict=True)]

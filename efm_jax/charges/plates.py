@@ -1,0 +1,188 @@
+"""Charges: where they sit and how much they carry. Geometry is data; Coulomb's law is in `fields`."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from efm_jax._core import checks
+from efm_jax.charges import _images
+
+
+class Charges(NamedTuple):
+    """Point charges in the ambient space of points `(x, z)`, z last.
+
+    Attributes:
+        positions: Where they sit, [n, D+1], in the units of the data.
+        charge: How much each carries, signed, [n]; the plates of a capacitor carry +1 and -1 in all.
+    """
+
+    positions: Float[Array, "n dim1"]
+    charge: Float[Array, " n"]
+
+
+def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
+    """Samples as equal charges on the plate at height `z`.
+
+    `positions_i = (x_i, z)`, `charge_i = total / n`.
+
+    Args:
+        x: Samples, [n, D].
+        z: Height of the plate, in the units of the data.
+        total: Charge of the whole plate, of either sign, shared equally by its samples.
+
+    Returns:
+        The n charges of the plate.
+
+    Raises:
+        ValueError: If x is not [n, D] of finite floating-point numbers, z is not finite, or total is not
+            finite or is zero.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> charges = plate(jnp.array([[1.0, 2.0], [3.0, 4.0]]), 0.5, -1.0)
+        >>> charges.positions.tolist(), charges.charge.tolist()
+        ([[1.0, 2.0, 0.5], [3.0, 4.0, 0.5]], [-0.5, -0.5])
+
+    Source:
+        Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, section 3: samples are placed on a
+        plate.
+    """
+    x = checks.samples("x", x)
+    z = checks.finite("z", z)
+    total = checks.finite("total", total)
+    if total == 0.0:
+        raise ValueError("total must not be 0: a plate without charge has no field; give +1.0 or -1.0.")
+    x = x.astype(
+        jnp.promote_types(x.dtype, jnp.float32)
+    )  # half precision knows neither 1 / n nor most heights
+    height = jnp.full((len(x), 1), z, x.dtype)
+    return Charges(jnp.concatenate([x, height], axis=1), jnp.full(len(x), total / len(x), x.dtype))
+
+
+def capacitor(x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], gap: float) -> Charges:
+    """Two plates: samples of P as positive charges at `z = 0`, samples of Q as negative charges at `z = gap`.
+
+    Each plate carries one unit in all, whatever its number of samples: `+1/n` and `-1/m` a charge.
+
+    Args:
+        x_pos: Samples of P, [n, D].
+        x_neg: Samples of Q, [m, D].
+        gap: Distance L between the plates, > 0, in the units of the data.
+
+    Returns:
+        The n + m charges, positive ones first.
+
+    Raises:
+        ValueError: If the samples are not [n, D] and [m, D] of finite floating-point numbers with one D, or
+            the gap is not a finite number > 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> charges = capacitor(jnp.zeros((1, 2)), jnp.ones((2, 2)), gap=6.0)
+        >>> charges.positions.tolist(), charges.charge.tolist()
+        ([[0.0, 0.0, 0.0], [1.0, 1.0, 6.0], [1.0, 1.0, 6.0]], [1.0, -0.5, -0.5])
+
+    Source:
+        Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, section 3 and eq. 2.
+    """
+    x_pos, x_neg = checks.both_plates(x_pos, x_neg)
+    gap = checks.positive("gap", gap)
+    plates = plate(x_pos, 0.0, 1.0), plate(x_neg, gap, -1.0)
+    return jax.tree.map(lambda *sides: jnp.concatenate(sides), *plates)
+
+
+def capacitor_chain(
+    x_pos: Float[Array, "n dim"],
+    x_neg: Float[Array, "m dim"],
+    gap: float,
+    images: int | None = None,
+    *,
+    tolerance: float = 1e-4,
+    reach: float | None = None,
+) -> Charges:
+    """Capacitors in a row for ever: plates of P at the heights `2 k gap`, of Q at `(2 k + 1) gap`, by few charges.
+
+    Each plate is a mirror of the whole row, so that between z = 0 and z = gap the field of the endless row has
+    `E_z(x, 0+) = P(x) / 2`, `E_z(x, gap-) = Q(x) / 2` and `integral E_z dx = 1/2` at every height: all lines go from
+    P to Q, and the transport is exact for every gap.
+
+    Of the endless row the plates with `|k| <= K` are there, one unit of charge each. All that lie beyond are replaced by
+    M far plates a side for either sign, whose heights and weights are a Gauss rule of the missing ones (`_images`): their
+    field inside is right up to the polynomials of degree 4 M. K and M are the fewest for which the field of any one charge
+    and its images, at lateral distances up to the reach and heights in [0, gap], is within `tolerance` of that field of
+    the endless row, as summed on the host in float64. All is symmetric about z = 0, where E_z is exact; at z = gap it is
+    within the tolerance like everywhere else. Two charges high above and below make the whole neutral; what they add is a
+    tenth of the tolerance.
+
+    A row cut off with weights 1, with half charge on its ends or with any smooth window leaves an error of
+    (spread / K gap)^D instead.
+
+    The charges are P and Q copied: (2 K + 1) n and 4 M n of them for n a plate, in memory and in time. `fields.chain` is
+    exact for every distance, between the plates only, without copies.
+
+    Args:
+        x_pos: Samples of P, [n, D].
+        x_neg: Samples of Q, [m, D].
+        gap: Distance L between neighbouring plates, > 0, in the units of the data.
+        images: K >= 1; None chooses the fewest charges for the tolerance. With K given, the far plates are the fewest that
+            reach the tolerance, or the best there are.
+        tolerance: Greatest error of the field of one charge and its images, relative to that field. The error of the whole
+            field is as much of the sum of all such fields, which is more than their sum's where they cancel.
+        reach: Greatest lateral distance between a point and a charge for which that holds; None: twice the greatest
+            distance of a sample from the middle, so that it holds anywhere among them. Needed under `jit`. In low D some
+            lines loop much further out: at D = 2 a share of about (dipole of P - Q) / distance; lines lost there can be
+            followed again in the field of all images, `fields.chain_fn`.
+
+    Returns:
+        The charges, copies of P first.
+
+    Raises:
+        ValueError: If samples or gap are as `capacitor` does not take them, images is not a whole number >= 1, tolerance or
+            reach is not > 0, the reach has to be known but the samples are traced, or no row of up to 512 images will do.
+
+    Example:
+        Half-way between one charge and another above it, at D = 1: `cot(pi / 4) / (2 gap)`.
+
+        >>> import jax.numpy as jnp
+        >>> from efm_jax.fields import coulomb
+        >>> x = jnp.zeros((1, 1))
+        >>> field = coulomb(jnp.asarray([0.0, 1.0]), capacitor_chain(x, x, 2.0, tolerance=1e-6, reach=2.0))
+        >>> [round(float(e), 5) for e in field.direction * jnp.exp(field.log_magnitude)]
+        [0.0, 0.25]
+
+    Source:
+        The chain: "Capacitor chain" abstract, OpenReview VDnHEHyVl5. Gauss rules of discrete measures: Golub and Welsch
+        (1969), Math. Comp. 23, 221.
+    """
+    x_pos, x_neg = checks.both_plates(x_pos, x_neg)
+    gap = checks.positive("gap", gap)
+    tolerance = checks.positive("tolerance", tolerance)
+    images = None if images is None else checks.count("images", images)
+    if reach is not None:
+        reach = checks.positive("reach", reach)
+    elif isinstance(x_pos, Tracer) or isinstance(x_neg, Tracer):
+        if images is None:
+            raise ValueError("under jit the spread of the samples is not known: give reach=, or images=.")
+        reach = images * gap
+    else:
+        sides = np.asarray(x_pos, np.float64), np.asarray(x_neg, np.float64)
+        center = 0.5 * (sides[0].mean(0) + sides[1].mean(0))
+        farthest = max(float(np.linalg.norm(x - center, axis=1).max()) for x in sides)
+        reach = max(2 * farthest, 0.1 * gap)
+    row = _images.chain(x_pos.shape[1], _rounded_up(reach / gap), tolerance, images)
+    plates = [plate(x_pos, z * gap, w) for z, w in zip(*row.even, strict=True)]
+    plates += [plate(x_neg, z * gap, -w) for z, w in zip(*row.odd, strict=True)]
+    net = float(row.even.weight.sum() - row.odd.weight.sum())
+    middle = 0.5 * (x_pos.mean(0) + x_neg.mean(0))
+    plates += [plate(middle[None], side * row.counter * gap, -0.5 * net) for side in (1, -1)]
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), *plates)
+
+
+def _rounded_up(number: float) -> float:
+    """To two digits, so that samples of one law share their plates."""
+    unit = 10.0 ** (np.floor(np.log10(number)) - 1)
+    return float(np.ceil(number / unit) * unit)

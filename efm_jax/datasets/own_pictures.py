@@ -1,0 +1,186 @@
+"""A person's own pictures brought to the size of a model, and its pictures brought back to theirs.
+
+crop   the middle of the picture, of the model's aspect: what training pictures are. Where a square of some pixels was cut
+       out of these before (`data.crop`), the same square
+pad    the whole picture, its border pixels repeated up to the model's aspect; the margin is cut off again afterwards
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from efm_jax.datasets import picture_files
+
+_AT_ONCE = 64
+_MAX_PIXELS = 1 << 26
+
+
+class Place(NamedTuple):
+    """Where in the model's picture the person's lies, and how large that part of it was.
+
+    Attributes:
+        box: Left, upper, right and lower border in the model's picture.
+        size: Width and height that the part carried has in the picture given.
+    """
+
+    box: tuple[int, int, int, int]
+    size: tuple[int, int]
+
+
+class Given(NamedTuple):
+    """Pictures as the model takes them.
+
+    Attributes:
+        images: Pictures [n, H, W, C].
+        names: Their paths below the folder; of a single picture, the file's name.
+        places: Where in them the pictures given lie.
+        skipped: Paths that could not be read.
+        other: Paths of pictures of kinds that are not taken.
+    """
+
+    images: UInt8[np.ndarray, "n height width channels"]
+    names: list[str]
+    places: list[Place]
+    skipped: tuple[str, ...]
+    other: tuple[str, ...] = ()
+
+
+def is_picture(path: str | Path) -> bool:
+    """Whether a path is that of a picture's file, by its ending.
+
+    Example:
+        >>> is_picture("nowhere.png")
+        False
+    """
+    path = Path(path).expanduser()
+    return path.suffix.lower() in picture_files.EXTENSIONS and path.is_file()
+
+
+def no_picture(path: str | Path) -> ValueError:
+    """What to say of a file that is no picture of a kind that is taken."""
+    kinds = ", ".join(picture_files.EXTENSIONS)
+    return ValueError(
+        f"expected a folder or a picture ({kinds}), got the file {path}; convert it, or give an array as npy:FILE or "
+        "npz:FILE:KEY."
+    )
+
+
+def read(
+    path: str | Path,
+    shape: tuple[int, int, int],
+    *,
+    fit: str = "crop",
+    limit: int | None = None,
+    square: int | None = None,
+    without: Path | None = None,
+) -> Given:
+    """Read a folder of pictures of any size, or one picture, for a model of pictures of `shape`.
+
+    Args:
+        path: A folder, read as `datasets.read_folder` reads it, or the file of a picture.
+        shape: (H, W, C) of the model's pictures.
+        fit: "crop" or "pad", see above.
+        limit: Pictures read at most.
+        square: Side of the square that was cut from the middle of training pictures, in pixels; None for none.
+        without: A folder in the folder that is left out.
+
+    Returns:
+        The pictures that can be read, in the order of their names.
+
+    Raises:
+        FileNotFoundError: There is no such path, or no picture in it.
+        ValueError: `fit` is neither, the path is a file of another kind, none of the pictures can be read, or one to be
+            cropped is smaller than the square.
+    """
+    if fit not in ("crop", "pad"):
+        raise ValueError(f"fit must be 'crop' or 'pad', got {fit!r}.")
+    root = Path(path).expanduser()
+    single = is_picture(root)
+    if root.is_file() and not single:
+        raise no_picture(root)
+    names, others = ([root.name], []) if single else picture_files.listing(root, without)
+    root = root.parent if single else root
+    images, kept, places, skipped = [], [], [], []
+
+    def one(name: str) -> tuple[np.ndarray, Place] | ValueError | None:
+        try:
+            whole = picture_files.read(root / name, None, None, shape[2] == 1, 255, _MAX_PIXELS)
+        except picture_files.UNREADABLE:
+            return None
+        if square is not None and fit == "crop":
+            if min(whole.shape[:2]) < square:
+                return _too_small(root / name, whole, square)
+            whole = _middle(whole, square)
+        return _fitted(whole, shape, pad=fit == "pad")
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for part in _parts(names):
+            for name, found in zip(part, pool.map(one, part), strict=True):
+                if found is None:
+                    skipped.append(name)
+                elif limit is None or len(kept) < limit:
+                    if isinstance(found, ValueError):
+                        raise found
+                    images.append(found[0])
+                    places.append(found[1])
+                    kept.append(name)
+            if limit is not None and len(kept) >= limit:
+                break
+    if not kept:
+        raise ValueError(
+            f"none of the {len(names)} pictures in {root} can be read; the first is {skipped[0]}."
+        )
+    seen = [name for name in others if limit is None or len(kept) < limit or name < kept[-1]]
+    other = tuple(filter(picture_files.not_taken, seen))
+    return Given(np.stack(images), kept, places, tuple(skipped), other)
+
+
+def returned(picture: UInt8[np.ndarray, "height width 3"], place: Place, *, own_size: bool) -> np.ndarray:
+    """The part of a model's picture that a person's picture lay in, at its own size again (bicubic) if asked for."""
+    part = Image.fromarray(picture).crop(place.box)
+    if own_size and part.size != place.size:
+        part = part.resize(place.size, Image.Resampling.BICUBIC)
+    return np.asarray(part)
+
+
+def _middle(whole: np.ndarray, square: int) -> np.ndarray:
+    picture = Image.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole)
+    return np.asarray(picture_files.middle(picture, square, square)).reshape(square, square, -1)
+
+
+def _too_small(path: Path, whole: np.ndarray, square: int) -> ValueError:
+    height, width = whole.shape[:2]
+    return ValueError(
+        f"pictures must be at least {square} x {square} pixels, which were cut from the middle of those trained on "
+        f"(data.crop), {path} is {width} x {height}; give it larger, or take it whole by --fit pad (fit='pad')."
+    )
+
+
+def _fitted(whole: np.ndarray, shape: tuple[int, int, int], *, pad: bool) -> tuple[np.ndarray, Place]:
+    height, width, channels = shape
+    picture = Image.fromarray(whole[..., 0] if channels == 1 else whole)
+    if not pad:
+        scale = min(picture.width / width, picture.height / height)
+        size = max(round(width * scale), 1), max(round(height * scale), 1)
+        fitted = np.asarray(picture_files.fit(picture, height, width)).reshape(shape)
+        return fitted, Place((0, 0, width, height), size)
+    scale = min(width / picture.width, height / picture.height)
+    across, down = (max(round(side * scale), 1) for side in picture.size)
+    small = picture.resize((across, down), Image.Resampling.BICUBIC)
+    left, upper = (width - across) // 2, (height - down) // 2
+    margins = (upper, height - down - upper), (left, width - across - left), (0, 0)
+    padded = np.pad(np.asarray(small).reshape(down, across, channels), margins, mode="edge")
+    return padded, Place((left, upper, left + across, upper + down), picture.size)
+
+
+def _parts(names: list[str]) -> Iterator[list[str]]:
+    left = iter(names)
+    while part := list(islice(left, _AT_ONCE)):
+        yield part

@@ -1,0 +1,285 @@
+"""A reader of digits: which digit a picture shows, how sure the reader is, and what it saw (for KID).
+
+A small convolutional network (three convolutions, one hidden layer) trained by `experiments/digit_classifier`
+on full MNIST with shifts, turns, faint background noise and non-digits as a lesson in doubt; its weights
+travel in the wheel as float16. Colour does not matter to it: a coloured picture is read as its brightest
+channel.
+
+Nothing is loaded before the first call; the weights are then cached. `init_params` and `logits` are what the
+training program uses, `read_digits` and `digit_features` what everyone else does.
+"""
+
+import functools
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32, Int64
+
+from efm_jax.types import Key, Params
+
+NUM_CLASSES = 10
+NUM_FEATURES = 128
+SIDE = 32
+WEIGHTS = Path(__file__).parents[1] / "data" / "digit_classifier.npz"
+
+_LAYOUTS = {side * side * depth: (side, depth) for side in (32, 28) for depth in (3, 1)}
+_SHAPES = {
+    "conv1_kernel": (5, 5, 1, 24),
+    "conv1_bias": (24,),
+    "conv2_kernel": (3, 3, 24, 32),
+    "conv2_bias": (32,),
+    "conv3_kernel": (3, 3, 32, 64),
+    "conv3_bias": (64,),
+    "hidden_kernel": (4 * 4 * 64, NUM_FEATURES),
+    "hidden_bias": (NUM_FEATURES,),
+    "class_kernel": (NUM_FEATURES, NUM_CLASSES),
+    "class_bias": (NUM_CLASSES,),
+}
+
+
+def read_digits(
+    x: Float[Array | np.ndarray, "n dim"], *, batch_size: int = 256, weights: str | Path | None = None
+) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
+    """Read pictures as digits: the most probable class and its probability.
+
+    `label = argmax_c p_c`, `confidence = max_c p_c` with `p = softmax(logits)`. The softmax was calibrated by
+    one temperature on digits kept out of training, so among real digits about a share q of those read with
+    confidence q are read right. Pictures that show no digit (noise, shuffled patches) were taught to give
+    `p = 1/10`.
+
+    Args:
+        x: Pictures flattened HWC, values in [-1, 1] (black is -1), D = 32*32*3 or 32*32, or 28*28*3 or 28*28,
+            which are padded to 32 by black. Values outside [-1, 1] are clipped.
+        batch_size: Pictures read at once; the last batch is padded to it, so there is one compilation.
+        weights: Another weights file of the same layout; None means the one in the package.
+
+    Returns:
+        Labels 0..9 [n] and confidences in (0.1, 1] [n].
+
+    Raises:
+        ValueError: If `x` has another shape or holds NaN, `batch_size` is below 1 or the weights cannot be
+            read.
+
+    Example:
+        >>> import numpy as np
+        >>> bar = -np.ones((1, 32, 32, 3), "float32")
+        >>> bar[:, 6:26, 15:18, 0] = 1.0  # a red upright stroke
+        >>> label, confidence = read_digits(bar.reshape(1, -1))
+        >>> int(label[0]), bool(confidence[0] > 0.5)
+        (1, True)
+
+    Source: architecture after LeCun, Bottou, Bengio, Haffner (1998), "Gradient-based learning applied to
+    document recognition"; temperature: Guo, Pleiss, Sun, Weinberger (2017), arXiv 1706.04599, eq. 9;
+    non-digits with a uniform target: Hendrycks, Mazeika, Dietterich (2019), arXiv 1812.04606.
+    """
+    scores, _ = _run(x, batch_size, weights)
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    confidence = 1.0 / np.exp(shifted).sum(axis=1)
+    return scores.argmax(axis=1), confidence.astype(np.float32)
+
+
+def digit_features(
+    x: Float[Array | np.ndarray, "n dim"], *, batch_size: int = 256, weights: str | Path | None = None
+) -> Float32[np.ndarray, "n features"]:
+    """What the reader saw: the activations before its last layer, `h = relu(W flatten(conv(x)) + b)`.
+
+    Meant for distances between sets of digits (`metrics.kid`, `metrics.frechet_distance`): they see strokes
+    and shapes, and are blind to colour. Their mean square over real digits is 1. Say "KID on digit features";
+    these are not Inception features.
+
+    Args:
+        x: Pictures as for `read_digits`, [n, D].
+        batch_size: Pictures read at once.
+        weights: Another weights file of the same layout; None means the one in the package.
+
+    Returns:
+        Features >= 0, [n, 128].
+
+    Raises:
+        ValueError: As `read_digits`.
+
+    Example:
+        >>> import numpy as np
+        >>> digit_features(np.zeros((2, 32 * 32), "float32")).shape
+        (2, 128)
+    """
+    return _run(x, batch_size, weights)[1]
+
+
+def brightness(x: Float[Array | np.ndarray, "n dim"]) -> Float32[np.ndarray, "n side side"]:
+    """Grey pictures as the reader takes them: `max over channels of (x + 1)/2`, padded to 32 x 32 by black.
+
+    Args:
+        x: Pictures flattened HWC, values in [-1, 1], one or three channels of 32 x 32 or 28 x 28.
+
+    Returns:
+        Brightness in [0, 1], [n, 32, 32].
+
+    Raises:
+        ValueError: If `x` has another shape or holds NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> grey = brightness(np.ones((1, 28 * 28 * 3), "float32"))
+        >>> grey.shape, float(grey.sum()) == 28 * 28
+        ((1, 32, 32), True)
+    """
+    x = np.asarray(x, dtype=np.float32)
+    if x.ndim != 2 or x.shape[1] not in _LAYOUTS:
+        raise ValueError(
+            "digits must be flat pictures [n, D] with D = 3072 (32x32x3), 1024 (32x32), 2352 (28x28x3) or 784 (28x28), got "
+            f"shape {x.shape}; resize other pictures to one of these (folders on the command line: --size 32) and give them "
+            "flat, as x.reshape(len(x), -1)."
+        )
+    if np.isnan(x).any():
+        raise ValueError(
+            "digits hold NaN; leave those pictures out first (see `arrived` of the field lines)."
+        )
+    side, depth = _LAYOUTS[x.shape[1]]
+    grey = x.reshape(-1, side, side, depth).max(axis=3)
+    pad = (SIDE - side) // 2
+    return np.pad(np.clip((grey + 1.0) / 2.0, 0.0, 1.0), ((0, 0), (pad, pad), (pad, pad)))
+
+
+def channels(dim: int) -> int:
+    """Colour channels of a flat picture: 3 for D = 3072 and 2352, 1 for 1024 and 784, 0 for a D not known.
+
+    Example:
+        >>> channels(32 * 32 * 3), channels(28 * 28), channels(5)
+        (3, 1, 0)
+    """
+    return _LAYOUTS.get(dim, (0, 0))[1]
+
+
+def init_params(key: Key) -> Params:
+    """Fresh parameters: He-normal kernels (He et al. 2015, arXiv 1502.01852), zero biases.
+
+    Example:
+        >>> import jax
+        >>> sum(leaf.size for leaf in jax.eval_shape(init_params, jax.random.key(0)).values())
+        158554
+    """
+    params = {}
+    for name, shape in _SHAPES.items():
+        key, sub = jax.random.split(key)
+        fan_in = int(np.prod(shape[:-1]))
+        kernel = "kernel" in name
+        params[name] = jax.random.normal(sub, shape) * (2.0 / fan_in) ** 0.5 if kernel else jnp.zeros(shape)
+    return params
+
+
+def logits(
+    params: Params,
+    grey: Float[Array | np.ndarray, "n 32 32"],
+    *,
+    key: Key | None = None,
+    dropout: float = 0.3,
+) -> tuple[Float[Array, "n 10"], Float[Array, "n 128"]]:
+    """Class scores and features of grey pictures in [0, 1]; with a key, dropout before the last layer.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> scores, features = logits(load_weights(), jnp.zeros((2, 32, 32)))
+        >>> scores.shape, features.shape
+        ((2, 10), (2, 128))
+    """
+    h = _conv(params, "conv1", jnp.asarray(grey)[..., None], stride=2)
+    h = _pool(_conv(params, "conv2", h))
+    h = _pool(_conv(params, "conv3", h))
+    h = h.reshape(h.shape[0], -1) @ params["hidden_kernel"] + params["hidden_bias"]
+    features = jax.nn.relu(h)
+    h = features
+    if key is not None:
+        h = jnp.where(jax.random.bernoulli(key, 1.0 - dropout, h.shape), h / (1.0 - dropout), 0.0)
+    return h @ params["class_kernel"] + params["class_bias"], features
+
+
+def load_weights(path: str | Path | None = None) -> Params:
+    """The reader's parameters from an npz file of float16 arrays (no pickle), cached.
+
+    Args:
+        path: The file; None means the package's own.
+
+    Returns:
+        Float32 arrays by name.
+
+    Raises:
+        ValueError: If the file is missing, damaged or of another layout.
+
+    Example:
+        >>> load_weights()["class_bias"].shape
+        (10,)
+    """
+    return _load(str(WEIGHTS if path is None else path))
+
+
+def save_weights(path: str | Path, params: Params) -> None:
+    """Write parameters as `load_weights` reads them, whole or not at all (float16: 0.3 MB)."""
+    path = Path(path)
+    partial = path.with_suffix(".partial.npz")
+    arrays: dict[str, Any] = {name: np.asarray(params[name], np.float16) for name in _SHAPES}
+    np.savez_compressed(partial, **arrays)
+    partial.replace(path)
+
+
+@functools.lru_cache(maxsize=4)
+def _load(path: str) -> dict[str, np.ndarray]:
+    mend = (
+        "reinstall efm-jax, or make the weights again from its repository with "
+        "`python -m experiments.digit_classifier --mnist FOLDER`."
+    )
+    try:
+        with zipfile.ZipFile(path):  # np.load would take other formats, and only notice damage late
+            pass
+        with np.load(path, allow_pickle=False) as file:
+            params = {name: file[name].astype(np.float32) for name in _SHAPES}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"the digit reader's weights at {path} cannot be read ({error}); {mend}") from error
+    for name, shape in _SHAPES.items():
+        if params[name].shape != shape or not np.isfinite(params[name]).all():
+            raise ValueError(
+                f"the digit reader's weights at {path} are not its own: {name} must be finite with shape "
+                f"{shape}, got shape {params[name].shape}; {mend}"
+            )
+    return params
+
+
+def _run(x, batch_size: int, weights: str | Path | None) -> tuple[np.ndarray, np.ndarray]:
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    grey = brightness(x)
+    if not len(grey):
+        raise ValueError("there are no digits to read: got shape (0, D).")
+    params = load_weights(weights)
+    scores, features = [], []
+    for first in range(0, len(grey), batch_size):
+        part = grey[first : first + batch_size]
+        padded = np.pad(part, ((0, batch_size - len(part)), (0, 0), (0, 0)))
+        s, f = _forward(params, padded)
+        scores.append(np.asarray(s)[: len(part)])
+        features.append(np.asarray(f)[: len(part)])
+    return np.concatenate(scores), np.concatenate(features)
+
+
+_forward = jax.jit(lambda params, grey: logits(params, grey))
+
+
+def _conv(params: Params, name: str, h: Array, stride: int = 1) -> Array:
+    h = jax.lax.conv_general_dilated(
+        h,
+        params[f"{name}_kernel"],
+        window_strides=(stride, stride),
+        padding="SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return jax.nn.relu(h + params[f"{name}_bias"])
+
+
+def _pool(h: Array) -> Array:
+    n, height, width, channels = h.shape
+    return h.reshape(n, height // 2, 2, width // 2, 2, channels).max(axis=(2, 4))

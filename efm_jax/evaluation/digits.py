@@ -1,0 +1,205 @@
+"""Reports on translated and generated digits: each score with its n, its making, and what real digits get.
+
+A report is a dict of plain numbers, text, lists and None (for what is undefined), ready for `json.dump`.
+Pictures that hold NaN or infinity are kept in the count and never score. Sets of real digits must be drawn at
+random from one pool: MNIST's files are ordered by writer, and two slices of them lie far apart. The digit
+reader is `efm_jax.classifier`, the KID is taken on its features and is not comparable with Inception numbers.
+Pictures of other content are compared by `pictures_report` and `folders_report`, of `efm_jax.comparison`,
+and with their partners by `partners_report`.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from efm_jax.evaluation import digit_reader, parts
+from efm_jax.evaluation.parts import Report
+
+CONFIDENT = 0.9
+
+
+def translation_report(
+    x: Float[np.ndarray, "n dim"],
+    y: Float[np.ndarray, "n dim"],
+    real_target_a: Float[np.ndarray, "a dim"],
+    real_target_b: Float[np.ndarray, "b dim"],
+    *,
+    target_digit: int,
+    arrived: Bool[np.ndarray, " n"],
+    num_evaluations: Int[np.ndarray, " n"],
+    confident: float = CONFIDENT,
+    kid_subsets: int = 100,
+    kid_subset_size: int = 500,
+    seed: int = 0,
+) -> Report:
+    """Score digits translated to another digit while their colour should stay.
+
+    Args:
+        x: Inputs, coloured digits flattened HWC in [-1, 1], [n, D].
+        y: Outputs in the order of `x`, [n, D].
+        real_target_a: Real coloured digits of the target class, [a, D].
+        real_target_b: Others of them, disjoint from the first, [b, D]: what real ones score beside `a`.
+        target_digit: The digit `y` should show, 0..9.
+        arrived: Which field lines arrived, [n].
+        num_evaluations: Field evaluations of each line, [n].
+        confident: Confidence above which a digit counts as clearly read.
+        kid_subsets: Subsets the KID is averaged over.
+        kid_subset_size: Size of one; at most half the smallest of the three sets is taken.
+        seed: Seed of the subsets.
+
+    Returns:
+        A dict of:
+            `read_as_target`: share of all n outputs read as the target (+ standard error, 95 % interval, n);
+            `read_as_target_confidently`: the same with the confidence asked for;
+            `read_as_target_inputs`, `read_as_target_real`: the same share of `x` and of the real ones;
+            `read_as`: how many outputs are read as each digit;
+            `hue_change_degrees`: median, quantiles and share within 10 degrees;
+            `kid`: of `y` to `real_target_a`, beside the floor, that of `real_target_b`;
+            `nearest_training_neighbour`: distance in brightness to `real_target_a`, of `y` and of `real_target_b`;
+            `arrived`, `evaluations`.
+
+    Raises:
+        ValueError: If shapes do not fit each other or the target is no digit.
+
+    Example:
+        >>> import numpy as np
+        >>> from efm_jax.datasets.digits import hue_colour
+        >>> bars = np.zeros((12, 32, 32, 1))
+        >>> for i in range(12):
+        ...     bars[i, 6:26, 10 + i : 13 + i] = 1.0  # ones
+        >>> red, blue = ((2 * bars * hue_colour(turn) - 1).reshape(12, -1) for turn in (0.0, 2 / 3))
+        >>> report = translation_report(red, blue, red, blue, target_digit=1, arrived=np.ones(12, bool),
+        ...                             num_evaluations=np.full(12, 40))
+        >>> round(report["hue_change_degrees"]["median"])
+        120
+    """
+    x, y, real_a, real_b = parts.same_dim(x=x, y=y, real_target_a=real_target_a, real_target_b=real_target_b)
+    if x.shape != y.shape:
+        raise ValueError(f"x and y must be pairs of one shape, got {x.shape} and {y.shape}.")
+    if target_digit not in range(digit_reader.NUM_CLASSES):
+        raise ValueError(f"target_digit must be one of 0..9, got {target_digit!r}.")
+    read = parts.Read(y)
+    is_target = read.labels == target_digit
+    real = parts.Read(real_b)
+    return {
+        "n": len(y),
+        "target_digit": int(target_digit),
+        "not_finite": parts.share(~read.finite, "outputs that hold NaN or infinity; they count as failures"),
+        "read_as_target": parts.share(is_target, "outputs whose most probable digit is the target"),
+        "read_as_target_confidently": parts.share(
+            is_target & read.clearly(confident), f"the same, with confidence >= {confident}"
+        ),
+        "read_as_target_inputs": parts.share(
+            parts.Read(x).labels == target_digit, "the same share of the inputs"
+        ),
+        "read_as_target_real": parts.share(real.labels == target_digit, "the same share of real_target_b"),
+        "read_as": parts.counts(read.labels),
+        "hue_change_degrees": parts.hue_change(x, y),
+        "kid": parts.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed),
+        "nearest_training_neighbour": parts.neighbours(y[read.finite], real_a, real_b),
+        **parts.lines(len(y), arrived, num_evaluations),
+    }
+
+
+def generation_report(
+    y: Float[np.ndarray, "n dim"],
+    real_a: Float[np.ndarray, "a dim"],
+    real_b: Float[np.ndarray, "b dim"],
+    *,
+    arrived: Bool[np.ndarray, " n"] | None = None,
+    num_evaluations: Int[np.ndarray, " n"] | None = None,
+    confident: float = CONFIDENT,
+    kid_subsets: int = 100,
+    kid_subset_size: int = 500,
+    seed: int = 0,
+) -> Report:
+    """Score digits generated from noise: are they digits, are all ten there, are they new?
+
+    Args:
+        y: Generated digits flattened HWC in [-1, 1], [n, D].
+        real_a: Real digits the network was trained on, [a, D].
+        real_b: Real digits it never saw, [b, D]: what real ones score on every line of the report.
+        arrived: Which field lines arrived, [n]; None leaves it out of the report.
+        num_evaluations: Field evaluations of each line, [n]; None leaves it out.
+        confident: Confidence from which a picture counts as a digit.
+        kid_subsets: Subsets the KID is averaged over.
+        kid_subset_size: Size of one; at most half the smallest of the three sets is taken.
+        seed: Seed of the subsets.
+
+    Returns:
+        A dict of:
+            `read_with_confidence`, `read_with_confidence_real`: share read with confidence >= `confident`;
+            `classes`: counts over ten digits, their entropy, and their KL divergence to the real ones'
+            classes; `kid`: of `y` to `real_a`, beside the floor, that of `real_b`;
+            `nearest_training_neighbour`: distance in brightness to `real_a`, of `y` and of `real_b`;
+            `arrived`, `evaluations` where given.
+
+    Raises:
+        ValueError: If shapes do not fit each other.
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> noise = np.clip(rng.normal(size=(3, 20, 32 * 32)), -1, 1)
+        >>> report = generation_report(*noise)
+        >>> report["read_with_confidence"]["value"] < 0.5
+        True
+    """
+    y, real_a, real_b = parts.same_dim(y=y, real_a=real_a, real_b=real_b)
+    read, real = parts.Read(y), parts.Read(real_b)
+    threshold = f"read with confidence >= {confident}"
+    return {
+        "n": len(y),
+        "not_finite": parts.share(~read.finite, "outputs that hold NaN or infinity; they count as failures"),
+        "read_with_confidence": parts.share(read.clearly(confident), f"outputs {threshold}"),
+        "read_with_confidence_real": parts.share(real.clearly(confident), f"pictures of real_b {threshold}"),
+        "classes": parts.classes(read.labels[read.finite], real.labels),
+        "kid": parts.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed),
+        "nearest_training_neighbour": parts.neighbours(y[read.finite], real_a, real_b),
+        **parts.lines(len(y), arrived, num_evaluations),
+    }
+
+
+def samples_report(
+    y: Float[np.ndarray, "n dim"],
+    real_a: Float[np.ndarray, "a dim"],
+    real_b: Float[np.ndarray, "b dim"],
+    *,
+    arrived: Bool[np.ndarray, " n"] | None = None,
+    num_evaluations: Int[np.ndarray, " n"] | None = None,
+    most: int = 2000,
+) -> Report:
+    """Score samples of any kind by their distances in sample space to real ones.
+
+    Args:
+        y: Outputs, [n, D].
+        real_a: Real samples, [a, D]: what they score beside `b` is the floor.
+        real_b: Others of them, disjoint from the first, [b, D].
+        arrived: Which field lines arrived, [n]; None leaves it out of the report.
+        num_evaluations: Field evaluations of each line, [n]; None leaves it out.
+        most: Samples compared at most; the exact assignment costs the cube of it. The distances of finite
+            samples fall with their number, so value and floor are taken on equally many.
+
+    Returns:
+        A dict of `wasserstein2` and `energy_distance` (value, floor, n, how), `not_finite`, and `arrived`,
+        `evaluations` where given.
+
+    Raises:
+        ValueError: If shapes do not fit each other or `most` is below 2.
+
+    Example:
+        >>> import numpy as np
+        >>> y, real_a, real_b = np.random.default_rng(0).normal(size=(3, 100, 2))
+        >>> report = samples_report(y + 3.0, real_a, real_b)
+        >>> bool(report["wasserstein2"]["value"] > 5.0 * report["wasserstein2"]["floor"])
+        True
+    """
+    y, real_a, real_b = parts.same_dim(y=y, real_a=real_a, real_b=real_b)
+    if most < 2:
+        raise ValueError(f"most must be at least 2, got {most}.")
+    return {
+        "n": len(y),
+        "not_finite": parts.share(~parts.finite_rows(y), "outputs that hold NaN or infinity; left out"),
+        "wasserstein2": parts.distance("wasserstein2", y, real_a, real_b, most),
+        "energy_distance": parts.distance("energy_distance", y, real_a, real_b, most),
+        **parts.lines(len(y), arrived, num_evaluations),
+    }

@@ -1,0 +1,308 @@
+"""Reports on two sets of pictures of any content: each score with its floor, standard error, n and making.
+
+The sets judged are compared on features of a network (`efm_jax.features`) with real ones that are split in two: the
+scores are against the first half (the *reference*), and the second half (*held out*) against the first gives the floor:
+what real pictures score. All three sets have one size n, since nearly every score depends on it.
+"""
+
+import hashlib
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from efm_jax import __version__, metrics
+from efm_jax._core import files
+from efm_jax.datasets.folder import read_folder
+from efm_jax.datasets.sizes import common_size
+from efm_jax.evaluation.features import Extractor, efficientnet_lite0, extract
+
+Report = dict[str, Any]
+MOST = 10_000
+LEAST = 8
+_FRECHET_SUBSETS = 10
+_ORDER = ("kid", "frechet", "precision", "recall", "density", "coverage", "near_copies")
+
+
+def pictures_report(
+    a: UInt8[np.ndarray, "n h w c"],
+    b: UInt8[np.ndarray, "m h2 w2 c2"],
+    held_out: UInt8[np.ndarray, "k h3 w3 c3"] | None = None,
+    *,
+    extractor: Extractor | None = None,
+    kid_subsets: int = 100,
+    kid_subset_size: int = 1000,
+    most: int = MOST,
+    seed: int = 0,
+    batch_size: int | None = None,
+    cache: str | Path | None = None,
+) -> Report:
+    """Compare pictures with real ones.
+
+    Args:
+        a: The pictures judged, uint8 [n, H, W, C]; see `datasets.as_pictures`.
+        b: Real pictures, those trained on if there are such, of any size (that of `a`, where resolution should not count).
+        held_out: Real pictures that were not trained on; None takes a random half of `b` for them.
+        extractor: Feature function; None for `features.efficientnet_lite0()`.
+        kid_subsets: Subsets the KID is averaged over.
+        kid_subset_size: Size of one; at most half of n.
+        most: Pictures used of each set at most.
+        seed: Seed of the split, of the choice and of the subsets.
+        batch_size: Pictures at once; None for what fits the memory.
+        cache: Folder that keeps features; None for none.
+
+    Returns:
+        A dict of `n` (pictures of each set used), `seed`, `features` (name, label, how, dimension), `split` (in words),
+        `versions`, and `scores` with `kid`, `frechet`, `precision`, `recall`, `density`, `coverage`, `near_copies`; each
+        holds `label`, `value`, `standard_error`, `floor`, `floor_standard_error`, `n`, `how`.
+
+    Raises:
+        ValueError: If a set has fewer than 8 pictures (`b` alone: 16), or see `features.extract`.
+
+    Example:
+        >>> from efm_jax.evaluation import features
+        >>> colours = features.own(lambda x: x.mean(axis=(1, 2)) / 255.0, "colours")
+        >>> dark, light = np.random.default_rng(0).integers(0, 99, (2, 40, 4, 4, 3)).astype(np.uint8)
+        >>> report = pictures_report(light + np.uint8(150), dark, extractor=colours)
+        >>> report["scores"]["precision"]["value"], report["scores"]["kid"]["value"] > 1.0
+        (0.0, True)
+    """
+    if not isinstance(seed, int) or seed < 0 or most < LEAST:
+        raise ValueError(f"seed must be a whole number >= 0 and most >= {LEAST}, got {seed!r} and {most!r}.")
+    need = {"a": (a, LEAST), "b": (b, LEAST if held_out is not None else 2 * LEAST)}
+    need |= {} if held_out is None else {"held_out": (held_out, LEAST)}
+    for name, (pictures, least) in need.items():
+        if len(pictures) < least:
+            raise ValueError(
+                f"set {name} must hold at least {least} pictures to be scored, got {len(pictures)}"
+                f"{'; half of b is held out unless held_out is given' if least > LEAST else ''}."
+            )
+    extractor = efficientnet_lite0() if extractor is None else extractor
+    rng = np.random.default_rng(seed)
+    if held_out is None:
+        n = min(len(a), len(b) // 2, most)
+        order = rng.permutation(len(b))[: 2 * n]
+        b, held_out = b[order[:n]], b[order[n:]]
+        split = f"{n} of set b at random as reference, {n} others of it held out"
+    else:
+        n = min(len(a), len(b), len(held_out), most)
+        b, held_out = (part[rng.permutation(len(part))[:n]] for part in (b, held_out))
+        split = f"{n} of set b as reference, {n} of a set of their own held out"
+    a = a[rng.permutation(len(a))[:n]] if len(a) > n else a
+    made, real, held = (
+        extract(extractor, part, batch_size=batch_size, cache=cache) for part in (a, b, held_out)
+    )
+    return {
+        "n": n,
+        "seed": seed,
+        "split": split,
+        "features": {
+            "name": extractor.name,
+            "label": extractor.label,
+            "dimension": int(real.shape[1]),
+            "how": extractor.how,
+        },
+        "scores": _scores(made, real, held, extractor, kid_subsets, kid_subset_size, seed),
+        "versions": {
+            "efm_jax": __version__,
+            **{name: version(name) for name in ("jax", "numpy", "scipy", "pillow")},
+            "python": platform.python_version(),
+        },
+    }
+
+
+def folders_report(
+    a: str | Path,
+    b: str | Path,
+    held_out: str | Path | None = None,
+    *,
+    size: int | None = None,
+    grey: bool = False,
+    on_error: str = "raise",
+    extractor: Extractor | None = None,
+    kid_subsets: int = 100,
+    kid_subset_size: int = 1000,
+    most: int = MOST,
+    seed: int = 0,
+    batch_size: int | None = None,
+    cache: str | Path | None = None,
+) -> Report:
+    """Compare the pictures of two folders, of any content and any sizes.
+
+    All are brought to one size first, so that sharpness is compared at one resolution: see `size`. What is cropped and
+    resized here is as `datasets.read_folder` does it: centre crop to a square, bicubic with antialias, 8 bits.
+
+    Args:
+        a: Folder of the pictures judged.
+        b: Folder of real ones.
+        held_out: Folder of real ones that were not trained on; None holds out a random half of `b`.
+        size: Side of all pictures; None for the smallest side found in any folder (none is enlarged), at most that at which
+            the extractor looks, and for no change where all have one size that is not above that.
+        grey: Whether to compare without colour.
+        on_error: "raise" where pictures cannot be read, naming them, or "skip" them and name them in the report.
+        extractor: Feature function; None for `features.efficientnet_lite0()`.
+        kid_subsets: See `pictures_report`.
+        kid_subset_size: See `pictures_report`.
+        most: Pictures used of each set at most.
+        seed: Seed of the split, of the choice and of the subsets.
+        batch_size: Pictures at once; None for what fits the memory.
+        cache: Folder that keeps features; None for none.
+
+    Returns:
+        As `pictures_report`, with `sets` (of each folder: path, pictures, skipped, shape, sha256 of the pictures as
+        compared) and `resize` in words.
+
+    Raises:
+        FileNotFoundError: If a folder does not exist or holds no picture.
+        ValueError: If a picture cannot be read or a set is too small.
+    """
+    extractor = efficientnet_lite0() if extractor is None else extractor
+    folders = {"a": Path(a), "b": Path(b)} | ({} if held_out is None else {"held_out": Path(held_out)})
+    side = common_size(list(folders.values()), most=extractor.side) if size is None else size
+    sets = {
+        name: read_folder(
+            path,
+            size=side,
+            grey=grey,
+            on_error=on_error,
+            most=2 * most if name == "b" and held_out is None else most,
+            seed=seed,
+        )
+        for name, path in folders.items()
+    }
+    report = pictures_report(
+        sets["a"].images,
+        sets["b"].images,
+        sets["held_out"].images if held_out is not None else None,
+        extractor=extractor,
+        kid_subsets=kid_subsets,
+        kid_subset_size=kid_subset_size,
+        most=most,
+        seed=seed,
+        batch_size=batch_size,
+        cache=cache,
+    )
+    told = "kept: all pictures have one size"
+    if side is not None:
+        why = "the smallest side found, at most what the features look at" if size is None else "as asked"
+        told = f"{side} x {side} ({why}): centre crop, bicubic with antialias, 8 bits"
+    return {
+        "sets": {
+            name: {
+                "path": str(folders[name]),
+                "pictures": len(read.images),
+                "skipped": read.skipped,
+                "shape": list(read.images.shape[1:]),
+                "sha256": hashlib.sha256(np.ascontiguousarray(read.images).data).hexdigest(),
+            }
+            for name, read in sets.items()
+        },
+        "resize": told,
+        **report,
+    }
+
+
+def table(report: Report) -> str:
+    """A report as a table in Markdown: each score beside its floor.
+
+    Example:
+        >>> score = {"label": "recall", "value": 0.5, "standard_error": 0.1, "floor": 0.75, "floor_standard_error": 0.1}
+        >>> report = {"scores": {"recall": score | {"n": 9}}, "seed": 0, "split": "", "features": {"how": "colours"}}
+        >>> print(table(report).splitlines()[2])
+        | recall | 0.500 ± 0.100 | 0.750 ± 0.100 | 9 |
+    """
+    rows = ["| score | set a | floor: real to real | n |", "| --- | --- | --- | --- |"]
+    for name in _ORDER:
+        if name in report["scores"]:
+            score = report["scores"][name]
+            value, floor = (
+                f"{score[part]:.3f} ± {score[error]:.3f}"
+                for part, error in (("value", "standard_error"), ("floor", "floor_standard_error"))
+            )
+            rows.append(f"| {score['label']} | {value} | {floor} | {score['n']} |")
+    told = [f"features: {report['features']['how']}", f"sets: {report['split']}; seed {report['seed']}"]
+    told += [f"size: {report['resize']}"] if "resize" in report else []
+    return "\n".join([*rows, "", *told])
+
+
+def write(report: Report, path: str | Path) -> None:
+    """Write a report as json, and its table beside it with the ending .md; each whole or not at all."""
+    path = Path(path)
+    if path.suffix != ".json":
+        raise ValueError(f"a report is written as .json, with its table as .md beside it, got {path.name!r}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_json(path, report)
+    files.write_text(path.with_suffix(".md"), table(report) + "\n")
+
+
+def _scores(
+    made, real, held, extractor: Extractor, subsets: int, subset_size: int, seed: int
+) -> dict[str, Report]:
+    n, label = len(made), extractor.label
+    size = min(subset_size, n // 2)
+
+    def score(title: str, how: str, value: tuple[float, float], floor: tuple[float, float]) -> Report:
+        return {
+            "label": title,
+            "value": float(value[0]),
+            "standard_error": float(value[1]),
+            "floor": float(floor[0]),
+            "floor_standard_error": float(floor[1]),
+            "n": n,
+            "how": how,
+        }
+
+    scores = {
+        "kid": score(
+            f"KID-{label}",
+            f"kernel (x.y / D + 1)^3, {subsets} subsets of {size}; to the reference",
+            *(metrics.kid(x, real, subsets=subsets, subset_size=size, seed=seed) for x in (made, held)),
+        ),
+        "frechet": score(
+            "FID" if extractor.fid else f"Frechet-{label}",
+            f"to the reference; biased upwards as its floor is; error from {_FRECHET_SUBSETS} halves"
+            + (
+                "; comparable with published FID at the same number of pictures only" if extractor.fid else ""
+            ),
+            *(_frechet(x, real, seed) for x in (made, held)),
+        ),
+    }
+    around, floor = metrics.neighbourhood(made, real), metrics.neighbourhood(held, real)
+    says = {
+        "precision": "share inside the reference's balls of 3 nearest neighbours",
+        "recall": "share of the reference inside the set's balls of 3 nearest neighbours",
+        "density": "balls of 5 nearest neighbours of the reference around a picture, over 5",
+        "coverage": "share of the reference's balls of 5 nearest neighbours that hold a picture",
+    }
+    for name, how in says.items():
+        pairs = ((getattr(x, name), x.standard_errors[name]) for x in (around, floor))
+        scores[name] = score(name, how, *pairs)
+    found = metrics.copies(made, real, held)
+    threshold = np.quantile(found.held_out, 0.01)
+    own = float(np.mean(found.held_out < threshold))
+    scores["near_copies"] = score(
+        "near copies",
+        "share nearer to a picture of the reference than 99 % of those held out; all, if the reference is handed out",
+        (found.share_nearer, found.standard_error),
+        (own, float(np.sqrt(own * (1.0 - own) / n))),
+    ) | {
+        "median_distance": float(np.median(found.samples)),
+        "median_distance_held_out": float(np.median(found.held_out)),
+        "smallest_distance": float(found.samples.min()),
+    }
+    return scores
+
+
+def _frechet(made: np.ndarray, real: np.ndarray, seed: int) -> tuple[float, float]:
+    """The distance, and the spread of those of halves of both sets (delete-half jackknife, Shao and Wu 1989)."""
+    rng = np.random.default_rng(seed)
+    n, k = len(made), len(made) // 2
+    halves = [
+        metrics.frechet_distance(made[rng.permutation(n)[:k]], real[rng.permutation(n)[:k]])
+        for _ in range(_FRECHET_SUBSETS)
+    ]
+    error = np.std(halves, ddof=1) * np.sqrt(k / (n - k))
+    return metrics.frechet_distance(made, real), float(error)

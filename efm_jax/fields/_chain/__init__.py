@@ -1,0 +1,1 @@
+"""The capacitor chain's sums, by images and by diffusion."""

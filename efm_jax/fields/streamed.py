@@ -1,0 +1,256 @@
+"""The field of more charges than a device should hold: read from the host block by block, within a budget of bytes.
+
+While the device sums over one block, the host reads the next and sends it: two blocks are there at a time, and a third is
+not sent before the first is done with. Blocks merge in log space, as the blocks of `fields.coulomb` do. What a step needs
+is asked of the compiler, not guessed: blocks shrink until its figures fit. Points at which the fast sums cannot be trusted
+are summed again in a second and third reading, only those.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+
+from efm_jax._core import checks
+from efm_jax.fields._sums.combine import checked_gamma, combination
+from efm_jax.fields._sums.plates import (
+    MANY_DIMENSIONS,
+    PlateSums,
+    by_differences,
+    default_block_size,
+    merge,
+    no_sums,
+    streamed,
+)
+from efm_jax.fields._sums.products import by_products
+from efm_jax.fields._sums.twofold import TERMS, Twofold, add, no_pulls, pulls, settled
+from efm_jax.types import Field
+
+Plate: TypeAlias = tuple[Any, float, float]
+"""`(x [n, D], z, total)` as `charges.plate` takes them; x is anything with a shape whose slices of rows are arrays."""
+
+
+def streamed_field(
+    points: Float[Array | np.ndarray, "*batch dim1"],
+    plates: Sequence[Plate],
+    *,
+    budget: int = 2**30,
+    convention: str = "superposed",
+    gamma: float | None = None,
+    certified: bool = True,
+) -> Field:
+    """Electric field of plates that stay on the host: that of `fields.coulomb`, to its accuracy.
+
+    Args:
+        points: Where to evaluate, (x, z) with z last, [..., D+1]; all of them on the device at once.
+        plates: `(x, z, total)` each, as for `charges.plate`: samples [n, D], the height, the charge of the whole plate. The
+            samples may be a NumPy array, one mapped from a file (`np.load(path, mmap_mode="r")`), or anything with
+            `shape`, whose slices `x[i:j]` are floating-point arrays; only slices are ever read. The same samples may be
+            on many plates.
+        budget: Bytes that may be in use on the device at a time: points, result, two blocks, and temporaries.
+        convention: "superposed" or "per_plate", as in `fields.coulomb`.
+        gamma: Shrinkage length of `per_plate`, as in `fields.coulomb`.
+        certified: As in `fields.coulomb`; False reads everything once only.
+
+    Returns:
+        `Field(direction [..., D+1], log_magnitude [...])`. No derivatives and no `jit`: the host takes part.
+
+    Raises:
+        ValueError: As `fields.coulomb` does; or points are traced, a plate is not as above, or the budget is less than the
+            points, the result and a block of one row need.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.zeros((1000, 2), np.float32)
+        >>> field = streamed_field(np.array([0.0, 0.0, 3.0]), [(x, 0.0, 1.0), (x, 6.0, -1.0)], budget=2**16)
+        >>> [round(float(e), 6) for e in field.direction * np.exp(field.log_magnitude)]  # 2 / (4 pi 3^2)
+        [0.0, 0.0, 0.017684]
+
+    Source:
+        Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2.
+    """
+    gamma = checked_gamma(gamma, convention)
+    budget = checks.count("budget", budget)
+    flat, shape = _checked(points, plates)
+    if len(flat) == 0:
+        return Field(flat.reshape(shape), flat[:, 0].reshape(shape[:-1]))
+    ways = (
+        ["products", "differences", "twofold"]
+        if flat.shape[1] >= MANY_DIMENSIONS
+        else ["differences", "twofold"]
+    )
+    combine = _combine(convention)
+    none = no_sums(flat)
+    sums = _read(ways[0], flat, (none, none), plates, budget)
+    field, trusted = combine(*sums, gamma)
+    for way in ways[1:] if certified else []:
+        again = _evened(np.flatnonzero(~np.asarray(trusted)), len(flat))
+        if len(again) == 0:
+            break
+        before = jax.tree.map(lambda values, again=again: values[again], sums)
+        after = _read(way, flat[again], before, plates, budget)
+        sums = jax.tree.map(lambda old, new, again=again: old.at[again].set(new), sums, after)
+        field, trusted = combine(*sums, gamma)
+    return Field(field.direction.reshape(shape), field.log_magnitude.reshape(shape[:-1]))
+
+
+Total: TypeAlias = PlateSums | Twofold
+
+
+class Step(NamedTuple):
+    """A compiled step over one block.
+
+    Attributes:
+        run: `run(total, points, rows [k, D+1], charge, count, reference) -> (total, mark)` adds the first `count` rows as
+            equal charges; the mark is there when the step is done.
+        rows: k, the rows of a block.
+        bytes: What the device holds at most while blocks go through, by the compiler's figures.
+    """
+
+    run: Callable[..., tuple[Total, Array]]
+    rows: int
+    bytes: int
+
+
+def _read(
+    way: str, points: Array, before: tuple[PlateSums, PlateSums], plates: Sequence[Plate], budget: int
+) -> tuple[PlateSums, PlateSums]:
+    """The sums over the positive and over the negative plates, from one reading of them all."""
+    step = _step(way, points.shape, points.dtype.name, max(x.shape[0] for x, _, _ in plates), budget)
+    start = no_pulls(points) if way == "twofold" else no_sums(points)
+    # buffers of their own, which the steps reuse
+    totals: list[Total] = [jax.tree.map(jnp.copy, start) for _ in before]
+    marks: deque[Array] = deque()
+    for side, rows, charge, count in _blocks(plates, step.rows, points.dtype):
+        rows = jax.device_put(rows)
+        totals[side], mark = step.run(totals[side], points, rows, charge, count, before[side].reference)
+        marks.append(mark)
+        if len(marks) == 2:  # the block before this one must be done with before a third is sent
+            jax.block_until_ready(marks.popleft())
+    plus, minus = (
+        settled(sums, total) if isinstance(total, Twofold) else total
+        for sums, total in zip(before, totals, strict=True)
+    )
+    return plus, minus
+
+
+def _blocks(
+    plates: Sequence[Plate], size: int, dtype
+) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """`(side, rows [size, D+1], charge, count)` of all plates; rows beyond the count repeat the last."""
+    for x, z, total in plates:
+        side, charge = int(total < 0), np.asarray(abs(total) / x.shape[0], dtype)
+        for first in range(0, x.shape[0], size):
+            part = np.asarray(x[first : first + size])
+            rows = np.empty((size, x.shape[1] + 1), dtype)
+            rows[: len(part), :-1], rows[len(part) :, :-1], rows[:, -1] = part, part[-1], z
+            yield side, rows, charge, np.asarray(len(part), np.int32)
+
+
+@lru_cache
+def _step(way: str, shape: tuple[int, int], dtype: str, longest: int, budget: int) -> Step:
+    """The step with the largest blocks that keep within the budget: half of it, or half of that, and so on."""
+    count, dim1 = shape
+    size = np.dtype(dtype).itemsize
+    held = (
+        14 * count * (dim1 + 3) * size
+    )  # points, results, sums of both plates, now and before, and their temporaries
+    share = (budget - held) // 4
+    while True:
+        rows = max(1, min(longest, share // (size * dim1)))
+        inner = max(1, min(rows, share // (8 * size * (count + dim1)), default_block_size(count, rows, dim1)))
+        terms = max(1, min(TERMS, share // (32 * size)))
+        rows = -(-longest // -(-longest // rows))  # as many blocks, of one size
+        run, used = _compiled(way, shape, dtype, rows, inner, terms)
+        needed = held + used + rows * dim1 * size
+        if needed <= budget:
+            return Step(run, rows, needed)
+        if rows == inner == terms == 1:
+            raise ValueError(
+                f"a budget of {budget} bytes is too small for {count} points in D+1 = {dim1} dimensions: {needed} are the "
+                "least; raise it, or evaluate fewer points at a time."
+            )
+        share = share // 2
+
+
+@lru_cache
+def _compiled(
+    way: str, shape: tuple[int, int], dtype: str, rows: int, inner: int, terms: int
+) -> tuple[Callable, int]:
+    """A step and the bytes that it needs with its arguments and results."""
+
+    def run(total, points, positions, charge, count, reference):
+        part = jnp.where(jnp.arange(rows) < count, charge, 0)
+        if way == "twofold":
+            total = add(total, pulls(points, positions, part, reference, terms))
+            return total, total.high[0, 0]
+        sum_block = by_products if way == "products" else by_differences
+        total = merge(total, streamed(sum_block, inner)(points, positions, part))
+        return total, total.weight[0]
+
+    points = jax.ShapeDtypeStruct(shape, dtype)
+    scalar, each = jax.ShapeDtypeStruct((), dtype), jax.ShapeDtypeStruct(shape[:1], dtype)
+    total = jax.eval_shape(no_pulls if way == "twofold" else no_sums, points)
+    block = jax.ShapeDtypeStruct((rows, shape[1]), dtype)
+    lowered = jax.jit(run, donate_argnums=0, keep_unused=True).lower(
+        total, points, block, scalar, jax.ShapeDtypeStruct((), jnp.int32), each
+    )
+    compiled = lowered.compile()
+    memory = compiled.memory_analysis()
+    if memory is None:  # a backend that does not tell: what `_step` sets aside must do
+        return compiled, 0
+    parts = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    return compiled, parts - memory.alias_size_in_bytes
+
+
+@lru_cache
+def _combine(convention: str) -> Callable:
+    return jax.jit(lambda plus, minus, gamma: combination(convention, gamma)(plus, minus))
+
+
+def _evened(chosen: np.ndarray, most: int) -> np.ndarray:
+    """Indices filled up with the last one, to few sizes, so that few steps are compiled."""
+    if len(chosen) == 0:
+        return chosen
+    size = 16
+    while size < len(chosen):
+        size *= 4
+    return np.pad(chosen, (0, max(min(size, most) - len(chosen), 0)), mode="edge")
+
+
+def _checked(points: Array | np.ndarray, plates: Sequence[Plate]) -> tuple[Array, tuple[int, ...]]:
+    if isinstance(points, Tracer):
+        raise ValueError(
+            "streamed_field reads from the host and cannot be traced: call it outside of jit, grad and vmap, or take "
+            "parallel.sharded_field or fields.coulomb."
+        )
+    points = checks.floating("points", points)
+    if not plates:
+        raise ValueError("plates must hold at least one (x, z, total), got none.")
+    for k, plate in enumerate(plates):
+        if not isinstance(plate, tuple | list) or len(plate) != 3 or not hasattr(plate[0], "shape"):
+            raise ValueError(
+                f"plates[{k}] must be (x [n, D], z, total), as for charges.plate, got {type(plate)}."
+            )
+        x, z, total = plate
+        if len(x.shape) != 2 or min(x.shape) < 1:
+            raise ValueError(
+                f"the samples of plates[{k}] must have shape [n, D] with n, D >= 1, got {x.shape}."
+            )
+        if points.ndim < 1 or points.shape[-1] != x.shape[1] + 1:
+            raise ValueError(
+                f"points must have shape [..., {x.shape[1] + 1}], (x, z) with z last, for the samples of plates[{k}] "
+                f"{x.shape}, got {points.shape}."
+            )
+        checks.floating(f"the samples of plates[{k}]", np.asarray(x[:1]))
+        checks.finite(f"the height of plates[{k}]", z)
+        if checks.finite(f"the charge of plates[{k}]", total) == 0:
+            raise ValueError(f"the charge of plates[{k}] must not be 0: a plate without charge has no field.")
+    points = points.astype(jnp.result_type(points, jnp.float32))
+    return points.reshape(-1, points.shape[-1]), points.shape

@@ -1,0 +1,129 @@
+"""Widths: how far the lines between a pair of charges bulge, at each height.
+
+A width is a pure function `sigma = width(z, gap)`, elementwise over heights, positive strictly between the plates.
+`fields.interaction` spreads the lines of a pair by it, `matching.cfm` the conditional path. A width that vanishes at both
+plates makes lines start and end in the samples themselves; one that does not blurs P and Q by as much.
+"""
+
+from collections.abc import Callable
+from math import pi
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from efm_jax._core import checks
+
+Width: TypeAlias = Callable[[Float[Array, "..."], float], Float[Array, "..."]]
+"""`width(z, gap) -> sigma`, a length."""
+
+
+def constant(scale: float = 0.1) -> Width:
+    """The same at every height, plates included: `sigma = scale`, the path of flow matching.
+
+    Args:
+        scale: The width, in units of the data.
+
+    Returns:
+        The width.
+
+    Raises:
+        ValueError: `scale` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> constant(0.5)(jnp.asarray([0.0, 3.0]), 6.0).tolist()
+        [0.5, 0.5]
+
+    Source: Tong et al. (2023), arXiv 2302.00482, eq. 14.
+    """
+    scale = checks.positive("scale", scale)
+
+    def width(z, gap):
+        return jnp.full(jnp.shape(z), scale, jnp.result_type(z, float))
+
+    return width
+
+
+def ramped(scale: float = 1.0, *, rate: float | None = None) -> Width:
+    r"""Rising within a distance `d = pi / (2 rate)` of either plate, constant between.
+
+        sigma = scale sin(rate min(z, d, gap - z))
+
+    Args:
+        scale: The width in the middle, in units of the data.
+        rate: How fast it rises, in 1 / units of z; None: `pi / gap`, one arch without a constant part. Below that the
+            width would not have risen at mid-gap: an error.
+
+    Returns:
+        The width.
+
+    Raises:
+        ValueError: `scale` or `rate` is not positive, or, when called, `rate` is below `pi / gap`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> [round(float(s), 3) for s in ramped(1.0, rate=10.0)(jnp.asarray([0.0, 0.05, 1.0, 5.95]), 6.0)]
+        [0.0, 0.479, 1.0, 0.479]
+
+    Source: Manukhov et al. (2025), arXiv 2506.02950: rate 10 and scale 1 at gap 6 for toys, rate pi / gap and scale 1 at gap
+    20 for pictures.
+    """
+    scale = checks.positive("scale", scale)
+    if rate is not None:
+        rate = checks.positive("rate", rate)
+
+    def width(z, gap):
+        k = pi / gap if rate is None else rate
+        if k < pi / gap * (1.0 - 1e-6):
+            raise ValueError(
+                f"rate must be at least pi / gap = {pi / gap:.6g} for the width to rise by mid-gap, got {rate!r}; "
+                "take rate=None for one arch."
+            )
+        h = jnp.minimum(z, gap - z)
+        return scale * jnp.sin(jnp.minimum(k * h, 0.5 * pi))
+
+    return width
+
+
+def bridge(scale: float = 1.0) -> Width:
+    r"""That of a Brownian bridge: `sigma = scale sqrt(z (gap - z)) / gap`, `scale / 2` at mid-gap.
+
+    Args:
+        scale: Standard deviation of the bridge's noise per unit of the way, in units of the data.
+
+    Returns:
+        The width.
+
+    Raises:
+        ValueError: `scale` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> bridge(1.0)(jnp.asarray([0.0, 3.0]), 6.0).tolist()
+        [0.0, 0.5]
+
+    Source: Tong et al. (2023), arXiv 2307.03672, eq. 8.
+    """
+    scale = checks.positive("scale", scale)
+
+    def width(z, gap):
+        t = jnp.asarray(z) / gap
+        return scale * jnp.sqrt(t * (1.0 - t))
+
+    return width
+
+
+def with_slope(
+    width: Width, z: Float[Array, "*n"], gap: float
+) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    """Return `sigma` and `d sigma / dz` at heights z.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> sigma, slope = with_slope(ramped(1.0), jnp.asarray([1.0]), 2.0)
+        >>> round(float(sigma[0]), 3), abs(round(float(slope[0]), 3))
+        (1.0, 0.0)
+    """
+    return jax.jvp(lambda h: width(h, gap), (z,), (jnp.ones_like(z),))

@@ -1,0 +1,188 @@
+"""Where lines through the whole space end: at a charge that captures them, or on a plate whose two sides meet."""
+
+from typing import NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from efm_jax.fields.surroundings import capturing, nearest
+from efm_jax.lines import _roam
+from efm_jax.lines._roam import ARRIVED, LEFT, STUCK
+
+SOLVERS = {"bosh3": diffrax.Bosh3, "tsit5": diffrax.Tsit5, "dopri5": diffrax.Dopri5}
+
+
+class Ended(NamedTuple):
+    """Lines as they ended: see `roaming.EndedLines`."""
+
+    end: Float[Array, "n dim1"]
+    path: Float[Array, "k n dim1"]
+    charge: Int[Array, " n"]
+    reason: Int[Array, " n"]
+    length: Float[Array, " n"]
+    num_evaluations: Int[Array, " n"]
+    t: Float[Array, " n"]
+    """Length scales run through, by which `save` counts."""
+
+
+class _NearCharges(NamedTuple):
+    scale: Float[Array, " n"]
+
+
+class _BetweenPlates(NamedTuple):
+    scale: Float[Array, " n"]
+    side: Int[Array, " n"]
+
+
+def to_charges(field, points, charges, reach, numbers, **policy) -> Ended:
+    """Lines of `field` to the charges that capture them."""
+    _check_field(field, points)
+    numbers = {name: jnp.asarray(value, points.dtype) for name, value in numbers.items()}
+    counts = (charges.charge != 0)[:, None]
+    low = jnp.min(jnp.where(counts, charges.positions, jnp.inf), axis=0)
+    high = jnp.max(jnp.where(counts, charges.positions, -jnp.inf), axis=0)
+    middle = 0.5 * (low + high)
+    # a charge alone has no extent: then the starts give the measure
+    extent = jnp.maximum(0.5 * _length(high - low), jnp.max(_length(points - middle)))
+    region = jnp.where(jnp.isnan(numbers["region"]), 1e5 * extent, numbers["region"])
+
+    def rate(points, around):
+        return _unit(field(points)) * numbers["sign"]
+
+    def settle(before, after, between, around):
+        distance, relative = nearest(after, charges, reach)
+        status = jnp.where(_length(after - middle) > region, LEFT, _roam.RUNNING)
+        status = jnp.where(relative < 1, ARRIVED, status)
+        return _roam.Step(jnp.ones_like(distance), after, status, _NearCharges(distance))
+
+    def first(rows):
+        return _NearCharges(nearest(points[rows], charges, reach)[0])
+
+    around = _roam.in_groups(first, len(points), max(policy["slots"], 1024))
+    done = _run(_roam.Rules(rate, settle, cuts=False), points, around, numbers, **policy)
+    arrived = done.status == ARRIVED
+    charge = jnp.where(arrived, capturing(done.end, charges, reach), -1)
+    return _ended(done, points, jnp.where(arrived[:, None], charges.positions[charge], done.end), charge)
+
+
+to_charges_jit = jax.jit(to_charges, static_argnames=("solver", "max_steps", "slots"))
+
+
+def to_plate(field, points, numbers, **policy) -> Ended:
+    """Lines of `field` to the plate on which it ends."""
+    _check_field(field, points)
+    numbers = {name: jnp.asarray(value, points.dtype) for name, value in numbers.items()}
+    gap, offset, sign = numbers["gap"], numbers["offset"], numbers["sign"]
+    floors, ceilings = jnp.stack([-jnp.inf, 0.0, gap]), jnp.stack([0.0, gap, jnp.inf])
+    middle = jnp.mean(points, axis=0).at[-1].set(0.5 * gap)
+    extent = jnp.maximum(gap, jnp.max(_length(points - middle)))
+    region = jnp.where(jnp.isnan(numbers["region"]), 1e4 * extent, numbers["region"])
+    target = jnp.where(sign < 0, 0, 1)
+
+    def rate(points, around):
+        """The field on this side of the plates, and its even continuation past them."""
+        low, high = floors[around.side] + offset, ceilings[around.side] - offset
+        return _unit(field(points.at[:, -1].set(jnp.clip(points[:, -1], low, high)))) * sign
+
+    def scale(points):
+        return jnp.sqrt(gap**2 + _length(points - middle) ** 2)
+
+    def settle(before, after, between, around):
+        z = after[:, -1]
+        up, down = z >= ceilings[around.side], z <= floors[around.side]
+        status = jnp.where(_length(after - middle) > region, LEFT, _roam.RUNNING)
+        plain = _roam.Step(jnp.ones_like(z), after, status, _BetweenPlates(scale(after), around.side))
+
+        def met():
+            share, there, height = _meet(
+                between, before, after, up, ceilings[around.side], floors[around.side]
+            )
+            beyond = jnp.where(up, around.side + 1, around.side - 1)
+            behind = rate(there, _BetweenPlates(around.scale, jnp.clip(beyond, 0, 2)))[:, -1]
+            # NaN ends the line here too, for the next step to be lost
+            crosses = jnp.where(up, behind > 0, behind < 0) | jnp.isnan(behind)
+            plate = jnp.where(up, around.side, around.side - 1)
+            status = jnp.where(crosses, _roam.RUNNING, jnp.where(plate == target, ARRIVED, STUCK))
+            side = jnp.where(crosses, beyond, around.side)
+            there = there.at[:, -1].set(height)
+            new = _roam.Step(share, there, status, _BetweenPlates(scale(there), side))
+            return jax.tree.map(
+                lambda a, b: jnp.where((up | down).reshape(-1, *[1] * (a.ndim - 1)), a, b), new, plain
+            )
+
+        return jax.lax.cond(jnp.any(up | down), met, lambda: plain)
+
+    z = points[:, -1]
+    side = (z >= 0).astype(jnp.int32) + (z >= gap).astype(jnp.int32)
+    # on a plate the line starts on the side it is sent to
+    for height, above in ((0.0, 1), (gap, 2)):
+        risen = rate(points, _BetweenPlates(z, jnp.full_like(side, above)))[:, -1]
+        side = jnp.where((z == height) & ~(risen > 0), above - 1, side)
+    around = _BetweenPlates(scale(points), side)
+    done = _run(_roam.Rules(rate, settle, cuts=True), points, around, numbers, **policy)
+    return _ended(done, points, done.end, jnp.full((len(points),), -1))
+
+
+to_plate_jit = jax.jit(to_plate, static_argnames=("solver", "max_steps", "slots"))
+
+
+def _meet(between, before, after, up, ceiling, floor) -> tuple[Array, Array, Array]:
+    """Share of the step up to the plate, the point there, and its height."""
+    height = jnp.where(up, ceiling, floor)
+    height = jnp.where(jnp.isfinite(height), height, after[:, -1])
+    rising = jnp.where(up, 1.0, -1.0)
+
+    def halve(_, bounds):
+        low, high = bounds
+        theta = 0.5 * (low + high)
+        past = rising * (between(theta)[:, -1] - height) >= 0
+        return jnp.where(past, low, theta), jnp.where(past, theta, high)
+
+    # 24 halvings: the bits of a float32 fraction
+    low = jnp.zeros_like(height)
+    _, theta = jax.lax.fori_loop(0, 24, halve, (low, jnp.ones_like(height)))
+    return theta, between(theta), height
+
+
+def _run(rules, points, around, numbers, *, solver, max_steps, slots) -> _roam.Roamed:
+    return _roam.roam(
+        rules,
+        points,
+        around,
+        SOLVERS[solver](),
+        tolerance=numbers["tolerance"],
+        greatest_step=numbers["greatest_step"],
+        max_steps=max_steps,
+        max_length=numbers["max_length"],
+        slots=slots,
+        save=numbers["save"],
+    )
+
+
+def _ended(done: _roam.Roamed, start: Array, end: Array, charge: Array) -> Ended:
+    path = done.path.swapaxes(0, 1)
+    if len(path):
+        path = path.at[0].set(start).at[-1].set(end)
+    length = done.length + _length(end - done.end)
+    return Ended(end, path, charge, done.status, length, done.evaluations, done.t)
+
+
+def _unit(field: Array) -> Array:
+    # scaled first: the square of a large or small field leaves the range of float32
+    field = field / jnp.max(jnp.abs(field), axis=1, keepdims=True)
+    return field / _length(field)[:, None]
+
+
+def _length(vectors: Array) -> Array:
+    return jnp.sqrt(jnp.sum(vectors * vectors, axis=-1))
+
+
+def _check_field(field, points: Array) -> None:
+    shown = jax.eval_shape(field, points)
+    if getattr(shown, "shape", None) != points.shape:
+        raise ValueError(
+            f"field must return one vector [D+1] for each point: {points.shape} for these points, got {shown}; "
+            "if it returns a Field, take its direction."
+        )

@@ -1,0 +1,343 @@
+"""Roaming: field lines through the whole space, round the outside of the plates too, to where they end.
+
+`lines` follows a line from one plate to the other; here a line may leave backward, come round, cross a plate and turn
+back, as the theorem's stochastic map has it. `to_charges` follows the lines of point charges until each is caught by the
+charge it ends on; `to_plate` those of any field, learned ones too, until they meet the plate on which the field ends.
+Every line that does not arrive says why.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+
+from efm_jax._core import checks
+from efm_jax._core.trees import as_pytree
+from efm_jax.charges.plates import Charges
+from efm_jax.fields import field_fn
+from efm_jax.fields.surroundings import checked, surroundings
+from efm_jax.lines import _endings
+from efm_jax.lines._roam import ARRIVED, LEFT, LOST, OUT_OF_STEPS, STUCK, TOO_LONG
+from efm_jax.types import FieldFn
+
+REASONS = {
+    ARRIVED: "arrived",
+    OUT_OF_STEPS: "out of steps",
+    TOO_LONG: "too long",
+    LEFT: "left the region",
+    LOST: "no direction",
+    STUCK: "stuck on the other plate",
+}
+
+
+class EndedLines(NamedTuple):
+    """Field lines as they ended.
+
+    Attributes:
+        end: Where each line ended, [n, D+1]: on its charge or plate where `arrived`, else the last place reached.
+        path: Points along each line at equal numbers of length scales, [k, n, D+1], the first its start and the last
+            its end; None if not asked for.
+        arrived: Whether the line ended where lines of this field end, [n].
+        charge: Number of the charge it ended on, [n]; -1 where there is none.
+        reason: How it ended, [n]: a key of `REASONS`.
+        length: Its length, [n].
+        num_evaluations: Field evaluations spent on it, [n].
+    """
+
+    end: Float[Array, "n dim1"]
+    path: Float[Array, "k n dim1"] | None
+    arrived: Bool[Array, " n"]
+    charge: Int[Array, " n"]
+    reason: Int[Array, " n"]
+    length: Float[Array, " n"]
+    num_evaluations: Int[Array, " n"]
+
+
+def to_charges(
+    points: Float[Array, "n dim1"],
+    charges: Charges,
+    *,
+    field: FieldFn | None = None,
+    reverse: bool = False,
+    reach: Float[Array, " m"] | None = None,
+    solver: str = "tsit5",
+    tolerance: float = 1e-3,
+    greatest_step: float = 0.5,
+    max_steps: int = 1000,
+    max_length: float | None = None,
+    region: float | None = None,
+    at_once: int | None = None,
+    save: int | None = None,
+) -> EndedLines:
+    r"""Follow the field lines of point charges, anywhere in space, each to the charge it ends on.
+
+    $$\frac{d(x, z)}{ds} = \pm \frac{E}{|E|}$$
+
+    by arc length. The length scale at a point is the distance to the nearest charge: a step is at most `greatest_step`
+    of it, so none passes over a charge, steps far out are long, and its error is below `tolerance` of it. A line that
+    comes within the capture radius of a charge of the sign it seeks, where that charge's own field rules, ends there.
+
+    Launched from the positive charges by `launches.from_charges`, lines reach every negative charge in proportion to
+    its charge: the theorem's stochastic map T for two plates, the deterministic map of the capacitor chain.
+
+    Args:
+        points: Where lines start, [n, D+1], z last.
+        charges: Positions [m, D+1] and signed charges [m]; among charges at one place the first counts as the end.
+        field: The field to follow, [k, D+1] to [k, D+1], any positive scale; None: the exact field of the charges.
+        reverse: Follow -E, to positive charges.
+        reach: Capture radius of every charge, [m], 0 for those that capture nothing; None: `capture_radius(charges)`.
+            Worth computing once where the charges serve many calls.
+        solver: "tsit5", "dopri5" (order 5) or "bosh3" (3).
+        tolerance: Error of a step, as a share of the distance to the nearest charge.
+        greatest_step: Longest step, as a share of that distance.
+        max_steps: Steps, taken or rejected, after which a line is left where it is.
+        max_length: Length after which a line is left where it is; None for no bound.
+        region: Distance from the middle of the charges beyond which a line is left; None: 100,000 times their extent.
+        at_once: Lines under way at once; when one ends another takes its place, so the cost is the sum over the lines and
+            not the longest. None: 128.
+        save: Points to keep along each line, start and end among them (>= 2), at equal numbers of length scales; the
+            lines are then followed twice.
+
+    Returns:
+        The lines as they ended; charges are numbered as given.
+
+    Raises:
+        ValueError: If a shape, an option or a value that can be seen is not as said above.
+
+    Example:
+        All lines of a dipole run from one charge to the other, half of them backward and round the outside.
+
+        >>> import jax, jax.numpy as jnp
+        >>> from efm_jax.lines import launches
+        >>> from efm_jax.charges import capacitor
+        >>> charges = capacitor(jnp.zeros((1, 2)), jnp.zeros((1, 2)), gap=2.0)
+        >>> launch = launches.from_charges(jax.random.key(0), charges, 8)
+        >>> lines = to_charges(launch.points, charges)
+        >>> lines.charge.tolist(), lines.end[0].tolist()
+        ([1, 1, 1, 1, 1, 1, 1, 1], [0.0, 0.0, 2.0])
+
+    Source: Kolesov et al. (2025), arXiv 2502.02367, Theorem 3.1.
+    """
+    charges = checked(charges)
+    points = checks.starts(points)
+    if points.shape[1] != charges.positions.shape[1]:
+        raise ValueError(
+            f"points must have shape [n, {charges.positions.shape[1]}], (x, z) as the charges' positions have, got "
+            f"{points.shape}."
+        )
+    numbers = _numbers(tolerance, greatest_step, max_length, region, reverse)
+    policy = _policy(solver, max_steps, save, 128 if at_once is None else at_once, len(points))
+    if reach is None:
+        reach = capture_radius(charges, reverse=reverse)
+    elif np.shape(reach) != charges.charge.shape:
+        raise ValueError(
+            f"reach must hold one radius per charge, {charges.charge.shape}, got {np.shape(reach)}."
+        )
+    field = as_pytree(field_fn(charges) if field is None else field)
+    # inside someone's jit the function may hold that trace's values: no cache of ours may keep it
+    run = _endings.to_charges if isinstance(points, Tracer) else _endings.to_charges_jit
+    reach = jnp.asarray(reach, points.dtype)
+    return _lines(
+        lambda times: run(field, points, charges, reach, {**numbers, "save": times}, **policy), points, save
+    )
+
+
+def capture_radius(
+    charges: Charges, *, reverse: bool = False, share: float = 0.2, height: float | None = None
+) -> Float[Array, " n"]:
+    r"""Radius within which a line has reached a charge for good.
+
+    $$\text{share} \cdot \min(\text{distance to the nearest neighbour}, r), \quad |q| / (S_D r^D) = |F|,$$
+
+    F the field of the others. Within it the charge's own field is $\text{share}^{-D}$ times the others' and all lines
+    run into it, so what ends is what would have ended, only sooner.
+
+    Args:
+        charges: Positions [n, D+1] and signed charges [n].
+        reverse: For lines against the field, which end on positive charges; else they end on negative ones.
+        share: Share of the radius of the charge's own field, in (0, 1).
+        height: Only charges of the plate at this height capture; None for all of the sign.
+
+    Returns:
+        The radius of every charge, [n], 0 for those that capture nothing.
+
+    Raises:
+        ValueError: If a shape or value is not as said above, or no charge of that sign is there.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from efm_jax.charges import capacitor
+        >>> charges = capacitor(jnp.zeros((1, 2)), jnp.asarray([[0.0, 0.0], [1.0, 0.0]]), gap=10.0)
+        >>> [round(float(r), 3) for r in capture_radius(charges, share=0.1)]
+        [0.0, 0.1, 0.1]
+    """
+    charges = checked(charges)
+    share = checks.positive("share", share)
+    if share >= 1.0:
+        raise ValueError(f"share must be below 1, got {share!r}: beyond, another charge's field rules.")
+    ends = jnp.sign(charges.charge) == (1.0 if reverse else -1.0)
+    if height is not None:
+        heights = charges.positions[:, -1]
+        ends &= jnp.abs(heights - checks.finite("height", height)) <= 1e-6 * jnp.max(jnp.abs(heights))
+    if isinstance(ends, Tracer):
+        which = jnp.arange(len(ends))
+    else:
+        (which,) = np.nonzero(np.asarray(ends))
+        if len(which) == 0:
+            raise ValueError(
+                f"charges must hold a {'positive' if reverse else 'negative'} charge for lines to end on"
+                f"{'' if height is None else f' at height {height!r}'}."
+            )
+    own = surroundings(charges, jnp.asarray(which)).own_radius
+    # a charge alone in the world has no scale
+    own = jnp.where(jnp.isfinite(own), own, 1.0)
+    return jnp.where(ends, jnp.zeros_like(charges.charge).at[which].set(share * own), 0)
+
+
+def to_plate(
+    field: FieldFn,
+    points: Float[Array, "n dim1"],
+    gap: float,
+    *,
+    offset: float | None = None,
+    reverse: bool = False,
+    solver: str = "tsit5",
+    tolerance: float = 1e-4,
+    greatest_step: float = 0.5,
+    max_steps: int = 1000,
+    max_length: float | None = None,
+    region: float | None = None,
+    at_once: int | None = None,
+    save: int | None = None,
+) -> EndedLines:
+    r"""Follow the lines of a smooth or learned field, anywhere in space, until they end on a plate.
+
+    The field jumps at both plates, `z = 0` and `z = gap`, so each side of a plate is integrated by itself: between a
+    plate and the height `offset` from it the field is that at the offset, and a line that meets a plate is put on it
+    exactly. There both sides are looked at. If they point at each other the line ends; if both have one sign it crosses,
+    and may bend back and end from the other side. Lines end on `z = gap`, or on `z = 0` when `reverse`; one that the
+    field stops on the other plate is `STUCK`.
+
+    The length scale at a point p is $\sqrt{\text{gap}^2 + |p - c|^2}$, c the middle of the starts at half the gap.
+
+    Args:
+        field: The field, [n, D+1] to [n, D+1], any positive scale.
+        points: Where lines start, [n, D+1]; those on a plate exactly start as the field beyond it bids.
+        gap: Distance L between the plates.
+        offset: Distance from a plate at which its sides are looked at; None: 0.1 % of the gap. For a field of point
+            charges well above their spacing.
+        reverse: Follow -E from z = gap to z = 0.
+        solver: "tsit5", "dopri5" (order 5) or "bosh3" (3).
+        tolerance: Error of a step, in length scales.
+        greatest_step: Longest step, in length scales.
+        max_steps: Steps, taken or rejected, after which a line is left where it is.
+        max_length: Length after which a line is left where it is; None for no bound.
+        region: Distance from c beyond which a line is left; None: 10,000 times the gap or the starts' spread.
+        at_once: Lines under way at once; None: all, and row i of what the field is given is always line i.
+        save: Points to keep along each line, as in `to_charges`.
+
+    Returns:
+        The lines as they ended; `charge` is -1.
+
+    Raises:
+        ValueError: If a shape, an option or a value that can be seen is not as said above.
+
+    Example:
+        A uniform field between the plates that points back at the upper one from behind it.
+
+        >>> import jax.numpy as jnp
+        >>> def field(p):
+        ...     up = jnp.where(p[:, 1] < 2.0, 1.0, -1.0)
+        ...     return jnp.stack([jnp.full_like(up, 0.5), up], axis=1)
+        >>> lines = to_plate(field, jnp.asarray([[0.0, 0.1]]), 2.0)
+        >>> lines.arrived.tolist(), [round(float(c), 3) for c in lines.end[0]]
+        ([True], [0.95, 2.0])
+
+    Source: Kolesov et al. (2025), arXiv 2502.02367, Theorem 3.1.
+    """
+    points = checks.starts(points)
+    gap = checks.positive("gap", gap)
+    offset = 1e-3 * gap if offset is None else checks.positive("offset", offset)
+    if offset >= 0.5 * gap:
+        raise ValueError(f"offset must be below half the gap, got {offset!r} for a gap of {gap!r}.")
+    if not callable(field):
+        raise ValueError(f"field must be a function from points [n, D+1] to vectors [n, D+1], got {field!r}.")
+    numbers = {
+        "gap": gap,
+        "offset": offset,
+        **_numbers(tolerance, greatest_step, max_length, region, reverse),
+    }
+    policy = _policy(solver, max_steps, save, len(points) if at_once is None else at_once, len(points))
+    run = _endings.to_plate if isinstance(points, Tracer) else _endings.to_plate_jit
+    field = as_pytree(field)
+    return _lines(lambda times: run(field, points, {**numbers, "save": times}, **policy), points, save)
+
+
+def tally(lines: EndedLines) -> dict[str, int]:
+    """How many lines ended how.
+
+    Args:
+        lines: Lines as they ended.
+
+    Returns:
+        The number of lines for each reason of `REASONS` that occurs, by its name.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> reason = jnp.asarray([ARRIVED, ARRIVED, LEFT])
+        >>> tally(EndedLines(*[jnp.zeros((3, 1))] * 4, reason, *[jnp.zeros(3)] * 2))
+        {'arrived': 2, 'left the region': 1}
+    """
+    codes, counts = np.unique(np.asarray(lines.reason), return_counts=True)
+    return {REASONS[int(code)]: int(count) for code, count in zip(codes, counts, strict=True)}
+
+
+def _lines(run: Callable[[Array], _endings.Ended], points: Array, save: int | None) -> EndedLines:
+    ended = run(jnp.zeros((len(points), 0), points.dtype))
+    if save is not None:
+        # how far a line runs is known now: once more, keeping its points
+        ended = run(ended.t[:, None] * jnp.linspace(0.0, 1.0, save, dtype=points.dtype))
+    path = None if save is None else ended.path
+    return EndedLines(
+        ended.end,
+        path,
+        ended.reason == ARRIVED,
+        ended.charge,
+        ended.reason,
+        ended.length,
+        ended.num_evaluations,
+    )
+
+
+def _numbers(tolerance, greatest_step, max_length, region, reverse) -> dict:
+    for name, value in (("tolerance", tolerance), ("greatest_step", greatest_step)):
+        checks.positive(name, value)
+    if greatest_step >= 1.0:
+        raise ValueError(
+            f"greatest_step must be below 1, got {greatest_step!r}: a longer step passes over a charge."
+        )
+    for name, value in (("max_length", max_length), ("region", region)):
+        if value is not None:
+            checks.positive(name, value)
+    return {
+        "tolerance": tolerance,
+        "greatest_step": greatest_step,
+        "max_length": np.inf if max_length is None else max_length,
+        "region": np.nan if region is None else region,
+        "sign": -1.0 if reverse else 1.0,
+    }
+
+
+def _policy(solver, max_steps, save, at_once, num_lines) -> dict:
+    if save is not None and (isinstance(save, bool) or int(save) != save or save < 2):
+        raise ValueError(
+            f"save must be a whole number >= 2 (start and end are among the points), got {save!r}."
+        )
+    return {
+        "solver": checks.choice("solver", solver, tuple(_endings.SOLVERS)),
+        "max_steps": checks.count("max_steps", max_steps),
+        "slots": min(checks.count("at_once", at_once), num_lines),
+    }

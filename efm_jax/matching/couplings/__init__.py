@@ -1,0 +1,27 @@
+"""Couplings: which sample of P is paired with which sample of Q."""
+
+from efm_jax.matching.couplings.laws import (
+    Coupling,
+    LabelledCoupling,
+    Labels,
+    Pairs,
+    entropic_plan,
+    given,
+    independent,
+    minibatch_ot,
+    sinkhorn,
+    whole_plan,
+)
+
+__all__ = [
+    "Coupling",
+    "LabelledCoupling",
+    "Labels",
+    "Pairs",
+    "entropic_plan",
+    "given",
+    "independent",
+    "minibatch_ot",
+    "sinkhorn",
+    "whole_plan",
+]

@@ -1,0 +1,276 @@
+"""Where to supervise: laws of the points at which a network is taught the field.
+
+A law is a pure function `(key, x_pos [n, D], x_neg [m, D], gap, num_points) -> points [k, D+1]` with heights strictly
+inside (0, gap), unless it says otherwise. The field of the charges does not depend on the law; what the network learns
+well does.
+"""
+
+from collections.abc import Callable
+from math import log
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from efm_jax._core import checks
+from efm_jax.matching._exits import leave_slab, reach_plane
+from efm_jax.matching.couplings.laws import Coupling, independent
+from efm_jax.types import Key
+
+PointLaw: TypeAlias = Callable[
+    [Key, Float[Array, "n dim"], Float[Array, "m dim"], float, int], Float[Array, "k dim1"]
+]
+HEIGHTS = ("uniform", "log", "arcsine", "logit")
+
+
+def heights(key: Key, gap: float, num_points: int, *, law: str = "uniform") -> Float[Array, " k"]:
+    """Draw heights in (0, gap), away from both plates by at least `1e-4 gap`.
+
+    With `h = min(z, gap - z)` the distance to the nearer plate and `c = 1e-4 gap`:
+
+    - `uniform`: z ~ U(c, gap - c).
+    - `log`: either plate with probability 1/2, `p(h) = 1 / (h log(gap / 2c))` on (c, gap/2).
+    - `arcsine`: `p(z) = 1 / (pi sqrt(z (gap - z)))`, that is z = gap sin^2(pi u / 2) with u uniform, held to (c, gap - c).
+    - `logit`: s = log(z / (gap - z)) uniform, `p(z) = gap / (2 S z (gap - z))` on (c, gap - c) with S = log(gap / c - 1):
+      every scale of the distance to either plate alike, without the kink of `log` at mid-gap.
+
+    Args:
+        key: PRNG key.
+        gap: Distance L between the plates.
+        num_points: How many heights.
+        law: One of the names above.
+
+    Returns:
+        Heights, [k].
+
+    Raises:
+        ValueError: `gap` is not positive or `law` is unknown.
+
+    Example:
+        >>> import jax
+        >>> z = heights(jax.random.key(0), 6.0, 1000, law="log")
+        >>> bool((z > 0).all() and (z < 6.0).all()), bool((z < 0.06).mean() > 0.2)
+        (True, True)
+    """
+    gap = checks.positive("gap", gap)
+    checks.choice("law", law, HEIGHTS)
+    margin = 1e-4
+    if law == "uniform":
+        return gap * jax.random.uniform(key, (num_points,), minval=margin, maxval=1.0 - margin)
+    if law == "arcsine":
+        u = jax.random.uniform(key, (num_points,))
+        return gap * jnp.clip(jnp.sin(0.5 * jnp.pi * u) ** 2, margin, 1.0 - margin)
+    if law == "logit":
+        return gap * jax.nn.sigmoid(
+            log(1.0 / margin - 1.0) * jax.random.uniform(key, (num_points,), minval=-1.0)
+        )
+    key_h, key_side = jax.random.split(key)
+    h = margin * (0.5 / margin) ** jax.random.uniform(key_h, (num_points,))
+    return gap * jnp.where(jax.random.bernoulli(key_side, shape=(num_points,)), h, 1.0 - h)
+
+
+def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str = "uniform") -> PointLaw:
+    """Points on the segments between pairs of samples, with noise that dies at the plates.
+
+    `x = (1 - t) x_pos_i + t x_neg_j + r m / |m|`, with `t = z / gap`, `m ~ N(0, I_D)`, and a radius `r = |e|`,
+    `e ~ N(0, noise^2 min(z, gap - z))`: given the pair and z, x is isotropic about the segment with a half-normal
+    radius whose variance parameter vanishes at both plates.
+
+    Args:
+        noise: Scale of the radius, in units of sqrt(length); 0 keeps to the segments.
+        coupling: Who is paired with whom; independent when None.
+        height: Law of z, see `heights`.
+
+    Returns:
+        A point law.
+
+    Raises:
+        ValueError: `noise` is negative or `height` is unknown.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> law = segment(noise=0.0)
+        >>> p = law(jax.random.key(0), jnp.zeros((3, 2)), jnp.ones((5, 2)), 2.0, 4)
+        >>> p.shape, bool(jnp.allclose(p[:, 0], p[:, 2] / 2.0))
+        ((4, 3), True)
+
+    Source: Kolesov et al. (2025), arXiv 2502.02367, Algorithm 1; the variance that dies at the plates is that of
+    Manukhov et al. (2025), arXiv 2506.02950.
+    """
+    if not noise >= 0.0:
+        raise ValueError(f"noise must be >= 0, got {noise!r}.")
+    checks.choice("height", height, HEIGHTS)
+    couple = (
+        independent() if coupling is None else checks.made("coupling", coupling, "couplings.minibatch_ot()")
+    )
+
+    def law(key, x_pos, x_neg, gap, num_points):
+        key_pair, key_z, key_m, key_r = jax.random.split(key, 4)
+        i, j = couple(key_pair, x_pos, x_neg, num_points)
+        z = heights(key_z, gap, num_points, law=height).astype(_precise(x_pos))
+        t = (z / gap)[:, None]
+        middle = (1.0 - t) * x_pos[i] + t * x_neg[j]
+        variance = noise**2 * jnp.minimum(z, gap - z)
+        radius = jnp.sqrt(variance) * jnp.abs(jax.random.normal(key_r, z.shape, z.dtype))
+        x = middle + radius[:, None] * _directions(key_m, num_points, x_pos.shape[1], z.dtype)
+        return jnp.concatenate([x, z[:, None]], axis=1)
+
+    return law
+
+
+def flux(kind: str = "chain", *, height: str = "uniform") -> PointLaw:
+    r"""Points drawn exactly from the flux density of the samples, `p(x | z)` proportional to `E_z(x, z)`: where lines go.
+
+    Between the plates `E_z > 0`, and by `div E = 0` it is a density that flows with velocity `E_x / E_z`. A Brownian
+    motion from (x, z) in all D+1 dimensions, followed until it meets a plate, says what it is a mixture of: with a plate and
+    a time T drawn for the height z, and `x_i` a random sample of that plate,
+
+    $$x = x_i + \sqrt{T} \xi, \qquad \xi \sim N(0, I_D).$$
+
+    - `chain`: the field of `charges.capacitor_chain`, `p = 2 E_z`: plate and T are those of the exit from the slab.
+    - `two_plates`: the field of `charges.capacitor`, `p = E_z`: either plate with probability 1/2 and `T = r^2 / chi2_1`,
+      r the distance to it; that is, Cauchy laws of scales z round P's samples and gap - z round Q's.
+
+    The noise per dimension is of the order of the gap in the middle, whatever D is, and dies at the plates.
+
+    Args:
+        kind: Whose density: "chain" or "two_plates".
+        height: Law of z, see `heights`.
+
+    Returns:
+        A point law.
+
+    Raises:
+        ValueError: `kind` or `height` is unknown.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> p = flux()(jax.random.key(0), jnp.zeros((3, 2)), jnp.full((5, 2), 40.0), 1.0, 10_000)
+        >>> of_q = p[:, 0] > 20.0
+        >>> round(float(of_q.mean()), 1), bool(abs(of_q[p[:, 2] < 0.2].mean() - 0.1) < 0.03)  # z / L of them
+        (0.5, True)
+
+    Source: derived in docs/flux_density.md.
+    """
+    checks.choice("kind", kind, ("chain", "two_plates"))
+    checks.choice("height", height, HEIGHTS)
+
+    def law(key, x_pos, x_neg, gap, num_points):
+        key_z, key_side, key_time, key_i, key_j, key_x = jax.random.split(key, 6)
+        z = heights(key_z, gap, num_points, law=height)
+        if kind == "chain":
+            below, time = leave_slab(key_time, z, gap)
+        else:
+            below = jax.random.bernoulli(key_side, shape=(num_points,))
+            time = reach_plane(key_time, jnp.where(below, z, gap - z))
+        i = jax.random.randint(key_i, (num_points,), 0, x_pos.shape[0])
+        j = jax.random.randint(key_j, (num_points,), 0, x_neg.shape[0])
+        x = jnp.where(below[:, None], x_pos[i], x_neg[j]).astype(_precise(x_pos))
+        x = x + jnp.sqrt(time)[:, None].astype(x.dtype) * jax.random.normal(key_x, x.shape, x.dtype)
+        return jnp.concatenate([x, z[:, None].astype(x.dtype)], axis=1)
+
+    return law
+
+
+def box(*, margin: float = 0.1, reach: float = 0.5, beyond: float = 0.0, height: str = "uniform") -> PointLaw:
+    """Points uniform in the smallest box around both sample sets, enlarged on every side.
+
+    `p(x, z) = p(z) / prod_d (b_d - a_d)` on the box `[a, b]` with `a_d = lo_d - margin (hi_d - lo_d) - reach gap` and
+    likewise b_d, where lo and hi are taken over the minibatch of both plates: the mesh of the toys, as a law. Field
+    lines bulge sideways by a share of the gap; a network that was never taught out there flings them away.
+
+    Args:
+        margin: Enlargement of each side, as a share of its length.
+        reach: Further enlargement of each side, as a share of the gap.
+        beyond: How far heights go beyond either plate, as a share of the gap: 0 keeps between them. Lines that leave
+            backwards and come round the outside (`sampling.stochastic_map`) need a field taught there; heights are then
+            stretched, `z -> (1 + 2 beyond) z - beyond gap`.
+        height: Law of z, see `heights`.
+
+    Returns:
+        A point law; meant for low D.
+
+    Raises:
+        ValueError: `margin`, `reach` or `beyond` is negative or `height` is unknown.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> p = box(margin=0.0, reach=0.0)(jax.random.key(0), jnp.zeros((1, 2)), jnp.ones((1, 2)), 1.0, 100)
+        >>> bool((p >= 0).all() and (p <= 1).all())
+        True
+
+    Source: Kolesov et al. (2025), arXiv 2502.02367 (toy experiments).
+    """
+    for name, value in (("margin", margin), ("reach", reach), ("beyond", beyond)):
+        if not value >= 0.0:
+            raise ValueError(f"{name} must be >= 0, got {value!r}.")
+    checks.choice("height", height, HEIGHTS)
+
+    def law(key, x_pos, x_neg, gap, num_points):
+        key_x, key_z = jax.random.split(key)
+        lo = jnp.minimum(x_pos.min(0), x_neg.min(0))
+        hi = jnp.maximum(x_pos.max(0), x_neg.max(0))
+        more = margin * (hi - lo) + reach * gap
+        u = jax.random.uniform(key_x, (num_points, x_pos.shape[1]), _precise(x_pos))
+        z = heights(key_z, gap, num_points, law=height).astype(_precise(x_pos))
+        z = (1.0 + 2.0 * beyond) * z - beyond * gap
+        return jnp.concatenate([lo - more + (hi - lo + 2.0 * more) * u, z[:, None]], axis=1)
+
+    return law
+
+
+def near_plate(*, sigma: float = 0.01) -> PointLaw:
+    """Points around single charges of either plate, at distances spread evenly over the scales up to the gap.
+
+    A plate with probability 1/2, a random charge x_i of it, and one scale s, log-uniform on (sigma, gap): height above
+    that plate `h = s |e|`, `e ~ N(0, 1)`, lateral offset `s e'` with `e' ~ N(0, I_D)`. Heights beyond the gap are
+    folded back into the slab, `h -> gap - |gap - (h mod 2 gap)|`. (PFGM writes the scale as `sigma (1 + tau)^m` with m
+    uniform on (0, M); that is the same law with M chosen so that the largest scale is the gap.)
+
+    Args:
+        sigma: Smallest scale, a length; capped at the gap.
+
+    Returns:
+        A point law.
+
+    Raises:
+        ValueError: `sigma` is not positive.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> p = near_plate()(jax.random.key(0), jnp.zeros((4, 2)), jnp.ones((4, 2)), 6.0, 100)
+        >>> bool((p[:, 2] > 0).all() and (p[:, 2] < 6.0).all())
+        True
+
+    Source: Xu et al. (2022), "Poisson flow generative models", arXiv 2209.11178, eq. 5 and appendix B, here from both
+    plates of the capacitor.
+    """
+    checks.positive("sigma", sigma)
+
+    def law(key, x_pos, x_neg, gap, num_points):
+        key_side, key_i, key_j, key_s, key_h, key_x = jax.random.split(key, 6)
+        smallest = min(sigma, gap)
+        dtype = _precise(x_pos)
+        from_pos = jax.random.bernoulli(key_side, shape=(num_points,))
+        i = jax.random.randint(key_i, (num_points,), 0, x_pos.shape[0])
+        j = jax.random.randint(key_j, (num_points,), 0, x_neg.shape[0])
+        scale = smallest * (gap / smallest) ** jax.random.uniform(key_s, (num_points,), dtype)
+        h = scale * jnp.abs(jax.random.normal(key_h, (num_points,), dtype))
+        h = jnp.clip(gap - jnp.abs(gap - jnp.mod(h, 2.0 * gap)), 1e-4 * smallest, gap * (1.0 - 1e-6))
+        x = jnp.where(from_pos[:, None], x_pos[i], x_neg[j])
+        x = x + scale[:, None] * jax.random.normal(key_x, x.shape, dtype)
+        z = jnp.where(from_pos, h, jnp.minimum(gap - h, gap * (1.0 - 1e-6)))  # gap - h may round to the gap
+        return jnp.concatenate([x, z[:, None]], axis=1)
+
+    return law
+
+
+def _precise(x: Array) -> jnp.dtype:
+    """Float32 or better: in half precision heights of a plate run together with it."""
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
+def _directions(key: Key, num: int, dim: int, dtype) -> Float[Array, "num dim"]:
+    m = jax.random.normal(key, (num, dim), dtype)
+    return m / jnp.linalg.norm(m, axis=1, keepdims=True)

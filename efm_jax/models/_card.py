@@ -1,0 +1,171 @@
+"""The model card: what a person who is given a model wants to know, made from the run."""
+
+import json
+import math
+import shlex
+from typing import Any
+
+_WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10")
+_OF_METHOD = {
+    "convention": ("efm",),
+    "law": ("ifm",),
+    "width": ("ifm", "cfm"),
+    "reach": ("c2fm",),
+    "extra": ("pfgm",),
+    "field": ("efm", "c2fm"),
+    "points": ("efm", "c2fm", "ifm"),
+    "noise": ("efm", "c2fm", "ifm"),
+}
+_NO_LICENCE = (
+    "Not stated: whoever gives this model away writes its licence here. The licence of the data it was trained on may "
+    "bind it too; the data are not part of it."
+)
+_OF_MLP = ("width", "depth", "output", "height")
+_SHOWN = ("value", "standard_error", "floor", "mean", "median")
+
+
+def card(
+    name: str,
+    record: dict[str, Any],
+    *,
+    parameters: int,
+    log: list[dict[str, Any]],
+    scores: dict[str, dict[str, Any]] | None,
+    licence: str | None = None,
+) -> str:
+    """Write the card.
+
+    Args:
+        name: Name of the model's folder.
+        record: What its config.json holds.
+        parameters: How many numbers its tensors hold.
+        log: The run's log up to the step of the weights.
+        scores: The scores of each map, by its name, of these weights; None if there are none.
+        licence: What is said of the licence; None leaves it to the reader to ask.
+
+    Returns:
+        Markdown.
+    """
+    config, shape = record["config"], tuple(record["shape"])
+    source, target = (f"`{config['data'][side]}`" for side in ("source", "target"))
+    parts = [
+        f"# {name}",
+        "A field learned by matching ([electrostatic field matching](https://arxiv.org/abs/2502.02367), efm_jax): along "
+        f"its lines samples of P, {source}, go to Q, {target}, and back.",
+        _table(["what", "how"], _facts(record, shape, parameters, log)),
+        "## Use",
+        _use(name, record, shape),
+        "## Scores",
+        _scores(scores),
+        "## Licence",
+        licence or _NO_LICENCE,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _facts(
+    record: dict[str, Any], shape: tuple[int, ...], parameters: int, log: list[dict[str, Any]]
+) -> list[list[str]]:
+    config, training, versions = record["config"], record["training"], record["versions"]
+    method, kind = config["recipe"]["method"], config["network"]["kind"]
+    recipe = {k: v for k, v in config["recipe"].items() if method in _OF_METHOD.get(k, (method,))}
+    network = {k: v for k, v in config["network"].items() if kind != "mlp" or k in ("kind", *_OF_MLP)}
+    weights = {"average": "moving average of the parameters", "last": "parameters after the last step"}
+    rows = [
+        ["samples", f"{_sample(shape)}"],
+        *(
+            [["space", f"{components} principal components of the data, which come with the weights"]]
+            if (components := config["data"].get("components"))
+            else []
+        ),
+        ["method", _settings(recipe, "method")],
+        ["network", f"{_settings(network, 'kind')}; {parameters:,} parameters"],
+        ["weights", weights[record["weights"]]],
+        ["training", f"{training['step']:,} steps, {training['seconds']:,.0f} s; seed {config['seed']}"],
+        ["optimiser", "**adam**, " + _settings(config["optimizer"], None)],
+        ["loss", _losses(log)],
+        ["lines", _settings(config["sampling"], "solver")],
+        ["made with", ", ".join(f"{key} {value}" for key, value in versions.items())],
+    ]
+    return rows
+
+
+def _settings(values: dict[str, Any], first: str | None) -> str:
+    told = [] if first is None else [f"**{values[first]}**"]
+    given = ((key, value) for key, value in values.items() if key != first and value is not None)
+    return ", ".join(told + [f"{key.replace('_', ' ')} {value}" for key, value in given])
+
+
+def _sample(shape: tuple[int, ...]) -> str:
+    if len(shape) == 3:
+        return (
+            f"pictures, {shape[0]} x {shape[1]} pixels (height x width), {shape[2]} channels, values in -1..1"
+        )
+    return f"{math.prod(shape)} numbers each, shape {list(shape)}"
+
+
+def _losses(log: list[dict[str, Any]]) -> str:
+    known = [line for line in log if isinstance(line.get("loss"), float)]
+    if not known:
+        return "not logged"
+    count = min(5, len(known))
+    picked = sorted({round(i * (len(known) - 1) / max(count - 1, 1)) for i in range(count)})
+    return ", ".join(f"{known[i]['loss']:.4g} at step {known[i]['step']:,}" for i in picked)
+
+
+def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
+    picture = len(shape) == 3 and shape[2] in (1, 3)
+    given = "PICTURES" if picture else "npy:SAMPLES.npy"
+    model = shlex.quote(name)
+    lines = [f"efm translate --model {model} --input {given} --output OUT            # P -> Q"]
+    lines += [f"efm translate --model {model} --input {given} --output OUT --reverse  # Q -> P"]
+    if record["config"]["data"]["source"].partition(":")[0] not in _WITH_PATHS:
+        lines.append(f"efm generate --model {model} --count 16 --output OUT  # new samples of P -> Q")
+    if picture:
+        square = record["config"]["data"].get("crop")
+        middle = "" if square is None else f"the middle {square} x {square} pixels, then to "
+        what = (
+            f"PICTURES is a folder of png, jpg, webp or bmp of any size: each is cropped at its centre to {middle}"
+            f"the aspect {shape[1]}:{shape[0]}, resized to {shape[1]} x {shape[0]} pixels and written to OUT as png under "
+            "its own name; `--fit pad --own-size`: all of it, at its own size."
+        )
+    else:
+        what = f"SAMPLES.npy holds an array [n, {', '.join(map(str, shape))}]; OUT/translated.npy will hold its ends."
+    program = [
+        "from efm_jax import models",
+        "",
+        f"model = models.open_folder({json.dumps(name)})",
+        f"lines = models.transport(model, x)  # x: samples [n, {math.prod(shape)}]",
+        "y = lines.end[:, :-1]",
+    ]
+    head = f"With efm_jax {record['versions']['efm_jax']} or newer, beside this folder:"
+    parts = [head, "", "```bash", *lines, "```", "", what, "", "```python", *program, "```"]
+    return "\n".join(parts)
+
+
+def _scores(scores: dict[str, dict[str, Any]] | None) -> str:
+    rows = []
+    for label, one in (scores or {}).items():
+        on_features = one.get("features", {}).get("scores", {}).values()
+        for name, score in {**one, **{each["label"]: each for each in on_features}}.items():
+            if not isinstance(score, dict):
+                continue
+            told = [f"{key} {_number(score[key])}" for key in _SHOWN if key in score]
+            if told:
+                rows.append(
+                    [label, name, ", ".join(told), str(score.get("n", "")), str(score.get("how", ""))]
+                )
+    if not rows:
+        return "These weights were not scored before they were exported: run `efm evaluate` first."
+    return "On held-out samples; the floor is what real samples get.\n\n" + _table(
+        ["map", "score", "value", "n", "how"], rows
+    )
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else "undefined"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in lines)

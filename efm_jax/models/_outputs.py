@@ -1,0 +1,135 @@
+"""What a command writes into a person's folder: names that lose no picture, and no file of theirs overwritten.
+
+`lines.json` lies beside the results. It lists the files of the run, which alone a later run may replace, and says of each
+line whether it arrived:
+
+made_by  "efm_jax"; without it the file is somebody else's
+files    what the run wrote, or was about to write when it was stopped
+earlier  what runs before it wrote here and it did not replace
+lines    of pictures: `input`, `file` and `arrived` of each
+arrived  of arrays: of each row
+"""
+
+import json
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from efm_jax._core import files as _files
+
+MARKER = "lines.json"
+_MADE_BY = "efm_jax"
+
+
+def as_png(names: list[str]) -> list[str]:
+    """A file for each picture, no two the same and none that of a folder, also where case makes no difference.
+
+    A png keeps its name; another gives up its ending where the name is free then, and keeps it before `.png` elsewhere.
+
+    Example:
+        >>> as_png(["a.jpg", "a.png", "b.jpg", "c.jpg", "c.png/d.png"])
+        ['a.jpg.png', 'a.png', 'b.png', 'c.jpg.png', 'c.png/d.png']
+    """
+    taken = _folders(names)
+    stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
+    same = Counter(map(_key, stems.values()))
+    files = {}
+    for name in sorted(
+        names, key=lambda name: (not name.endswith(".png"), not name.lower().endswith(".png"))
+    ):
+        short = name.lower().endswith(".png") or same[_key(stems[name])] == 1
+        files[name] = _free(stems[name] if short else name, name, taken)
+        taken.add(_key(files[name]))
+    return [files[name] for name in names]
+
+
+def beside(name: str, files: list[str]) -> str:
+    """A png of some name, or of one like it that is not among the files and their folders.
+
+    Example:
+        >>> beside("pairs", ["a.png"]), beside("pairs", ["pairs.png"])
+        ('pairs.png', 'pairs_all.png')
+    """
+    return _free(name, f"{name}_all", {*map(_key, files), *_folders(files)})
+
+
+def written(folder: Path) -> list[str]:
+    """Files in a folder that runs before wrote there, as its `lines.json` says; none where that is not one of theirs."""
+    try:
+        found = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    if not isinstance(found, dict) or found.get("made_by") != _MADE_BY:
+        return []
+    listed = [found.get("files"), found.get("earlier")]
+    return [file for files in listed if isinstance(files, list) for file in files if isinstance(file, str)]
+
+
+def check(folder: Path, files: list[str], *, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:
+    """Refuse to write where a file of somebody else's would be lost; nothing is written or changed.
+
+    Args:
+        folder: Where the files are to be; it need not exist.
+        files: Their paths below it, `lines.json` among them.
+        inputs: Files that are being read; these are never replaced.
+        overwrite: Replace files of others too.
+
+    Raises:
+        ValueError: A file is there that runs before did not write, or is an input, or a folder or file is in the way.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise ValueError(f"output {folder} is a file, expected a folder; give another output.")
+    read = {path.resolve() for path in inputs}
+    earlier = written(folder)
+    own = {*earlier, MARKER} if earlier else set()
+    above = {str(parent) for file in files for parent in PurePosixPath(file).parents} - {"."}
+    if MARKER in above:
+        raise ValueError(
+            f"the input has a folder named {MARKER}, the name of a file to be written; rename it."
+        )
+    present = [file for file in files if os.path.lexists(folder / file)]
+    in_the_way = [
+        name for name in sorted(above) if os.path.lexists(folder / name) and not (folder / name).is_dir()
+    ]
+    in_the_way += [file for file in present if (folder / file).is_dir()]
+    if in_the_way:
+        raise ValueError(
+            f"{folder / in_the_way[0]} is in the way of what is to be written; give another output folder."
+        )
+    for file in present:
+        if (folder / file).resolve() in read:
+            raise ValueError(
+                f"{folder / file} is an input and would be overwritten; give another output folder."
+            )
+    foreign = [] if overwrite else [file for file in present if file not in own]
+    if foreign:
+        raise ValueError(
+            f"{len(foreign)} of the {len(files)} files to be written are there and are not of a run before, the first is "
+            f"{folder / foreign[0]}; give another output folder, or replace them by --overwrite (overwrite=True)."
+        )
+
+
+def mark(folder: Path, files: list[str], **told: Any) -> None:
+    """Write `lines.json`: before the files, so that a stopped run may be done again, and after them with what is told."""
+    earlier = sorted({file for file in written(folder) if os.path.lexists(folder / file)} - {*files})
+    _files.write_json(folder / MARKER, {"made_by": _MADE_BY, "files": files, "earlier": earlier, **told})
+
+
+def _key(path: str) -> str:
+    """What two paths have in common that some systems take for one."""
+    return unicodedata.normalize("NFC", path).casefold()
+
+
+def _folders(files: list[str]) -> set[str]:
+    return {_key(str(parent)) for file in files for parent in PurePosixPath(file).parents}
+
+
+def _free(name: str, other: str, taken: set[str]) -> str:
+    """`name.png`, or `other.png`, or the first of `other_2.png`, ... that is not taken."""
+    number = 1
+    while _key(f"{name}.png") in taken:
+        name, number = (other if number == 1 else f"{other}_{number}"), number + 1
+    return f"{name}.png"

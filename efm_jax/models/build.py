@@ -1,0 +1,331 @@
+"""From a configuration to values: sources, recipe, network, optimiser."""
+
+import math
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from efm_jax import charges, matching, networks, training
+from efm_jax.charges.plates import Charges
+from efm_jax.datasets import Source, batch, open_source, spaces, white_noise
+from efm_jax.datasets.spaces import Space
+from efm_jax.fields import widths
+from efm_jax.matching import couplings, points
+from efm_jax.matching.couplings.laws import Coupling
+from efm_jax.models import configs, seeds
+from efm_jax.types import FieldMatching, Network
+
+
+def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source]:
+    """Open P and Q of one split, and see that they live in one space.
+
+    Returns:
+        The source of positive charges and the source of negative ones.
+
+    Raises:
+        ValueError: A specification is not known or cannot be read, or the two have samples of different shapes.
+    """
+    if data.source == "noise":
+        target = open_source(data.target, size=data.size, crop=data.crop, split=split)
+        return open_source("noise:" + "x".join(map(str, target.shape)), size=None, split=split), target
+    source_pos, source_neg = (
+        open_source(spec, size=data.size, crop=data.crop, split=split) for spec in (data.source, data.target)
+    )
+    if source_pos.shape != source_neg.shape:
+        raise ValueError(
+            f"the two distributions must have samples of one shape, got {data.source} with {source_pos.shape} and "
+            f"{data.target} with {source_neg.shape}; for folders of pictures set data.size."
+        )
+    return source_pos, source_neg
+
+
+def is_noise(spec: str) -> bool:
+    """Whether a specification is that of white noise, which has the shape of the other side.
+
+    Example:
+        >>> is_noise("noise"), is_noise("noise:8x8x3"), is_noise("digits")
+        (True, True, False)
+    """
+    return spec.partition(":")[0] == "noise"
+
+
+def sample_shape(config: configs.Run, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of what the network sees: that of a sample, or of its principal components.
+
+    Raises:
+        ValueError: The samples have fewer dimensions than components are asked for, or a unet is.
+
+    Example:
+        >>> config = configs.Run(data=configs.Data(components=8), network=configs.Network(kind="mlp"))
+        >>> sample_shape(config, (32, 32, 3))
+        (8,)
+    """
+    components = config.data.components
+    if components is None:
+        return shape
+    spaces.check_components(components, math.prod(shape))
+    if config.network.kind != "mlp":
+        raise ValueError(
+            f"data.components {components} makes vectors of the samples, which network.kind {config.network.kind!r} cannot "
+            "take; use 'mlp'."
+        )
+    return (components,)
+
+
+def sides(data: configs.Data, space: Space) -> tuple[Space, Space]:
+    """The space as samples of P and as samples of Q enter it: white noise has units of its own."""
+    at_p, at_q = (spaces.of_noise(space) if is_noise(spec) else space for spec in (data.source, data.target))
+    return at_p, at_q
+
+
+def encoded(data: configs.Data, pair: tuple[Source, Source], space: Space | None) -> tuple[Source, Source]:
+    """P and Q as the network sees them: in the space, where there is one."""
+    if space is None:
+        return pair
+    k = len(space.scale)
+    # noise projected on orthonormal directions is noise, which is cheaper to draw there
+    inside = [
+        white_noise((k,)) if is_noise(spec) else spaces.wrap(source, space)
+        for spec, source in zip((data.source, data.target), pair, strict=True)
+    ]
+    return inside[0], inside[1]
+
+
+def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) -> FieldMatching:
+    """Make the recipe.
+
+    Args:
+        config: What it is.
+        pair: The training sets of P and Q, for the field of the whole of them.
+
+    Raises:
+        ValueError: The method has no such convention or field, a number does not fit, or the field is that of whole training
+            sets and neither is finite.
+
+    Example:
+        >>> recipe(configs.Recipe(gap=6.0)).span
+        (0.0, 6.0)
+    """
+    if config.method != "efm" and config.convention != "superposed":
+        raise ValueError(
+            f"recipe.convention {config.convention!r} is for method 'efm'; {config.method!r} knows one field only: take "
+            "'superposed'."
+        )
+    if config.field == "whole" and config.method not in ("efm", "c2fm"):
+        raise ValueError(
+            f"recipe.field 'whole' is for methods 'efm' and 'c2fm', whose charges are samples, got {config.method!r}; take "
+            "'minibatch'."
+        )
+    coupling = {
+        "independent": couplings.independent,
+        "minibatch_ot": couplings.minibatch_ot,
+        "sinkhorn": lambda: couplings.sinkhorn(0.05),
+        "one_plan": couplings.given,
+        "given": couplings.given,
+    }[config.coupling]()
+    if config.field == "whole":
+        make, samples = {"efm": _efm, "c2fm": _c2fm}[config.method], _whole_sets(pair)
+        return make(config, coupling, _placed(config, *samples))
+    return {"efm": _efm, "c2fm": _c2fm, "ifm": _ifm, "cfm": _cfm, "pfgm": _pfgm}[config.method](
+        config, coupling
+    )
+
+
+def _placed(config: configs.Recipe, x_pos: jax.Array, x_neg: jax.Array) -> Charges:
+    """Samples as the charges of the method, for every step."""
+    if config.method == "efm":
+        return charges.capacitor(x_pos, x_neg, config.gap)
+    reach = 8.0 * config.gap if config.reach is None else config.reach
+    return charges.capacitor_chain(x_pos, x_neg, config.gap, tolerance=1e-3, reach=reach)
+
+
+def _whole_sets(pair: tuple[Source, Source] | None) -> list[jax.Array]:
+    """Every sample of both sides, once; of a law, as many as the other side has."""
+    sizes = [source.size for source in pair or () if source.size is not None]
+    if pair is None or not sizes:
+        raise ValueError(
+            "recipe.field 'whole' makes charges of a finite training set, got none: laws have no end. Take 'minibatch' with "
+            "more recipe.charges, or data of finite size."
+        )
+    drawn = [
+        batch(source, seeds.PLANS, side, 0, source.size or max(sizes)) for side, source in enumerate(pair)
+    ]
+    return [jnp.asarray(samples) for samples in drawn]
+
+
+def _efm(config: configs.Recipe, coupling: Coupling, placed: Charges | None = None) -> FieldMatching:
+    return matching.efm(
+        config.gap,
+        convention=config.convention,
+        target=config.target,
+        gamma=config.gamma,
+        points=_points(config, coupling) or points.flux("two_plates", height=config.height),
+        num_points=config.num_points,
+        charges=placed,
+    )
+
+
+def _c2fm(config: configs.Recipe, coupling: Coupling, placed: Charges | None = None) -> FieldMatching:
+    return matching.c2fm(
+        config.gap,
+        target=config.target,
+        reach=config.reach if placed is None else None,
+        points=_points(config, coupling) or points.flux("chain", height=config.height),
+        num_points=config.num_points,
+        charges=placed,
+    )
+
+
+def _ifm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
+    return matching.ifm(
+        config.gap,
+        law=config.law,
+        target=config.target,
+        coupling=coupling,
+        width=widths.constant(config.width),
+        points=_points(config, couplings.given()),
+        height=config.height,
+        num_points=config.num_points,
+    )
+
+
+def _cfm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
+    return matching.cfm(
+        config.gap,
+        coupling=coupling,
+        width=widths.constant(config.width),
+        height=config.height,
+        num_points=config.num_points,
+    )
+
+
+def _pfgm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
+    del coupling
+    return matching.pfgm(
+        config.gap,
+        gamma=5.0 if config.gamma is None else config.gamma,
+        target=config.target,
+        num_extra=config.extra,
+        num_points=config.num_points,
+    )
+
+
+def _points(config: configs.Recipe, coupling: Coupling) -> points.PointLaw | None:
+    """The law of the points; None for the density of the method's own field."""
+    return {
+        "segment": lambda: points.segment(noise=config.noise, coupling=coupling, height=config.height),
+        "box": lambda: points.box(height=config.height),
+        "near_plate": points.near_plate,
+        "flux": lambda: None,
+    }[config.points]()
+
+
+def network(config: configs.Network, shape: tuple[int, ...], gap: float) -> Network:
+    """Make the network for samples of `shape`.
+
+    Raises:
+        ValueError: A unet is asked for samples that are not pictures (H, W, C), or a size does not fit.
+    """
+    if config.output != "field":
+        plain = network(replace(config, output="field"), shape, gap)
+        if config.output == "velocity":
+            return matching.velocity_network(plain, gap)
+        return {"flow": matching.flow_network, "slope": matching.slope_network}[config.output](plain)
+    if config.kind == "mlp":
+        dim = 1
+        for side in shape:
+            dim *= side
+        return networks.mlp(
+            dim,
+            gap=gap,
+            width=config.width,
+            depth=config.depth,
+            height=config.height,
+            num_classes=config.classes,
+        )
+    if len(shape) != 3:
+        raise ValueError(
+            f"network.kind 'unet' needs pictures of shape (H, W, C), got samples of shape {shape}; use 'mlp'."
+        )
+    return networks.unet(
+        shape,
+        gap=gap,
+        width=config.width,
+        multipliers=config.multipliers,
+        blocks=config.blocks,
+        attention=config.attention,
+        dropout=config.dropout,
+        dtype=config.dtype,
+        patch=config.patch,
+        height=config.height,
+        num_classes=config.classes,
+    )
+
+
+def labelled(config: configs.Run, pair: tuple[Source, Source]) -> configs.Recipe:
+    """The recipe of each group of a step, after it has been seen that labels and data go together.
+
+    Returns:
+        `config.recipe`; with several groups a step, each has its share of the points.
+
+    Raises:
+        ValueError: The classes of the data are not those of the network, or the recipe cannot be divided by class.
+    """
+    recipe, classes = config.recipe, config.network.classes
+    if classes is None:
+        if recipe.label_groups != 1:
+            raise ValueError(
+                f"recipe.label_groups {recipe.label_groups} is for a network with classes; set network.classes too."
+            )
+        return recipe
+    known = {len(source.classes) for source in pair if source.classes is not None}
+    if known != {classes}:
+        raise ValueError(
+            f"network.classes {classes} needs data with labels of {classes} classes, got {config.data.source} and "
+            f"{config.data.target} with {' and '.join(map(str, sorted(known))) or 'none'}; labelled are digits, mnist:PATH, "
+            "cifar10:PATH, folders of folders, an npz with `labels`, two_gaussians and eight_gaussians."
+        )
+    if recipe.field == "whole":
+        raise ValueError(
+            "recipe.field 'whole' makes charges of all classes, which labels cannot choose among; with network.classes take "
+            "'minibatch'."
+        )
+    if recipe.label_groups < 1 or recipe.num_points % recipe.label_groups:
+        raise ValueError(
+            f"recipe.num_points {recipe.num_points} must be a multiple of recipe.label_groups, got {recipe.label_groups}."
+        )
+    return replace(recipe, num_points=recipe.num_points // recipe.label_groups)
+
+
+def check_sampling(config: configs.Sampling) -> None:
+    """See before training that what comes after it can be done.
+
+    Raises:
+        ValueError: There would be no steps, or fewer samples than a report needs.
+    """
+    if config.steps < 1:
+        raise ValueError(f"sampling.steps must be a whole number >= 1, got {config.steps!r}.")
+    if config.samples < 2:
+        raise ValueError(f"sampling.samples must be at least 2 for a report, got {config.samples!r}.")
+
+
+def optimizer(config: configs.Optimizer, steps: int) -> optax.GradientTransformation:
+    """Make the optimiser; `steps` is where a cosine ends.
+
+    Raises:
+        ValueError: A cosine would end before the warm-up does.
+    """
+    if config.cosine and steps <= config.warmup:
+        raise ValueError(
+            f"steps must be more than those of the warm-up, {config.warmup}, from which the rate falls along a cosine, got "
+            f"{steps}; shorten the warm-up too, e.g. --optimizer.warmup {max(steps // 10, 0)}."
+        )
+    return training.adam(
+        config.learning_rate,
+        warmup=config.warmup,
+        clip=config.clip,
+        weight_decay=config.weight_decay,
+        cosine_steps=steps if config.cosine else None,
+    )

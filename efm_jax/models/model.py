@@ -1,0 +1,146 @@
+"""A trained run or an exported model, opened and at work."""
+
+import dataclasses
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from efm_jax import checkpoint, sampling, training
+from efm_jax.datasets.spaces import Space
+from efm_jax.lines.tracing import FieldLines
+from efm_jax.models import build, configs
+from efm_jax.models import space as _run_space
+from efm_jax.types import FieldMatching, Network
+
+
+class Trained(NamedTuple):
+    """A run folder opened.
+
+    Attributes:
+        config: Its configuration.
+        recipe: Its recipe, for lines: where they start and end. Its field is that of minibatches, whatever was trained on.
+        network: Its network.
+        state: The checkpoint opened.
+        shape: Shape of one sample.
+        seconds: Training time, over all resumes.
+        space: The space its network sees, see `spaces`; None for that of the samples. `transport` enters and leaves it.
+    """
+
+    config: configs.Run
+    recipe: FieldMatching
+    network: Network
+    state: training.TrainState
+    shape: tuple[int, ...]
+    seconds: float
+    space: Space | None = None
+
+
+def load(folder: str | Path, *, step: int | None = None) -> Trained:
+    """Open a run folder at its newest checkpoint, or at another one it keeps; its data need not be there.
+
+    Args:
+        folder: The run folder.
+        step: Step of the checkpoint; None for the newest.
+
+    Raises:
+        ValueError: The folder holds no run, no checkpoint of that step, or one that this version cannot read; or its
+            checkpoints are of a version that did not keep the shape of a sample, and its data are gone.
+    """
+    folder = Path(folder).expanduser()
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"{folder} is not a run folder: it holds no config.json; train one with `efm train`."
+        )
+    config = configs.load(folder / "config.json")
+    shape = _shape(folder, config.data)
+    network = build.network(config.network, build.sample_shape(config, shape), config.recipe.gap)
+    space = _run_space.opened(folder, config.data, shape)
+    optimizer = build.optimizer(config.optimizer, config.steps)
+    like = jax.eval_shape(lambda key: training.init_state(key, network, optimizer), jax.random.key(0))
+    state, meta = checkpoint.restore(folder / "checkpoints", like, step)
+    lines_only = build.recipe(dataclasses.replace(config.recipe, field="minibatch"))
+    return Trained(config, lines_only, network, state, shape, float(meta.get("seconds", 0.0)), space)
+
+
+def transport(
+    trained: Trained,
+    x: np.ndarray,
+    *,
+    reverse: bool = False,
+    save: int | None = None,
+    batch_size: int = 250,
+    cond: np.ndarray | None = None,
+    guidance: float = 1.0,
+) -> FieldLines:
+    """Carry samples along the trained field's lines with the run's own sampling settings.
+
+    Samples of a run in components are given and come back as pictures (or what else its data are): they are encoded, follow
+    lines in its space, and are decoded, as are the points of their paths. What the components cannot hold is lost.
+
+    A recipe whose lines start at random (pfgm) draws them by the samples given: the same again for the same samples. Class
+    labels `cond` [n] and guidance: see `sampling.transport`.
+    """
+    adaptive = trained.config.sampling.solver in ("tsit5", "dopri5")
+    sides = None if trained.space is None else build.sides(trained.config.data, trained.space)
+    lines = sampling.transport(
+        trained.state,
+        trained.recipe,
+        trained.network,
+        x if sides is None else sides[int(reverse)].encode(x),
+        reverse=reverse,
+        key=jax.random.key(zlib.crc32(np.asarray(x, np.float32).tobytes())),
+        solver=trained.config.sampling.solver,
+        steps=None if adaptive else trained.config.sampling.steps,
+        clock=trained.config.sampling.clock,
+        batch_size=min(batch_size, len(x)),
+        save=save,
+        cond=cond,
+        guidance=guidance,
+    )
+    return lines if sides is None else _run_space.pictured(lines, sides, trained.recipe.span)
+
+
+def labels_of(trained: Trained, label: int | None, count: int, *, guidance: float = 1.0) -> np.ndarray | None:
+    """The labels of `count` samples that are all asked for as one class, or as none.
+
+    Raises:
+        ValueError: The run knows no such class, or it was not trained without labels and none is given, or there is guidance
+            and no class to go to, or none to come from.
+    """
+    classes, dropout = trained.config.network.classes, trained.config.recipe.label_dropout
+    if classes is None:
+        if label is not None or guidance != 1.0:
+            raise ValueError(
+                "this run was trained without classes, so there is no label to ask for and nothing to guide to; train one "
+                "with --network.classes."
+            )
+        return None
+    if label is None and guidance != 1.0:
+        raise ValueError(
+            f"guidance {guidance} goes towards a class: give a label from 0 to {classes - 1} as well."
+        )
+    if label is not None and not 0 <= label < classes:
+        raise ValueError(f"label must be from 0 to {classes - 1}, the classes of this run, got {label}.")
+    if dropout == 0.0 and (label is None or guidance != 1.0):
+        raise ValueError(
+            "this run was trained with recipe.label_dropout 0 and knows no field without a label: give a label from 0 to "
+            f"{classes - 1}, and no guidance."
+        )
+    return np.full(count, -1 if label is None else label, np.int32)
+
+
+def _shape(folder: Path, data: configs.Data) -> tuple[int, ...]:
+    """Shape of a sample: what a checkpoint says, or else, of runs of older versions, what the data are."""
+    kept = (checkpoint.read_meta(folder / "checkpoints") or {}).get("shape")
+    if kept is not None:
+        return tuple(kept)
+    try:
+        return build.sources(data)[0].shape
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"the checkpoints in {folder} are of a version that did not keep the shape of a sample, and its data are not "
+            f"where config.json says ({error}); put them there, once, to open or export the run."
+        ) from error

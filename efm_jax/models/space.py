@@ -1,0 +1,149 @@
+"""The space of a run: fitted when its training begins, kept in its folder, and pictures on both ends of its lines."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from efm_jax._core import files
+from efm_jax.datasets import Source, spaces
+from efm_jax.datasets.spaces import Space
+from efm_jax.lines.tracing import FieldLines
+from efm_jax.models import build, configs
+from efm_jax.training.hosts import Crew
+
+FILE = "space.npz"
+
+
+def of_run(folder: str | Path, data: configs.Data, pair: tuple[Source, Source], crew: Crew) -> Space | None:
+    """The space in which a run is trained, the same for all hosts: the folder's own, or one fitted now and written there.
+
+    Raises:
+        ValueError: The folder holds another run, or its space cannot be read; or the data have no such space.
+    """
+    if data.components is None:
+        return None
+    dim, k = int(np.prod(pair[0].shape)), data.components
+    there = crew.on_first(lambda: _begun(Path(folder), data, pair, dim, k))
+    empty = Space(np.zeros(dim, np.float32), np.zeros((dim, k), np.float32), np.zeros(k, np.float32))
+    return crew.given(there or empty)
+
+
+def opened(folder: str | Path, data: configs.Data, shape: tuple[int, ...]) -> Space | None:
+    """The space of a run that has begun, for samples of `shape`; None if it has none.
+
+    Raises:
+        ValueError: The folder's file is missing, damaged, or that of another run.
+    """
+    if data.components is None:
+        return None
+    expected = int(np.prod(shape)), data.components
+    return load(Path(folder) / FILE, shape=expected, fitted_on=_told(data))
+
+
+def pictured(lines: FieldLines, sides: tuple[Space, Space], span: tuple[float, float]) -> FieldLines:
+    """Lines in the space as lines of pictures: x decoded, z kept.
+
+    Where the two plates are decoded differently, as noise and data are, points between are the mixture of both by height.
+    """
+
+    def decoded(points) -> jnp.ndarray:
+        points = np.asarray(points)
+        u, z = points[..., :-1].reshape(-1, points.shape[-1] - 1), points[..., -1:]
+        x = sides[1].decode(u)
+        if sides[0] is not sides[1]:
+            share = np.clip((z.reshape(-1, 1) - span[0]) / (span[1] - span[0]), 0.0, 1.0)
+            x = ((1.0 - share) * sides[0].decode(u) + share * x).astype(np.float32)
+        return jnp.asarray(np.concatenate([x.reshape(*z.shape[:-1], -1), z], axis=-1))
+
+    path = None if lines.path is None else decoded(lines.path)
+    return lines._replace(end=decoded(lines.end), path=path)
+
+
+def _begun(folder: Path, data: configs.Data, pair: tuple[Source, Source], dim: int, k: int) -> Space:
+    folder.mkdir(parents=True, exist_ok=True)
+    with files.exclusive(folder / "run.lock", f"the run folder {folder}"):
+        if not (folder / FILE).exists():
+            if (folder / "config.json").exists():
+                raise ValueError(
+                    f"{folder} holds a run without {FILE}: it was not trained in components, or the file is lost; restore "
+                    "it, or choose another folder."
+                )
+            noisy = build.is_noise(data.source), build.is_noise(data.target)
+            known = [None if noise else source for noise, source in zip(noisy, pair, strict=True)]
+            space = spaces.fit(known[0], known[1], k)
+            save(folder / FILE, space, fitted_on=_told(data))
+        return load(folder / FILE, shape=(dim, k), fitted_on=_told(data))
+
+
+def _told(data: configs.Data) -> str:
+    return json.dumps({"source": data.source, "target": data.target, "size": data.size})
+
+
+def save(path: str | Path, space: Space, *, fitted_on: str) -> None:
+    """Write a space as an npz file, whole or not at all, with a word on what it was fitted on."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **space._asdict(), fitted_on=np.asarray(fitted_on))
+    files.write_bytes(path, buffer.getvalue())
+
+
+def load(path: str | Path, *, shape: tuple[int, int] | None = None, fitted_on: str | None = None) -> Space:
+    """Read a space written by `save`; nothing in the file is run.
+
+    Args:
+        path: The file.
+        shape: `(D, k)` as it must be; None for any.
+        fitted_on: What it must have been fitted on; None for anything.
+
+    Returns:
+        The space.
+
+    Raises:
+        ValueError: The file is missing, damaged or of another kind, or the space is another one.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as opened:
+            file = np.load(opened, allow_pickle=False)
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("one array alone")
+            arrays, told = [file[name] for name in Space._fields], str(file["fitted_on"])
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing: the space of the run; restore it, or train anew.") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} cannot be read as a space ({error}): it is damaged or of another kind; restore it, or train anew."
+        ) from None
+    space = checked(Space(*arrays), str(path))
+    if shape is not None and space.basis.shape != shape:
+        raise ValueError(
+            f"{path} holds {space.basis.shape[1]} components of samples with {space.basis.shape[0]} dimensions, expected "
+            f"{shape[1]} of {shape[0]}: it belongs to another run; give that run's own settings, or choose another folder."
+        )
+    if fitted_on is not None and told != fitted_on:
+        raise ValueError(
+            f"{path} was fitted on {told}, this run has {fitted_on}; give the run's own data to resume, or choose another "
+            "folder for a new run."
+        )
+    return space
+
+
+def checked(space: Space, where: str) -> Space:
+    """Return a space that was read, or raise ValueError if its arrays cannot be those of one."""
+    mean, basis, scale = space
+    fits = basis.ndim == 2 and mean.shape == basis.shape[:1] and scale.shape == basis.shape[1:]
+    sound = (
+        fits
+        and all(array.dtype == np.float32 and np.isfinite(array).all() for array in space)
+        and bool((scale > 0).all())
+        and np.allclose(basis.T @ basis, np.eye(len(scale)), atol=1e-3)  # float32 over D terms
+    )
+    if not sound:
+        raise ValueError(
+            f"{where} does not hold a space (mean [D], orthonormal basis [D, k], scale [k] > 0, float32), got "
+            f"{', '.join(f'{name} {array.shape}' for name, array in zip(Space._fields, space, strict=True))}; restore it."
+        )
+    return space

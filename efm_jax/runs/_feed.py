@@ -1,0 +1,94 @@
+"""Batches made by other threads while the device works, so that data is not waited for.
+
+A batch depends on the seed and its step alone (`datasets.batch`): how far ahead it is made changes nothing.
+"""
+
+import math
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from efm_jax.datasets import Source, batch, class_shares, draw_labels
+from efm_jax.datasets.classes import check_labelling
+
+_AHEAD = 2  # batches made before they are needed, by one thread; each more makes one more
+
+
+class Labelling(NamedTuple):
+    """How steps are labelled: each has so many groups of rows, of one class each, or of all with probability `dropout`."""
+
+    dropout: float
+    groups: int
+
+
+def batches(
+    source_pos: Source,
+    source_neg: Source,
+    seed: int,
+    sizes: tuple[int, int],
+    steps: range,
+    rows: tuple[slice | None, slice | None] = (None, None),
+    labelling: Labelling | None = None,
+    threads: int = 1,
+) -> Generator[tuple[np.ndarray, ...], None, None]:
+    """Yield `(x_pos, x_neg)` for each of `steps`, in order: of each, the rows asked for; with a labelling, their labels too.
+
+    Labels are drawn by the shares of Q's classes; by those of P's where Q has none. Several threads draw from the sources
+    at once.
+    """
+    ahead = _AHEAD - 1 + threads
+    labelled = source_pos if source_neg.classes is None else source_neg
+
+    def draw(step: int) -> tuple[np.ndarray, ...]:
+        labels = None
+        if labelling is not None:
+            labels = draw_labels(labelled, seed, step, labelling.groups, dropout=labelling.dropout)
+        x_pos = batch(source_pos, seed, 0, step, sizes[0], rows=rows[0], labels=labels)
+        x_neg = batch(source_neg, seed, 1, step, sizes[1], rows=rows[1], labels=labels)
+        return (x_pos, x_neg) if labels is None else (x_pos, x_neg, labels)
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="efm-data") as pool:
+        try:
+            waiting = deque(pool.submit(draw, step) for step in steps[:ahead])
+            for step in steps:
+                if step + ahead in steps:
+                    waiting.append(pool.submit(draw, step + ahead))
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def check(source_pos: Source, source_neg: Source) -> None:
+    """Raise ValueError unless samples of both plates have as many dimensions."""
+    if math.prod(source_pos.shape) != math.prod(source_neg.shape):
+        raise ValueError(
+            f"both plates must hold samples of one size, got shape {source_pos.shape} from source_pos and "
+            f"{source_neg.shape} from source_neg; bring the data to one shape."
+        )
+
+
+def check_labels(
+    source_pos: Source, source_neg: Source, labelling: Labelling, sizes: tuple[int, int]
+) -> None:
+    """Raise ValueError unless steps can be labelled so: by classes that both plates have, where both have some."""
+    check_labelling(labelling.dropout, labelling.groups)
+    pair = (source_pos, source_neg)
+    shares = [class_shares(source) for source in pair if source.classes is not None]
+    if not shares:
+        raise ValueError(
+            "labels need classes, and neither plate's data have any; open labelled data (digits, mnist:PATH, cifar10:PATH, "
+            "a folder of folders, an npz with `labels`), or give them some by datasets.with_classes."
+        )
+    there = [np.flatnonzero(share).tolist() for share in shares]
+    if there[0] != there[-1]:
+        raise ValueError(
+            f"the two plates must have samples of the same classes, got {there[0]} and {there[1]}; number them alike and "
+            "leave out those that one side lacks."
+        )
+    if any(size % labelling.groups for size in sizes):
+        raise ValueError(
+            f"the charges of a step, {sizes[0]} and {sizes[1]}, must be multiples of its {labelling.groups} label groups."
+        )

@@ -1,0 +1,140 @@
+"""The folder of a run: whose it is, opened to go on or refused, and what is left to do in it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from efm_jax import checkpoint
+from efm_jax._core import files
+from efm_jax.training.step import TrainState
+
+MAY_CHANGE = ("steps", "max_seconds", "save_every", "log_every", "keep", "progress", "sampling")
+"""Fields of a config, with all inside them, that a resumed run may change: they do not touch its steps."""
+
+
+def read_config(folder: str | os.PathLike) -> dict[str, Any]:
+    """Read the config of the run in a folder.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        The config as `fit` was given it, lists for tuples.
+
+    Raises:
+        ValueError: If there is no run in the folder or its config.json cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> read_config(tempfile.mkdtemp())  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: no run in ...: config.json is missing; give the folder that a run was trained in.
+    """
+    path = Path(folder).expanduser() / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"no run in {folder}: config.json is missing; give the folder that a run was trained in."
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not JSON ({error}); restore it, or delete it if there are checkpoints: they hold one."
+        ) from error
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"{path} must hold a JSON object, got {type(config).__name__}: it is not that of a run."
+        )
+    return config
+
+
+def opened(folder: Path, identity: dict, fresh: TrainState, resume: bool) -> tuple[TrainState, dict]:
+    """The state to go on from and its meta; refuses a folder that holds something else than this run."""
+    checkpoints = folder / "checkpoints"
+    saved = sorted(files.find(checkpoints))
+    config = read_config(folder) if (folder / "config.json").exists() else None
+    if (saved or config is not None) and not resume:
+        raise ValueError(
+            f"{folder} already holds a run (checkpoints of steps {saved or 'none'}); pass resume=True to go "
+            "on with it, or choose another folder. Runs are never overwritten."
+        )
+    if config is None and not saved and (folder / "log.jsonl").exists():
+        raise ValueError(f"{folder} holds a log.jsonl but no run; choose an empty folder.")
+    if config is not None:
+        _check_same(folder, "config", config, identity["config"])
+    state, meta = fresh, {}
+    if saved:
+        state, meta = checkpoint.restore(checkpoints, fresh)
+        for part in ("config", "fit"):
+            if part not in meta:
+                raise ValueError(
+                    f"{checkpoints} was not written by a run (no {part!r} in its meta); choose another."
+                )
+            _check_same(folder, part, meta[part], identity[part])
+        files.set_aside(checkpoints, newer_than=int(state.step))
+    if config != identity["config"]:
+        files.write_json(folder / "config.json", identity["config"])
+    return state, meta
+
+
+def finished(folder: Path, like: TrainState, *, steps: int, max_seconds: float | None) -> bool:
+    """Whether nothing is left to do there, by the checkpoint that a run of this form of state would go on from.
+
+    False where that cannot be told: opening the folder then says why.
+    """
+    checkpoints = folder / "checkpoints"
+    if not _ended(checkpoint.read_meta(checkpoints) or {}, steps, max_seconds):
+        return False  # most runs are told by a record alone
+    try:
+        state, meta = checkpoint.restore(checkpoints, like)
+    except checkpoint.CheckpointError:
+        return False
+    return _ended({**meta, "data_position": int(state.step)}, steps, max_seconds)
+
+
+def _ended(meta: dict[str, Any], steps: int, max_seconds: float | None) -> bool:
+    done, seconds = meta.get("data_position", 0), meta.get("seconds", 0.0)
+    return done >= steps or (max_seconds is not None and seconds >= max_seconds)
+
+
+def _check_same(folder: Path, what: str, old: dict, new: dict) -> None:
+    apart = differences(old, new, "in the run", "now", free=MAY_CHANGE)
+    if apart:
+        listed = "\n".join(apart)
+        raise ValueError(
+            f"the run in {folder} has another {what}:\n{listed}\nGive it the run's own values to resume, or "
+            "choose another folder for a new run."
+        )
+
+
+def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
+    """Settings by place: `{"data.size": 32, ...}`.
+
+    Example:
+        >>> flat({"steps": 3, "data": {"size": 32}})
+        {'steps': 3, 'data.size': 32}
+    """
+    places = {}
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            places |= flat(value, f"{prefix}{name}.")
+        else:
+            places[f"{prefix}{name}"] = value
+    return places
+
+
+def differences(old: dict, new: dict, here: str, there: str, *, free: tuple[str, ...] = ()) -> list[str]:
+    """A line for each place at which settings differ, but for those below a name that is free to.
+
+    Example:
+        >>> differences({"steps": 3, "seed": 0}, {"steps": 4, "seed": 1}, "before", "now", free=("steps",))
+        ['  seed: 0 before, 1 now']
+    """
+    old, new = flat(old), flat(new)
+    return [
+        f"  {name}: {old.get(name, 'nothing')!r} {here}, {new.get(name, 'nothing')!r} {there}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name, "nothing") != new.get(name, "nothing") and not set(name.split(".")) & set(free)
+    ]

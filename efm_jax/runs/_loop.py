@@ -1,0 +1,177 @@
+"""The steps of a run: each entered in the books, saved now and then, until the last or a wish to stop."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from efm_jax import checkpoint
+from efm_jax.runs import _journal
+from efm_jax.training.step import StepInfo, TrainState
+
+
+class Pace(NamedTuple):
+    """How far a run goes, and how often it tells and saves.
+
+    Attributes:
+        steps: Its last step.
+        save_every: Steps between checkpoints.
+        log_every: Steps between lines of the log.
+        max_skipped: Non-finite steps in a row after which it gives up.
+        max_seconds: Wall clock after which it ends, or None.
+    """
+
+    steps: int
+    save_every: int
+    log_every: int
+    max_skipped: int
+    max_seconds: float | None
+
+    def over(self, ledger: _journal.Ledger) -> bool:
+        """Whether time is over."""
+        return self.max_seconds is not None and ledger.seconds() >= self.max_seconds
+
+
+class Books:
+    """Ledger, log and progress bar of a run, after `done` steps."""
+
+    def __init__(self, ledger: _journal.Ledger, log: _journal.Log | _journal.NoLog, bar: tqdm, done: int):
+        self.ledger, self.log, self.done = ledger, log, done
+        self._bar = bar
+
+    def enter(self, step: int, info: StepInfo, pace: Pace) -> None:
+        """Enter a step; waits until the device has done it."""
+        self.ledger.add(info)
+        self._bar.set_postfix(loss=f"{self.ledger.loss:.4g}", refresh=False)
+        if step == self.done + 1:  # what compilation took says nothing of the steps to come
+            self._bar.unpause()
+            self._bar.initial = step
+        self._bar.update()
+        if step % pace.log_every == 0 or step == pace.steps:
+            self.log.write(self.ledger.line(step))
+        if step % pace.log_every == 0:
+            self.ledger.start_window()
+
+
+def take(
+    state: TrainState,
+    step_fn: Callable[..., tuple[TrainState, StepInfo]],
+    batches: Iterable[tuple],
+    books: Books,
+    pace: Pace,
+    *,
+    save: Callable[[TrainState], None],
+    wish_to_stop: Callable[[], bool],
+    folder: Path,
+) -> tuple[TrainState, int]:
+    """Take the steps that are left, each entered in the books while the device works on the next.
+
+    Args:
+        state: The state after `books.done` steps.
+        step_fn: The training step.
+        batches: What each step is given after the state.
+        books: Where steps are entered.
+        pace: Which step is the last, and which are saved.
+        save: Called with the state at the steps that are saved.
+        wish_to_stop: Asked once a step; the step that is under way is finished and saved.
+        folder: The run folder, for the error.
+
+    Returns:
+        The state, and the number of its last step.
+
+    Raises:
+        FloatingPointError: If `pace.max_skipped` steps in a row were not finite.
+    """
+
+    def enter(step: int, info: StepInfo) -> None:
+        books.enter(step, info, pace)
+        if books.ledger.in_row >= pace.max_skipped:
+            raise FloatingPointError(_not_finite(folder, step, books.ledger.in_row))
+
+    step, before = books.done, None
+    for step, batch in enumerate(batches, start=books.done + 1):
+        state, info = step_fn(state, *batch)
+        if before is not None:
+            enter(*before)
+        before = step, info
+        stop = wish_to_stop() or step == pace.steps
+        if stop or step % pace.save_every == 0:
+            enter(*before)
+            before = None
+            if stop or not books.ledger.in_row:  # bad steps must not push out the last good checkpoint
+                save(state)
+        if stop:
+            break
+    return state, step
+
+
+def progress_bar(done: int, steps: int, shown: bool) -> tqdm:
+    """The bar of steps; one that is not shown counts nothing."""
+    often = 0.5 if sys.stderr.isatty() else 30.0  # seconds between updates: a log file wants few
+    return tqdm(
+        total=steps,
+        initial=done,
+        unit="step",
+        disable=not shown,
+        dynamic_ncols=True,
+        mininterval=often,
+        postfix="compiling",
+    )
+
+
+def _not_finite(folder: Path, step: int, in_row: int) -> str:
+    kept = checkpoint.latest(folder / "checkpoints")
+    held = (
+        "no checkpoint was written yet"
+        if kept is None
+        else f"the checkpoint of step {kept} is kept in {folder}"
+    )
+    return (
+        f"loss, gradient or update was not finite for {in_row} steps in a row, up to step {step}; {held}. "
+        "Look for NaN or huge values in the data, lower the learning rate or clip the gradient, and start in "
+        "a new folder."
+    )
+
+
+class Signals:
+    """What came in while signals were deferred.
+
+    Attributes:
+        caught: Number of the signal, or None.
+    """
+
+    caught: int | None = None
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[Signals]:
+    """Note SIGINT and SIGTERM instead of dying of them; a second one acts as it always would.
+
+    Outside the main thread Python cannot catch signals: nothing changes there. Ignored signals stay ignored.
+    """
+    signals, before = Signals(), {}
+
+    def catch(number, frame):
+        signals.caught = number
+        for changed, handler in before.items():
+            signal.signal(changed, handler)
+        with contextlib.suppress(OSError):  # not print: the handler may run in the middle of one
+            os.write(2, b"\nStopping: finishing this step and saving; once more to quit at once.\n")
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if handler not in (signal.SIG_IGN, None):
+                before[number] = handler
+                signal.signal(number, catch)
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

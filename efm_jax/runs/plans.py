@@ -1,0 +1,104 @@
+"""Plans of whole training sets: which sample of P is the partner of which sample of Q, decided once, before training.
+
+A plan of each minibatch knows a few hundred samples; a plan of the whole set finds better partners. Samples are compared as
+they are, or by features of pictures, which know a shape in another style: among emoji drawn twice, features find more than
+half again as many true partners as pixels do (docs/images.md).
+"""
+
+from pathlib import Path
+
+from efm_jax.datasets import Source, as_pictures, batch, from_pairs
+from efm_jax.evaluation import features
+from efm_jax.matching import couplings
+from efm_jax.models import configs
+
+SEED = 30_000
+"""Seeds what is drawn of a training set (colours, a law's samples) to stand for all of it, the same for all runs."""
+
+MOST = 10_000
+"""Most samples a side that one plan pairs."""
+
+BLOCK = 2500
+"""Samples a side that are paired at a time: the time of a plan grows like the cube of them."""
+
+
+def paired(
+    config: configs.Run, pair: tuple[Source, Source], *, cache: str | Path | None = None
+) -> tuple[Source, Source]:
+    r"""The training sets as pairs of one plan, where `recipe.coupling` asks for that; else as they are.
+
+    As many samples of either side as the larger finite one has, at most `MOST`, are paired once, in blocks of `BLOCK`: of
+    laws and of pictures whose draws differ (colours, mirror images) these are the draws that training sees. The plan is
+
+    $$\min_\pi \sum_i |f(x_i) - f(y_{\pi(i)})|^2,$$
+
+    f the identity or the features named by `recipe.plan_features`.
+
+    Args:
+        config: The run.
+        pair: The training sets of P and Q, as the network sees them.
+        cache: Folder that keeps features; None for none.
+
+    Returns:
+        The sources of P and Q; where they are paired, batches of one number hold the same pairs.
+
+    Raises:
+        ValueError: See `check`.
+        ImportError: The features' weights are not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> from efm_jax.datasets import from_array
+        >>> x = np.arange(6.0)[:, None]
+        >>> run = configs.Run(recipe=configs.Recipe(coupling="one_plan"))
+        >>> p, q = paired(run, (from_array(x), from_array(x[::-1] + 10.0)))
+        >>> bool((batch(p, 0, 0, 0, 6) + 10.0 == batch(q, 0, 1, 0, 6)).all())
+        True
+
+    Source: Monge's problem; Tong et al., arXiv 2302.00482, section 3.2, solve it a minibatch at a time.
+    """
+    check(config, pair)
+    if config.recipe.coupling != "one_plan":
+        return pair
+    by_features, shape = config.recipe.plan_features, pair[0].shape
+    sizes = [source.size for source in pair if source.size is not None]
+    drawn = [batch(source, SEED, side, 0, min(max(sizes), MOST)) for side, source in enumerate(pair)]
+    seen = drawn
+    if by_features is not None:
+        extractor = features.open_extractor(by_features)
+        seen = [features.extract(extractor, as_pictures(x, shape), cache=cache) for x in drawn]
+    drawn[1] = drawn[1][couplings.whole_plan(*seen, block_size=BLOCK)]
+    pos, neg = from_pairs(*(x.reshape(-1, *shape) for x in drawn))
+    return pos, neg
+
+
+def check(config: configs.Run, pair: tuple[Source, Source]) -> None:
+    """See that training sets can be paired as the configuration asks, before it is done.
+
+    Raises:
+        ValueError: Neither side is finite, the network has classes, or features are asked for of what are not two sets of
+            pictures, or for another coupling.
+    """
+    by_features = config.recipe.plan_features
+    if config.recipe.coupling != "one_plan":
+        if by_features is not None:
+            raise ValueError(
+                f"recipe.plan_features {by_features!r} is for recipe.coupling 'one_plan', got {config.recipe.coupling!r}; "
+                "leave it out, or take 'one_plan'."
+            )
+        return
+    if config.network.classes is not None:
+        raise ValueError(
+            "recipe.coupling 'one_plan' pairs all classes at once; with network.classes take 'minibatch_ot'."
+        )
+    sizes = [source.size for source in pair if source.size is not None]
+    if not sizes:
+        raise ValueError(
+            "recipe.coupling 'one_plan' pairs a finite training set, got two laws without end; take 'minibatch_ot'."
+        )
+    shape = pair[0].shape
+    if by_features is not None and (len(sizes) < 2 or len(shape) != 3):
+        raise ValueError(
+            f"recipe.plan_features {by_features!r} compares pictures with pictures, got {config.data.source} and "
+            f"{config.data.target} as samples of shape {shape}; leave it out to pair samples as they are."
+        )

@@ -1,0 +1,186 @@
+"""Second trainings: the configuration of a reflow, and the pairs and parameters it begins with.
+
+The second run's data are those of the first: it is scored on them and carries them. Only what it is trained on are the
+lines of the first run, followed when the second starts or goes on, the same every time.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from efm_jax import checkpoint, training
+from efm_jax.datasets import Source, batch, from_pairs
+from efm_jax.models import configs
+from efm_jax.models.model import Trained
+from efm_jax.sampling import reflow
+from efm_jax.types import Params
+
+PAIRS_SEED = 40_000
+"""With the run's seed, seeds the samples whose lines are followed. Those a space is fitted on begin with the same number
+(`spaces.SEED`), which no run meets: reflow refuses components."""
+WIDTH = 1e-3
+"""How far the straight paths of the pairs are blurred, in units of the data."""
+_FORMS = {"field": "slope", "slope": "slope", "flow": "flow"}
+
+
+def of_run(
+    first: str | Path,
+    *,
+    steps: int | None = None,
+    pairs: int = 10_000,
+    reverse: bool = False,
+    trained: bool = True,
+) -> configs.Run:
+    """Return the configuration of a second training on the lines of a run, from that run's own.
+
+    Flow matching on given pairs, followed by Euler's method in height, with a quarter of the steps; data, network,
+    optimiser and seed stay. With the trained parameters the gap stays too, and a network of directions is read as that of
+    their slopes; with new ones the gap is 1.
+
+    Args:
+        first: The run folder of the first training.
+        steps: Training steps; None for a quarter of the first's.
+        pairs: Lines followed.
+        reverse: Follow them from Q to P.
+        trained: Begin with the parameters of the first run.
+
+    Returns:
+        The configuration, for `pipeline.train`.
+
+    Raises:
+        ValueError: There is no run, or no checkpoint of it; it has classes; its lines start at random points (pfgm); or its
+            parameters are to be kept and are those of a velocity that grows towards the plates.
+
+    Example:
+        >>> import tempfile
+        >>> of_run(tempfile.mkdtemp())  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: ... is not a run folder: it holds no config.json; train one with `efm train`.
+    """
+    first = Path(first)
+    if not (first / "config.json").is_file():
+        raise ValueError(f"{first} is not a run folder: it holds no config.json; train one with `efm train`.")
+    config, step = configs.load(first / "config.json"), checkpoint.latest(first / "checkpoints")
+    if step is None:
+        raise ValueError(f"{first} holds no checkpoint yet; go on with it by `efm resume {first}`.")
+    _check_first(config)
+    output = _FORMS.get(config.network.output) if trained else "flow"
+    if output is None:
+        raise ValueError(
+            f"a network of output {config.network.output!r} grows towards the plates, which no straight line does: begin "
+            "with new parameters (--no-trained)."
+        )
+    steps = max(config.steps // 4, 1) if steps is None else steps
+    optimizer = replace(config.optimizer, warmup=min(config.optimizer.warmup, steps // 10))
+    return replace(
+        config,
+        recipe=configs.Recipe(
+            method="cfm",
+            gap=config.recipe.gap if trained else 1.0,
+            width=WIDTH,
+            coupling="given",
+            charges=config.recipe.charges,
+            num_points=config.recipe.num_points,
+        ),
+        network=replace(config.network, output=output),
+        optimizer=optimizer,
+        sampling=replace(config.sampling, solver="euler", steps=4, clock="linear"),
+        reflow=configs.Reflow(str(first.resolve()), step, pairs, reverse, trained),
+        steps=steps,
+        max_seconds=None,
+    )
+
+
+def asked_for(config: configs.Run) -> bool:
+    """Whether a run is a second training.
+
+    Raises:
+        ValueError: It asks for the pairs of a first run and does not keep them, or the other way round.
+    """
+    keeps = config.recipe.method in ("cfm", "ifm") and config.recipe.coupling == "given"
+    if (config.reflow.run is None) == keeps or (config.recipe.coupling == "given" and not keeps):
+        raise ValueError(
+            "reflow.run and recipe.coupling 'given' with method 'cfm' or 'ifm' go together, got "
+            f"{config.reflow.run!r}, {config.recipe.coupling!r} and {config.recipe.method!r}; `efm reflow` sets all."
+        )
+    return keeps
+
+
+def training_pairs(
+    config: configs.Run, first: Trained, pair: tuple[Source, Source]
+) -> tuple[tuple[Source, Source], Params | None]:
+    """Follow the first run's lines and return sources of the pairs, and the parameters to begin with, None for new ones.
+
+    Args:
+        config: The second run.
+        first: The first, opened.
+        pair: Training sets of P and Q.
+
+    Raises:
+        ValueError: See `check`; or `reflow.pairs` refuses.
+    """
+    check(config, first, pair)
+    wanted = config.reflow
+    sampling, side = first.config.sampling, int(wanted.reverse)
+    x = batch(pair[side], PAIRS_SEED + config.seed, side, 0, wanted.pairs)
+    found = reflow.pairs(
+        first.state,
+        first.recipe,
+        first.network,
+        x,
+        reverse=wanted.reverse,
+        solver=sampling.solver,
+        steps=None if sampling.solver in ("tsit5", "dopri5") else sampling.steps,
+        clock=sampling.clock,
+        batch_size=250,
+    )
+    if found.lost:
+        print(f"{found.lost} of {len(x)} lines of {wanted.run} did not arrive and are left out", flush=True)
+    sources = from_pairs(*(side.reshape(-1, *first.shape) for side in found[:2]))
+    return sources, initial(config, first)
+
+
+def initial(config: configs.Run, first: Trained) -> Params | None:
+    """The parameters that a second run begins with; None for new ones."""
+    return training.ema_params(first.state) if config.reflow.trained else None
+
+
+def check(config: configs.Run, first: Trained, pair: tuple[Source, Source]) -> None:
+    """See that a second run can be made of a first one, before lines are followed.
+
+    Raises:
+        ValueError: The first run has another checkpoint than it had, other data or another gap.
+    """
+    wanted = config.reflow
+    _check_first(first.config)
+    _check_first(config)
+    if wanted.step not in (None, int(first.state.step)):
+        raise ValueError(
+            f"{wanted.run} is at step {int(first.state.step)} and was at {wanted.step} when this run began: its lines are "
+            "others now. Start a new run by `efm reflow`."
+        )
+    if first.shape != pair[0].shape:
+        raise ValueError(
+            f"the first run has samples of shape {first.shape}, these data of shape {pair[0].shape}; give it its own data."
+        )
+    if wanted.trained and config.recipe.gap != first.config.recipe.gap:
+        raise ValueError(
+            f"with the trained parameters the gap stays {first.config.recipe.gap:g}, got {config.recipe.gap:g}; set "
+            "reflow.trained to false for another."
+        )
+
+
+def _check_first(config: configs.Run) -> None:
+    if config.network.classes is not None:
+        raise ValueError(
+            f"reflow knows no classes, and this run has network.classes {config.network.classes}; train one without."
+        )
+    if config.data.components is not None:
+        raise ValueError(
+            f"reflow follows lines of samples, and this run has data.components {config.data.components}; train one without."
+        )
+    if config.recipe.method == "pfgm":
+        raise ValueError(
+            "reflow needs lines that start in the samples; those of pfgm start at random points far above: train efm, "
+            "c2fm, ifm or cfm first."
+        )

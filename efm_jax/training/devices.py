@@ -1,0 +1,219 @@
+"""The training step over many devices: the same losses and parameters as on one, to rounding.
+
+A batch means the same everywhere: its samples, its points and their targets follow from the seed and the step alone. Each
+device holds a share of the samples, gathers those of all, which are the charges, and supervises its share of the points.
+Losses and gradients are means over all points, taken in another order than on one device: the results differ by the
+rounding of those sums, and by what products of other shapes round.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from efm_jax.training import _division, _placing
+from efm_jax.training import step as training
+from efm_jax.training.step import BoundStep, StepInfo, TrainState
+from efm_jax.types import FieldMatching, Network
+
+AXIS = "data"
+"""Name of the mesh axis that a batch is split over."""
+
+Step = Callable[..., tuple[TrainState, StepInfo]]
+Place = Callable[[TrainState], TrainState]
+
+
+def data_mesh(devices: int | Sequence | None = None) -> Mesh:
+    """A mesh with one axis, `data`, to split batches over.
+
+    Devices come in the order of hosts, so that the rows of a batch that one host holds are next to each other.
+
+    Args:
+        devices: How many of all hosts' devices, or which; None for all there are.
+
+    Returns:
+        The mesh.
+
+    Raises:
+        ValueError: If there are not as many devices.
+
+    Example:
+        >>> dict(data_mesh(1).shape)
+        {'data': 1}
+    """
+    if devices is None or isinstance(devices, int):
+        there = jax.devices()
+        count = len(there) if devices is None else devices
+        if not 1 <= count <= len(there):
+            raise ValueError(
+                f"devices must be between 1 and the {len(there)} of {there[0].platform} that there are, got {count}; "
+                "on a CPU, JAX_NUM_CPU_DEVICES=8 in the environment makes eight of it."
+            )
+        devices = there[:count]
+    ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(ordered), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def data_parallel_step(
+    recipe: FieldMatching,
+    network: Network,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+    *,
+    axis: str = AXIS,
+    ema_decay: float = 0.9999,
+    shard_state: bool = False,
+) -> tuple[Step, Place]:
+    """Make the training step under `jax.jit` on a mesh, its batch split over one axis.
+
+    Every device evaluates the field and the network at its own share of the points; randomness, dropout included, is that
+    of `training.make_train_step`.
+
+    Args:
+        recipe: What to regress on; arrays that it holds are put on every device once.
+        network: The network.
+        optimizer: The transformation.
+        mesh: The devices, e.g. `data_mesh()`; of several hosts, where `jax.distributed` runs.
+        axis: The mesh axis to split batches over.
+        ema_decay: Decay of the moving average.
+        shard_state: Split parameters, average and optimiser state over the same axis, each array along its longest
+            dimension that divides by the number of devices; those of less than 1024 numbers a device are kept whole.
+            Parameters are then gathered for each step: less memory, more traffic.
+
+    Returns:
+        `(step, place)`. `place(state)` puts a state, the same on every host, on the mesh;
+        `step(state, x_pos [n, D], x_neg [m, D], cond=None) -> (state, StepInfo)` is that of `training.make_train_step`,
+        with samples as NumPy arrays on one host and as global arrays (`hosts.global_rows`) on several; `cond`, the labels
+        of the groups of all rows, is the same NumPy array on each.
+
+    Raises:
+        ValueError: As `training.make_train_step`, if the mesh has no such axis, or, by the step, if samples or points
+            do not divide by the number of devices.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from efm_jax import matching, networks, training
+        >>> network, optimizer = networks.mlp(2, gap=1.0, width=8), training.adam(1e-3)
+        >>> step, place = data_parallel_step(matching.cfm(), network, optimizer, data_mesh())
+        >>> state = place(training.init_state(jax.random.key(0), network, optimizer))
+        >>> state, info = step(state, jnp.zeros((16, 2)), jnp.ones((16, 2)))
+        >>> int(state.step), bool(info.finite)
+        (1, True)
+    """
+    if axis not in mesh.shape:
+        raise ValueError(f"axis must be one of the mesh's axes {tuple(mesh.shape)}, got {axis!r}.")
+    division = _division.over(mesh, axis)
+    step = training.step_function(recipe, network, optimizer, division, ema_decay=ema_decay)
+    like = jax.eval_shape(lambda: training.init_state(jax.random.key(0), network, optimizer))
+    home = _placing.split(like, mesh, axis) if shard_state else _placing.everywhere(like, mesh)
+    whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P(axis))
+    jitted = jax.jit(
+        step.function,
+        in_shardings=(whole, home, rows, rows, whole),
+        out_shardings=(home, whole),
+        donate_argnums=1,
+    )
+    draw = _placing.put(step.draw, _placing.everywhere(step.draw, mesh))
+    return _Shared(jitted, draw, mesh.shape[axis]), lambda state: _placing.put(state, home)
+
+
+def pmap_step(
+    recipe: FieldMatching,
+    network: Network,
+    optimizer: optax.GradientTransformation,
+    *,
+    devices: Sequence | None = None,
+    ema_decay: float = 0.9999,
+) -> tuple[Step, Place]:
+    """Make the training step under `jax.pmap`: one copy of the state on each device, a new first axis for the devices.
+
+    Prefer `data_parallel_step`, which asks for no axis of devices in arrays and can split the state. Dropout is drawn for
+    each device apart here: a network that has some gets other masks than on one device, of the same law.
+
+    Args:
+        recipe: What to regress on.
+        network: The network.
+        optimizer: The transformation.
+        devices: The devices, of one host; None for all of them.
+        ema_decay: Decay of the moving average.
+
+    Returns:
+        `(step, place)`. `place(state)` makes the copies; `jax.tree.map(lambda copies: copies[0], state)` undoes it.
+        `step(state, x_pos [n, D], x_neg [m, D], cond=None)` takes whole batches and shares them out.
+
+    Raises:
+        ValueError: As `training.make_train_step`, and by the step, if samples or points do not divide by the number
+            of devices.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from efm_jax import matching, networks, training
+        >>> network, optimizer = networks.mlp(2, gap=1.0, width=8), training.adam(1e-3)
+        >>> step, place = pmap_step(matching.cfm(), network, optimizer)
+        >>> state = place(training.init_state(jax.random.key(0), network, optimizer))
+        >>> state, info = step(state, jnp.zeros((16, 2)), jnp.ones((16, 2)))
+        >>> state.step.tolist() == [1] * jax.local_device_count()
+        True
+    """
+    devices = list(jax.local_devices() if devices is None else devices)
+    count = len(devices)
+    made = training.step_function(recipe, network, optimizer, _division.mapped(AXIS), ema_decay=ema_decay)
+    copies = NamedSharding(Mesh(np.array(devices), (AXIS,)), P(AXIS))
+
+    def place(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: _placing.copies(leaf, copies, count), tree)
+
+    mapped = jax.pmap(made.function, AXIS, in_axes=(0, 0, 0, 0, None), devices=devices, donate_argnums=1)
+
+    def step(draw, state, x_pos, x_neg, cond):
+        shares = (np.reshape(x, (count, -1, *np.shape(x)[1:])) for x in (x_pos, x_neg))
+        state, info = mapped(draw, state, *shares, cond)
+        return state, jax.tree.map(lambda copies: copies[0], info)
+
+    return _Shared(step, place(made.draw), count), place
+
+
+class _Shared(BoundStep):
+    """A step among so many devices."""
+
+    def __init__(self, function: Any, draw: Any, count: int):
+        """Of so many devices."""
+        super().__init__(function, draw)
+        self._count = count
+
+    def __call__(self, state: TrainState, x_pos, x_neg, cond=None) -> tuple[TrainState, StepInfo]:
+        """One step."""
+        for name, x in (("x_pos", x_pos), ("x_neg", x_neg)):
+            check_share(f"the {np.shape(x)[0]} rows of {name}", np.shape(x)[0], self._count)
+        return super().__call__(state, x_pos, x_neg, cond)
+
+
+def check_division(
+    recipe: FieldMatching, mesh: Mesh, num_pos: int, num_neg: int, dim: int, *, groups: int = 1
+) -> None:
+    """Raise ValueError unless the charges and points of a step can be shared equally among the devices of a mesh.
+
+    Of a step with labels its rows come in `groups`, and each group's points are shared.
+    """
+    count = mesh.shape[AXIS]
+    check_share(f"the {num_pos} positive charges of a step", num_pos, count)
+    check_share(f"the {num_neg} negative charges of a step", num_neg, count)
+    x_pos, x_neg = (
+        jax.ShapeDtypeStruct((n, dim), np.float32) for n in (num_pos // groups, num_neg // groups)
+    )
+    batch = jax.eval_shape(recipe.draw, jax.random.key(0), x_pos, x_neg)
+    of = "a step" if groups == 1 else "each class of a step"
+    check_share(f"the {len(batch.weight)} points of {of}", len(batch.weight), count)
+
+
+def check_share(what: str, size: int, count: int) -> None:
+    """Raise ValueError unless so many rows can be shared equally."""
+    if size % count:
+        raise ValueError(
+            f"{what} must be a multiple of the {count} devices that share them; take {size - size % count or count} or "
+            f"{size + count - size % count} of them, or another number of devices."
+        )

@@ -1,0 +1,155 @@
+"""What a run is between two steps: its state, made and read."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
+
+from efm_jax._core import checks, trees
+from efm_jax.types import Key, Network, Params
+
+
+class TrainState(NamedTuple):
+    """A run between two steps.
+
+    Attributes:
+        params: The network's parameters.
+        ema: Their moving average, in float32 or better; read it with `ema_params`.
+        opt_state: The optimiser's state.
+        step: Steps attempted so far, skipped ones included.
+        key: The run's key; step `t` draws from `fold_in(key, t)`.
+        skipped: Steps skipped so far because their loss, gradient or update was not finite.
+        skipped_in_row: Steps skipped since the last one that was not.
+    """
+
+    params: Params
+    ema: Params
+    opt_state: Any
+    step: Int[Array, ""]
+    key: Key
+    skipped: Int[Array, ""]
+    skipped_in_row: Int[Array, ""]
+
+
+class StepInfo(NamedTuple):
+    """What one step tells.
+
+    Attributes:
+        loss: The loss before the update.
+        grad_norm: Euclidean norm of the whole gradient, before any clipping.
+        finite: Whether the step was taken; if not, parameters, average and optimiser are as before it.
+    """
+
+    loss: Float[Array, ""]
+    grad_norm: Float[Array, ""]
+    finite: Bool[Array, ""]
+
+
+def init_state(
+    key: Key, network: Network, optimizer: optax.GradientTransformation, *, params: Params | None = None
+) -> TrainState:
+    """Make the state before the first step.
+
+    Args:
+        key: Seeds the parameters and the whole run.
+        network: The network to train.
+        optimizer: Any optax transformation, e.g. `adam()`.
+        params: Parameters to begin with, e.g. those of another run; None draws new ones.
+
+    Returns:
+        The state at step 0, its average equal to its parameters.
+
+    Raises:
+        ValueError: If an argument is not as said above, the network has no parameters, or some that are not floating-point
+            numbers, or those given are not of this network.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from efm_jax.types import Network
+        >>> from efm_jax.training import adam
+        >>> line = Network(lambda key: {"a": jnp.ones(2)}, lambda params, points, **_: params["a"] * points)
+        >>> state = init_state(jax.random.key(0), line, adam())
+        >>> int(state.step), ema_params(state)["a"].tolist()
+        (0, [1.0, 1.0])
+    """
+    checks.has("network", network, ("init", "apply"), "networks.mlp(2, gap=6.0)")
+    checks.has("optimizer", optimizer, ("init", "update"), "training.adam()")
+    param_key, run_key = jax.random.split(checks.key("key", key))
+    if params is not None:
+        apart = trees.difference(trees.leaves(jax.eval_shape(network.init, param_key)), trees.leaves(params))
+        if apart:
+            raise ValueError(
+                f"params are not of this network: {apart}; make the network as that of the other run."
+            )
+    begun: Params = network.init(param_key) if params is None else params
+    arrays = jax.tree.leaves(begun)
+    unfit = [
+        str(leaf)
+        for leaf, array in zip(trees.leaves(begun), arrays, strict=True)
+        if not jnp.issubdtype(jnp.result_type(array), jnp.floating)
+    ]
+    if unfit or not arrays:
+        raise ValueError(
+            f"network.init must return a tree of floating-point arrays, got {unfit or 'no arrays at all'}; "
+            "keep constants inside network.apply."
+        )
+    state = TrainState(
+        params=begun,
+        ema=jax.tree.map(at_least_float32, begun),
+        opt_state=optimizer.init(begun),
+        step=jnp.zeros((), jnp.int32),
+        key=run_key,
+        skipped=jnp.zeros((), jnp.int32),
+        skipped_in_row=jnp.zeros((), jnp.int32),
+    )
+    # A donated buffer must not be shared by two leaves, and a weak type would cost a second compilation.
+    return jax.tree.map(_fresh, state)
+
+
+def ema_params(state: TrainState) -> Params:
+    """Return the averaged parameters, in the parameters' dtypes: what sampling should use.
+
+    Args:
+        state: A state at any step; before the first one the average is the parameters themselves.
+
+    Returns:
+        Parameters for `network.apply`.
+
+    Raises:
+        ValueError: If the state was given to a step, which reused its memory.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from efm_jax.types import Network
+        >>> from efm_jax.training import adam
+        >>> network = Network(lambda key: jnp.ones(2, jnp.bfloat16), lambda params, points, **_: points)
+        >>> ema_params(init_state(jax.random.key(0), network, adam())).dtype.name
+        'bfloat16'
+    """
+    check_alive(state)
+    return jax.tree.map(lambda mean, leaf: mean.astype(leaf.dtype), state.ema, state.params)
+
+
+def check_alive(state: TrainState) -> None:
+    """Raise ValueError if a step has taken the memory of the state."""
+    count = getattr(state, "step", None)
+    if isinstance(count, jax.Array) and not isinstance(count, Tracer) and count.is_deleted():
+        raise ValueError(
+            "this state was given to a training step before, which reused its memory; go on with the state that the step "
+            "returned: state, info = step(state, x_pos, x_neg)."
+        )
+
+
+def _fresh(leaf) -> jax.Array:
+    if trees.is_key(leaf):
+        return jnp.copy(leaf)
+    leaf = jnp.asarray(leaf)
+    return jnp.array(leaf, dtype=leaf.dtype, copy=True)
+
+
+def at_least_float32(x: jax.Array) -> jax.Array:
+    """Return the array in float32, or in its own type where that is wider."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -1,0 +1,183 @@
+"""Tables of pictures at equal budget: one head and rows of cells for each task."""
+
+import json
+import statistics
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.images.config import AS_IT_IS, LEVERS, METHODS
+
+HERE = Path(__file__).parent / "results"
+Score = Callable[[dict], tuple[float, float | None]]
+
+
+class Column(NamedTuple):
+    """One score: how it, and what real pictures get, is read (value, standard error or None), and how it is written."""
+
+    name: str
+    read: Score
+    real: Score | None = None
+    form: str = ".3f"
+    scale: float = 1.0
+    unit: str = ""
+
+
+def translation() -> tuple[list[str], list[list[str]]]:
+    """Coloured digits, 3 -> 2 and 2 -> 3, by method."""
+    return _rows("digits_3_2", METHODS, _BOTH_WAYS)
+
+
+def components() -> tuple[list[str], list[list[str]]]:
+    """The same in principal components, beside digits that are only encoded and decoded."""
+    head, rows = _rows("digits_3_2_64_components", METHODS, _BOTH_WAYS)
+    for report in _reports("digits_3_2_64_components")[:1]:
+        alone = {"maps": {name: scores["reconstruction"] for name, scores in report["maps"].items()}}
+        cells = [_cell(column, column.read, [alone]) for column in _BOTH_WAYS]
+        rows.insert(-1, ["*encoded and decoded*", *cells, ""])
+    return head, rows
+
+
+def levers() -> tuple[list[str], list[list[str]]]:
+    """One thing changed at a time, in principal components, where runs are short."""
+    return _rows("digits_3_2_64_components", LEVERS, _BOTH_WAYS)
+
+
+def widths() -> tuple[list[str], list[list[str]]]:
+    """What the width does in pixels, beside the rows it is a change of."""
+    changed = [name for name in LEVERS if "width" in name]
+    return _rows("digits_3_2", ["OT-CFM", "IFM", *changed], _BOTH_WAYS)
+
+
+def digits() -> tuple[list[str], list[list[str]]]:
+    """Coloured digits from white noise."""
+    return _rows(
+        "noise_digits",
+        METHODS,
+        [
+            _share("read with confidence", 0, "read_with_confidence", "read_with_confidence_real"),
+            Column(
+                "classes: KL to real ones",
+                lambda r: (_map(r, 0)["classes"]["kl_to_real_nats"], None),
+                lambda r: (_map(r, 0)["classes"]["kl_expected_of_equal_laws"], None),
+            ),
+            _distance("KID", 0, "kid"),
+            *_COSTS,
+        ],
+    )
+
+
+def cifar10() -> tuple[list[str], list[list[str]]]:
+    """CIFAR-10 from white noise."""
+    names = {
+        "kid": "KID-EffLite0",
+        "frechet": "Frechet-EffLite0",
+        "precision": "precision",
+        "recall": "recall",
+    }
+    columns = [
+        Column(name, lambda r, k=key: _pair(_seen(r)[k]), lambda r, k=key: (_seen(r)[k]["floor"], None))
+        for key, name in names.items()
+    ]
+    return _rows("noise_cifar_10", METHODS, [*columns, *_COSTS])
+
+
+def emoji() -> tuple[list[str], list[list[str]]]:
+    """Emoji of one style drawn in another, beside their true partners."""
+    columns = []
+    for way, name in (("there", "Noto -> Twemoji"), ("back", "Twemoji -> Noto")):
+        for space in ("features", "pixels"):
+            columns += [
+                Column(f"{name}: distance, {space}", _partner(way, space, "distance"), form=".2f"),
+                Column(f"rank, {space}", _partner(way, space, "rank"), form=".1f"),
+            ]
+    return _rows("emoji", [AS_IT_IS, *METHODS], [*columns, *_COSTS])
+
+
+def pairs() -> tuple[list[str], list[list[str]]]:
+    """Which plans find the true partners among the training pictures."""
+    [alone] = [report for report in _reports("emoji") if report["method"] == AS_IT_IS]
+    rows = [[plan, f"{100 * share:.0f} %"] for plan, share in alone["true_pairs"].items()]
+    return ["plan", "paired with the true partner"], rows
+
+
+def _map(report: dict, which: int) -> dict:
+    return list(report["maps"].values())[which]
+
+
+def _seen(report: dict) -> dict:
+    return _map(report, 0)["features"]["scores"]
+
+
+def _pair(score: dict) -> tuple[float, float | None]:
+    return score["value"], score.get("standard_error")
+
+
+def _partner(way: str, space: str, key: str) -> Score:
+    return lambda report: _pair(report["partners"][way][space][key])
+
+
+def _share(name: str, which: int, key: str, real: str | None = None) -> Column:
+    there = None if real is None else lambda r: (_map(r, which)[real]["value"], None)
+    return Column(name, lambda r: _pair(_map(r, which)[key]), there, ".1f", 100.0, " %")
+
+
+def _distance(name: str, which: int, key: str) -> Column:
+    return Column(
+        name, lambda r: _pair(_map(r, which)[key]), lambda r: (_map(r, which)[key]["floor"], None), ".2f"
+    )
+
+
+def _hue(name: str, which: int) -> Column:
+    return Column(
+        name, lambda r: (_map(r, which)["hue_change_degrees"]["median"], None), form=".1f", unit="°"
+    )
+
+
+_COSTS = [
+    _share("arrived", 0, "arrived"),
+    Column("training, min", lambda r: (r["training_seconds"] / 60, None), form=".0f"),
+]
+_BOTH_WAYS = [
+    *(
+        column
+        for k, name in enumerate(("3 -> 2", "2 -> 3"))
+        for column in (
+            _share(f"{name}: read as target", k, "read_as_target", "read_as_target_real"),
+            _hue(f"{name}: hue change", k),
+            _distance(f"{name}: KID", k, "kid"),
+        )
+    ),
+    *_COSTS,
+]
+
+
+def _rows(task: str, methods: Iterable[str], columns: list[Column]) -> tuple[list[str], list[list[str]]]:
+    reports = _reports(task)
+    rows = []
+    for method in methods:
+        mine = [report for report in reports if report["method"] == method]
+        if mine:
+            rows.append([method, *(_cell(column, column.read, mine) for column in columns), str(len(mine))])
+    carried = [report for report in reports if report["method"] in METHODS]
+    if rows and any(column.real for column in columns):
+        real = [_cell(column, column.real, carried[:1]) if column.real else "" for column in columns]
+        rows.append(["*real ones*", *real, ""])
+    return ["method", *(column.name for column in columns), "seeds"], rows
+
+
+def _cell(column: Column, read: Score, reports: list[dict]) -> str:
+    """Mean and spread over seeds; of one seed, the value and its standard error."""
+    try:
+        pairs = [read(report) for report in reports]
+    except (KeyError, IndexError):  # of pictures as they are, which nobody carried
+        return ""
+    values = [column.scale * value for value, _ in pairs]
+    error = None if pairs[0][1] is None else column.scale * pairs[0][1]
+    error = statistics.stdev(values) if len(values) > 1 else error
+    text = f"{statistics.mean(values):{column.form}}"
+    return text + ("" if error is None else f" ± {error:{column.form}}") + column.unit
+
+
+def _reports(task: str) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted((HERE / task).glob("*.json"))]

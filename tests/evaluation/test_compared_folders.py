@@ -1,0 +1,107 @@
+"""Folders compared, whatever their sizes, by function and by the command; what cannot be read is named."""
+
+import json
+
+import pytest
+from _scenes import FEATURES, fill, report, scenes
+
+from efm_jax import cli
+from efm_jax.datasets import common_size, read_folder
+from efm_jax.evaluation import digits
+from efm_jax.evaluation.folders import folders_report
+
+
+def test_folders_of_one_size_are_compared_as_they_are(tmp_path):
+    a, b = scenes(30, seed=1), scenes(50, seed=2)
+    got = folders_report(fill(tmp_path / "a", a), fill(tmp_path / "b", b), extractor=FEATURES, kid_subsets=20)
+    names = [sorted(f"{i}.png" for i in range(len(part))) for part in (a, b)]
+    in_order = [part[[int(name[:-4]) for name in order]] for part, order in zip((a, b), names, strict=True)]
+    assert got["scores"] == report(*in_order)["scores"]
+    assert got["resize"] == "kept: all pictures have one size"
+    assert got["sets"]["a"]["pictures"] == 30
+    assert got["sets"]["b"]["shape"] == [16, 16, 3]
+    assert got["sets"]["a"]["sha256"] != got["sets"]["b"]["sha256"]
+    assert digits.folders_report is folders_report
+
+
+def test_any_sizes_are_brought_to_the_smallest(tmp_path):
+    a = fill(tmp_path / "a", scenes(20, seed=1), [(40, 20), (18, 30)])
+    b = fill(tmp_path / "b" / "deeper", scenes(30, seed=2), [(64, 64)])
+    assert common_size([a, b]) == 18
+    assert common_size([b]) is None
+    assert common_size([b], most=24) == 24
+    got = folders_report(a, tmp_path / "b", extractor=FEATURES, kid_subsets=5)
+    assert got["sets"]["a"]["shape"] == got["sets"]["b"]["shape"] == [18, 18, 3]
+    assert "18 x 18 (the smallest side found" in got["resize"]
+    assert "bicubic with antialias" in got["resize"]
+    got = folders_report(a, b, size=12, grey=True, extractor=FEATURES, kid_subsets=5, most=9)
+    assert got["sets"]["b"]["shape"] == [12, 12, 1]
+    assert got["sets"]["b"]["pictures"] == 18  # 9 for reference, 9 held out
+    assert got["n"] == 9
+
+
+def test_unreadable_pictures_are_named(tmp_path):
+    a, b = fill(tmp_path / "a", scenes(12, seed=1)), fill(tmp_path / "b", scenes(20, seed=2))
+    (a / "torn.png").write_bytes((a / "3.png").read_bytes()[:70])
+    (a / "text.jpg").write_text("no picture")
+    with pytest.raises(ValueError, match=r"2 of 14 pictures .* cannot be read: text\.jpg .*torn\.png"):
+        folders_report(a, b, extractor=FEATURES)
+    with pytest.warns(UserWarning, match="left out 2 of 14"):
+        got = folders_report(a, b, extractor=FEATURES, on_error="skip", kid_subsets=5)
+    assert got["sets"]["a"]["skipped"] == ["text.jpg", "torn.png"]
+    assert got["sets"]["a"]["pictures"] == 12
+
+
+def test_empty_and_missing_folders_are_named(tmp_path):
+    b = fill(tmp_path / "b", scenes(16))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="empty holds no picture"):
+        folders_report(tmp_path / "empty", b, extractor=FEATURES)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*gone"):
+        folders_report(b, tmp_path / "gone", extractor=FEATURES)
+
+
+def test_a_choice_of_pictures_is_seeded(tmp_path):
+    folder = fill(tmp_path / "a", scenes(10))
+    some = read_folder(folder, most=4, seed=1)
+    assert len(some.images) == len(set(some.names)) == 4
+    assert some.names == sorted(some.names) == read_folder(folder, most=4, seed=1).names
+    assert some.names != read_folder(folder, most=4, seed=2).names
+    assert len(read_folder(folder, most=10).images) == 10
+
+
+def test_the_command_compares_two_folders(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    a, b = (fill(tmp_path / name, scenes(24, seed, 32)) for seed, name in enumerate("ab"))
+    arguments = ["evaluate", "--a", str(a), "--b", str(b), "--features", "digits", "--seed", "5"]
+    cli.main([*arguments, "--output", str(tmp_path / "report.json")])
+    out = capsys.readouterr().out
+    assert "| KID-Digits |" in out
+    got = json.loads((tmp_path / "report.json").read_text())
+    assert got["seed"] == 5
+    assert got["n"] == 12
+    kept = list((tmp_path / "cache" / "efm_jax" / "features").iterdir())
+    assert len(kept) == 3  # the set judged, the reference, and the held-out ones
+    cli.main([*arguments, "--output", str(tmp_path / "again.json"), "--partners"])
+    assert "| first, features |" in capsys.readouterr().out
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert again.pop("partners")["n"] == 24
+    assert again == got
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "either a run folder, or two folders"),
+        (["--a", "x"], "either a run folder, or two folders"),
+        (["run", "--a", "x", "--b", "y"], "either a run folder, or two folders"),
+        (["--a", "x", "--b", "y", "--features", "none"], "two folders are compared on features"),
+        (["--a", "x", "--b", "y", "--features", "digits"], "there is no folder x"),
+    ],
+)
+def test_mistakes_of_the_command(arguments, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["evaluate", *arguments])
+    assert stop.value.code == 2
+    assert told in capsys.readouterr().err

@@ -1,0 +1,190 @@
+"""Two sets of pictures: known cases, corruptions in their order, closed forms, reports that say how they were made."""
+
+import json
+
+import numpy as np
+import pytest
+from _scenes import FEATURES, noisy, report, scenes
+from PIL import Image, ImageFilter
+
+from efm_jax.datasets import from_pictures, white_noise
+from efm_jax.evaluation.features import own
+from efm_jax.evaluation.folders import pictures_report, table, write
+from efm_jax.models import _report_parts, reports
+
+DISTANCES = ("kid", "frechet")
+SCORES = (*DISTANCES, "precision", "recall", "density", "coverage", "near_copies")
+SCORE = {"label", "value", "standard_error", "floor", "floor_standard_error", "n", "how"}
+
+
+def blurred(images, radius):
+    return np.stack([np.asarray(Image.fromarray(p).filter(ImageFilter.GaussianBlur(radius))) for p in images])
+
+
+def mixed(images, share):
+    """A share of the pictures replaced by one of them: diversity lost."""
+    images = images.copy()
+    images[: int(share * len(images))] = images[-1]
+    return images
+
+
+def fewer(images, share):
+    """A share of the law's modes missing: the darkest scenes, several times over."""
+    kept = np.argsort(images.mean(axis=(1, 2, 3)))[: round((1 - share) * len(images))]
+    return images[np.resize(kept, len(images))]
+
+
+@pytest.mark.parametrize(
+    ("corrupt", "levels"),
+    [
+        (noisy, (0, 20, 40, 80)),
+        (blurred, (0, 0.5, 0.8, 1.3, 3)),
+        (mixed, (0, 0.3, 0.6, 0.95)),
+        (fewer, (0, 0.3, 0.6, 0.9)),
+    ],
+)
+def test_corruptions_order_correctly(corrupt, levels):
+    fresh, real = scenes(150, seed=1), scenes(300, seed=2)
+    scores = [report(corrupt(fresh, level), real)["scores"] for level in levels]
+    for name in DISTANCES:
+        values = [score[name]["value"] for score in scores]
+        assert values == sorted(values), name
+        assert values[-1] > scores[0][name]["floor"] + 5 * scores[-1][name]["floor_standard_error"], name
+    # untouched pictures of the same law score what real ones do
+    clean = scores[0]
+    for name in SCORES:
+        error = np.hypot(clean[name]["standard_error"], clean[name]["floor_standard_error"])
+        assert abs(clean[name]["value"] - clean[name]["floor"]) < 4 * error + 1e-9, name
+    # diversity is lost, and what is corrupted besides is less real; recall is blind to copies: their balls are wide
+    for name in (
+        ("coverage",) if corrupt in (mixed, fewer) else ("precision", "recall", "density", "coverage")
+    ):
+        last = scores[-1][name]
+        assert last["value"] < last["floor"] - 4 * np.hypot(
+            last["standard_error"], last["floor_standard_error"]
+        ), name
+
+
+def test_a_set_handed_back_is_found_out():
+    real, held = scenes(100, seed=2), scenes(100, seed=3)
+    got = report(real, real, held_out=held)["scores"]
+    assert got["frechet"]["value"] == pytest.approx(0.0, abs=1e-6)  # of float32 features
+    assert got["kid"]["value"] < got["kid"]["floor"] + 4 * got["kid"]["floor_standard_error"]
+    assert got["precision"]["value"] == got["recall"]["value"] == got["coverage"]["value"] == 1.0
+    assert got["near_copies"]["value"] == 1.0
+    assert got["near_copies"]["floor"] == pytest.approx(0.01)
+    assert got["near_copies"]["smallest_distance"] == 0.0 < got["near_copies"]["median_distance_held_out"]
+
+
+def cubic_mean(a, s, b, t):
+    """E (x.y / D + 1)^3 of x ~ N(a, s^2 I) and y ~ N(b, t^2 I): first over x, whose x.y is normal, then over y."""
+    dim = len(a)
+    mean, spread = 1 + a @ b / dim, t**2 * (a @ a) / dim**2
+    square = b @ b + dim * t**2  # E |y|^2, and below E (a.y) |y|^2
+    return mean**3 + 3 * mean * spread + 3 * s**2 / dim**2 * (square + a @ b * (square + 2 * t**2) / dim)
+
+
+def test_shifted_gaussians_have_their_closed_forms():
+    dim, n = 4, 1500
+    (a, s), (b, t) = laws = (0.8 * np.ones(dim), 1.2), (np.array([1.0, 0.0, -1.0, 0.5]), 0.8)
+    rng = np.random.default_rng(0)
+
+    def pictures(law):
+        # numbers as grey levels of 2 x 2 pixels, 20 levels to 1: rounding adds a variance of 1/12 of a level, 2e-4
+        drawn = law[0] + law[1] * rng.normal(size=(n, dim))
+        return np.clip(np.rint(128 + 20 * drawn), 0, 255).astype(np.uint8).reshape(n, 2, 2, 1)
+
+    numbers = own(lambda x: (x[..., 0].reshape(-1, dim) - 128.0) / 20.0, "numbers")
+    made, real, held = pictures(laws[0]), pictures(laws[1]), pictures(laws[1])
+    got = pictures_report(made, real, held, extractor=numbers, kid_subsets=20, kid_subset_size=400)["scores"]
+    kid = cubic_mean(a, s, a, s) + cubic_mean(b, t, b, t) - 2 * cubic_mean(a, s, b, t)
+    assert abs(got["kid"]["value"] - kid) < 4 * got["kid"]["standard_error"] < 0.3 * kid
+    frechet = (a - b) @ (a - b) + dim * (s - t) ** 2
+    assert abs(got["frechet"]["value"] - frechet) < 4 * got["frechet"]["standard_error"] < 0.3 * frechet
+    assert abs(got["kid"]["floor"]) < 4 * got["kid"]["floor_standard_error"]
+
+
+def test_a_report_says_how_it_was_made_and_is_the_same_again():
+    a, b = scenes(60, seed=1), scenes(90, seed=2)
+    got = report(a, b, seed=3)
+    assert got == report(a, b, seed=3)
+    assert got["scores"]["kid"] != report(a, b, seed=4)["scores"]["kid"]
+    assert got == json.loads(json.dumps(got, allow_nan=False))
+    assert got["n"] == 45
+    assert got["seed"] == 3
+    assert "45 of set b at random as reference, 45 others" in got["split"]
+    assert got["features"]["name"] == "random"
+    assert got["features"]["dimension"] == 48
+    assert got["scores"]["kid"]["label"] == "KID-random"
+    for name in SCORES:
+        assert set(got["scores"][name]) >= SCORE
+        assert got["scores"][name]["n"] == 45
+    assert report(a, b, most=20)["n"] == 20
+    assert report(a, b, held_out=scenes(30, seed=5))["n"] == 30
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "options", "told"),
+    [
+        (7, 40, {}, "set a must hold at least 8 pictures to be scored, got 7"),
+        (8, 15, {}, "set b must hold at least 16 .* got 15; half of b is held out"),
+        (8, 8, {"held_out": scenes(3)}, "set held_out must hold at least 8"),
+        (8, 16, {"seed": -1}, "seed must be a whole number"),
+        (8, 16, {"most": 4}, "most >= 8"),
+    ],
+)
+def test_sets_too_small_are_named(a, b, options, told):
+    with pytest.raises(ValueError, match=told):
+        report(scenes(a), scenes(b), **options)
+
+
+def test_table_and_files(tmp_path):
+    got = report(scenes(30, seed=1), scenes(40, seed=2))
+    told = table(got)
+    lines = told.splitlines()
+    assert lines[0] == "| score | set a | floor: real to real | n |"
+    assert [line.split("|")[1].strip() for line in lines[2:9]] == [got["scores"][n]["label"] for n in SCORES]
+    assert "seed 0" in told
+    write(got, tmp_path / "new" / "report.json")
+    assert json.loads((tmp_path / "new" / "report.json").read_text()) == got
+    assert (tmp_path / "new" / "report.md").read_text() == told + "\n"
+    with pytest.raises(ValueError, match=r"written as \.json"):
+        write(got, tmp_path / "report.txt")
+
+
+def test_pictures_of_a_run_are_compared_where_the_network_is_there(tmp_path, monkeypatch):
+    pair = from_pictures(scenes(40, seed=1)), from_pictures(scenes(30, seed=2))
+    noise = white_noise((16, 16, 3))
+    y = scenes(24, seed=3).reshape(24, -1) / np.float32(127.5) - 1
+    x = y.copy()
+    y[5] = np.nan
+
+    def compared(count=24, features=None, start=0):
+        pairs = [[source, source] for source in pair]
+        if start == 1:
+            pairs = [[noise, source] for source in pair]
+        return _report_parts.on_features(
+            x[:count], y[:count], (0, 1), *pairs, tmp_path / "features", features
+        )
+
+    monkeypatch.setattr(_report_parts, "efficientnet_lite0", lambda: FEATURES)
+    got = compared()
+    assert got["n"] == 23
+    assert got["scores"]["kid"]["label"] == "KID-random"
+    assert got["own_input"]["features"]["first"]["value"] == 1.0
+    assert got["own_input"]["pixels"]["distance"]["value"] == 0.0
+    assert len(list((tmp_path / "features").iterdir())) == 3  # outputs and inputs are the same pictures here
+    assert "own_input" not in compared(start=1)  # noise has no content to keep
+    assert "at least 8 are needed" in compared(6)["left_out"]
+    monkeypatch.setattr(_report_parts, "open_extractor", lambda name: FEATURES._replace(label=name))
+    assert compared(features="inception:f")["scores"]["frechet"]["label"] == "Frechet-inception:f"
+
+    def missing():
+        raise ImportError("not installed")
+
+    monkeypatch.setattr(_report_parts, "efficientnet_lite0", missing)
+    assert compared() == {"left_out": "not installed"}
+    with pytest.raises(ImportError):
+        compared(features="efficientnet")
+    with pytest.raises(ValueError, match="features of a run must be"):
+        reports.evaluate(tmp_path, features="inception")

@@ -1,0 +1,127 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from field_cases import DIMS, cases, segment
+from reference import coulomb as reference_coulomb
+from reference import error_over_tolerance
+
+from efm_jax.charges.plates import Charges, capacitor
+from efm_jax.fields import coulomb, field_fn
+from efm_jax.fields._sums.products import by_products
+
+field = jax.jit(coulomb, static_argnames=("convention", "gamma", "block_size"))
+
+
+def worst_errors(dim: int, count: int, num_points: int, convention: str = "superposed") -> dict[str, float]:
+    """Worst error over its tolerance, per case; charges of 0 give all cases one shape, to compile once."""
+    worst = {}
+    for case in cases(dim, count, num_points):
+        empty = max(5 * count, 8) - len(case.charge)
+        charges = Charges(
+            np.pad(case.positions, ((0, empty), (0, 0)), mode="edge"), np.pad(case.charge, (0, empty))
+        )
+        out = field(case.points, charges, convention=convention)
+        truth = reference_coulomb(case.points, case.positions, case.charge, convention)
+        worst[case.name] = float(error_over_tolerance(out, truth).max())
+    return worst
+
+
+def check_accuracy(dim: int, count: int, num_points: int, convention: str) -> None:
+    worst = worst_errors(dim, count, num_points, convention)
+    name = max(worst, key=worst.get)
+    print(
+        f"D = {dim}, {count} charges a plate, {convention}: worst error / tolerance {worst[name]:.3f} ({name})"
+    )
+    assert worst[name] <= 1, worst
+
+
+@pytest.mark.parametrize(
+    ("dim", "count", "num_points", "convention"),
+    [
+        (1, 64, 32, "superposed"),
+        (2, 64, 32, "superposed"),
+        (3, 300, 16, "superposed"),
+        (3, 64, 16, "per_plate"),
+        (32, 16, 16, "superposed"),
+        (784, 16, 16, "superposed"),
+        (784, 4, 8, "per_plate"),
+        (3072, 4, 8, "superposed"),
+    ],
+)
+def test_float32_is_accurate_on_every_kind_of_case(dim, count, num_points, convention):
+    check_accuracy(dim, count, num_points, convention)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("convention", ["superposed", "per_plate"])
+@pytest.mark.parametrize("count", [1, 64, 4096])
+@pytest.mark.parametrize("dim", DIMS)
+def test_float32_is_accurate_on_the_whole_battery(dim, count, convention):
+    check_accuracy(dim, count, 4 if dim * count > 10**7 else 16, convention)
+
+
+def random_capacitor(dim=3, count=20, seed=0, gap=6.0):
+    rng = np.random.default_rng(seed)
+    x, y = (rng.standard_normal((count, dim)).astype(np.float32) for _ in range(2))
+    points = segment(rng, x, y, gap, 8).astype(np.float32)
+    return points, capacitor(x, y, gap)
+
+
+def test_products_are_trusted_beside_charges():
+    """What makes them fast there too: the nearest charges go by differences, the others lose next to nothing."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((300, 784)).astype(np.float32)
+    plate = np.c_[x, np.zeros(300, np.float32)]
+    aside = rng.standard_normal((16, 785))
+    points = plate[:16] + 1e-3 * aside / np.linalg.norm(aside, axis=1, keepdims=True)
+    sums = jax.jit(by_products)(points.astype(np.float32), plate, np.full(300, 1 / 300, np.float32))
+    # half a unit for each of D+1 powers of r, and a few more
+    assert (sums.doubt <= 60e-9 * 800 * np.linalg.norm(sums.vector, axis=1)).all()
+
+
+@pytest.mark.parametrize("convention", ["superposed", "per_plate"])
+def test_the_block_size_does_not_matter(convention):
+    points, charges = random_capacitor(dim=20)
+    whole = field(points, charges, convention=convention)
+    for size in (1, 7, 39, 1000):
+        blocks = field(points, charges, convention=convention, block_size=size)
+        # reassociated float32 sums of well-conditioned terms
+        np.testing.assert_allclose(blocks.direction, whole.direction, atol=3e-6)
+        np.testing.assert_allclose(blocks.log_magnitude, whole.log_magnitude, atol=1e-5)
+
+
+def test_a_lone_charge_exerts_no_force_on_itself():
+    charges = Charges(jnp.array([[1.0, 2.0, 0.0]]), jnp.array([1.0]))
+    on_it = coulomb(charges.positions, charges)
+    np.testing.assert_array_equal(on_it.direction, np.zeros((1, 3)))
+    assert on_it.log_magnitude[0] == -np.inf
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda p, c: coulomb(p[:, :-1], c),
+            r"points must have shape \[\.\.\., 4\].*got \(8, 3\).*append the height",
+        ),
+        (lambda p, c: coulomb(p.astype(int), c), r"points must hold floating-point numbers, got dtype int"),
+        (
+            lambda p, c: coulomb(p, Charges(c.positions, c.charge[:-1])),
+            r"charges must be .*\(40, 4\) and \(39,\)",
+        ),
+        (lambda p, c: coulomb(p, Charges(c.positions[:0], c.charge[:0])), r"n >= 1"),
+        (
+            lambda p, c: coulomb(p, c, convention="both"),
+            r"convention must be one of 'superposed', 'per_plate', got",
+        ),
+        (lambda p, c: coulomb(p, c, gamma=1.0), r"gamma shrinks the plates of convention=\"per_plate\" only"),
+        (lambda p, c: coulomb(p, c, convention="per_plate", gamma=-1.0), r"gamma must be >= 0, got -1.0"),
+        (lambda p, c: coulomb(p, c, block_size=0), r"block_size must be a whole number >= 1, got 0"),
+        (lambda p, c: coulomb(p, c, block_size=2.5), r"block_size must be a whole number >= 1, got 2.5"),
+        (lambda p, c: field_fn(c, convention="both")(p), r"convention must be one of"),
+    ],
+)
+def test_bad_input_is_refused_with_the_mend(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(*random_capacitor())

@@ -1,0 +1,73 @@
+"""Lines that do not arrive: stopped where they are, finite, reported, and no hindrance to the others."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from _flows import GAP, linear_field, starts
+
+from efm_jax.lines.tracing import trace
+
+
+def turning_field(points):
+    """A line that never climbs above z = 1."""
+    x, z = points[:, :-1], points[:, -1:]
+    return jnp.concatenate([jnp.ones_like(x), 1.0 - z], axis=1)
+
+
+@pytest.mark.parametrize(
+    "option", [{}, {"solver": "euler", "step": 0.1}, {"solver": "midpoint", "steps": 12}]
+)
+def test_a_line_that_turns_back_is_stopped_and_reported(option):
+    points = jnp.asarray([[0.0, 0.0], [1.0, 0.5]])
+    lines = trace(turning_field, points, GAP, save=5, **option)
+    assert not lines.arrived.any()
+    assert np.isfinite(lines.end).all()
+    assert np.isfinite(lines.path).all()
+    # stopped at the last place below the turn; a fixed step may end up to one step short of it
+    assert np.all(np.asarray(lines.end)[:, -1] <= 1.0 + 1e-4)
+    assert np.all(np.asarray(lines.end)[:, -1] > 0.8)
+    np.testing.assert_array_equal(lines.path[-1], lines.end)
+    below = trace(turning_field, points, 0.9, rtol=1e-5, atol=1e-5)
+    assert below.arrived.all()
+    exact = np.asarray(points)[:, 0] + np.log((1 - np.asarray(points)[:, 1]) / 0.1)
+    np.testing.assert_allclose(
+        below.end[:, 0], exact, atol=1e-3
+    )  # slope 10 at the end magnifies step errors of 1e-5
+
+
+def test_a_line_too_long_is_given_up():
+    lines = trace(turning_field, starts(dim=1), GAP, by="arc", max_length=50.0)
+    assert not lines.arrived.any()
+    assert np.isfinite(lines.end).all()
+    # the step that passes the limit is the last; steps are at most half the distance from the start
+    assert np.all(np.asarray(lines.end)[:, 0] < 120.0)
+
+
+@pytest.mark.parametrize("option", [{}, {"solver": "heun", "steps": 8}, {"by": "arc"}])
+def test_nan_stops_only_the_lines_that_meet_it(option):
+    def field(points):
+        flow = jnp.concatenate([jnp.ones_like(points[:, :-1]), jnp.ones_like(points[:, -1:])], axis=1)
+        return jnp.where(points[:, :1] > 1.0, jnp.nan, flow)
+
+    points = jnp.asarray([[-2.0, 0.0], [0.0, 0.0], [2.0, 0.0]])
+    lines = trace(field, points, GAP, save=3, **option)
+    np.testing.assert_array_equal(lines.arrived, [True, False, False])
+    assert np.isfinite(lines.end).all()
+    assert np.isfinite(lines.path).all()
+    np.testing.assert_allclose(lines.end[0], [0.0, GAP], atol=1e-5)
+    assert lines.end[1, 0] <= 1.0 + 1e-5
+    np.testing.assert_array_equal(lines.end[2], points[2])  # it was there from the start
+
+
+def test_steps_that_run_out_are_reported():
+    lines = trace(linear_field, starts(), GAP, max_steps=2)
+    assert not lines.arrived.any()
+    assert np.isfinite(lines.end).all()
+    assert np.all(np.asarray(lines.end)[:, -1] < GAP)
+
+
+@pytest.mark.parametrize("by", ["height", "arc"])
+def test_where_the_field_vanishes_a_line_does_not_move(by):
+    lines = trace(jnp.zeros_like, starts(), GAP, by=by)
+    assert not lines.arrived.any()
+    np.testing.assert_array_equal(lines.end, starts())

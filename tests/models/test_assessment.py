@@ -1,0 +1,174 @@
+"""Reports of runs and models: which checkpoint, on which data, where they go; and lines there and back again."""
+
+import functools
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from efm_jax import checkpoint, cli, models, training
+from efm_jax.lines.tracing import FieldLines
+from efm_jax.models import _report_parts, build, configs, model_folder, reports
+
+CONFIG = configs.from_dict(
+    {
+        "data": {"source": "gaussian:2", "target": "moons"},
+        "recipe": {"method": "cfm", "gap": 1.0},
+        "network": {"kind": "mlp", "width": 8, "depth": 1, "output": "flow"},
+        "sampling": {"solver": "euler", "steps": 4, "samples": 40},
+        "steps": 20,
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run folder with checkpoints of steps 10 and 20, whose weights differ."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(configs.to_dict(CONFIG)))
+    network = build.network(CONFIG.network, (2,), CONFIG.recipe.gap)
+    state = training.init_state(jax.random.key(0), network, build.optimizer(CONFIG.optimizer, CONFIG.steps))
+    rng = np.random.default_rng(0)
+    for step in (10, 20):
+        ema = jax.tree.map(
+            lambda leaf: jnp.asarray(rng.normal(0, 0.3, leaf.shape), jnp.float32), state.params
+        )
+        state = state._replace(ema=ema, step=jnp.asarray(step, jnp.int32))
+        checkpoint.save(folder / "checkpoints", state, meta={"seconds": float(step), "shape": [2]})
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawn():
+    """Folders whose pictures would have been drawn; networks are built once, so that their lines are compiled once."""
+    folders = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "network", functools.cache(build.network))
+        patch.setattr(reports, "_draw", lambda folder, *_: folders.append(folder))
+        yield folders
+
+
+@pytest.fixture(scope="module")
+def report(run, drawn):
+    return reports.evaluate(run, round_trip=40)
+
+
+def test_samples_there_and_back_are_those_of_two_transports(run, report):
+    trained = models.load(run)
+    (name, scores), _ = report["maps"].items()
+    pair = build.sources(CONFIG.data, split="test")
+    x = _report_parts.held_out(pair[0], 40, side=0)
+    there = models.transport(trained, x).end[:, :-1]
+    back = np.asarray(models.transport(trained, np.asarray(there), reverse=True).end)[:, :-1]
+    got = scores["round_trip"]
+    assert got["value"] == pytest.approx(
+        np.sqrt(np.mean((back - x) ** 2)), rel=1e-5
+    )  # the same float32 lines
+    assert got["n"] == 40
+    assert got["evaluations"] == 8.0  # four Euler steps each way
+    assert 0 < got["value"] < got["of_others"]
+    assert name in reports.summary(report)
+    assert f"there and back: {got['value']:.4f} a dimension" in reports.summary(report)
+    assert json.loads((run / "report.json").read_text()) == report
+
+
+def lines(end, arrived, evaluations):
+    end = np.concatenate([end, np.ones((len(end), 1))], axis=1)
+    return FieldLines(jnp.asarray(end), None, jnp.asarray(arrived), jnp.asarray(evaluations))  # type: ignore[arg-type]
+
+
+def test_there_and_back_in_closed_form():
+    x = np.zeros((4, 3)) + np.array([0.0, 2.0, 0.0, 2.0])[:, None]
+    end = x + np.array([3.0, 0.0, 4.0])  # 25 / 3 a dimension
+    end[2] = np.nan
+    there = lines(np.zeros((9, 3)), [True, False, *[True] * 7], np.full(9, 5))
+    got = _report_parts.round_trip(x, there, lines(end, [True] * 4, [7, 7, 7, 7]))
+    assert got["value"] == pytest.approx(np.sqrt(25 / 3))
+    assert (got["n"], got["left_out"], got["evaluations"]) == (2, 2, 12.0)
+    assert got["of_others"] == pytest.approx(2.0)
+    assert got["standard_error"] == pytest.approx(0.0, abs=1e-9)
+    none = _report_parts.round_trip(x, there, lines(end, [False] * 4, [7, 7, 7, 7]))
+    assert none["value"] is none["of_others"] is none["standard_error"] is None
+    json.dumps(none, allow_nan=False)
+
+
+def test_a_checkpoint_is_scored_by_its_step(run, report, capsys):
+    cli.main(["evaluate", str(run), "--step", "10", "--round-trip", "0"])
+    told = json.loads((run / "step_000000010" / "report.json").read_text())
+    assert (told["step"], told["training_seconds"]) == (10, 10.0)
+    assert str(run / "step_000000010" / "report.json") in capsys.readouterr().out
+    assert json.loads((run / "report.json").read_text())["step"] == 20
+    for name, scores in told["maps"].items():
+        assert "round_trip" not in scores
+        assert scores["wasserstein2"]["floor"] == report["maps"][name]["wasserstein2"]["floor"]
+        assert scores["wasserstein2"]["value"] != report["maps"][name]["wasserstein2"]["value"]
+    with pytest.raises(ValueError, match=r"no checkpoint of step 15 in .*; there are those of \[10, 20\]"):
+        reports.evaluate(run, step=15)
+
+
+def test_a_model_is_scored_as_its_run_and_on_other_data(run, report, tmp_path, capsys, monkeypatch, drawn):
+    monkeypatch.chdir(tmp_path)
+    model = model_folder.export(run, tmp_path / "model")
+    before = {path.name for path in model.iterdir()}
+    cli.main(["evaluate", "--model", str(model), "--output", "scores", "--round-trip", "40"])
+    told = json.loads((tmp_path / "scores" / "report.json").read_text())
+    timed = ("seconds", "samples_per_second")
+    for name, scores in report["maps"].items():
+        assert {k: v for k, v in scores.items() if k not in timed} == {
+            k: v for k, v in told["maps"][name].items() if k not in timed
+        }
+    assert drawn[-1] == Path("scores/pictures")
+    assert run / "pictures" in drawn
+    assert {path.name for path in model.iterdir()} == before
+    capsys.readouterr()
+    # P alone is another law: nothing is written where nothing is asked for
+    cli.main(["evaluate", "--model", str(model), "--source", "eight_gaussians", "--round-trip", "0"])
+    out = capsys.readouterr().out
+    assert "eight_gaussians -> moons" in out
+    assert "report" not in out
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "scores"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["--source", "gaussian:3", "--target", "gaussian:3"],
+            r"carries samples of shape (2,), gaussian:3 and gaussian:3",
+        ),
+        (["--source", "npy:gone.npy"], "--source and --target"),
+        (
+            ["--features", "vgg"],
+            "features of a run must be 'efficientnet', 'inception:FILE', 'none' or None, got 'vgg'",
+        ),
+        (["--features", "inception:gone.pth"], "there is no file gone.pth"),
+        (["--step", "3"], "a model holds the weights of one step"),
+        (
+            ["--a", "x", "--b", "y"],
+            "either a run folder, or two folders of pictures as --a FOLDER --b FOLDER, or a model",
+        ),
+    ],
+)
+def test_mistakes_are_named_before_lines_are_followed(arguments, told, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reports, "transport", lambda *_, **__: pytest.fail("lines were followed"))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["evaluate", "--model", "moons", *arguments])
+    assert stop.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_the_record_of_a_checkpoint_is_read_without_its_arrays(run, tmp_path):
+    meta = checkpoint.read_meta(run / "checkpoints")
+    assert meta is not None
+    assert (meta["shape"], meta["seconds"]) == ([2], 20.0)
+    assert (checkpoint.read_meta(run / "checkpoints", 10) or {})["seconds"] == 10.0
+    assert checkpoint.read_meta(run / "checkpoints", 11) is None
+    torn = tmp_path / "checkpoints" / "000000005"
+    torn.mkdir(parents=True)
+    (torn / "checkpoint.json").write_text("{")
+    assert checkpoint.read_meta(tmp_path / "checkpoints") is None

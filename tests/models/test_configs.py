@@ -1,0 +1,112 @@
+"""Configurations: they survive JSON, refuse what they do not know, and build what they say."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from efm_jax.models import build, configs
+from efm_jax.models.presets import PRESETS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_survives_json(name):
+    run = PRESETS[name][1]
+    assert configs.from_dict(json.loads(json.dumps(configs.to_dict(run)))) == run
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"stepz": 3}, r"config\.stepz is not known; config has data, recipe"),
+        ({"recipe": {"gapp": 3}}, r"config\.recipe\.gapp is not known"),
+        ({"recipe": {"gap": "wide"}}, r"config\.recipe\.gap must be float, got 'wide'"),
+        ({"recipe": {"convention": "both"}}, r"one of 'superposed', 'per_plate', got 'both'"),
+        ({"network": {"multipliers": [1, 2.5]}}, r"list of whole numbers, got \[1, 2.5\]"),
+        ({"steps": True}, r"config\.steps must be int, got True"),
+        ({"max_seconds": "1h"}, r"float or null, got '1h'"),
+        ({"data": 3}, r"config\.data must be a JSON object, got 3"),
+    ],
+)
+def test_what_is_unknown_or_misfits_is_named_with_its_place(values, told):
+    with pytest.raises(ValueError, match=told):
+        configs.from_dict(values)
+
+
+def test_whole_numbers_serve_as_floats_and_null_as_none():
+    run = configs.from_dict({"recipe": {"gap": 30}, "max_seconds": None})
+    assert run.recipe.gap == 30.0
+    assert isinstance(run.recipe.gap, float)
+    assert run.max_seconds is None
+
+
+def test_a_file_that_is_not_json_is_named(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_bytes(b"\xff\x00")
+    with pytest.raises(ValueError, match=r"config\.json is not a JSON file"):
+        configs.load(path)
+
+
+def test_two_sides_of_different_shape_are_refused():
+    with pytest.raises(ValueError, match=r"one shape, got gaussian:2 with \(2,\) and gaussian:3 with \(3,\)"):
+        build.sources(configs.Data("gaussian:2", "gaussian:3"))
+
+
+def test_noise_takes_the_shape_of_the_other_side():
+    noise, target = build.sources(configs.Data("noise", "gaussian:3"))
+    assert noise.shape == target.shape == (3,)
+
+
+def test_a_unet_for_vectors_is_refused():
+    with pytest.raises(ValueError, match=r"needs pictures of shape \(H, W, C\), got samples of shape \(2,\)"):
+        build.network(configs.Network(kind="unet"), (2,), 6.0)
+
+
+@pytest.mark.parametrize("method", ["efm", "c2fm", "ifm"])
+def test_flux_points_and_velocities_can_be_configured(method):
+    config = configs.Recipe(
+        method=method, gap=4.0, points="flux", height="logit", target="velocity", num_points=50
+    )
+    x = jnp.asarray([[0.0], [1.0]])
+    batch = build.recipe(config).draw(jax.random.key(0), x, x + 1.0)
+    assert (batch.target[:, -1] == 1).all()
+    assert batch.points.shape == (50, 2)
+    # half of all heights lie within a hundredth of a plate; the law of x is that of the method's own field
+    near = jnp.minimum(batch.points[:, 1], 4.0 - batch.points[:, 1]) < 0.04
+    assert 0.3 < float(near.mean()) < 0.7
+
+
+@pytest.mark.parametrize("method", ["c2fm", "ifm", "cfm", "pfgm"])
+def test_only_two_plates_have_a_per_plate_convention(method):
+    with pytest.raises(ValueError, match=f"'per_plate' is for method 'efm'; '{method}' knows one field only"):
+        build.recipe(configs.Recipe(method=method, convention="per_plate"))
+
+
+@pytest.mark.parametrize("coupling", ["independent", "minibatch_ot", "sinkhorn"])
+@pytest.mark.parametrize("method", ["efm", "c2fm", "ifm", "cfm", "pfgm"])
+def test_one_word_changes_the_method(method, coupling):
+    x = jnp.asarray([[0.0], [1.0], [2.0]])
+    recipe = build.recipe(configs.Recipe(method=method, gap=4.0, coupling=coupling, num_points=50))
+    batch = recipe.draw(jax.random.key(0), x, x + 1.0)
+    assert batch.points.shape == (50, 2)
+    # from x to x + 1 over a gap of 4; unit directions are scaled by sqrt(2)
+    assert (batch.target[:, -1] > 0).all()
+    if method == "cfm" and coupling != "independent":
+        assert jnp.allclose(batch.target[:, 0].mean(), 0.25, atol=0.02)
+
+
+def test_a_network_of_velocities_has_height_as_its_clock():
+    for output, height in (("velocity", "linear"), ("flow", "linear"), ("flow", "log")):
+        config = configs.Network(kind="mlp", output=output, height=height, width=8, depth=1)
+        network = build.network(config, (2,), 6.0)
+        field = network.apply(network.init(jax.random.key(0)), jnp.ones((5, 3)))
+        assert (field[:, -1] == 1).all()
+
+
+def test_a_run_shorter_than_its_warm_up_is_told_which_option_to_change():
+    config = configs.Optimizer(warmup=100, cosine=True)
+    with pytest.raises(
+        ValueError, match=r"more than those of the warm-up, 100.*got 40; .* --optimizer\.warmup 4\."
+    ):
+        build.optimizer(config, 40)

@@ -1,0 +1,114 @@
+"""Model folders that are cut, foreign, spoilt or of another version are refused in words, and nothing in them runs."""
+
+import pickle
+
+import _models
+import numpy as np
+import pytest
+import safetensors.numpy
+from _models import rewrite
+
+from efm_jax._core import tensors
+from efm_jax.models import model_folder
+
+run, shared, model = _models.run, _models.shared, _models.model  # fixtures
+
+
+class Touch:
+    """What a pickle of bad will would do."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_weights_that_are_missing_cut_foreign_or_a_pickle_are_refused_and_nothing_runs(model, tmp_path):
+    path = model / "model.safetensors"
+    whole = path.read_bytes()
+    marker = tmp_path / "marker"
+    for content in (whole[:-1], whole[:30], b"", pickle.dumps(Touch(marker)), b"PK\x03\x04" + bytes(200)):
+        path.write_bytes(content)
+        with pytest.raises(
+            ValueError, match=r"model.safetensors cannot be read as safetensors .* fetch it again"
+        ):
+            model_folder.open_folder(model)
+    assert not marker.exists()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # still well-formed: only the digest can tell
+    with pytest.raises(ValueError, match="its bytes are not those that were written"):
+        model_folder.open_folder(model)
+    path.unlink()
+    with pytest.raises(ValueError, match=r"holds no model.safetensors: the model is not whole"):
+        model_folder.open_folder(model)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (
+            lambda t: {**t, "end.bias": t["end.bias"].astype(np.float16)},
+            r"expected end.bias: float32\[73\], got float16\[73\]",
+        ),
+        (
+            lambda t: {**t, "end.bias": t["end.bias"][1:]},
+            r"expected end.bias: float32\[73\], got float32\[72\]",
+        ),
+        (
+            lambda t: {k: v for k, v in t.items() if k != "end.bias"},
+            r"expected end.bias: float32\[73\], got none there",
+        ),
+        (lambda t: {**t, "other": t["end.bias"]}, r"expected nothing at other, got other: float32\[73\]"),
+        (
+            lambda t: {**t, "end.bias": np.full_like(t["end.bias"], np.inf)},
+            "'end.bias' holds 73 NaN or infinite",
+        ),
+    ],
+)
+def test_tensors_that_do_not_fit_the_network_are_named(model, spoil, told):
+    path = model / "model.safetensors"
+    path.write_bytes(safetensors.numpy.save(spoil(tensors.read(path))))
+    with pytest.raises(ValueError, match=f"does not fit .*{told}.* fetch them again"):
+        model_folder.open_folder(model)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"format": "other"}, 'is not that of a model, expected "format": "efm_jax model"'),
+        ({"version": 2}, "version 2 of the model's form, expected 1 to 1; update efm_jax"),
+        ({"version": "1"}, "version '1' of the model's form"),
+        ({"code": "print()"}, "must hold format, version, .*: unknown 'code'"),
+        ({"file": {"bytes": 3}}, "'file' or 'training' is not as it was written"),
+        (
+            {"config": {"recipe": {"gapp": 3.0}}},
+            "config.recipe.gapp is not known; config.recipe has method, gap",
+        ),
+        ({"config": {"recipe": {"gap": "wide"}}}, "config.recipe.gap must be float, got 'wide'"),
+        (
+            {"config": {"recipe": {"gap": -1.0}, "network": {"kind": "mlp"}}},
+            "gap must be a finite number > 0, got -1.0",
+        ),
+        ({"config": []}, "config must be a JSON object"),
+        ({"shape": [4, 0]}, r"shape must be a list of whole numbers >= 1, got \[4, 0\]"),
+    ],
+)
+def test_a_config_that_this_version_does_not_know_is_refused(model, changes, told):
+    rewrite(model, **changes)
+    with pytest.raises(ValueError, match=told):
+        model_folder.open_folder(model)
+
+
+def test_what_is_no_model_folder_is_told_what_it_is(run, model, tmp_path):
+    with pytest.raises(ValueError, match=r"is not a model folder: it holds no config.json"):
+        model_folder.open_folder(tmp_path)
+    with pytest.raises(ValueError, match=r"is a file; give the folder that holds model.safetensors"):
+        model_folder.open_folder(model / "model.safetensors")
+    with pytest.raises(ValueError, match="it is a run folder: make a model of it with `efm export`"):
+        model_folder.open_folder(run)
+    for text in ("{", '"\\', "[" * 100_000):
+        (model / "config.json").write_text(text)
+        with pytest.raises(ValueError, match=r"config.json is not a JSON file .* fetch it again"):
+            model_folder.open_folder(model)
+    assert model_folder.is_model(model)
+    assert not model_folder.is_model(run)

@@ -1,0 +1,140 @@
+"""Model folders in use: own pictures of any size carried, samples generated, and mistakes named before any line."""
+
+import functools
+import json
+
+import _models
+import numpy as np
+import pytest
+from _models import SHAPE, rewrite
+from PIL import Image
+
+from efm_jax import cli, models
+from efm_jax.datasets.folder import read_folder
+from efm_jax.models import apply, build, model_folder
+
+run, shared, model = _models.run, _models.shared, _models.model  # fixtures
+
+
+def test_own_pictures_of_any_size_through_the_command_line(shared, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    given = tmp_path / "given"
+    (given / "deep").mkdir(parents=True)
+    sizes = {"a.png": (9, 7), "a.jpg": (40, 30), "deep/b.webp": (3, 2), "pairs.png": (6, 4)}
+    for name, size in sizes.items():
+        Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)).save(given / name)
+    Image.fromarray(rng.integers(0, 255, (5, 5), dtype=np.uint8)).save(given / "grey.png")
+    (given / "broken.png").write_bytes(b"\x89PNG nothing")
+    (given / "moving.gif").write_bytes(b"GIF89a")
+    (given / "notes.txt").write_text("no picture")
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["translate", "--model", str(shared), "--input", str(given), "--output", str(out)])
+    assert stop.value.code == 1  # some were left out
+    told = capsys.readouterr()
+    assert "wrote 5 samples" in told.out
+    assert "left out, cannot be read: broken.png\n" in told.err
+    assert "left out, of a kind not taken: moving.gif\n" in told.err
+    pictures = {"a.png", "a.jpg.png", "deep/b.png", "pairs.png", "grey.png"}
+    assert {str(p.relative_to(out)) for p in out.rglob("*.png")} == {*pictures, "pairs_all.png"}
+    assert {Image.open(out / name).size for name in pictures} == {(SHAPE[1], SHAPE[0])}
+    # what was carried is what training would have read, and what was written is where its line ended
+    (given / "broken.png").unlink()
+    read = read_folder(given, size=SHAPE[:2])
+    x = (read.images.reshape(5, -1) / 127.5 - 1.0).astype(np.float32)
+    y = np.asarray(models.transport(model_folder.open_folder(shared), x).end)[:, :-1].reshape(5, *SHAPE)
+    written = np.asarray(Image.open(out / "grey.png"), float)
+    # levels are rounded; float32 sums in another order may move a value across the middle between two
+    assert np.abs(written - 255 * (np.clip(y[read.names.index("grey.png")], -1, 1) + 1) / 2).max() < 0.51
+
+
+def test_a_picture_of_its_own_whole_and_at_its_own_size(shared, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(build, "network", functools.cache(build.network))  # lines are compiled once
+    rng = np.random.default_rng(0)
+    path = tmp_path / "photo.jpeg"
+    Image.fromarray(rng.integers(0, 255, (50, 20, 3), dtype=np.uint8)).save(path)
+    command = ["translate", "--model", str(shared), "--input", str(path), "--output"]
+    sizes = {"crop": (6, 4), "pad": (2, 4), "crop-own": (20, 13), "pad-own": (20, 50)}
+    for name, size in sizes.items():
+        fit, _, own = name.partition("-")
+        cli.main([*command, str(tmp_path / name), "--fit", fit, *(["--own-size"] if own else [])])
+        assert {file.name for file in (tmp_path / name).iterdir()} == {"photo.png", "pairs.png", "lines.json"}
+        assert Image.open(tmp_path / name / "photo.png").size == size
+    assert capsys.readouterr().out.count("wrote 1 samples") == 4
+    with pytest.raises(ValueError, match="another folder than that of the input"):
+        apply.translate(shared, f"folder:{path}", tmp_path)
+    with pytest.raises(
+        ValueError, match="fit and own_size are for pictures in files, folder:PATH, got digits"
+    ):
+        apply.translate(shared, "digits", tmp_path / "out", fit="pad")
+
+
+def test_generate_needs_the_model_alone(shared, run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where no folder `photos` is
+    cli.main(["generate", "--model", str(shared), "--count", "3", "--output", "out"])
+    assert "wrote 3 samples" in capsys.readouterr().out
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"00000.png", "00001.png", "00002.png", "grid.png", "lines.json"}
+    (tmp_path / "out" / "00003.png").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"1 of the 6 files .* the first is out/00003.png"):
+        apply.generate(shared, 4, "out")
+    with pytest.raises(
+        ValueError, match="there is no data named 'nowhere', and no file or folder of that name"
+    ):
+        apply.translate(shared, "nowhere", "out")
+    np.save("x.npy", np.zeros((2, *SHAPE)))
+    with pytest.raises(
+        ValueError, match=r"expected a folder or a picture \(.png, .* got the file x.npy; .* as npy:FILE"
+    ):
+        apply.translate(shared, "x.npy", "out")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["translate", "--input", ".", "--output", "o"],
+            "give a run folder or --model FOLDER, one of them, got 0",
+        ),
+        (["translate", "r", "--model", "m", "--input", ".", "--output", "o"], "one of them, got 2"),
+        (
+            ["generate", "--model", "none", "--count", "1", "--output", "o"],
+            "there is no folder none, nor does a model of that name come with efm_jax",
+        ),
+        (["export", "none", "--out", "m"], "none is not a run folder"),
+    ],
+)
+def test_mistakes_on_the_command_line(arguments, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_samples_that_do_not_fit_are_refused_before_any_line(shared, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((3, 5), np.float32))
+    with pytest.raises(ValueError, match=r"trained on samples of shape \(4, 6, 3\), npy:.* has \(5,\)"):
+        apply.translate(shared, f"npy:{tmp_path / 'x.npy'}", tmp_path / "out")
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "a.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"none of the 1 pictures in .* can be read; the first is a.png"):
+        apply.translate(shared, f"folder:{tmp_path / 'none'}", tmp_path / "out")
+    with pytest.raises(ValueError, match="output must be another folder than that of the input"):
+        apply.translate(shared, f"folder:{tmp_path}", tmp_path / "none" / "..")
+    with pytest.raises(
+        ValueError, match=r"carries samples of shape \(2,\), not pictures; give them as npy:FILE"
+    ):
+        apply._samples(f"folder:{tmp_path}", (2,), None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_whose_p_is_data_says_so_when_asked_to_generate(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = json.loads((model / "config.json").read_text())["config"]
+    rewrite(model, config={**config, "data": {"source": "folder:cats", "target": "folder:dogs"}})
+    with pytest.raises(
+        ValueError, match=r"begins with samples of folder:cats, which are not here .* `efm translate`"
+    ):
+        apply.generate(model, 3, tmp_path / "out")

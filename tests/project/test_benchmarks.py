@@ -1,0 +1,111 @@
+"""The benchmarks: what they count by, and what the committed results of a machine that is not at hand must say."""
+
+import doctest
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks import _counts, _hlo, roofline
+from efm_jax import matching
+
+PROGRAM = """
+%many (a: f32[8,4], b: f32[16,4]) -> f32[8,16] {
+  %a = f32[8,4]{1,0:T(8,128)} parameter(0)
+  %b = f32[16,4]{1,0:T(8,128)S(1)} parameter(1)
+  %c = f32[8,16]{1,0} convolution(%a, %b), dim_labels=bf_oi->bf, metadata={op_name="jit(f)/supervision/dot_general"}, \
+backend_config={"estimated_cycles":"20"}
+}
+%none (a: f32[8,4], b: f32[16,4]) -> f32[8,16] {
+  %zero = f32[8,16]{1,0} constant({...})
+}
+%body (p: (s32[], f32[8,16])) -> (s32[], f32[8,16]) {
+  %p = (s32[]{:T(128)}, /*index=1*/f32[8,16]{1,0}) parameter(0)
+  %k = pred[] constant(true)
+  %d = f32[8,16]{1,0} conditional(%k, %p, %p), branch_computations={%many, %none}
+}
+%until (p: (s32[], f32[8,16])) -> pred[] {
+  %q = (s32[], f32[8,16]{1,0}) parameter(0)
+  %i = s32[] get-tuple-element(%q), index=0
+  %n = s32[] constant(3)
+  ROOT %lt = pred[] compare(%i, %n), direction=LT
+}
+%short (a: f32[8,16]) -> f32[8,16] {
+  %e = f32[8,16]{1,0} parameter(0)
+  %f = f32[8,16]{1,0} all-reduce(%e), to_apply=%add, backend_config={"estimated_cycles":"5"}
+}
+%long (a: f32[8,16]) -> f32[8,16] {
+  %g = f32[8,16]{1,0} parameter(0)
+  %h = f32[8,16]{1,0} all-reduce(%g), to_apply=%add, backend_config={"estimated_cycles":"500"}
+}
+ENTRY %main (x: f32[8,4]) -> f32[8,16] {
+  %x = f32[8,4]{1,0} parameter(0)
+  %y = f32[8,4]{1,0} fusion(%x), kind=kLoop, calls=%none, backend_config={"estimated_cycles":"10"}
+  %w = (s32[], f32[8,16]{1,0}) while(%y), condition=%until, body=%body
+  ROOT %z = f32[8,16]{1,0} conditional(%x, %w, %w), branch_computations={%long, %short}
+}
+"""
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+
+
+@pytest.mark.parametrize("module", [_counts, _hlo, roofline], ids=lambda m: m.__name__)
+def test_examples(module):
+    assert doctest.testmod(module).failed == 0
+
+
+def test_products_are_counted_by_formula():
+    def function(x, kernel, matrix):
+        pictures = ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=pictures)
+        z = jax.lax.cond(x.sum() > 0, lambda y: y @ matrix, lambda y: y[..., :3], y)
+        square = z[0, :3, 0]
+        return jax.lax.scan(lambda carry, _: (jax.jit(jnp.matmul)(square, carry), None), square, length=7)[0]
+
+    shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((2, 5, 5, 4), (3, 3, 4, 6), (6, 3))]
+    # 3x3 kernel, 4 -> 6 channels at 5x5 pixels of 2 pictures; then 6 -> 3; then seven products of 3x3 matrices
+    assert _counts.flops(function, *shapes) == 2 * (50 * 9 * 4 * 6) + 2 * (50 * 6 * 3) + 7 * 2 * 27
+
+
+def test_programs_are_followed_where_they_usually_go():
+    program = _hlo.Program(PROGRAM, skips=0.5)
+    # [8, 4] by [4, 16] three times, half of them passed over; the rare branch adds up without products
+    assert [(p["flops"], p["times"]) for p in program.products()] == [(round(1.5 * 2 * 8 * 4 * 16), 2)]
+    assert program.products()[0]["precision"] == "default"
+    # 10 cycles before the loop, 20 in each round that is not passed over, 5 in the short one of the last branches
+    assert program.cycles("supervision") == {"all": 10 + 30 + 5, "supervision": 30}
+    assert program.cycles_of_products() == 30
+    assert program.collectives() == [{"kind": "all-reduce", "times": 1, "bytes": 8 * 16 * 4, "rare": 1}]
+    assert program.endless() == 0
+
+
+def test_loops_that_data_end_go_as_many_rounds_as_said():
+    program = PROGRAM.replace("direction=LT", "direction=NE")
+    assert _hlo.Program(program, rounds=5).products()[0]["flops"] == 5 * 2 * 8 * 4 * 16
+    assert _hlo.Program(program).endless() == 1
+
+
+def test_what_the_tpu_compiler_said():
+    rows = json.loads((RESULTS / "tpu_v5e.json").read_text())["rows"]
+    assert {row["what"] for row in rows} == {"field", "sharded field", "train", "sample"}
+    assert {row["dtype"] for row in rows if row["what"] == "train"} == {"float32", "bfloat16"}
+    for row in rows:
+        assert row["below_float32"] == [], row["what"]
+        assert row["arguments_MiB"] + row["temporary_MiB"] + row["result_MiB"] < 16 * 1024, row["what"]
+        for part, ideal in row["ideal_flops"].items():
+            # the compiler adds no product of its own; it counts rows of padding in gradients of convolutions
+            assert row["flops"][part] <= 1.15 * ideal, (row["what"], part)
+
+
+@pytest.mark.parametrize(
+    "recipe", [matching.efm(6.0), matching.efm(6.0, convention="per_plate"), matching.c2fm(6.0)]
+)
+def test_products_that_feed_log_weights_ask_for_the_highest_precision(recipe):
+    sample = jax.ShapeDtypeStruct((16, 96), jnp.float32)
+    # the origin that coordinates are taken from, a mean of positions, is cut to half its digits: any rounding will do
+    found = [p for p in _counts.products(recipe.draw, jax.random.key(0), sample, sample) if not p.with_vector]
+    assert len(found) >= 2
+    assert {product.dtype for product in found} == {"float32"}
+    assert {product.precision for product in found} == {"highest"}

@@ -1,0 +1,135 @@
+"""The programs behind the tables: records that survive, one small cell of the toy table, one of the effect of the gap."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments._lib.record import Record
+from experiments.gap_effect.config import Config as GapConfig
+from experiments.gap_effect.run import EXACT, exact
+from experiments.toy_table import run
+from experiments.toy_table import tables as _toy_tables
+from experiments.toy_table.config import Config, fast
+from experiments.toy_table.methods import LEVERS, METHODS
+
+SMALL = Config(train=256, test=128, steps=200, width=8, depth=1, batch=32, euler=10)
+
+
+@dataclasses.dataclass(frozen=True)
+class Anything:
+    number: int = 1
+    seeds: tuple[int, ...] = (0,)
+
+
+def test_a_record_goes_on_where_it_stopped_and_refuses_another_configuration(tmp_path):
+    path = tmp_path / "new" / "record.json"
+    record = Record(path, Anything(), "rows", "other")
+    record.add("rows", {"a": 1, "b": 2.0})
+    again = Record(path, Anything(), "rows", "other")
+    assert again["rows"] == [{"a": 1, "b": 2.0}]
+    assert again.has("rows", a=1)
+    assert not again.has("rows", a=2)
+    assert not again.has("other", a=1)
+    assert set(json.loads(path.read_text())) == {"config", "versions", "rows", "other"}
+    with pytest.raises(SystemExit, match="made with another configuration; move it away first"):
+        Record(path, Anything(2), "rows")
+
+
+def test_a_table_is_filled_where_it_has_no_row_and_may_grow(tmp_path):
+    made = []
+
+    def make(place):
+        made.append(place["seed"])
+        return {"square": place["seed"] ** 2}
+
+    for seeds in ((0, 1), (0, 1, 5)):
+        record = Record(tmp_path / "record.json", Anything(seeds=seeds), "rows")
+        record.fill("rows", ({"seed": seed} for seed in seeds), make)
+    assert made == [0, 1, 5]
+    assert record["rows"][-1] == {"seed": 5, "square": 25}
+
+
+def test_a_row_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path):
+    record = Record(tmp_path / "record.json", Anything(), "rows")
+    record.add("rows", {"a": 1})
+    before = record.path.read_text()
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        record.add("rows", {"a": object()})
+    assert record.path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "IFM, one plan",
+        pytest.param("OT-CFM", marks=pytest.mark.slow),
+        pytest.param("PFGM++, K = 8", marks=pytest.mark.slow),
+    ],
+)
+def test_a_cell_of_the_toy_table_is_whole_and_repeats(name):
+    row = run.cell(SMALL, METHODS[name], "gaussian:2", "moons", 0)
+    assert row["skipped"] == 0
+    assert row["adaptive"]["arrived"] == 1.0
+    numbers = [row["w2"], row["sliced_w2"], row["loss"], *row["adaptive"].values()]
+    assert np.isfinite(numbers).all()
+    # a plane's every projection is no longer than the whole
+    assert row["sliced_w2"] < row["w2"]
+    if name == "OT-CFM":
+        again = run.cell(SMALL, METHODS[name], "gaussian:2", "moons", 0)
+        assert {**again, "seconds": 0} == {**row, "seconds": 0}
+
+
+def test_the_score_of_the_table_is_that_of_the_library():
+    from efm_jax import metrics
+
+    a, b = (run.samples("moons", 0, side, 200, "test") for side in (0, 1))
+    # two exact solvers of one problem
+    assert run.w2(a, b) == pytest.approx(metrics.wasserstein2(a, b), rel=1e-6)
+
+
+def test_splits_and_sides_are_drawn_apart():
+    drawn = [
+        run.samples("moons", 0, side, 50, split) for side in (0, 1) for split in ("train", "test", "floor")
+    ]
+    rows = {tuple(row) for part in drawn for row in part.tolist()}
+    assert len(rows) == 300
+
+
+def test_no_two_methods_are_the_same_row_and_the_fast_table_is_shorter():
+    assert not set(METHODS) & set(LEVERS)
+    assert fast().steps < Config().steps
+    assert fast().test < Config().test
+
+
+@pytest.mark.slow
+def test_the_exact_chain_carries_better_than_forward_lines_at_a_small_gap():
+    config = GapConfig(charges=128, lines=64, points=21)
+    ends = {
+        name: exact(config, "gaussian:2", "eight_gaussians", 2.0, 0, name) for name in (EXACT[0], EXACT[2])
+    }
+    assert ends[EXACT[2]]["arrived"] == 1.0
+    # exact lines end on a permutation of charges; forward-only ones on Q smeared by P's Cauchy law
+    assert ends[EXACT[2]]["w2"] < ends[EXACT[0]]["w2"]
+    assert all(row["detour"] >= 1.0 for row in ends.values())
+
+
+def test_tables_of_nothing_are_heads_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(_toy_tables, "HERE", tmp_path)
+    for table in (_toy_tables.distances, _toy_tables.costs, _toy_tables.levers, _toy_tables.gaps):
+        head, rows = table()
+        assert head
+        assert all(len(row) == len(head) for row in rows)
+
+
+def test_tables_show_means_and_spreads(monkeypatch, tmp_path):
+    monkeypatch.setattr(_toy_tables, "HERE", tmp_path)
+    for seed, w2 in ((0, 1.0), (1, 2.0)):
+        record = Record(tmp_path / "toy_table" / "results" / f"seed_{seed}.json", SMALL, "floors", "rows")
+        record.add("floors", {"target": "moons", "w2": 0.5})
+        record.add("rows", {"source": "gaussian:2", "target": "moons", "method": "X", "w2": w2})
+    assert _toy_tables.distances() == (
+        ["W2", "N -> moons"],
+        [["X", "1.500 ± 0.707 (2)"], ["floor: two sets of Q", "0.500 ± 0.000 (2)"]],
+    )

@@ -1,0 +1,114 @@
+"""Runs whose training set is paired once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from efm_jax.datasets import batch, from_array, from_pictures, toys, white_noise
+from efm_jax.evaluation import features
+from efm_jax.models import configs, model_folder
+from efm_jax.runs import plans
+from experiments._lib.publish import without_paths
+
+RUN = configs.Run(recipe=configs.Recipe(coupling="one_plan"))
+
+
+def test_every_batch_holds_pairs_of_the_best_plan():
+    """Points on a line: the best plan is the order, so all pairs of all batches keep their rank."""
+    rng = np.random.default_rng(0)
+    x, y = (np.float32(scale * rng.permutation(40)[:, None]) for scale in (1.0, 3.0))
+    pos, neg = plans.paired(RUN, (from_array(x), from_array(y)))
+    for step in range(3):
+        p, q = (batch(source, 7, side, step, 16) for side, source in enumerate((pos, neg)))
+        np.testing.assert_array_equal(3.0 * p, q)
+
+
+def test_a_law_is_drawn_as_often_as_the_other_side_has_samples():
+    pos, neg = plans.paired(RUN, (white_noise((2,)), from_array(np.eye(30, 2) + 1.0)))
+    assert pos.size == neg.size == 30
+
+
+def test_other_couplings_leave_the_sources_alone():
+    pair = toys.moons(), toys.moons()
+    assert plans.paired(configs.Run(), pair) is pair
+
+
+def test_a_plan_of_laws_or_of_classes_is_refused():
+    with pytest.raises(
+        ValueError, match="pairs a finite training set, got two laws without end; take 'minibatch_ot'"
+    ):
+        plans.paired(RUN, (toys.moons(), toys.moons()))
+    classes = replace(RUN, network=configs.Network(classes=2))
+    with pytest.raises(
+        ValueError, match=r"pairs all classes at once; with network\.classes take 'minibatch_ot'"
+    ):
+        plans.paired(classes, (toys.moons(), toys.moons()))
+
+
+def squares(rng, n):
+    """Pictures of a few large squares, and their negatives: alike in shape, unlike in pixels."""
+    coarse = rng.integers(0, 2, size=(n, 4, 4, 1)) * 60
+    dark = np.repeat(np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2), 3, axis=3).astype(np.uint8)
+    return dark, 255 - dark
+
+
+def by_shape(monkeypatch, counted):
+    """Features under the name `digits` that are the same for a picture and its negative."""
+
+    def shapes(pictures):
+        counted.append(len(pictures))
+        grey = np.asarray(pictures, np.float32)[:, ::8, ::8, 0].reshape(len(pictures), -1)
+        apart = grey - grey.mean(axis=1, keepdims=True)
+        return (apart[:, :, None] * apart[:, None, :]).reshape(len(grey), -1)  # the same for a negative
+
+    own = features.own(shapes, "shapes", fingerprint="shapes of tests")
+    monkeypatch.setattr(features, "open_extractor", lambda name: {"digits": own}[name])
+
+
+def test_features_find_the_partners_that_pixels_miss(monkeypatch, tmp_path):
+    """Of pictures whose partners are their negatives the nearest in pixels is another; features find all of them."""
+    rng = np.random.default_rng(0)
+    dark, bright = squares(rng, 60)
+    order = rng.permutation(60)
+    pair = from_pictures(dark), from_pictures(bright[order])
+    counted = []
+    by_shape(monkeypatch, counted)
+    shares = {}
+    for name in (None, "digits"):
+        config = replace(RUN, recipe=replace(RUN.recipe, plan_features=name))
+        p, q = (
+            batch(source, 0, side, 0, 60)
+            for side, source in enumerate(plans.paired(config, pair, cache=tmp_path))
+        )
+        shares[name] = np.mean(np.abs(p + q).max(axis=1) < 1e-6)  # x + (-x): a picture and its negative
+    assert shares["digits"] == 1.0 > 0.5 > shares[None]
+    done = len(counted)
+    plans.paired(config, pair, cache=tmp_path)
+    assert len(counted) == done  # kept
+
+
+def test_features_are_of_two_sets_of_pictures_in_one_plan():
+    config = replace(RUN, recipe=replace(RUN.recipe, plan_features="digits"))
+    pictures = from_pictures(np.zeros((3, 8, 8, 3), np.uint8))
+    for pair in ((white_noise((8, 8, 3)), pictures), (from_array(np.eye(3)), from_array(np.eye(3)))):
+        with pytest.raises(
+            ValueError, match=r"recipe\.plan_features 'digits' compares pictures with pictures"
+        ):
+            plans.paired(config, pair)
+    other = replace(config, recipe=replace(config.recipe, coupling="minibatch_ot"))
+    with pytest.raises(ValueError, match=r"is for recipe\.coupling 'one_plan', got 'minibatch_ot'"):
+        plans.paired(other, (pictures, pictures))
+
+
+def test_runs_without_it_are_written_as_ever():
+    assert "plan_features" not in configs.to_dict(RUN)["recipe"]
+    config = replace(RUN, recipe=replace(RUN.recipe, plan_features="digits"))
+    assert configs.from_dict(configs.to_dict(config)) == config
+
+
+def test_a_file_of_features_goes_out_without_its_path():
+    config = replace(RUN, recipe=replace(RUN.recipe, plan_features="inception:/home/me/weights.pth"))
+    for given in (model_folder._given_away, without_paths):
+        recipe = configs.from_dict(given(configs.to_dict(config))).recipe
+        assert recipe.plan_features == "inception:weights.pth"

@@ -1,0 +1,215 @@
+"""Runs that end too soon, by signal, clock, bad numbers, a full disk or an error: what was saved goes on bit for bit."""
+
+import errno
+import os
+import signal
+import threading
+
+import _runs
+import jax
+import numpy as np
+import pytest
+from _killed_run import NETWORK, run, source
+from _runs import outcome
+
+from efm_jax import checkpoint
+from efm_jax.runs import _feed, _journal, _loop, read_log
+from efm_jax.training.step import adam, init_state
+
+interruptible, straight = _runs.interruptible, _runs.straight  # fixtures
+
+pytestmark = pytest.mark.usefixtures("one_compilation")
+
+
+# --- signals and the clock
+
+
+def calls(action, at):
+    """A source that does `action` when its batch number `at` is drawn."""
+    drawn, inner = [], source(0.0)
+
+    def draw(rng, n):
+        drawn.append(n)
+        if len(drawn) == at + 1:
+            action()
+        return inner.draw(rng, n)
+
+    return inner._replace(draw=draw)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path, capfd, straight, number):
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(SystemExit) as caught:
+        run(tmp_path, pos=calls(lambda: os.kill(os.getpid(), number), at=11))
+    assert caught.value.code == 128 + number
+    step = checkpoint.latest(tmp_path / "checkpoints")
+    assert 8 <= step <= 12  # batch 11 is drawn ahead of step 12
+    told = capfd.readouterr().err
+    assert "finishing this step and saving" in told
+    assert f"Stopped at step {step} of 20; all is saved in {tmp_path}: run the same command to go on." in told
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+    run(tmp_path)
+    assert outcome(tmp_path) == outcome(straight)
+
+
+def test_a_signal_during_the_last_save_is_not_lost(tmp_path):
+    with pytest.raises(SystemExit):
+        run(tmp_path, steps=3, on_save=lambda state: signal.raise_signal(signal.SIGINT))
+    assert checkpoint.latest(tmp_path / "checkpoints") == 3
+    assert int(run(tmp_path, steps=3).step) == 3
+
+
+def test_a_second_signal_acts_at_once():
+    with _loop.deferred() as signals:
+        signal.raise_signal(signal.SIGINT)
+        assert signals.caught == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ignored_signals_stay_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with _loop.deferred() as signals:
+            signal.raise_signal(signal.SIGINT)
+        assert signals.caught is None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_training_outside_the_main_thread_leaves_signals_alone(tmp_path):
+    states = []
+    thread = threading.Thread(target=lambda: states.append(run(tmp_path, steps=2)))
+    thread.start()
+    thread.join()
+    assert int(states[0].step) == 2
+
+
+def test_the_time_budget_counts_over_resumes(tmp_path, capfd, monkeypatch, straight):
+    class Clock:
+        """Ten seconds a step: the clock follows the batches of one plate."""
+
+        now = 0.0
+
+        @staticmethod
+        def monotonic():
+            return Clock.now
+
+    monkeypatch.setattr(_journal, "time", Clock)
+    monkeypatch.setattr(_feed, "_AHEAD", 1)  # drawn at most one step before it is used
+
+    def ticking():
+        inner = source(0.0)
+
+        def draw(rng, n):
+            Clock.now += 10.0
+            return inner.draw(rng, n)
+
+        return inner._replace(draw=draw)
+
+    first = run(tmp_path, pos=ticking(), max_seconds=60.0)
+    stopped = int(first.step)
+    assert 4 <= stopped <= 6  # a batch or two of the clock's are drawn ahead
+    assert f"60 seconds are over at step {stopped} of 20" in capfd.readouterr().err
+    again = run(tmp_path, pos=ticking(), max_seconds=60.0)
+    assert int(again.step) == stopped
+    more = run(tmp_path, pos=ticking(), max_seconds=100.0)
+    assert stopped < int(more.step) <= stopped + 5
+    run(tmp_path, pos=ticking())
+    assert outcome(tmp_path) == outcome(straight)
+
+
+# --- bad numbers, full disks, errors
+
+
+def poisoned(first, count):
+    """Samples that are NaN in `count` batches from number `first` on."""
+    inner, drawn = source(0.0), []
+
+    def draw(rng, n):
+        drawn.append(n)
+        return inner.draw(rng, n) * np.float32(np.nan if first < len(drawn) <= first + count else 1.0)
+
+    return inner._replace(draw=draw)
+
+
+def test_a_few_bad_steps_are_skipped_and_counted(tmp_path):
+    state = run(tmp_path, pos=poisoned(5, 3))
+    assert (int(state.step), int(state.skipped), int(state.skipped_in_row)) == (20, 3, 0)
+    log = read_log(tmp_path)
+    assert [line["skipped"] for line in log] == [0, 3, 3, 3, 3]
+    assert all(np.isfinite(line["loss"]) for line in log)
+
+
+def test_bad_steps_in_a_row_end_the_run_and_keep_the_last_good_checkpoint(tmp_path):
+    with pytest.raises(
+        FloatingPointError, match=r"for 9 steps in a row, up to step 19; the checkpoint of step 9 is"
+    ):
+        run(tmp_path, pos=poisoned(10, 99), save_every=3, keep=1, max_skipped=9)
+    state, _ = checkpoint.restore(tmp_path / "checkpoints", init_state(jax.random.key(0), NETWORK, adam()))
+    assert (int(state.step), int(state.skipped)) == (9, 0)
+    assert read_log(tmp_path)[-1] | {"seconds": 0, "steps_per_second": 0, "grad_norm": None} == {
+        "step": 16,
+        "loss": None,
+        "grad_norm": None,
+        "skipped": 6,
+        "seconds": 0,
+        "steps_per_second": 0,
+    }
+
+
+def test_a_full_disk_ends_the_run_and_costs_nothing_saved(tmp_path, monkeypatch, straight):
+    write, count = checkpoint._write_arrays, []
+
+    def filling(*args):
+        count.append(1)
+        if len(count) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(*args)
+
+    monkeypatch.setattr(checkpoint, "_write_arrays", filling)
+    with pytest.raises(
+        OSError, match=r"No space left on device: the checkpoint of step 14 .*untouched \(steps: 7\)"
+    ):
+        run(tmp_path)
+    assert os.listdir(tmp_path / "checkpoints") == ["000000007"]
+    run(tmp_path)
+    assert outcome(tmp_path) == outcome(straight)
+
+
+def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(tmp_path, monkeypatch):
+    log = _journal.Log(tmp_path / "log.jsonl", tmp_path / "tensorboard", 0)
+    log.write({"step": 1})
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def write(self, data):
+            return self.file.write(data[:3])
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+    log._file = Full(log._file)
+    with pytest.raises(OSError, match="free disk space"):
+        log.write({"step": 2})
+    log.close()
+    assert (tmp_path / "log.jsonl").read_text() == '{"step": 1}\n'
+
+
+@pytest.mark.parametrize("where", ["source", "on_save"])
+def test_an_error_of_the_callers_code_comes_through_and_frees_the_folder(tmp_path, where, straight):
+    def fail(*args):
+        raise RuntimeError("the disk with the pictures is gone")
+
+    options = {"pos": calls(fail, at=15)} if where == "source" else {"on_save": fail}
+    with pytest.raises(RuntimeError, match="the disk with the pictures is gone"):
+        run(tmp_path, **options)
+    assert not [
+        thread for thread in threading.enumerate() if thread.name.startswith("efm-data") and thread.is_alive()
+    ]
+    run(tmp_path)
+    assert outcome(tmp_path) == outcome(straight)

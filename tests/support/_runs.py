@@ -1,0 +1,43 @@
+"""What tests of runs share: one run that nothing disturbs, all that a run computed, signals as at a terminal."""
+
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from _killed_run import NETWORK, run
+
+from efm_jax import checkpoint
+from efm_jax.runs import read_log
+from efm_jax.training.step import adam, init_state
+
+PROGRAM = Path(__file__).with_name("_killed_run.py")
+
+
+@pytest.fixture(autouse=True)
+def interruptible():
+    """SIGINT as at a terminal: a shell lets its background jobs ignore it, and ignored signals stay ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def outcome(folder):
+    """All that a run computed: the bytes of its newest state, and its log but for the clock."""
+    state, meta = checkpoint.restore(
+        Path(folder) / "checkpoints", init_state(jax.random.key(9), NETWORK, adam())
+    )
+    leaves = jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))
+    log = [
+        {k: v for k, v in line.items() if k not in ("seconds", "steps_per_second")}
+        for line in read_log(folder)
+    ]
+    return [np.asarray(leaf).tobytes() for leaf in leaves], log, meta["window"]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("straight")
+    run(folder)
+    return folder
