@@ -30,7 +30,7 @@ def products(function: Callable, *arguments: Any) -> list[Product]:
 
     Of a conditional the branch with the most flops counts.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> three = lambda a, b: jax.lax.scan(lambda c, _: (c @ b, None), a, None, length=3)[0]
         >>> products(three, jnp.ones((2, 4)), jnp.ones((4, 4)))

@@ -1,4 +1,4 @@
-"""What an optimised program does, read from the compiler's text of it: products, collectives, estimated time.
+"""What an optimized program does, read from the compiler's text of it: products, collectives, estimated time.
 
 The compiler's own totals count the body of a loop once and both branches of a conditional. Here loops are followed as
 often as their counter says, and of a conditional the branch with the most products is taken, or, where no branch has
@@ -60,9 +60,9 @@ class Operation(NamedTuple):
 
 
 class Program:
-    """An optimised program.
+    """An optimized program.
 
-    Example:
+    Examples:
         >>> text = '''
         ... %body (p: (s32[], f32[8,4])) -> (s32[], f32[8,4]) {
         ...   %a = f32[8,16]{1,0} parameter(0)

@@ -52,7 +52,7 @@ def _shifts(x):
 
 def by_channel(x, scale):
     """`layers.GroupNorm`: moments by channel, then by group."""
-    return layers.normalise(x, layers.groups_for(x.shape[-1])) * scale
+    return layers.normalize(x, layers.groups_for(x.shape[-1])) * scale
 
 
 def reshaped(x, scale):

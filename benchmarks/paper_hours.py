@@ -94,7 +94,7 @@ def expect(
 ) -> dict[str, Any]:
     """Hours of one preset on one device, from the bound to the assumed efficiency.
 
-    Example:
+    Examples:
         >>> slow = Device("slow", "float32", "float32", network=4e12, field=1e12, bandwidth=1e15)
         >>> step = roofline.Work("train", 64, network_flops=12 * 10**12, field_flops=10**12, bytes=10**9)
         >>> sample = roofline.Work("sample", 64, network_flops=8 * 10**12, field_flops=0, bytes=10**9)

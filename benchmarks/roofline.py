@@ -116,7 +116,7 @@ def sampling(
 def expect(device: Device, work: Work) -> dict[str, Any]:
     """Milliseconds, and pictures a second from the assumed efficiency to the bound.
 
-    Example:
+    Examples:
         >>> slow = Device("slow", "float32", "float32", network=3e12, field=1e12, bandwidth=1e9)
         >>> row = expect(slow, Work("train", 64, network_flops=3 * 10**12, field_flops=10**12, bytes=10**9))
         >>> row["products_ms"], row["bytes_ms"], row["bound_ms"], row["pictures_per_s"]

@@ -5,7 +5,7 @@
 
 The exact field, the training step at the paper's settings (57.6 M parameters, 1,024 charges a plate, 64 points a device,
 gap 500) with the network in float32 and in bfloat16, and the sampler. For each, on one device of the four: `ideal_flops`
-by formula (`field_flops`; `benchmarks/roofline.py` for the network), `flops` of the products in the optimised program with
+by formula (`field_flops`; `benchmarks/roofline.py` for the network), `flops` of the products in the optimized program with
 the rounds of loops counted, `bytes_accessed` and memory from the compiler, collectives, the compiler's own estimate of the
 time, and `below_float32`: products that feed log-weights and would run below float32 precision. The program fails if there
 is one.

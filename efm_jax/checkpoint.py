@@ -66,7 +66,7 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
         ValueError: If `keep` < 1 or `meta` holds something else than JSON can; nothing is then written.
         OSError: If it cannot be written (disk full); the older checkpoints are then as they were.
 
-    Example:
+    Examples:
         >>> import tempfile, jax.numpy as jnp
         >>> from efm_jax.training import TrainState
         >>> state = TrainState(jnp.ones(2), jnp.ones(2), (), jnp.array(7), jnp.zeros(2), 0, 0)
@@ -130,9 +130,9 @@ def restore(folder: str | os.PathLike, like: State, step: int | None = None) -> 
 
     Raises:
         CheckpointError: If there is no such checkpoint, it is damaged, or it belongs to another network or
-            optimiser.
+            optimizer.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> restore(tempfile.mkdtemp(), like=None)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
@@ -178,7 +178,7 @@ def latest(folder: str | os.PathLike) -> int | None:
     Returns:
         The step; the checkpoint's bytes are not checked (`restore` does that).
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> latest(tempfile.mkdtemp()) is None
         True
@@ -199,7 +199,7 @@ def read_meta(folder: str | os.PathLike, step: int | None = None) -> dict | None
     Returns:
         Its `meta`; None if there is no such checkpoint, or none that can be read (`restore` says why).
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> read_meta(tempfile.mkdtemp()) is None
         True

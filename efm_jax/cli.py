@@ -134,7 +134,7 @@ def export(
     output: Output,
     *,
     weights: Literal["average", "last"] = "average",
-    licence: str | None = None,
+    license: str | None = None,
 ) -> None:
     """Make of a run a model folder to give away: weights as safetensors, config.json, a model card.
 
@@ -142,12 +142,12 @@ def export(
         run: The run folder.
         output: The model folder to write; it must not be there yet.
         weights: The moving average of the parameters, or the last ones.
-        licence: What the card says of the licence.
+        license: What the card says of the license.
     """
     from efm_jax.models import model_folder
 
-    written = model_folder.export(run, output, weights=weights, licence=licence)
-    print(f"wrote {written}: read its README.md" + ("" if licence else " and write a licence into it"))
+    written = model_folder.export(run, output, weights=weights, license=license)
+    print(f"wrote {written}: read its README.md" + ("" if license else " and write a license into it"))
 
 
 def translate(
@@ -167,7 +167,7 @@ def translate(
 ) -> None:
     """Carry samples of P to Q along the lines of a trained field, one picture or row each.
 
-    Pictures may have any size: they are cropped at the centre, or padded, and resized to that of the field; where training
+    Pictures may have any size: they are cropped at the center, or padded, and resized to that of the field; where training
     cut their middle out before (data.crop), so is theirs, and they must not be smaller. Those that cannot be read, or are no
     png, jpg, jpeg, webp or bmp, are named and left out, and the status is then 1; so it is where no line arrived.
 
@@ -181,8 +181,8 @@ def translate(
         reverse: Carry Q to P instead.
         limit: At most so many samples.
         label: Of a run with classes: the class whose field they follow.
-        guidance: Scale of guidance towards the label: 1 is the class as learned, more exaggerates it.
-        fit: Crop pictures at the centre as training does, or take all of them: pad those of another aspect than the field's
+        guidance: Scale of guidance toward the label: 1 is the class as learned, more exaggerates it.
+        fit: Crop pictures at the center as training does, or take all of them: pad those of another aspect than the field's
             by their border pixels and cut the margin off again, so that nothing of them is lost.
         own_size: Write pictures at the size they were given in.
         overwrite: Replace files of the same names in the output folder, whoever wrote them; without it only those of runs
@@ -230,7 +230,7 @@ def generate(
         model: A model folder made by `efm export`, or the name of a model that comes with efm_jax, instead of a run.
         seed: Seeds the draw.
         label: Of a run with classes: the class to draw.
-        guidance: Scale of guidance towards the label: 1 is the class as learned, more exaggerates it.
+        guidance: Scale of guidance toward the label: 1 is the class as learned, more exaggerates it.
         overwrite: Replace files of the same names in the output folder, whoever wrote them; without it only those of runs
             before.
     """

@@ -117,7 +117,7 @@ def gap() -> str:
 
 
 def generation() -> str:
-    """Coloured digits from white noise."""
+    """Colored digits from white noise."""
     head = ["run", "read with confidence (real)", "classes, 0 to 9", "KID (floor)", "evaluations", "training"]
     rows = []
     for label in ("quick", "full"):

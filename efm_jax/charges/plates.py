@@ -41,7 +41,7 @@ def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
         ValueError: If x is not [n, D] of finite floating-point numbers, z is not finite, or total is not
             finite or is zero.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> charges = plate(jnp.array([[1.0, 2.0], [3.0, 4.0]]), 0.5, -1.0)
         >>> charges.positions.tolist(), charges.charge.tolist()
@@ -80,7 +80,7 @@ def capacitor(x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], gap: f
         ValueError: If the samples are not [n, D] and [m, D] of finite floating-point numbers with one D, or
             the gap is not a finite number > 0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> charges = capacitor(jnp.zeros((1, 2)), jnp.ones((2, 2)), gap=6.0)
         >>> charges.positions.tolist(), charges.charge.tolist()
@@ -127,7 +127,7 @@ def capacitor_chain(
     Args:
         x_pos: Samples of P, [n, D].
         x_neg: Samples of Q, [m, D].
-        gap: Distance L between neighbouring plates, > 0, in the units of the data.
+        gap: Distance L between neighboring plates, > 0, in the units of the data.
         images: K >= 1; None chooses the fewest charges for the tolerance. With K given, the far plates are the fewest that
             reach the tolerance, or the best there are.
         tolerance: Greatest error of the field of one charge and its images, relative to that field. The error of the whole
@@ -144,7 +144,7 @@ def capacitor_chain(
         ValueError: If samples or gap are as `capacitor` does not take them, images is not a whole number >= 1, tolerance or
             reach is not > 0, the reach has to be known but the samples are traced, or no row of up to 512 images will do.
 
-    Example:
+    Examples:
         Half-way between one charge and another above it, at D = 1: `cot(pi / 4) / (2 gap)`.
 
         >>> import jax.numpy as jnp

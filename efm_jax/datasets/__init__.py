@@ -6,7 +6,7 @@ flattened HWC with values in [-1, 1]. Nothing here imports JAX or reaches for a 
 
 from efm_jax.datasets import toys
 from efm_jax.datasets.classes import class_shares, draw_labels, with_classes
-from efm_jax.datasets.digits import coloured, digit_source, hue_difference, hue_of, wheel_digits
+from efm_jax.datasets.digits import colored, digit_source, hue_difference, hue_of, wheel_digits
 from efm_jax.datasets.folder import Pictures, read_folder, split_by_name
 from efm_jax.datasets.opening import open_source
 from efm_jax.datasets.readers import read_array, read_cifar10, read_idx, read_mnist
@@ -28,7 +28,7 @@ __all__ = [
     "as_pictures",
     "batch",
     "class_shares",
-    "coloured",
+    "colored",
     "common_size",
     "digit_source",
     "draw_labels",

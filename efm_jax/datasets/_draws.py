@@ -104,7 +104,7 @@ def batch(
         ValueError: If a number is negative or no integer, the source returns another shape or dtype, or there is no such
             class.
 
-    Example:
+    Examples:
         >>> from efm_jax.datasets import toys
         >>> source = toys.moons()
         >>> first, again = batch(source, 0, 1, 7, 4), batch(source, 0, 1, 7, 4)

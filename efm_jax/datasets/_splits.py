@@ -20,7 +20,7 @@ def split_mask(n: int, split: str, held_out: float) -> np.ndarray:
     Raises:
         ValueError: If the split is unknown, the share is outside (0, 1), or nothing is left.
 
-    Example:
+    Examples:
         >>> split_mask(10, "test", 0.2).astype(int).tolist()
         [1, 0, 0, 0, 0, 1, 0, 0, 0, 0]
     """

@@ -30,7 +30,7 @@ def with_classes(source: Source, labels: Any) -> Source:
     Raises:
         ValueError: The source is no finite set of this package, or the labels do not fit it.
 
-    Example:
+    Examples:
         >>> from efm_jax.datasets import batch, from_array
         >>> source = with_classes(from_array(np.array([[0.0], [10.0], [11.0]])), [0, 1, 1])
         >>> batch(source, 0, 0, 0, 4, labels=[1, 0]).ravel().round().tolist()[2:]
@@ -62,13 +62,13 @@ def class_shares(source: Source) -> Float64[np.ndarray, " classes"]:
     Raises:
         ValueError: The source has no classes.
 
-    Example:
+    Examples:
         >>> from efm_jax.datasets import from_array
         >>> class_shares(with_classes(from_array(np.eye(4)), [0, 2, 2, 2])).tolist()
         [0.25, 0.0, 0.75]
     """
     if source.classes is None:
-        raise ValueError("the source has no classes; open labelled data, or give it some by with_classes.")
+        raise ValueError("the source has no classes; open labeled data, or give it some by with_classes.")
     sizes = [0 if one is None else 1 if one.size is None else one.size for one in source.classes]
     return np.asarray(sizes, np.float64) / sum(sizes)
 
@@ -94,7 +94,7 @@ def draw_labels(
     Raises:
         ValueError: The source has no classes, `dropout` is not in [0, 1], or `groups` is not a whole number >= 1.
 
-    Example:
+    Examples:
         >>> from efm_jax.datasets import from_array
         >>> source = with_classes(from_array(np.eye(3)), [0, 0, 1])
         >>> draw_labels(source, 0, 5, 4, dropout=1.0).tolist(), set(draw_labels(source, 0, 5, 99, dropout=0.0).tolist())
@@ -102,14 +102,14 @@ def draw_labels(
 
     Source: Ho and Salimans (2022), "Classifier-free diffusion guidance", arXiv 2207.12598, Algorithm 1.
     """
-    check_labelling(dropout, groups)
+    check_labeling(dropout, groups)
     shares = class_shares(source)
     rng = np.random.default_rng([int(seed), _STREAM, int(step)])
     labels = rng.choice(len(shares), groups, p=shares)
     return np.where(rng.random(groups) < dropout, NULL, labels).astype(np.int32)
 
 
-def check_labelling(dropout: float, groups: int) -> None:
+def check_labeling(dropout: float, groups: int) -> None:
     """Raise ValueError unless labels can be drawn so."""
     if not 0.0 <= dropout <= 1.0:
         raise ValueError(f"label dropout must be a probability in [0, 1], got {dropout!r}.")

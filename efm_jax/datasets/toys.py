@@ -14,7 +14,7 @@ from efm_jax.datasets.source import Source, white_noise
 def gaussian(dim: int = 2, *, std: float = 1.0) -> Source:
     """The normal law N(0, std^2 I) in `dim` dimensions.
 
-    Example:
+    Examples:
         >>> gaussian(3).draw(np.random.default_rng(0), 2).shape
         (2, 3)
     """
@@ -31,7 +31,7 @@ def swiss_roll(*, noise: float = 0.8, scale: float = 2.0 / 7.5) -> Source:
         noise: Standard deviation of the noise before scaling, >= 0.
         scale: Factor on all coordinates, > 0.
 
-    Example:
+    Examples:
         >>> swiss_roll().draw(np.random.default_rng(0), 4).shape
         (4, 2)
     """
@@ -51,10 +51,10 @@ def two_gaussians(distance: float = 8.0, *, std: float = 1.0) -> Source:
     They are its classes, 0 the left one.
 
     Args:
-        distance: Distance of each centre from the origin, >= 0.
+        distance: Distance of each center from the origin, >= 0.
         std: Standard deviation of each, > 0.
 
-    Example:
+    Examples:
         >>> bool((abs(two_gaussians(8.0, std=0.1).draw(np.random.default_rng(0), 9)[:, 0]) > 7).all())
         True
     """
@@ -63,16 +63,16 @@ def two_gaussians(distance: float = 8.0, *, std: float = 1.0) -> Source:
 
 
 def eight_gaussians(*, radius: float = 5.0, variance: float = 0.1**0.5) -> Source:
-    """Eight equal normal laws N(c_k, variance I) with centres `c_k = radius (cos(k pi/4), sin(k pi/4))`.
+    """Eight equal normal laws N(c_k, variance I) with centers `c_k = radius (cos(k pi/4), sin(k pi/4))`.
 
     They are its classes, k = 0 .. 7. Radius 5 and variance sqrt(0.1) (not 0.1) are those of the toy table of Tong et
     al. 2023, arXiv 2307.03672.
 
     Args:
-        radius: Radius of the circle of centres, >= 0.
-        variance: Variance of each coordinate round its centre, > 0.
+        radius: Radius of the circle of centers, >= 0.
+        variance: Variance of each coordinate round its center, > 0.
 
-    Example:
+    Examples:
         >>> eight_gaussians().draw(np.random.default_rng(0), 4).shape
         (4, 2)
     """
@@ -92,7 +92,7 @@ def moons(*, noise: float = 0.2, scale: float = 3.0, shift: float = -1.0) -> Sou
         scale: Factor on all coordinates, > 0.
         shift: Added to both coordinates after scaling.
 
-    Example:
+    Examples:
         >>> moons().draw(np.random.default_rng(0), 4).shape
         (4, 2)
     """
@@ -118,7 +118,7 @@ def s_curve(*, noise: float = 0.1, scale: float = 2.0) -> Source:
         noise: Standard deviation of the noise before scaling, >= 0.
         scale: Factor on all coordinates, > 0.
 
-    Example:
+    Examples:
         >>> s_curve().draw(np.random.default_rng(0), 4).shape
         (4, 2)
     """
@@ -142,7 +142,7 @@ def checkerboard(*, half_width: float = 4.0) -> Source:
     Args:
         half_width: Half the side of the board, > 0.
 
-    Example:
+    Examples:
         >>> checkerboard().draw(np.random.default_rng(0), 4).shape
         (4, 2)
     """
@@ -163,7 +163,7 @@ def rings(*, radii: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0), noise: float = 0.0
         radii: Radii of the circles, each > 0.
         noise: Standard deviation of the radius, >= 0.
 
-    Example:
+    Examples:
         >>> rings().draw(np.random.default_rng(0), 4).shape
         (4, 2)
     """
@@ -184,15 +184,15 @@ def _source(sample: Callable[[np.random.Generator, int], np.ndarray]) -> Source:
     return Source(lambda rng, n: sample(rng, n).astype(np.float32), (2,), None)
 
 
-def _mixture(centres: np.ndarray, std: float) -> Source:
+def _mixture(centers: np.ndarray, std: float) -> Source:
     source = _source(
         lambda rng, n: (
-            centres[rng.integers(0, len(centres), n)] + std * rng.standard_normal((n, centres.shape[1]))
+            centers[rng.integers(0, len(centers), n)] + std * rng.standard_normal((n, centers.shape[1]))
         )
     )
-    if len(centres) == 1:
+    if len(centers) == 1:
         return source
-    return source._replace(classes=tuple(_mixture(centre[None], std) for centre in centres))
+    return source._replace(classes=tuple(_mixture(center[None], std) for center in centers))
 
 
 def _plane(x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -10,12 +10,12 @@ def draw_plates(axes, lines, there, source, target, gap, limits, dims) -> None:
     for line, ok in zip(lines.swapaxes(0, 1), there, strict=True):
         style = {"color": "#555555", "lw": 0.5} if ok else {"color": LOST, "lw": 0.5, "ls": "--"}
         axes.plot(line[:, -1], *line[:, :dims].T, **style)
-    for samples, z, colour, name in (
+    for samples, z, color, name in (
         (source, 0.0, SOURCE, "P, z = 0"),
         (target, gap, TARGET, f"Q, z = {gap:g}"),
     ):
         where = [samples[:, k] for k in range(dims)]
-        axes.scatter(np.full(len(samples), z), *where, s=3, color=colour, label=name)
+        axes.scatter(np.full(len(samples), z), *where, s=3, color=color, label=name)
     axes.set(xlabel="z", ylabel="x_1", xlim=(-0.04 * gap, 1.04 * gap), ylim=limits[0])
     if dims == 2:
         axes.set(zlabel="x_2", zlim=limits[1])
@@ -23,18 +23,18 @@ def draw_plates(axes, lines, there, source, target, gap, limits, dims) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)
 
 
-def draw_map(axes, start, end, wanted, colour, name, limits) -> None:
+def draw_map(axes, start, end, wanted, color, name, limits) -> None:
     """Where lines start and end beside the samples they should reach, in the plane or as densities."""
     if wanted.shape[1] == 1:
         bins = np.linspace(limits[0, 0], limits[0, 1], 40)
-        axes.hist(wanted[:, 0], bins, density=True, color=colour, alpha=0.4, label=name)
+        axes.hist(wanted[:, 0], bins, density=True, color=color, alpha=0.4, label=name)
         if len(end):
             axes.hist(end[:, 0], bins, density=True, histtype="step", color=END, label="ends of lines")
         axes.set(xlabel="x_1", ylabel="density")
     else:
         for a, b in zip(start[:150], end[:150], strict=True):
             axes.plot(*np.stack([a, b], axis=1), color="#bbbbbb", lw=0.4, zorder=0)
-        axes.scatter(*wanted.T, s=4, color=colour, alpha=0.5, label=name)
+        axes.scatter(*wanted.T, s=4, color=color, alpha=0.5, label=name)
         axes.scatter(*end.T, s=4, color=END, label="ends of lines")
         axes.set(xlabel="x_1", ylabel="x_2", xlim=limits[0], ylim=limits[1], aspect="equal")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)

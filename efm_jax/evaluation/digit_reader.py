@@ -2,7 +2,7 @@
 
 A small convolutional network (three convolutions, one hidden layer) trained by `experiments/digit_classifier`
 on full MNIST with shifts, turns, faint background noise and non-digits as a lesson in doubt; its weights
-travel in the wheel as float16. Colour does not matter to it: a coloured picture is read as its brightest
+travel in the wheel as float16. Color does not matter to it: a colored picture is read as its brightest
 channel.
 
 Nothing is loaded before the first call; the weights are then cached. `init_params` and `logits` are what the
@@ -65,7 +65,7 @@ def read_digits(
         ValueError: If `x` has another shape or holds NaN, `batch_size` is below 1 or the weights cannot be
             read.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> bar = -np.ones((1, 32, 32, 3), "float32")
         >>> bar[:, 6:26, 15:18, 0] = 1.0  # a red upright stroke
@@ -89,7 +89,7 @@ def digit_features(
     """What the reader saw: the activations before its last layer, `h = relu(W flatten(conv(x)) + b)`.
 
     Meant for distances between sets of digits (`metrics.kid`, `metrics.frechet_distance`): they see strokes
-    and shapes, and are blind to colour. Their mean square over real digits is 1. Say "KID on digit features";
+    and shapes, and are blind to color. Their mean square over real digits is 1. Say "KID on digit features";
     these are not Inception features.
 
     Args:
@@ -103,7 +103,7 @@ def digit_features(
     Raises:
         ValueError: As `read_digits`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> digit_features(np.zeros((2, 32 * 32), "float32")).shape
         (2, 128)
@@ -112,7 +112,7 @@ def digit_features(
 
 
 def brightness(x: Float[Array | np.ndarray, "n dim"]) -> Float32[np.ndarray, "n side side"]:
-    """Grey pictures as the reader takes them: `max over channels of (x + 1)/2`, padded to 32 x 32 by black.
+    """Gray pictures as the reader takes them: `max over channels of (x + 1)/2`, padded to 32 x 32 by black.
 
     Args:
         x: Pictures flattened HWC, values in [-1, 1], one or three channels of 32 x 32 or 28 x 28.
@@ -123,10 +123,10 @@ def brightness(x: Float[Array | np.ndarray, "n dim"]) -> Float32[np.ndarray, "n 
     Raises:
         ValueError: If `x` has another shape or holds NaN.
 
-    Example:
+    Examples:
         >>> import numpy as np
-        >>> grey = brightness(np.ones((1, 28 * 28 * 3), "float32"))
-        >>> grey.shape, float(grey.sum()) == 28 * 28
+        >>> gray = brightness(np.ones((1, 28 * 28 * 3), "float32"))
+        >>> gray.shape, float(gray.sum()) == 28 * 28
         ((1, 32, 32), True)
     """
     x = np.asarray(x, dtype=np.float32)
@@ -141,15 +141,15 @@ def brightness(x: Float[Array | np.ndarray, "n dim"]) -> Float32[np.ndarray, "n 
             "digits hold NaN; leave those pictures out first (see `arrived` of the field lines)."
         )
     side, depth = _LAYOUTS[x.shape[1]]
-    grey = x.reshape(-1, side, side, depth).max(axis=3)
+    gray = x.reshape(-1, side, side, depth).max(axis=3)
     pad = (SIDE - side) // 2
-    return np.pad(np.clip((grey + 1.0) / 2.0, 0.0, 1.0), ((0, 0), (pad, pad), (pad, pad)))
+    return np.pad(np.clip((gray + 1.0) / 2.0, 0.0, 1.0), ((0, 0), (pad, pad), (pad, pad)))
 
 
 def channels(dim: int) -> int:
-    """Colour channels of a flat picture: 3 for D = 3072 and 2352, 1 for 1024 and 784, 0 for a D not known.
+    """Color channels of a flat picture: 3 for D = 3072 and 2352, 1 for 1024 and 784, 0 for a D not known.
 
-    Example:
+    Examples:
         >>> channels(32 * 32 * 3), channels(28 * 28), channels(5)
         (3, 1, 0)
     """
@@ -159,7 +159,7 @@ def channels(dim: int) -> int:
 def init_params(key: Key) -> Params:
     """Fresh parameters: He-normal kernels (He et al. 2015, arXiv 1502.01852), zero biases.
 
-    Example:
+    Examples:
         >>> import jax
         >>> sum(leaf.size for leaf in jax.eval_shape(init_params, jax.random.key(0)).values())
         158554
@@ -175,20 +175,20 @@ def init_params(key: Key) -> Params:
 
 def logits(
     params: Params,
-    grey: Float[Array | np.ndarray, "n 32 32"],
+    gray: Float[Array | np.ndarray, "n 32 32"],
     *,
     key: Key | None = None,
     dropout: float = 0.3,
 ) -> tuple[Float[Array, "n 10"], Float[Array, "n 128"]]:
-    """Class scores and features of grey pictures in [0, 1]; with a key, dropout before the last layer.
+    """Class scores and features of gray pictures in [0, 1]; with a key, dropout before the last layer.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> scores, features = logits(load_weights(), jnp.zeros((2, 32, 32)))
         >>> scores.shape, features.shape
         ((2, 10), (2, 128))
     """
-    h = _conv(params, "conv1", jnp.asarray(grey)[..., None], stride=2)
+    h = _conv(params, "conv1", jnp.asarray(gray)[..., None], stride=2)
     h = _pool(_conv(params, "conv2", h))
     h = _pool(_conv(params, "conv3", h))
     h = h.reshape(h.shape[0], -1) @ params["hidden_kernel"] + params["hidden_bias"]
@@ -211,7 +211,7 @@ def load_weights(path: str | Path | None = None) -> Params:
     Raises:
         ValueError: If the file is missing, damaged or of another layout.
 
-    Example:
+    Examples:
         >>> load_weights()["class_bias"].shape
         (10,)
     """
@@ -252,13 +252,13 @@ def _load(path: str) -> dict[str, np.ndarray]:
 def _run(x, batch_size: int, weights: str | Path | None) -> tuple[np.ndarray, np.ndarray]:
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-    grey = brightness(x)
-    if not len(grey):
+    gray = brightness(x)
+    if not len(gray):
         raise ValueError("there are no digits to read: got shape (0, D).")
     params = load_weights(weights)
     scores, features = [], []
-    for first in range(0, len(grey), batch_size):
-        part = grey[first : first + batch_size]
+    for first in range(0, len(gray), batch_size):
+        part = gray[first : first + batch_size]
         padded = np.pad(part, ((0, batch_size - len(part)), (0, 0), (0, 0)))
         s, f = _forward(params, padded)
         scores.append(np.asarray(s)[: len(part)])
@@ -266,7 +266,7 @@ def _run(x, batch_size: int, weights: str | Path | None) -> tuple[np.ndarray, np
     return np.concatenate(scores), np.concatenate(features)
 
 
-_forward = jax.jit(lambda params, grey: logits(params, grey))
+_forward = jax.jit(lambda params, gray: logits(params, gray))
 
 
 def _conv(params: Params, name: str, h: Array, stride: int = 1) -> Array:

@@ -31,12 +31,12 @@ def translation_report(
     kid_subset_size: int = 500,
     seed: int = 0,
 ) -> Report:
-    """Score digits translated to another digit while their colour should stay.
+    """Score digits translated to another digit while their color should stay.
 
     Args:
-        x: Inputs, coloured digits flattened HWC in [-1, 1], [n, D].
+        x: Inputs, colored digits flattened HWC in [-1, 1], [n, D].
         y: Outputs in the order of `x`, [n, D].
-        real_target_a: Real coloured digits of the target class, [a, D].
+        real_target_a: Real colored digits of the target class, [a, D].
         real_target_b: Others of them, disjoint from the first, [b, D]: what real ones score beside `a`.
         target_digit: The digit `y` should show, 0..9.
         arrived: Which field lines arrived, [n].
@@ -54,19 +54,19 @@ def translation_report(
             `read_as`: how many outputs are read as each digit;
             `hue_change_degrees`: median, quantiles and share within 10 degrees;
             `kid`: of `y` to `real_target_a`, beside the floor, that of `real_target_b`;
-            `nearest_training_neighbour`: distance in brightness to `real_target_a`, of `y` and of `real_target_b`;
+            `nearest_training_neighbor`: distance in brightness to `real_target_a`, of `y` and of `real_target_b`;
             `arrived`, `evaluations`.
 
     Raises:
         ValueError: If shapes do not fit each other or the target is no digit.
 
-    Example:
+    Examples:
         >>> import numpy as np
-        >>> from efm_jax.datasets.digits import hue_colour
+        >>> from efm_jax.datasets.digits import hue_color
         >>> bars = np.zeros((12, 32, 32, 1))
         >>> for i in range(12):
         ...     bars[i, 6:26, 10 + i : 13 + i] = 1.0  # ones
-        >>> red, blue = ((2 * bars * hue_colour(turn) - 1).reshape(12, -1) for turn in (0.0, 2 / 3))
+        >>> red, blue = ((2 * bars * hue_color(turn) - 1).reshape(12, -1) for turn in (0.0, 2 / 3))
         >>> report = translation_report(red, blue, red, blue, target_digit=1, arrived=np.ones(12, bool),
         ...                             num_evaluations=np.full(12, 40))
         >>> round(report["hue_change_degrees"]["median"])
@@ -95,7 +95,7 @@ def translation_report(
         "read_as": parts.counts(read.labels),
         "hue_change_degrees": parts.hue_change(x, y),
         "kid": parts.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed),
-        "nearest_training_neighbour": parts.neighbours(y[read.finite], real_a, real_b),
+        "nearest_training_neighbor": parts.neighbors(y[read.finite], real_a, real_b),
         **parts.lines(len(y), arrived, num_evaluations),
     }
 
@@ -130,13 +130,13 @@ def generation_report(
             `read_with_confidence`, `read_with_confidence_real`: share read with confidence >= `confident`;
             `classes`: counts over ten digits, their entropy, and their KL divergence to the real ones'
             classes; `kid`: of `y` to `real_a`, beside the floor, that of `real_b`;
-            `nearest_training_neighbour`: distance in brightness to `real_a`, of `y` and of `real_b`;
+            `nearest_training_neighbor`: distance in brightness to `real_a`, of `y` and of `real_b`;
             `arrived`, `evaluations` where given.
 
     Raises:
         ValueError: If shapes do not fit each other.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> rng = np.random.default_rng(0)
         >>> noise = np.clip(rng.normal(size=(3, 20, 32 * 32)), -1, 1)
@@ -154,7 +154,7 @@ def generation_report(
         "read_with_confidence_real": parts.share(real.clearly(confident), f"pictures of real_b {threshold}"),
         "classes": parts.classes(read.labels[read.finite], real.labels),
         "kid": parts.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed),
-        "nearest_training_neighbour": parts.neighbours(y[read.finite], real_a, real_b),
+        "nearest_training_neighbor": parts.neighbors(y[read.finite], real_a, real_b),
         **parts.lines(len(y), arrived, num_evaluations),
     }
 
@@ -186,7 +186,7 @@ def samples_report(
     Raises:
         ValueError: If shapes do not fit each other or `most` is below 2.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> y, real_a, real_b = np.random.default_rng(0).normal(size=(3, 100, 2))
         >>> report = samples_report(y + 3.0, real_a, real_b)

@@ -29,11 +29,11 @@ def grid(
 
     Args:
         x: Pictures flattened HWC, values in [-1, 1], [n, H*W*C]. A value that is NaN or infinite is shown in
-            the background's grey.
+            the background's gray.
         shape: Shape of one picture, (H, W), (H, W, 1) or (H, W, 3).
         columns: Pictures in a row; None means a nearly square grid.
         border: Width of the lines between and around pictures, pixels (before `zoom`).
-        background: Grey of those lines and of empty places, 0..255.
+        background: Gray of those lines and of empty places, 0..255.
         zoom: Every pixel becomes a square of this side.
 
     Returns:
@@ -42,7 +42,7 @@ def grid(
     Raises:
         ValueError: If `x` and `shape` do not fit each other or a number is out of range.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> grid(np.array([[-1.0], [0.0], [1.0]]), (1, 1), 3, border=0)[0, :, 0].tolist()
         [0, 128, 255]
@@ -97,7 +97,7 @@ def pairs_grid(
     Raises:
         ValueError: If `x` and `y` differ in shape, or as `grid`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> ones = np.ones((2, 1))
         >>> pairs_grid(ones, -ones, (1, 1), 2, border=0)[..., 0].tolist()
@@ -141,7 +141,7 @@ def strip(
     Raises:
         ValueError: If `path` and `shape` do not fit each other.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> path = np.linspace(-1, 1, 5).reshape(5, 1, 1)
         >>> strip(path, (1, 1), 3, border=0)[0, :, 0].tolist()
@@ -167,12 +167,12 @@ def save_png(path: str | Path, array: UInt8[np.ndarray, "height width *rgb"]) ->
 
     Args:
         path: File to write; an existing one is replaced only by a complete new one.
-        array: uint8, [height, width] grey or [height, width, 3] RGB.
+        array: uint8, [height, width] gray or [height, width, 3] RGB.
 
     Raises:
         ValueError: If the array is not such a picture or the name does not end in .png.
 
-    Example:
+    Examples:
         >>> import numpy as np, tempfile, pathlib
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_png(f"{folder}/a.png", np.zeros((2, 3, 3), np.uint8))
@@ -208,7 +208,7 @@ def lines_figure(
     Left: the lines over (z, x_1) or in (z, x_1, x_2), samples of P on the plate z = 0 and of Q on z = gap.
     Right: for D = 2 the plane with Q, the ends of lines, and the segment from each start to its end; for
     D = 1 the densities of Q and of the ends. Lines that start beyond the middle run backward: P then
-    stands for Q. Lines that did not arrive are dashed and grey, their ends left out.
+    stands for Q. Lines that did not arrive are dashed and gray, their ends left out.
 
     Args:
         path: The png to write.
@@ -226,7 +226,7 @@ def lines_figure(
         ValueError: If shapes do not fit or D is above 2.
         ImportError: If matplotlib is not installed.
 
-    Example:
+    Examples:
         >>> import numpy as np, tempfile, os
         >>> lines = np.stack([np.zeros((2, 3)), np.full((2, 3), 6.0)])
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -272,9 +272,9 @@ def lines_figure(
     )
     ends = lines[[0, -1]][:, there, :dim]
     backward = float(np.median(lines[0, :, -1])) > gap / 2
-    wanted, colour, name = (source, _panels.SOURCE, "P") if backward else (target, _panels.TARGET, "Q")
+    wanted, color, name = (source, _panels.SOURCE, "P") if backward else (target, _panels.TARGET, "Q")
     right = figure.add_subplot(1, 2, 2)
-    _panels.draw_map(right, ends[0, :max_points], ends[1, :max_points], wanted, colour, name, limits)
+    _panels.draw_map(right, ends[0, :max_points], ends[1, :max_points], wanted, color, name, limits)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     _write(path, buffer.getvalue())

@@ -62,11 +62,11 @@ def pictures_report(
     Raises:
         ValueError: If a set has fewer than 8 pictures (`b` alone: 16), or see `features.extract`.
 
-    Example:
+    Examples:
         >>> from efm_jax.evaluation import features
-        >>> colours = features.own(lambda x: x.mean(axis=(1, 2)) / 255.0, "colours")
+        >>> colors = features.own(lambda x: x.mean(axis=(1, 2)) / 255.0, "colors")
         >>> dark, light = np.random.default_rng(0).integers(0, 99, (2, 40, 4, 4, 3)).astype(np.uint8)
-        >>> report = pictures_report(light + np.uint8(150), dark, extractor=colours)
+        >>> report = pictures_report(light + np.uint8(150), dark, extractor=colors)
         >>> report["scores"]["precision"]["value"], report["scores"]["kid"]["value"] > 1.0
         (0.0, True)
     """
@@ -120,7 +120,7 @@ def folders_report(
     held_out: str | Path | None = None,
     *,
     size: int | None = None,
-    grey: bool = False,
+    gray: bool = False,
     on_error: str = "raise",
     extractor: Extractor | None = None,
     kid_subsets: int = 100,
@@ -133,7 +133,7 @@ def folders_report(
     """Compare the pictures of two folders, of any content and any sizes.
 
     All are brought to one size first, so that sharpness is compared at one resolution: see `size`. What is cropped and
-    resized here is as `datasets.read_folder` does it: centre crop to a square, bicubic with antialias, 8 bits.
+    resized here is as `datasets.read_folder` does it: center crop to a square, bicubic with antialias, 8 bits.
 
     Args:
         a: Folder of the pictures judged.
@@ -141,7 +141,7 @@ def folders_report(
         held_out: Folder of real ones that were not trained on; None holds out a random half of `b`.
         size: Side of all pictures; None for the smallest side found in any folder (none is enlarged), at most that at which
             the extractor looks, and for no change where all have one size that is not above that.
-        grey: Whether to compare without colour.
+        gray: Whether to compare without color.
         on_error: "raise" where pictures cannot be read, naming them, or "skip" them and name them in the report.
         extractor: Feature function; None for `features.efficientnet_lite0()`.
         kid_subsets: See `pictures_report`.
@@ -166,7 +166,7 @@ def folders_report(
         name: read_folder(
             path,
             size=side,
-            grey=grey,
+            gray=gray,
             on_error=on_error,
             most=2 * most if name == "b" and held_out is None else most,
             seed=seed,
@@ -188,7 +188,7 @@ def folders_report(
     told = "kept: all pictures have one size"
     if side is not None:
         why = "the smallest side found, at most what the features look at" if size is None else "as asked"
-        told = f"{side} x {side} ({why}): centre crop, bicubic with antialias, 8 bits"
+        told = f"{side} x {side} ({why}): center crop, bicubic with antialias, 8 bits"
     return {
         "sets": {
             name: {
@@ -208,9 +208,9 @@ def folders_report(
 def table(report: Report) -> str:
     """A report as a table in Markdown: each score beside its floor.
 
-    Example:
+    Examples:
         >>> score = {"label": "recall", "value": 0.5, "standard_error": 0.1, "floor": 0.75, "floor_standard_error": 0.1}
-        >>> report = {"scores": {"recall": score | {"n": 9}}, "seed": 0, "split": "", "features": {"how": "colours"}}
+        >>> report = {"scores": {"recall": score | {"n": 9}}, "seed": 0, "split": "", "features": {"how": "colors"}}
         >>> print(table(report).splitlines()[2])
         | recall | 0.500 ± 0.100 | 0.750 ± 0.100 | 9 |
     """
@@ -270,12 +270,12 @@ def _scores(
             *(_frechet(x, real, seed) for x in (made, held)),
         ),
     }
-    around, floor = metrics.neighbourhood(made, real), metrics.neighbourhood(held, real)
+    around, floor = metrics.neighborhood(made, real), metrics.neighborhood(held, real)
     says = {
-        "precision": "share inside the reference's balls of 3 nearest neighbours",
-        "recall": "share of the reference inside the set's balls of 3 nearest neighbours",
-        "density": "balls of 5 nearest neighbours of the reference around a picture, over 5",
-        "coverage": "share of the reference's balls of 5 nearest neighbours that hold a picture",
+        "precision": "share inside the reference's balls of 3 nearest neighbors",
+        "recall": "share of the reference inside the set's balls of 3 nearest neighbors",
+        "density": "balls of 5 nearest neighbors of the reference around a picture, over 5",
+        "coverage": "share of the reference's balls of 5 nearest neighbors that hold a picture",
     }
     for name, how in says.items():
         pairs = ((getattr(x, name), x.standard_errors[name]) for x in (around, floor))

@@ -35,7 +35,7 @@ def partners_report(
         cache: Folder that keeps features; None for none.
 
     Returns:
-        For `pixels` (root mean square difference, in grey levels 0..255) and `features` a dict of `distance` (of a
+        For `pixels` (root mean square difference, in gray levels 0..255) and `features` a dict of `distance` (of a
         picture to its partner; floor: to all other targets), `rank` (of the partner among all targets, 1 the nearest;
         floor: chance) and `first` (share whose nearest target is the partner; floor: chance), each with `value`,
         `standard_error`, `floor`, `n`, `how`.
@@ -43,10 +43,10 @@ def partners_report(
     Raises:
         ValueError: If pictures and targets differ in size, or a picture has no partner.
 
-    Example:
+    Examples:
         >>> from efm_jax.evaluation import features
         >>> x = np.random.default_rng(0).integers(0, 250, (6, 4, 4, 3)).astype(np.uint8)
-        >>> report = partners_report(x + np.uint8(2), x, extractor=features.own(lambda x: x.mean(axis=(1, 2)), "colours"))
+        >>> report = partners_report(x + np.uint8(2), x, extractor=features.own(lambda x: x.mean(axis=(1, 2)), "colors"))
         >>> round(report["pixels"]["distance"]["value"], 6), report["features"]["first"]["value"]
         (2.0, 1.0)
     """
@@ -61,7 +61,7 @@ def partners_report(
     scale = 1.0 / np.sqrt(flat.shape[1])
     return {
         "pixels": _scores(
-            metrics.retrieval(scale * flat, scale * flat_targets, partner), len(targets), "grey levels"
+            metrics.retrieval(scale * flat, scale * flat_targets, partner), len(targets), "gray levels"
         ),
         "features": _scores(
             metrics.retrieval(seen, meant, partner), len(targets), f"on features: {extractor.how}"

@@ -47,8 +47,8 @@ def finite_rows(x: np.ndarray) -> np.ndarray:
 def share(hits: Bool[np.ndarray, " n"], how: str) -> Report:
     """A share with its binomial standard error and Wilson's 95 % interval (which is honest at 0 and 1)."""
     n, p, z = len(hits), float(np.mean(hits)), 1.959964
-    centre, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = ((centre + sign * half) / (1 + z * z / n) for sign in (-1, 1))
+    center, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    low, high = ((center + sign * half) / (1 + z * z / n) for sign in (-1, 1))
     return {
         "value": p,
         "standard_error": float(np.sqrt(p * (1 - p) / n)),
@@ -153,12 +153,12 @@ def sampling_kl(num_classes: int, n: int, m: int) -> float | None:
     return 0.5 * (num_classes - 1) * (1.0 / n + 1.0 / m) if n else None
 
 
-def neighbours(y: np.ndarray, real_a: np.ndarray, real_b: np.ndarray) -> Report:
+def neighbors(y: np.ndarray, real_a: np.ndarray, real_b: np.ndarray) -> Report:
     """Distances to the nearest training picture, of outputs and of pictures never seen."""
     train = digit_reader.brightness(real_a).reshape(len(real_a), -1)
     held = metrics.nearest(digit_reader.brightness(real_b).reshape(len(real_b), -1), train)
     report: Report = {
-        "how": "Euclidean distance in brightness 0..1 (colour left out) to the nearest picture of real_a; "
+        "how": "Euclidean distance in brightness 0..1 (color left out) to the nearest picture of real_a; "
         "near copies are nearer than 99 % of real_b",
         "n": [len(y), len(real_a), len(real_b)],
         "median_real": float(np.median(held)),

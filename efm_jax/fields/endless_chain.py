@@ -70,7 +70,7 @@ def chain(
         ValueError: If the samples are not [n, D] and [m, D], the points not [..., D+1], the gap or the tolerance not > 0, or
             a height that can be seen is outside [0, gap].
 
-    Example:
+    Examples:
         Charges at one place on both plates, D = 1, half-way between them: `1 / (2 gap)`.
 
         >>> import jax.numpy as jnp
@@ -118,7 +118,7 @@ def chain_velocity(
     Raises:
         ValueError: As `chain` does.
 
-    Example:
+    Examples:
         Charges at one place on both plates, D = 1: `v = tanh(pi x / gap) / tan(pi z / gap)`.
 
         >>> import jax.numpy as jnp
@@ -160,7 +160,7 @@ def log_density_path(
     Raises:
         ValueError: As `chain` does.
 
-    Example:
+    Examples:
         Charges at one place on both plates, D = 1, half-way between them: `1 / gap`.
 
         >>> import jax.numpy as jnp
@@ -244,7 +244,7 @@ def chain_fn(
     Raises:
         ValueError: As `chain` does.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> field = chain_fn(jnp.zeros((1, 1)), jnp.zeros((1, 1)), 1.0)
         >>> field(jnp.array([[0.0, 0.25], [0.0, 1.75]])).tolist()

@@ -58,7 +58,7 @@ def interaction(
     Raises:
         ValueError: Shapes do not fit, `gap` is not positive, or `law` is unknown.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> field = interaction(jnp.asarray([[1.0, 1.0]]), jnp.zeros((1, 1)), jnp.full((1, 1), 2.0), 2.0)
         >>> [round(float(e), 4) for e in field.direction[0]], round(float(jnp.exp(field.log_magnitude[0])), 3)

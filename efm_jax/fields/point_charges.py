@@ -72,7 +72,7 @@ def coulomb(
         ValueError: If shapes or dtypes do not fit, the convention is unknown, gamma is given for
             `superposed` or is negative, or block_size is not a whole number >= 1.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from efm_jax.charges import capacitor
         >>> between = coulomb(jnp.array([0.0, 0.0, 3.0]), capacitor(jnp.zeros((1, 2)), jnp.zeros((1, 2)), gap=6.0))
@@ -118,7 +118,7 @@ def field_fn(
     Raises:
         ValueError: As `coulomb` does, when the function is called.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from efm_jax.charges import capacitor
         >>> field = field_fn(capacitor(jnp.zeros((1, 1)), jnp.zeros((1, 1)), gap=2.0))

@@ -51,7 +51,7 @@ def potential(
     Raises:
         ValueError: If shapes or dtypes do not fit or block_size is not a whole number >= 1.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from efm_jax.charges import plate
         >>> phi = potential(jnp.array([0.0, 3.0, 4.0]), plate(jnp.zeros((1, 2)), 0.0, -1.0))

@@ -77,7 +77,7 @@ def sharded_field(
         ValueError: As `fields.coulomb` does; or the mesh has no such axis, or one that is not `AxisType.Auto`, or the two
             are the same.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from jax.sharding import AxisType
         >>> from efm_jax.charges import capacitor
@@ -119,7 +119,7 @@ def split_charges(charges: Charges, mesh: Mesh, *, over: str | None = "charges")
     Raises:
         ValueError: The charges are not [n, D+1] and [n], or not of a floating dtype; or the mesh has no such axis.
 
-    Example:
+    Examples:
         >>> import jax, numpy as np
         >>> from jax.sharding import AxisType
         >>> mesh = jax.make_mesh((jax.device_count(),), ("charges",), axis_types=(AxisType.Auto,))

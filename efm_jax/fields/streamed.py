@@ -65,7 +65,7 @@ def streamed_field(
         ValueError: As `fields.coulomb` does; or points are traced, a plate is not as above, or the budget is less than the
             points, the result and a block of one row need.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> x = np.zeros((1000, 2), np.float32)
         >>> field = streamed_field(np.array([0.0, 0.0, 3.0]), [(x, 0.0, 1.0), (x, 6.0, -1.0)], budget=2**16)

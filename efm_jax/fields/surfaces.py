@@ -62,7 +62,7 @@ def flux(field: Callable[[Float[Array, "k dim1"]], Field], surface: Surface) -> 
     Raises:
         ValueError: If the surface's shapes do not fit together, or the field does not return a `Field`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from efm_jax.charges import plate
         >>> from efm_jax.fields import coulomb
@@ -103,7 +103,7 @@ def sphere(center: Float[Array, " dim1"], radius: float, *, nodes: int = 32) -> 
     of this radius, needs `nodes` of several times radius / s.
 
     Args:
-        center: Its centre, [D+1].
+        center: Its center, [D+1].
         radius: Its radius, > 0.
         nodes: Nodes per polar angle, and half of those around the circle: `2 nodes^D` points.
 
@@ -113,7 +113,7 @@ def sphere(center: Float[Array, " dim1"], radius: float, *, nodes: int = 32) -> 
     Raises:
         ValueError: If center is not [D+1] with D >= 1, the radius not > 0, or there would be more than two million points.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> surface = sphere(jnp.zeros(3), 2.0, nodes=8)
         >>> surface.points.shape, round(float(jnp.exp(surface.log_weight).sum() / jnp.pi), 4)  # 4 pi r^2
@@ -147,7 +147,7 @@ def random_sphere(key: Key, center: Float[Array, " dim1"], radius: float, num_po
 
     Args:
         key: PRNG key.
-        center: Its centre, [D+1].
+        center: Its center, [D+1].
         radius: Its radius, > 0.
         num_points: How many points; the standard error of a flux falls with their square root.
 
@@ -157,14 +157,14 @@ def random_sphere(key: Key, center: Float[Array, " dim1"], radius: float, num_po
     Raises:
         ValueError: If center is not [D+1] with D >= 1, the radius not > 0 or num_points not a whole number >= 1.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> surface = random_sphere(jax.random.key(0), jnp.zeros(785), 3.0, 10)
         >>> bool(jnp.allclose(jnp.linalg.norm(surface.points, axis=1), 3.0))
         True
 
     Source:
-        Muller (1959), Comm. ACM 2, 19: normal numbers, normalised.
+        Muller (1959), Comm. ACM 2, 19: normal numbers, normalized.
     """
     center, radius = _center(center), checks.positive("radius", radius)
     number, dim = checks.count("num_points", num_points), len(center) - 1
@@ -193,7 +193,7 @@ def patch(
         ValueError: If the bounds are not [D] with lower < upper, the axis is not one of D+1, or there would be more than
             two million points.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> surface = patch(jnp.zeros(2), jnp.array([2.0, 3.0]), 1.0, nodes=4)
         >>> surface.points.shape, round(float(jnp.exp(surface.log_weight).sum()), 5), surface.normals[0].tolist()
@@ -233,7 +233,7 @@ def box(lower: Float[Array, " dim1"], upper: Float[Array, " dim1"], *, nodes: in
     Raises:
         ValueError: If the corners are not [D+1] with D >= 1 and lower < upper, or there would be too many points.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> surface = box(jnp.zeros(2), jnp.array([1.0, 3.0]), nodes=4)
         >>> surface.points.shape, round(float(jnp.exp(surface.log_weight).sum()), 5)

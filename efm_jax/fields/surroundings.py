@@ -1,7 +1,7 @@
 """What surrounds charges and points: the nearest charge, the field of the others, how far a charge's own field rules.
 
 A charge q, with all others at its very place, rules up to the distance at which its own field `|q| / (S_D r^D)` has
-fallen to the field F of the rest, or up to its nearest neighbour if that is closer. On a sphere of a share s of that
+fallen to the field F of the rest, or up to its nearest neighbor if that is closer. On a sphere of a share s of that
 radius the field of the others is at most about `s^D` of the charge's own, so lines cross it outwards (or inwards)
 everywhere: what leaves such a sphere of a positive charge left the charge, and what enters that of a negative one ends
 on it.
@@ -32,14 +32,14 @@ class Surroundings(NamedTuple):
     """What surrounds each of k charges.
 
     Attributes:
-        neighbour: Distance to the nearest charge at another place, [k]; inf where there is none.
+        neighbor: Distance to the nearest charge at another place, [k]; inf where there is none.
         others: Field of the charges at other places, [k].
         field_radius: Distance at which the charge's own field has fallen to that of the others, [k]; inf where that
             vanishes.
         own_radius: Distance up to which the charge's own field rules, the less of both, [k].
     """
 
-    neighbour: Float[Array, " k"]
+    neighbor: Float[Array, " k"]
     others: Field
     field_radius: Float[Array, " k"]
     own_radius: Float[Array, " k"]
@@ -80,11 +80,11 @@ def surroundings(charges: Charges, which: Int[Array, " k"]) -> Surroundings:
 def _some(charges: Charges, which: Int[Array, " k"]) -> Surroundings:
     dims = charges.positions.shape[1]
     points = charges.positions[which]
-    neighbour, own = _nearest_other(points, charges)
+    neighbor, own = _nearest_other(points, charges)
     others = coulomb(points, charges)
     log_own = jnp.log(jnp.abs(own)) - log_sphere_area(dims - 1)
     field_radius = jnp.exp((log_own - others.log_magnitude) / (dims - 1))
-    return Surroundings(neighbour, others, field_radius, jnp.minimum(neighbour, field_radius))
+    return Surroundings(neighbor, others, field_radius, jnp.minimum(neighbor, field_radius))
 
 
 def nearest(

@@ -31,7 +31,7 @@ def constant(scale: float = 0.1) -> Width:
     Raises:
         ValueError: `scale` is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> constant(0.5)(jnp.asarray([0.0, 3.0]), 6.0).tolist()
         [0.5, 0.5]
@@ -62,7 +62,7 @@ def ramped(scale: float = 1.0, *, rate: float | None = None) -> Width:
     Raises:
         ValueError: `scale` or `rate` is not positive, or, when called, `rate` is below `pi / gap`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> [round(float(s), 3) for s in ramped(1.0, rate=10.0)(jnp.asarray([0.0, 0.05, 1.0, 5.95]), 6.0)]
         [0.0, 0.479, 1.0, 0.479]
@@ -99,7 +99,7 @@ def bridge(scale: float = 1.0) -> Width:
     Raises:
         ValueError: `scale` is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> bridge(1.0)(jnp.asarray([0.0, 3.0]), 6.0).tolist()
         [0.0, 0.5]
@@ -120,7 +120,7 @@ def with_slope(
 ) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
     """Return `sigma` and `d sigma / dz` at heights z.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> sigma, slope = with_slope(ramped(1.0), jnp.asarray([1.0]), 2.0)
         >>> round(float(sigma[0]), 3), abs(round(float(slope[0]), 3))

@@ -34,7 +34,7 @@ def linear(
     Returns:
         The height z.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> linear(jnp.asarray([0.0, 0.5, 1.0]), jnp.asarray(0.0), jnp.asarray(6.0)).tolist()
         [0.0, 3.0, 6.0]
@@ -60,7 +60,7 @@ def sine(
     Returns:
         The height z.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> [round(float(z), 3) for z in sine(jnp.linspace(0, 1, 5), jnp.asarray(0.0), jnp.asarray(6.0))]
         [0.0, 0.879, 3.0, 5.121, 6.0]
@@ -85,7 +85,7 @@ def logit(eps: float = 1e-2) -> Clock:
     Raises:
         ValueError: If `eps` is not in (0, 1/2).
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> [round(float(z), 3) for z in logit(1e-2)(jnp.linspace(0, 1, 5), jnp.asarray(0.0), jnp.asarray(6.0))]
         [0.0, 0.498, 3.0, 5.502, 6.0]
@@ -108,7 +108,7 @@ def log(u: Float[Array, "..."], start: Float[Array, "..."], stop: Float[Array, "
     Returns:
         The height z; NaN where either height is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> [round(float(z), 4) for z in log(jnp.linspace(0, 1, 3), jnp.asarray(40.0), jnp.asarray(1e-3))]
         [40.0, 0.2, 0.001]
@@ -159,7 +159,7 @@ def grid(shares: Float[Array | np.ndarray, " k1"] | list[float], along: str | Cl
     Raises:
         ValueError: The nodes do not rise from 0 to 1.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> steps, start, stop = grid([0.0, 0.1, 1.0]), jnp.asarray(0.0), jnp.asarray(6.0)
         >>> steps.steps, [round(float(z), 2) for z in steps(jnp.asarray([0.0, 0.5, 1.0]), start, stop)]
@@ -192,7 +192,7 @@ def named(clock: str | Clock) -> Clock:
     Raises:
         ValueError: If the name is unknown or `clock` cannot be called.
 
-    Example:
+    Examples:
         >>> named("sine") is sine
         True
     """

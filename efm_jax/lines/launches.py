@@ -29,7 +29,7 @@ class Launch(NamedTuple):
     Attributes:
         points: The first point of each line, [n, D+1], off the charge or plate.
         origin: Number of the charge or sample it leaves from, [n].
-        up: Whether it leaves towards greater z, [n].
+        up: Whether it leaves toward greater z, [n].
     """
 
     points: Float[Array, "n dim1"]
@@ -52,7 +52,7 @@ def from_charges(
 
     A charge q sends `|q|` of flux out, equally in all directions of the sphere $S^D$. A line starts at
     $\tilde x_i + r (u + \delta)$, u uniform, at a distance r so small that the charge's own field rules there: r is the
-    given share of the charge's own radius $a$, which is the distance to its nearest neighbour or the distance where
+    given share of the charge's own radius $a$, which is the distance to its nearest neighbor or the distance where
     its own field has fallen to the field F of the others, whichever is less. What F has bent a line by on its first
     bit of way is
 
@@ -80,7 +80,7 @@ def from_charges(
         ValueError: If a shape or option is not as said above, no charge of that sign is at that height, or the call is
             made inside `jit`.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax.charges import capacitor
         >>> charges = capacitor(jnp.asarray([[0.0], [1.0]]), jnp.asarray([[0.0], [1.0]]), gap=2.0)
@@ -172,7 +172,7 @@ def from_samples(
         height: Height z of the plate.
         offset: Distance from the plate at which the field is looked at and lines begin, > 0. For the field of point
             charges it must be well above their spacing (three times `spacing(charges)`), below which the field is that
-            of single charges and not of a plate; for a learned field, where it has learnt the jump: 1 % of the gap.
+            of single charges and not of a plate; for a learned field, where it has learned the jump: 1 % of the gap.
         reverse: Lines that run against the field, from a negative plate.
 
     Returns:
@@ -181,7 +181,7 @@ def from_samples(
     Raises:
         ValueError: If a shape or value is not as said above.
 
-    Example:
+    Examples:
         A plate of density 1 in an outer field of 1/4 upwards: 3/4 above, 1/4 below.
 
         >>> import jax, jax.numpy as jnp
@@ -217,7 +217,7 @@ def from_samples(
 
 
 def spacing(charges: Charges) -> float:
-    """Typical distance between neighbours: the median over charges of the distance to the nearest other one.
+    """Typical distance between neighbors: the median over charges of the distance to the nearest other one.
 
     Args:
         charges: Positions [n, D+1] and signed charges [n], at two places at least.
@@ -228,7 +228,7 @@ def spacing(charges: Charges) -> float:
     Raises:
         ValueError: If all charges are at one place, or the call is made inside `jit`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from efm_jax.charges import plate
         >>> spacing(plate(jnp.asarray([[0.0], [0.5], [1.0]]), 0.0, 1.0))
@@ -236,7 +236,7 @@ def spacing(charges: Charges) -> float:
     """
     charges = _known(charges)
     (there,) = np.nonzero(np.asarray(charges.charge))
-    found = float(np.median(surroundings(charges, jnp.asarray(there)).neighbour)) if len(there) else np.inf
+    found = float(np.median(surroundings(charges, jnp.asarray(there)).neighbor)) if len(there) else np.inf
     if not np.isfinite(found):
         raise ValueError("charges must be at two places at least to have a spacing; they are all at one.")
     return found

@@ -85,7 +85,7 @@ def log_prob(
         ValueError: If x is not [n, D] of finite numbers, the heights of the span are equal or not finite, the prior does
             not return [n], or probes are given without a key; and as `lines.trace` does.
 
-    Example:
+    Examples:
         A field that spreads a normal law to twice its width: `v = x / (1 + z)` from z = 0 to z = 1.
 
         >>> import jax, jax.numpy as jnp

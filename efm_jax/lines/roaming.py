@@ -107,7 +107,7 @@ def to_charges(
     Raises:
         ValueError: If a shape, an option or a value that can be seen is not as said above.
 
-    Example:
+    Examples:
         All lines of a dipole run from one charge to the other, half of them backward and round the outside.
 
         >>> import jax, jax.numpy as jnp
@@ -150,7 +150,7 @@ def capture_radius(
 ) -> Float[Array, " n"]:
     r"""Radius within which a line has reached a charge for good.
 
-    $$\text{share} \cdot \min(\text{distance to the nearest neighbour}, r), \quad |q| / (S_D r^D) = |F|,$$
+    $$\text{share} \cdot \min(\text{distance to the nearest neighbor}, r), \quad |q| / (S_D r^D) = |F|,$$
 
     F the field of the others. Within it the charge's own field is $\text{share}^{-D}$ times the others' and all lines
     run into it, so what ends is what would have ended, only sooner.
@@ -167,7 +167,7 @@ def capture_radius(
     Raises:
         ValueError: If a shape or value is not as said above, or no charge of that sign is there.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from efm_jax.charges import capacitor
         >>> charges = capacitor(jnp.zeros((1, 2)), jnp.asarray([[0.0, 0.0], [1.0, 0.0]]), gap=10.0)
@@ -245,7 +245,7 @@ def to_plate(
     Raises:
         ValueError: If a shape, an option or a value that can be seen is not as said above.
 
-    Example:
+    Examples:
         A uniform field between the plates that points back at the upper one from behind it.
 
         >>> import jax.numpy as jnp
@@ -285,7 +285,7 @@ def tally(lines: EndedLines) -> dict[str, int]:
     Returns:
         The number of lines for each reason of `REASONS` that occurs, by its name.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> reason = jnp.asarray([ARRIVED, ARRIVED, LEFT])
         >>> tally(EndedLines(*[jnp.zeros((3, 1))] * 4, reason, *[jnp.zeros(3)] * 2))

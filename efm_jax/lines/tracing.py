@@ -116,7 +116,7 @@ def trace(
     Raises:
         ValueError: If a shape, an option or a value that can be seen is not as said above.
 
-    Example:
+    Examples:
         A uniform field, tilted: the line is straight.
 
         >>> import jax.numpy as jnp

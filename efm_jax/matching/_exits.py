@@ -49,7 +49,7 @@ def leave_slab(key: Key, z: Float[Array, "*batch"], gap: float) -> Exit:
     Raises:
         ValueError: If gap is not positive.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> below, time = leave_slab(jax.random.key(0), jnp.full(20_000, 1.5), 6.0)
         >>> round(float(below.mean()), 1), round(float(time.mean()))  # 1 - z / L and z (L - z)
@@ -97,7 +97,7 @@ def reach_plane(key: Key, distance: Float[Array, "*batch"]) -> Float[Array, "*ba
     Returns:
         The times, shaped like distance.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> time = reach_plane(jax.random.key(0), jnp.full(20_000, 2.0))
         >>> round(float(jnp.median(time)))  # 4 / 0.4549, the median of chi2_1
@@ -129,7 +129,7 @@ def unit_exit_time(key: Key, shape: tuple[int, ...], dtype=jnp.float32) -> Float
     Returns:
         The times; mean 1, variance 2/3.
 
-    Example:
+    Examples:
         >>> import jax
         >>> time = unit_exit_time(jax.random.key(0), (20_000,))
         >>> round(float(time.mean()), 1), bool(time.min() > 0)
@@ -141,7 +141,7 @@ def unit_exit_time(key: Key, shape: tuple[int, ...], dtype=jnp.float32) -> Float
 def unit_exit_quantile(u: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """Invert `P(tau <= t) = u`, u in (0, 1), for the exit time tau of (-1, 1) from 0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> round(float(unit_exit_quantile(jnp.asarray(0.5))), 4)
         0.7575
@@ -180,7 +180,7 @@ def exit_density(
     Raises:
         ValueError: If gap is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> round(float(exit_density(jnp.asarray(9.0), jnp.asarray(3.0), 6.0)), 4)
         0.0254

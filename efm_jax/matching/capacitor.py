@@ -81,7 +81,7 @@ def efm(
         ValueError: `gap` is not positive, `convention` or `target` is unknown or they do not go together,
             `num_points` is not positive, or the charges are not [n, D+1] and [n].
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> recipe = efm(6.0, num_points=16)
         >>> batch = recipe.draw(jax.random.key(0), jnp.zeros((8, 2)), jnp.ones((8, 2)))
@@ -166,7 +166,7 @@ def c2fm(
         ValueError: `gap`, `reach` or `tolerance` is not positive, `target` is unknown, `num_points` or `images` is not
             a whole number >= 1, the charges are not [n, D+1] and [n], or images or reach are given with them.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> recipe = c2fm(6.0, target="velocity", num_points=16)
         >>> batch = recipe.draw(jax.random.key(0), jnp.zeros((8, 2)), jnp.ones((8, 2)))

@@ -54,7 +54,7 @@ def sharing(
     Raises:
         ValueError: If the samples do not fit, the gap is not positive, or the height is not inside (0, 1).
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> x = jnp.array([[-1.0], [1.0]])
         >>> y = x + 0.5
@@ -99,7 +99,7 @@ def suggest_gap(
         ValueError: If the samples do not fit, there are fewer than two on a plate or all are the same, share or height
             is not inside (0, 1), or no gap has that share at that height.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> x = np.random.default_rng(0).standard_normal((200, 2)).astype("float32")
         >>> 1 < suggest_gap(x, x + 1) < 5

@@ -46,7 +46,7 @@ def cfm(
     Raises:
         ValueError: `gap` is not positive, `height` is unknown, or `num_points` is not a whole number >= 1.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = cfm().draw(jax.random.key(0), jnp.zeros((8, 2)), jnp.ones((8, 2)))
         >>> batch.target[0].tolist()
@@ -118,7 +118,7 @@ def ifm(
         ValueError: `gap` is not positive, `law`, `target` or `height` is unknown, or `num_points` is not a whole number
             >= 1.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> batch = ifm(6.0, num_points=16).draw(jax.random.key(0), jnp.zeros((8, 2)), jnp.ones((8, 2)))
         >>> batch.points.shape, bool((batch.target[:, 2] == 1).all())

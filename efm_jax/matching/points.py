@@ -47,7 +47,7 @@ def heights(key: Key, gap: float, num_points: int, *, law: str = "uniform") -> F
     Raises:
         ValueError: `gap` is not positive or `law` is unknown.
 
-    Example:
+    Examples:
         >>> import jax
         >>> z = heights(jax.random.key(0), 6.0, 1000, law="log")
         >>> bool((z > 0).all() and (z < 6.0).all()), bool((z < 0.06).mean() > 0.2)
@@ -88,7 +88,7 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
     Raises:
         ValueError: `noise` is negative or `height` is unknown.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> law = segment(noise=0.0)
         >>> p = law(jax.random.key(0), jnp.zeros((3, 2)), jnp.ones((5, 2)), 2.0, 4)
@@ -144,7 +144,7 @@ def flux(kind: str = "chain", *, height: str = "uniform") -> PointLaw:
     Raises:
         ValueError: `kind` or `height` is unknown.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> p = flux()(jax.random.key(0), jnp.zeros((3, 2)), jnp.full((5, 2), 40.0), 1.0, 10_000)
         >>> of_q = p[:, 0] > 20.0
@@ -194,7 +194,7 @@ def box(*, margin: float = 0.1, reach: float = 0.5, beyond: float = 0.0, height:
     Raises:
         ValueError: `margin`, `reach` or `beyond` is negative or `height` is unknown.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> p = box(margin=0.0, reach=0.0)(jax.random.key(0), jnp.zeros((1, 2)), jnp.ones((1, 2)), 1.0, 100)
         >>> bool((p >= 0).all() and (p <= 1).all())
@@ -237,7 +237,7 @@ def near_plate(*, sigma: float = 0.01) -> PointLaw:
     Raises:
         ValueError: `sigma` is not positive.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> p = near_plate()(jax.random.key(0), jnp.zeros((4, 2)), jnp.ones((4, 2)), 6.0, 100)
         >>> bool((p[:, 2] > 0).all() and (p[:, 2] < 6.0).all())

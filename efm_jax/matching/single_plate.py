@@ -64,8 +64,8 @@ def pfgm(
 
     With K = 1 one line in twelve starts more than `10 sqrt(D) z_max` away, and `E_z / |E|` is as small as that there, which
     a network must know to follow it; more dimensions have shorter tails. The papers' sigma is `z / sqrt(K)`: let z_max and
-    eps grow like `sqrt(K)`. Centre the data: a mean m of theirs moves the ends by about `|m| R sqrt(K) / z_max`, R the root
-    mean square distance from it, while for centred ones `z_max = R sqrt(K)` was found to be enough.
+    eps grow like `sqrt(K)`. Center the data: a mean m of theirs moves the ends by about `|m| R sqrt(K) / z_max`, R the root
+    mean square distance from it, while for centerd ones `z_max = R sqrt(K)` was found to be enough.
 
     Args:
         z_max: Height of the prior, in units of the data.
@@ -87,7 +87,7 @@ def pfgm(
         ValueError: A number is out of its range, eps is not below z_max, `target` or `points` is unknown, or `velocity` is
             asked for with fewer than 3 extra dimensions or other points than `flux`.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> recipe = pfgm(100.0, target="velocity", num_extra=8, num_points=16)
         >>> batch = recipe.draw(jax.random.key(0), jnp.zeros((8, 2)), jnp.ones((8, 2)))

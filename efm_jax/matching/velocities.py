@@ -24,7 +24,7 @@ def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> N
     Raises:
         ValueError: `gap` or `margin` is not positive, or the network was made with another gap.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax.types import Network
         >>> ones = Network(lambda key: jnp.ones(()), lambda params, points, **_: params * jnp.ones_like(points))
@@ -54,7 +54,7 @@ def flow_network(network: Network) -> Network:
     Returns:
         A network with the same parameters.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from efm_jax.types import Network
         >>> twos = Network(lambda key: 2 * jnp.ones(()), lambda params, points, **_: params * jnp.ones_like(points))
@@ -85,7 +85,7 @@ def slope_network(network: Network, *, margin: float = 1e-2) -> Network:
     Raises:
         ValueError: `margin` is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from efm_jax.types import Network
         >>> field = Network(lambda key: jnp.ones(()), lambda params, points, **_: jnp.broadcast_to(points[:1], points.shape))

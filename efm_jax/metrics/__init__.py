@@ -6,7 +6,7 @@ two sets of real samples of the same sizes, beside each.
 """
 
 from efm_jax.metrics.kernels import KernelDistance, energy_distance, kid, mmd
-from efm_jax.metrics.neighbours import Copies, Neighbourhood, copies, nearest, neighbourhood
+from efm_jax.metrics.neighbors import Copies, Neighborhood, copies, nearest, neighborhood
 from efm_jax.metrics.paths import normalized_path_energy, path_curvature, path_energy
 from efm_jax.metrics.retrieval import Retrieval, retrieval
 from efm_jax.metrics.transport import frechet_distance, gaussian_frechet, sliced_wasserstein2, wasserstein2
@@ -14,7 +14,7 @@ from efm_jax.metrics.transport import frechet_distance, gaussian_frechet, sliced
 __all__ = [
     "Copies",
     "KernelDistance",
-    "Neighbourhood",
+    "Neighborhood",
     "Retrieval",
     "copies",
     "energy_distance",
@@ -23,7 +23,7 @@ __all__ = [
     "kid",
     "mmd",
     "nearest",
-    "neighbourhood",
+    "neighborhood",
     "normalized_path_energy",
     "path_curvature",
     "path_energy",

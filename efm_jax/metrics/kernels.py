@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from efm_jax._core.assignment import centred, squared_distances
+from efm_jax._core.assignment import centerd, squared_distances
 from efm_jax.metrics._pairs import two_sets
 
 _BLOCK = 1024
@@ -50,12 +50,12 @@ def mmd(
         ValueError: If the sets differ in dimension, have fewer than two samples or hold NaN or infinity, a
             bandwidth is not > 0, or the median distance is 0.
 
-    Example:
+    Examples:
         >>> a = np.array([[0.0], [2.0]])
         >>> round(mmd(a, a + 100.0, bandwidth=1.0), 6)  # 2 exp(-2^2 / 2)
         0.270671
     """
-    a, b = centred(*two_sets(a, b, least=2))
+    a, b = centerd(*two_sets(a, b, least=2))
     widths = np.atleast_1d(_median_distance(a, b) if bandwidth is None else np.asarray(bandwidth, np.float64))
     if widths.ndim != 1 or widths.size == 0 or not (np.isfinite(widths) & (widths > 0)).all():
         raise ValueError(f"bandwidth must be a finite number > 0, or several, got {bandwidth!r}.")
@@ -97,7 +97,7 @@ def kid(
         ValueError: If the sets differ in dimension, have fewer than four samples or hold NaN or infinity, or
             a number is too small.
 
-    Example:
+    Examples:
         >>> rng = np.random.default_rng(0)
         >>> near = kid(rng.normal(size=(200, 8)), rng.normal(size=(200, 8)))
         >>> abs(near.mean) < 4 * near.standard_error
@@ -136,11 +136,11 @@ def energy_distance(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "m dim"]
     Raises:
         ValueError: If the sets differ in dimension, are empty, or hold NaN or infinity.
 
-    Example:
+    Examples:
         >>> energy_distance(np.array([[0.0]]), np.array([[2.0]]))
         2.0
     """
-    a, b = centred(*two_sets(a, b))
+    a, b = centerd(*two_sets(a, b))
 
     def mean_distance(x: np.ndarray, y: np.ndarray) -> float:
         return _total(lambda u, v: np.sqrt(squared_distances(u, v)), x, y) / (len(x) * len(y))

@@ -22,7 +22,7 @@ def path_energy(path: Float[np.ndarray, "t n dim"], *, times: Float[np.ndarray, 
         ValueError: If shapes do not fit together, the times do not rise or fall, or a number is NaN or
             infinite.
 
-    Example:
+    Examples:
         >>> straight = np.linspace(0.0, 2.0, 5).reshape(5, 1, 1)
         >>> path_energy(straight)
         4.0
@@ -35,7 +35,7 @@ def path_energy(path: Float[np.ndarray, "t n dim"], *, times: Float[np.ndarray, 
 def normalized_path_energy(
     path: Float[np.ndarray, "t n dim"], distance: float, *, times: Float[np.ndarray, " t"] | None = None
 ) -> float:
-    """The normalised path energy `NPE = |path_energy - W2^2| / W2^2`: 0 for the paths of optimal transport.
+    """The normalized path energy `NPE = |path_energy - W2^2| / W2^2`: 0 for the paths of optimal transport.
 
     Tong et al. 2023, arXiv 2307.03672, sec. 5.
 
@@ -50,7 +50,7 @@ def normalized_path_energy(
     Raises:
         ValueError: As `path_energy`, or if `distance` is not a finite number > 0.
 
-    Example:
+    Examples:
         >>> normalized_path_energy(np.array([[[0.0]], [[2.0]]]), 2.0)
         0.0
     """
@@ -77,7 +77,7 @@ def path_curvature(
     Raises:
         ValueError: As `path_energy`.
 
-    Example:
+    Examples:
         >>> path_curvature(np.linspace(0.0, 2.0, 5).reshape(5, 1, 1))
         0.0
     """

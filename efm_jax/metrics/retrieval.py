@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from efm_jax._core.assignment import centred, squared_distances
+from efm_jax._core.assignment import centerd, squared_distances
 from efm_jax.metrics._pairs import two_sets
 
 _BLOCK = 1024
@@ -46,7 +46,7 @@ def retrieval(
     Raises:
         ValueError: If the sets differ in dimension or hold NaN or infinity, or an output has no partner among the targets.
 
-    Example:
+    Examples:
         >>> targets = np.array([[0.0], [1.0], [5.0]])
         >>> found = retrieval(np.array([[0.1], [0.2], [4.0]]), targets)
         >>> found.rank.tolist(), found.distance.round(1).tolist()
@@ -59,7 +59,7 @@ def retrieval(
             f"each of the {len(y)} outputs needs the index of its partner among the {len(t)} (at least 2) targets, got "
             f"{'none given' if partner is None else f'{index.dtype} {index.shape}'}; pass partner=, whole numbers from 0."
         )
-    a, b = centred(y, t)
+    a, b = centerd(y, t)
     ranks, others = np.empty(len(y)), np.empty(len(y))
     for start in range(0, len(y), _BLOCK):
         rows = slice(start, start + _BLOCK)

@@ -26,7 +26,7 @@ def wasserstein2(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -
     Raises:
         ValueError: If the sets differ in size or dimension, are empty, or hold NaN or infinity.
 
-    Example:
+    Examples:
         >>> wasserstein2(np.array([[0.0], [1.0]]), np.array([[4.0], [3.0]]))
         3.0
     """
@@ -65,7 +65,7 @@ def sliced_wasserstein2(
         ValueError: If the sets differ in dimension, are empty, or hold NaN or infinity; or without
             directions.
 
-    Example:
+    Examples:
         >>> a = np.zeros((5, 1))
         >>> round(sliced_wasserstein2(jax.random.key(0), a, a + 2.0), 6)
         2.0
@@ -101,7 +101,7 @@ def frechet_distance(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "m dim"
     Raises:
         ValueError: If the sets differ in dimension, have fewer than two samples, or hold NaN or infinity.
 
-    Example:
+    Examples:
         >>> a = np.random.default_rng(0).normal(size=(50, 3))
         >>> round(frechet_distance(a, a + 2.0), 6)
         12.0
@@ -138,7 +138,7 @@ def gaussian_frechet(
         ValueError: If the shapes do not fit together, a number is NaN or infinite, or a covariance is not
             symmetric.
 
-    Example:
+    Examples:
         >>> gaussian_frechet(np.zeros(2), np.eye(2), np.zeros(2), 4.0 * np.eye(2))
         2.0
     """

@@ -17,7 +17,7 @@ _OF_METHOD = {
     "noise": ("efm", "c2fm", "ifm"),
 }
 _NO_LICENCE = (
-    "Not stated: whoever gives this model away writes its licence here. The licence of the data it was trained on may "
+    "Not stated: whoever gives this model away writes its license here. The license of the data it was trained on may "
     "bind it too; the data are not part of it."
 )
 _OF_MLP = ("width", "depth", "output", "height")
@@ -31,7 +31,7 @@ def card(
     parameters: int,
     log: list[dict[str, Any]],
     scores: dict[str, dict[str, Any]] | None,
-    licence: str | None = None,
+    license: str | None = None,
 ) -> str:
     """Write the card.
 
@@ -41,7 +41,7 @@ def card(
         parameters: How many numbers its tensors hold.
         log: The run's log up to the step of the weights.
         scores: The scores of each map, by its name, of these weights; None if there are none.
-        licence: What is said of the licence; None leaves it to the reader to ask.
+        license: What is said of the license; None leaves it to the reader to ask.
 
     Returns:
         Markdown.
@@ -57,8 +57,8 @@ def card(
         _use(name, record, shape),
         "## Scores",
         _scores(scores),
-        "## Licence",
-        licence or _NO_LICENCE,
+        "## License",
+        license or _NO_LICENCE,
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -82,7 +82,7 @@ def _facts(
         ["network", f"{_settings(network, 'kind')}; {parameters:,} parameters"],
         ["weights", weights[record["weights"]]],
         ["training", f"{training['step']:,} steps, {training['seconds']:,.0f} s; seed {config['seed']}"],
-        ["optimiser", "**adam**, " + _settings(config["optimizer"], None)],
+        ["optimizer", "**adam**, " + _settings(config["optimizer"], None)],
         ["loss", _losses(log)],
         ["lines", _settings(config["sampling"], "solver")],
         ["made with", ", ".join(f"{key} {value}" for key, value in versions.items())],
@@ -125,7 +125,7 @@ def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
         square = record["config"]["data"].get("crop")
         middle = "" if square is None else f"the middle {square} x {square} pixels, then to "
         what = (
-            f"PICTURES is a folder of png, jpg, webp or bmp of any size: each is cropped at its centre to {middle}"
+            f"PICTURES is a folder of png, jpg, webp or bmp of any size: each is cropped at its center to {middle}"
             f"the aspect {shape[1]}:{shape[0]}, resized to {shape[1]} x {shape[0]} pixels and written to OUT as png under "
             "its own name; `--fit pad --own-size`: all of it, at its own size."
         )

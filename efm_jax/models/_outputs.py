@@ -29,7 +29,7 @@ def as_png(names: list[str]) -> list[str]:
 
     A png keeps its name; another gives up its ending where the name is free then, and keeps it before `.png` elsewhere.
 
-    Example:
+    Examples:
         >>> as_png(["a.jpg", "a.png", "b.jpg", "c.jpg", "c.png/d.png"])
         ['a.jpg.png', 'a.png', 'b.png', 'c.jpg.png', 'c.png/d.png']
     """
@@ -49,7 +49,7 @@ def as_png(names: list[str]) -> list[str]:
 def beside(name: str, files: list[str]) -> str:
     """A png of some name, or of one like it that is not among the files and their folders.
 
-    Example:
+    Examples:
         >>> beside("pairs", ["a.png"]), beside("pairs", ["pairs.png"])
         ('pairs.png', 'pairs_all.png')
     """

@@ -23,7 +23,7 @@ EVALUATION_SEED = 20_000
 def digit_of(spec: str) -> int | None:
     """Return the digit of a specification such as `digits:3` or `mnist:PATH:3`, or None.
 
-    Example:
+    Examples:
         >>> digit_of("digits:3"), digit_of("mnist:/data/mnist:2"), digit_of("digits"), digit_of("folder:3")
         (3, 2, None, None)
     """
@@ -45,7 +45,7 @@ def opened(config: configs.Run, shape: tuple[int, ...]) -> list[tuple[Source, So
             f"the model carries samples of shape {shape}, {config.data.source} and {config.data.target} have "
             f"{pairs[0][0].shape}; give data of that shape."
         )
-    build.labelled(config, pairs[0])
+    build.labeled(config, pairs[0])
     return pairs
 
 
@@ -78,8 +78,8 @@ def of_each_class(
     source: Source, pair: tuple[Source, Source], count: int, *, side: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Held-out samples of as many classes in turn as there are, with their labels; of any class where they have none."""
-    labelled = next(one for one in (source, *pair[::-1]) if one.classes is not None)
-    there = np.flatnonzero(class_shares(labelled)).astype(np.int32)
+    labeled = next(one for one in (source, *pair[::-1]) if one.classes is not None)
+    there = np.flatnonzero(class_shares(labeled)).astype(np.int32)
     each = max(count // len(there), 1)
     x = batch(source, EVALUATION_SEED, side, 0, each * len(there), labels=there)
     in_turn = np.arange(len(x)).reshape(len(there), each).T.ravel()

@@ -56,7 +56,7 @@ def opened(folder: str | Path) -> Trained:
     Raises:
         ValueError: It is neither, or something in it is not as it should be.
 
-    Example:
+    Examples:
         >>> opened("moons").shape
         (2,)
     """
@@ -80,8 +80,8 @@ def translate(
     """Carry the samples of a specification along a trained field's lines and write them to a folder.
 
     Pictures, a folder of them or one, may have any size: as in training they are turned upright, cut to the square of
-    `data.crop` where there is one, cropped at the centre to the aspect of the field's pictures and resized (smaller ones
-    enlarged), coloured ones made grey for a grey field and the reverse; or, to lose nothing, they are padded to that aspect.
+    `data.crop` where there is one, cropped at the center to the aspect of the field's pictures and resized (smaller ones
+    enlarged), colored ones made gray for a gray field and the reverse; or, to lose nothing, they are padded to that aspect.
     They are written under their own names as png. Those that cannot be read, or are of other kinds than png, jpg, jpeg, webp
     and bmp, are left out and named in the result; the others are carried. The rows of `npz` and `npy` keep their order;
     other specifications are drawn from, held-out samples first where there are any.
@@ -96,7 +96,7 @@ def translate(
         reverse: Carry Q to P.
         limit: At most so many samples; 64 for a law that has no end.
         label: Class of the field whose lines they follow; None for that of all classes.
-        guidance: Scale of guidance towards the label, see the room `guidance`.
+        guidance: Scale of guidance toward the label, see the room `guidance`.
         fit: "crop" pictures as training does, or "pad" those of another aspect by their border pixels and cut the margin off
             again.
         own_size: Write pictures at the size they were given in (of cropped ones: of the part kept), not at the field's.
@@ -160,7 +160,7 @@ def generate(
             which says which lines arrived.
         seed: Seeds the draw.
         label: Class to draw; None for all. Where P has classes too, its samples are of that one.
-        guidance: Scale of guidance towards the label, see the room `guidance`.
+        guidance: Scale of guidance toward the label, see the room `guidance`.
         overwrite: Replace files that are there already; without it only those that a run before wrote, as `lines.json` says.
 
     Returns:

@@ -1,4 +1,4 @@
-"""From a configuration to values: sources, recipe, network, optimiser."""
+"""From a configuration to values: sources, recipe, network, optimizer."""
 
 import math
 from dataclasses import replace
@@ -44,7 +44,7 @@ def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source
 def is_noise(spec: str) -> bool:
     """Whether a specification is that of white noise, which has the shape of the other side.
 
-    Example:
+    Examples:
         >>> is_noise("noise"), is_noise("noise:8x8x3"), is_noise("digits")
         (True, True, False)
     """
@@ -57,7 +57,7 @@ def sample_shape(config: configs.Run, shape: tuple[int, ...]) -> tuple[int, ...]
     Raises:
         ValueError: The samples have fewer dimensions than components are asked for, or a unet is.
 
-    Example:
+    Examples:
         >>> config = configs.Run(data=configs.Data(components=8), network=configs.Network(kind="mlp"))
         >>> sample_shape(config, (32, 32, 3))
         (8,)
@@ -104,7 +104,7 @@ def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) ->
         ValueError: The method has no such convention or field, a number does not fit, or the field is that of whole training
             sets and neither is finite.
 
-    Example:
+    Examples:
         >>> recipe(configs.Recipe(gap=6.0)).span
         (0.0, 6.0)
     """
@@ -264,7 +264,7 @@ def network(config: configs.Network, shape: tuple[int, ...], gap: float) -> Netw
     )
 
 
-def labelled(config: configs.Run, pair: tuple[Source, Source]) -> configs.Recipe:
+def labeled(config: configs.Run, pair: tuple[Source, Source]) -> configs.Recipe:
     """The recipe of each group of a step, after it has been seen that labels and data go together.
 
     Returns:
@@ -284,7 +284,7 @@ def labelled(config: configs.Run, pair: tuple[Source, Source]) -> configs.Recipe
     if known != {classes}:
         raise ValueError(
             f"network.classes {classes} needs data with labels of {classes} classes, got {config.data.source} and "
-            f"{config.data.target} with {' and '.join(map(str, sorted(known))) or 'none'}; labelled are digits, mnist:PATH, "
+            f"{config.data.target} with {' and '.join(map(str, sorted(known))) or 'none'}; labeled are digits, mnist:PATH, "
             "cifar10:PATH, folders of folders, an npz with `labels`, two_gaussians and eight_gaussians."
         )
     if recipe.field == "whole":
@@ -312,7 +312,7 @@ def check_sampling(config: configs.Sampling) -> None:
 
 
 def optimizer(config: configs.Optimizer, steps: int) -> optax.GradientTransformation:
-    """Make the optimiser; `steps` is where a cosine ends.
+    """Make the optimizer; `steps` is where a cosine ends.
 
     Raises:
         ValueError: A cosine would end before the warm-up does.

@@ -1,7 +1,7 @@
 """Configurations: a whole run as frozen dataclasses, and the presets by name.
 
 Nothing below the command line and the experiments reads them; `build` turns one into sources, a recipe, a network
-and an optimiser.
+and an optimizer.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ class Recipe:
     gap: float = 10.0
     """Distance L between the plates, in units of the data (pictures span -1..1); of pfgm the height of the noise."""
     convention: Literal["superposed", "per_plate"] = "superposed"
-    """Of efm: the total field, or each plate's own normalised field added up."""
+    """Of efm: the total field, or each plate's own normalized field added up."""
     law: Literal["conserving", "official"] = "conserving"
     """Of ifm: lines that conserve flux, or the official formula."""
     target: Literal["direction", "velocity", "robust"] = "direction"
@@ -89,7 +89,7 @@ class Network:
     width: int = 128
     """Channels at full resolution, or hidden units."""
     output: Literal["field", "velocity", "flow", "slope"] = "field"
-    """Whether the network gives a field as it is, a velocity made to grow towards the plates as those of charges do, a
+    """Whether the network gives a field as it is, a velocity made to grow toward the plates as those of charges do, a
     velocity as it is, or the slope of a field's lines as a velocity."""
     height: Literal["linear", "log"] = "linear"
     """How the network sees heights; `log` for pfgm."""
@@ -151,7 +151,7 @@ class Parallel:
     """Devices to split each step over, of all hosts together; 0 for all there are. None: one, or all where there are several
     hosts."""
     shard_state: bool = False
-    """Split parameters, their average and the optimiser's state over the devices too: less memory, more traffic."""
+    """Split parameters, their average and the optimizer's state over the devices too: less memory, more traffic."""
     coordinator: str | None = None
     """For several hosts: HOST:PORT of process 0, reachable from all; `auto` on a cluster that jax knows (SLURM, Open MPI,
     Kubernetes, Cloud TPU), which then needs neither of the two below."""
@@ -211,7 +211,7 @@ _LATER = (("data", "components"), ("data", "crop"), ("recipe", "plan_features"))
 def to_dict(config: Run) -> dict[str, Any]:
     """Return the configuration as plain JSON values; without `parallel`, which says where it runs and not what.
 
-    Example:
+    Examples:
         >>> to_dict(Run(seed=3))["seed"]
         3
     """
@@ -238,7 +238,7 @@ def from_dict(values: dict[str, Any]) -> Run:
     Raises:
         ValueError: An unknown key or a value of the wrong type, named with its place and the keys known there.
 
-    Example:
+    Examples:
         >>> from_dict({"seed": 3, "recipe": {"gap": 30.0}}).recipe.gap
         30.0
     """

@@ -120,7 +120,7 @@ def labels_of(trained: Trained, label: int | None, count: int, *, guidance: floa
         return None
     if label is None and guidance != 1.0:
         raise ValueError(
-            f"guidance {guidance} goes towards a class: give a label from 0 to {classes - 1} as well."
+            f"guidance {guidance} goes toward a class: give a label from 0 to {classes - 1} as well."
         )
     if label is not None and not 0 <= label < classes:
         raise ValueError(f"label must be from 0 to {classes - 1}, the classes of this run, got {label}.")

@@ -47,7 +47,7 @@ def export(
     folder: str | Path,
     *,
     weights: Literal["average", "last"] = "average",
-    licence: str | None = None,
+    license: str | None = None,
 ) -> Path:
     """Write the newest checkpoint of a run as a model folder, whole or not at all.
 
@@ -57,7 +57,7 @@ def export(
         run: The run folder.
         folder: Where to; must not exist, or be empty.
         weights: The moving average of the parameters, which sampling uses, or the last ones.
-        licence: What the card says of the licence; None leaves the line to be written.
+        license: What the card says of the license; None leaves the line to be written.
 
     Returns:
         The folder.
@@ -66,7 +66,7 @@ def export(
         ValueError: There is no run, its weights hold NaN, or the folder is taken.
         OSError: It cannot be written; nothing is then left of it.
 
-    Example:
+    Examples:
         >>> export("nowhere", "model")
         Traceback (most recent call last):
         ...
@@ -107,7 +107,7 @@ def export(
             if line["step"] <= record["training"]["step"]
         ],
         scores=_scores(Path(run).expanduser(), trained, record),
-        licence=licence,
+        license=license,
     )
     final.parent.mkdir(parents=True, exist_ok=True)
     draft = files.draft_for(final)
@@ -128,7 +128,7 @@ def export(
 def released() -> list[str]:
     """Names of the models that come with the package; each is also read by its name alone.
 
-    Example:
+    Examples:
         >>> released()
         ['digits', 'eight_gaussians', 'moons']
     """
@@ -141,7 +141,7 @@ def find(model: str | Path) -> Path:
     Raises:
         ValueError: There is nothing of that name.
 
-    Example:
+    Examples:
         >>> find("moons").parent.name
         'models'
     """
@@ -159,7 +159,7 @@ def find(model: str | Path) -> Path:
 def is_model(folder: str | Path) -> bool:
     """Whether a folder holds a model, or what is left of one, rather than a run.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> is_model(tempfile.mkdtemp())
         False
@@ -181,13 +181,13 @@ def open_folder(folder: str | Path) -> Trained:
         folder: A folder written by `export`, or the name of a model that comes with the package, see `released`.
 
     Returns:
-        The model as an open run whose parameters and average are the weights; it has no state of an optimiser.
+        The model as an open run whose parameters and average are the weights; it has no state of an optimizer.
 
     Raises:
         ValueError: A file is missing, damaged or of another kind; the configuration has an unknown key or a wrong value; the
             tensors' names, shapes or dtypes are not those of the network, or they hold NaN.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from efm_jax.models import transport
         >>> model = open_folder("moons")

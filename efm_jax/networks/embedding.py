@@ -22,7 +22,7 @@ def sinusoidal(u: Float[Array, " n"], size: int) -> Float[Array, "n size"]:
     Returns:
         Features of size at most 1, [n, size].
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> [[round(float(v), 3) for v in row] for row in sinusoidal(jnp.array([0.0, 0.001]), 4)]
         [[0.0, 0.0, 1.0, 1.0], [0.841, 0.0, 0.54, 1.0]]
@@ -37,7 +37,7 @@ def sinusoidal(u: Float[Array, " n"], size: int) -> Float[Array, "n size"]:
 
 
 def fourier(u: Float[Array, " n"], octaves: int) -> Float[Array, "n features"]:
-    """The centred height and `octaves` octaves of its sines and cosines.
+    """The centerd height and `octaves` octaves of its sines and cosines.
 
     `[2u - 1, sin(pi 2^k u), cos(pi 2^k u)]`, k = 0 .. octaves - 1: low frequencies only, so that a small
     network stays smooth in u.
@@ -49,7 +49,7 @@ def fourier(u: Float[Array, " n"], octaves: int) -> Float[Array, "n features"]:
     Returns:
         Features, [n, 1 + 2 octaves].
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> [round(float(v), 3) for v in fourier(jnp.array([0.25]), 1)[0]]
         [-0.5, 0.707, 0.707]

@@ -74,8 +74,8 @@ class GroupNorm(nnx.Module):
         self.groups = groups_for(channels)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-        """Normalise in float32, whatever the dtype of `x`."""
-        return normalise(x.astype(jnp.float32), self.groups) * (1.0 + self.gain[...]) + self.bias[...]
+        """Normalize in float32, whatever the dtype of `x`."""
+        return normalize(x.astype(jnp.float32), self.groups) * (1.0 + self.gain[...]) + self.bias[...]
 
 
 class ResidualBlock(nnx.Module):
@@ -152,7 +152,7 @@ class Upsample(nnx.Module):
         return self.conv(x.reshape(n, 2 * h, 2 * w, c))
 
 
-def normalise(x: Float[Array, "n h w c"], groups: int) -> Float[Array, "n h w c"]:
+def normalize(x: Float[Array, "n h w c"], groups: int) -> Float[Array, "n h w c"]:
     """Return `(x - mean) / sqrt(var + 1e-6)` by picture and group of channels."""
     n, _, _, c = x.shape
 
@@ -160,8 +160,8 @@ def normalise(x: Float[Array, "n h w c"], groups: int) -> Float[Array, "n h w c"
         mean = per_channel.reshape(n, groups, c // groups).mean(-1, keepdims=True)
         return jnp.broadcast_to(mean, (n, groups, c // groups)).reshape(n, 1, 1, c)
 
-    centred = x - by_group(x.mean((1, 2)))
-    return centred * lax.rsqrt(by_group(jnp.square(centred).mean((1, 2))) + 1e-6)
+    centerd = x - by_group(x.mean((1, 2)))
+    return centerd * lax.rsqrt(by_group(jnp.square(centerd).mean((1, 2))) + 1e-6)
 
 
 def groups_for(channels: int) -> int:

@@ -69,7 +69,7 @@ def mlp(
     Raises:
         ValueError: A size does not fit, or an argument of `apply` does not belong to this network.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax.networks import mlp
         >>> network = mlp(2, gap=6.0)
@@ -110,7 +110,7 @@ class Mlp(nnx.Module):
     def __call__(
         self, x: Float[Array, "n d"], u: Float[Array, " n"], labels: Int[Array, " n"] | None, key: Key | None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
-        """Return `(f_x, f_z)` at normalised points."""
+        """Return `(f_x, f_z)` at normalized points."""
         h = self.layers[0](jnp.concatenate([x, embedding.fourier(u, self.octaves)], axis=1))
         if self.labels is not None and labels is not None:
             h = h + self.labels(labels)

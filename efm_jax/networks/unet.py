@@ -78,7 +78,7 @@ def unet(
     Raises:
         ValueError: A size does not fit, or an argument of `apply` does not belong to this network.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax.networks import unet
         >>> network = unet((8, 8, 1), gap=10.0, width=8, multipliers=(1, 2), blocks=1, attention=(4,))
@@ -191,7 +191,7 @@ class UNet(nnx.Module):
     def __call__(
         self, x: Float[Array, "n d"], u: Float[Array, " n"], labels: Int[Array, " n"] | None, key: Key | None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
-        """Return `(f_x, f_z)` at normalised points."""
+        """Return `(f_x, f_z)` at normalized points."""
         keys = itertools.repeat(None) if key is None else iter(jax.random.split(key, self.num_blocks))
         e = nnx.silu(self._embed(u, labels))
 

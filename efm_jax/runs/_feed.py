@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 
 from efm_jax.datasets import Source, batch, class_shares, draw_labels
-from efm_jax.datasets.classes import check_labelling
+from efm_jax.datasets.classes import check_labeling
 
 _AHEAD = 2  # batches made before they are needed, by one thread; each more makes one more
 
 
-class Labelling(NamedTuple):
-    """How steps are labelled: each has so many groups of rows, of one class each, or of all with probability `dropout`."""
+class Labeling(NamedTuple):
+    """How steps are labeled: each has so many groups of rows, of one class each, or of all with probability `dropout`."""
 
     dropout: float
     groups: int
@@ -31,21 +31,21 @@ def batches(
     sizes: tuple[int, int],
     steps: range,
     rows: tuple[slice | None, slice | None] = (None, None),
-    labelling: Labelling | None = None,
+    labeling: Labeling | None = None,
     threads: int = 1,
 ) -> Generator[tuple[np.ndarray, ...], None, None]:
-    """Yield `(x_pos, x_neg)` for each of `steps`, in order: of each, the rows asked for; with a labelling, their labels too.
+    """Yield `(x_pos, x_neg)` for each of `steps`, in order: of each, the rows asked for; with a labeling, their labels too.
 
     Labels are drawn by the shares of Q's classes; by those of P's where Q has none. Several threads draw from the sources
     at once.
     """
     ahead = _AHEAD - 1 + threads
-    labelled = source_pos if source_neg.classes is None else source_neg
+    labeled = source_pos if source_neg.classes is None else source_neg
 
     def draw(step: int) -> tuple[np.ndarray, ...]:
         labels = None
-        if labelling is not None:
-            labels = draw_labels(labelled, seed, step, labelling.groups, dropout=labelling.dropout)
+        if labeling is not None:
+            labels = draw_labels(labeled, seed, step, labeling.groups, dropout=labeling.dropout)
         x_pos = batch(source_pos, seed, 0, step, sizes[0], rows=rows[0], labels=labels)
         x_neg = batch(source_neg, seed, 1, step, sizes[1], rows=rows[1], labels=labels)
         return (x_pos, x_neg) if labels is None else (x_pos, x_neg, labels)
@@ -70,16 +70,14 @@ def check(source_pos: Source, source_neg: Source) -> None:
         )
 
 
-def check_labels(
-    source_pos: Source, source_neg: Source, labelling: Labelling, sizes: tuple[int, int]
-) -> None:
-    """Raise ValueError unless steps can be labelled so: by classes that both plates have, where both have some."""
-    check_labelling(labelling.dropout, labelling.groups)
+def check_labels(source_pos: Source, source_neg: Source, labeling: Labeling, sizes: tuple[int, int]) -> None:
+    """Raise ValueError unless steps can be labeled so: by classes that both plates have, where both have some."""
+    check_labeling(labeling.dropout, labeling.groups)
     pair = (source_pos, source_neg)
     shares = [class_shares(source) for source in pair if source.classes is not None]
     if not shares:
         raise ValueError(
-            "labels need classes, and neither plate's data have any; open labelled data (digits, mnist:PATH, cifar10:PATH, "
+            "labels need classes, and neither plate's data have any; open labeled data (digits, mnist:PATH, cifar10:PATH, "
             "a folder of folders, an npz with `labels`), or give them some by datasets.with_classes."
         )
     there = [np.flatnonzero(share).tolist() for share in shares]
@@ -88,7 +86,7 @@ def check_labels(
             f"the two plates must have samples of the same classes, got {there[0]} and {there[1]}; number them alike and "
             "leave out those that one side lacks."
         )
-    if any(size % labelling.groups for size in sizes):
+    if any(size % labeling.groups for size in sizes):
         raise ValueError(
-            f"the charges of a step, {sizes[0]} and {sizes[1]}, must be multiples of its {labelling.groups} label groups."
+            f"the charges of a step, {sizes[0]} and {sizes[1]}, must be multiples of its {labeling.groups} label groups."
         )

@@ -128,7 +128,7 @@ def fit(
         OSError: If the disk is full.
         SystemExit: After a signal, with status 128 + its number.
 
-    Example:
+    Examples:
         >>> import tempfile, jax, jax.numpy as jnp, numpy as np
         >>> from efm_jax.types import Batch, FieldMatching, Network
         >>> from efm_jax.datasets import Source
@@ -151,16 +151,16 @@ def fit(
     _check_seed_and_time(seed, max_seconds)
     counts = {name: checks.count(name, value) for name, value in counts.items()}
     _feed.check(source_pos, source_neg)
-    labelling = None if label_dropout is None else _feed.Labelling(label_dropout, label_groups)
-    if labelling is not None:
-        _feed.check_labels(source_pos, source_neg, labelling, (batch_pos, batch_neg))
+    labeling = None if label_dropout is None else _feed.Labeling(label_dropout, label_groups)
+    if labeling is not None:
+        _feed.check_labels(source_pos, source_neg, labeling, (batch_pos, batch_neg))
         shapes = jax.eval_shape(network.init, jax.random.key(seed))
         classes.check_heard(network, shapes, math.prod(source_pos.shape))
     crew = hosts.crew(mesh)
     if mesh is None:
         step_fn, place = make_train_step(recipe, network, optimizer, ema_decay=ema_decay), None
     else:
-        groups = 1 if labelling is None else label_groups
+        groups = 1 if labeling is None else label_groups
         check_division(recipe, mesh, batch_pos, batch_neg, math.prod(source_pos.shape), groups=groups)
         step_fn, place = data_parallel_step(
             recipe, network, optimizer, mesh, ema_decay=ema_decay, shard_state=shard_state
@@ -171,7 +171,7 @@ def fit(
         "batch_neg": int(batch_neg),
         "ema_decay": float(ema_decay),
     }
-    if labelling is not None:
+    if labeling is not None:
         own |= {"label_dropout": label_dropout, "label_groups": label_groups}
     noted = files.to_json("notes", notes or {})
     identity = {"config": files.to_json("config", config), "fit": files.to_json("fit", own)}
@@ -199,7 +199,7 @@ def fit(
         sizes = batch_pos, batch_neg
         rows = crew.rows(batch_pos), crew.rows(batch_neg)
         feed = _feed.batches(
-            source_pos, source_neg, seed, sizes, range(done, steps), rows, labelling, data_threads
+            source_pos, source_neg, seed, sizes, range(done, steps), rows, labeling, data_threads
         )
         stack.enter_context(contextlib.closing(feed))
         bar = stack.enter_context(_loop.progress_bar(done, steps, progress and crew.first))
@@ -246,7 +246,7 @@ def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
     Returns:
         One dict a line, in order of steps; none if there is no log.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> read_log(tempfile.mkdtemp())
         []

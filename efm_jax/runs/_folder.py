@@ -25,7 +25,7 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
     Raises:
         ValueError: If there is no run in the folder or its config.json cannot be read.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> read_config(tempfile.mkdtemp())  # doctest: +ELLIPSIS
         Traceback (most recent call last):
@@ -112,7 +112,7 @@ def _check_same(folder: Path, what: str, old: dict, new: dict) -> None:
 def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
     """Settings by place: `{"data.size": 32, ...}`.
 
-    Example:
+    Examples:
         >>> flat({"steps": 3, "data": {"size": 32}})
         {'steps': 3, 'data.size': 32}
     """
@@ -128,7 +128,7 @@ def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
 def differences(old: dict, new: dict, here: str, there: str, *, free: tuple[str, ...] = ()) -> list[str]:
     """A line for each place at which settings differ, but for those below a name that is free to.
 
-    Example:
+    Examples:
         >>> differences({"steps": 3, "seed": 0}, {"steps": 4, "seed": 1}, "before", "now", free=("steps",))
         ['  seed: 0 before, 1 now']
     """

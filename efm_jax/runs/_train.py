@@ -51,7 +51,7 @@ def train(
     crew.on_first(lambda: _check_sizes(Path(folder).expanduser(), config, notes["sizes"]))
     space = _run_space.of_run(folder, config.data, pair, crew)
     pair = build.encoded(config.data, pair, space)
-    recipe = build.recipe(build.labelled(config, pair), pair)
+    recipe = build.recipe(build.labeled(config, pair), pair)
     first = load(str(config.reflow.run), step=config.reflow.step) if second_run.asked_for(config) else None
     if first is not None:
         second_run.check(config, first, pair)

@@ -13,7 +13,7 @@ from efm_jax.matching import couplings
 from efm_jax.models import configs
 
 SEED = 30_000
-"""Seeds what is drawn of a training set (colours, a law's samples) to stand for all of it, the same for all runs."""
+"""Seeds what is drawn of a training set (colors, a law's samples) to stand for all of it, the same for all runs."""
 
 MOST = 10_000
 """Most samples a side that one plan pairs."""
@@ -28,7 +28,7 @@ def paired(
     r"""The training sets as pairs of one plan, where `recipe.coupling` asks for that; else as they are.
 
     As many samples of either side as the larger finite one has, at most `MOST`, are paired once, in blocks of `BLOCK`: of
-    laws and of pictures whose draws differ (colours, mirror images) these are the draws that training sees. The plan is
+    laws and of pictures whose draws differ (colors, mirror images) these are the draws that training sees. The plan is
 
     $$\min_\pi \sum_i |f(x_i) - f(y_{\pi(i)})|^2,$$
 
@@ -46,7 +46,7 @@ def paired(
         ValueError: See `check`.
         ImportError: The features' weights are not installed.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from efm_jax.datasets import from_array
         >>> x = np.arange(6.0)[:, None]

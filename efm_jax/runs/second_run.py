@@ -33,7 +33,7 @@ def of_run(
     """Return the configuration of a second training on the lines of a run, from that run's own.
 
     Flow matching on given pairs, followed by Euler's method in height, with a quarter of the steps; data, network,
-    optimiser and seed stay. With the trained parameters the gap stays too, and a network of directions is read as that of
+    optimizer and seed stay. With the trained parameters the gap stays too, and a network of directions is read as that of
     their slopes; with new ones the gap is 1.
 
     Args:
@@ -48,9 +48,9 @@ def of_run(
 
     Raises:
         ValueError: There is no run, or no checkpoint of it; it has classes; its lines start at random points (pfgm); or its
-            parameters are to be kept and are those of a velocity that grows towards the plates.
+            parameters are to be kept and are those of a velocity that grows toward the plates.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> of_run(tempfile.mkdtemp())  # doctest: +ELLIPSIS
         Traceback (most recent call last):
@@ -67,7 +67,7 @@ def of_run(
     output = _FORMS.get(config.network.output) if trained else "flow"
     if output is None:
         raise ValueError(
-            f"a network of output {config.network.output!r} grows towards the plates, which no straight line does: begin "
+            f"a network of output {config.network.output!r} grows toward the plates, which no straight line does: begin "
             "with new parameters (--no-trained)."
         )
     steps = max(config.steps // 4, 1) if steps is None else steps

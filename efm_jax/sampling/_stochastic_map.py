@@ -58,7 +58,7 @@ def stochastic_map(
     Raises:
         ValueError: A shape or option is not as said above.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax.charges import capacitor
         >>> from efm_jax.fields import field_fn

@@ -38,7 +38,7 @@ def learned_field(
     Raises:
         ValueError: There is guidance without labels.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax.networks import mlp
         >>> network = mlp(2, gap=6.0, width=8, depth=1)
@@ -50,7 +50,7 @@ def learned_field(
     if cond is None:
         if guidance != 1.0:
             raise ValueError(
-                f"guidance goes towards a class: guidance={guidance!r} needs cond, the class labels [n]."
+                f"guidance goes toward a class: guidance={guidance!r} needs cond, the class labels [n]."
             )
         return jax.tree_util.Partial(network.apply, params)
     cond = jnp.asarray(cond)
@@ -103,7 +103,7 @@ def transport(
         reverse: Follow the lines from Q to P.
         key: For recipes whose start is random; those of the capacitor do not use it.
         cond: Class labels [n], -1 for no class.
-        guidance: Scale of guidance towards the labels, see `learned_field`; an evaluation of the field is then two of the
+        guidance: Scale of guidance toward the labels, see `learned_field`; an evaluation of the field is then two of the
             network.
         by: "height" or "arc", see `lines.trace`.
         solver: See `lines.trace`; None: "midpoint" by height, "tsit5" by arc length. "bosh3", "tsit5" and "dopri5"
@@ -126,7 +126,7 @@ def transport(
         ValueError: A shape or option is not as said above, the network was made with another gap than the recipe, or
             there are labels and the network ignores them.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax import matching, networks, training
         >>> recipe, network = matching.efm(6.0), networks.mlp(2, gap=6.0, width=8, depth=1)

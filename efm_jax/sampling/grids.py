@@ -94,7 +94,7 @@ def pilots(
     Raises:
         ValueError: See `pilot_lines`.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax import matching, networks, sampling, training
         >>> recipe, network = matching.cfm(), matching.flow_network(networks.mlp(2, gap=1.0, width=8, depth=1))
@@ -135,7 +135,7 @@ def pilot_lines(
     Raises:
         ValueError: An option is not as said above, or by one of the clocks no line arrives.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> field = lambda p: jnp.stack([2 * p[:, 1], jnp.ones(len(p))], axis=1)
         >>> pilot_lines(field, jnp.zeros((1, 2)), 6.0, along="linear").ends.tolist()  # x = z^2
@@ -182,7 +182,7 @@ def place(pilots: Pilots, steps: int, *, solver: str = "midpoint") -> clocks.Gri
     Raises:
         ValueError: The solver is another, or `steps` is not a whole number >= 1.
 
-    Example:
+    Examples:
         Lines that jump in a thin layer: four steps are spent about it.
 
         >>> import jax, jax.numpy as jnp
@@ -226,7 +226,7 @@ def density(
     Raises:
         ValueError: There are too few steps for the order.
 
-    Example:
+    Examples:
         A line `x = s^2`: its second derivative is the same everywhere.
 
         >>> s = np.linspace(0.0, 1.0, 5)[:, None, None]
@@ -259,7 +259,7 @@ def equidistribute(density: Float[np.ndarray, " m"], steps: int) -> Float[np.nda
     Raises:
         ValueError: The density is negative, not finite or zero, or `steps` is not a whole number >= 1.
 
-    Example:
+    Examples:
         >>> equidistribute(np.array([3.0, 1.0]), 2).round(3).tolist()
         [0.0, 0.333, 1.0]
     """

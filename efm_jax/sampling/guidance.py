@@ -58,7 +58,7 @@ def guided_field(field: FieldFn, null: FieldFn, guidance: float) -> FieldFn:
     Raises:
         ValueError: `guidance` is not a finite number.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> of_class = lambda points: 5.0 * jnp.asarray([[2.0, 1.0]])
         >>> null = lambda points: 0.1 * jnp.asarray([[1.0, 1.0]])

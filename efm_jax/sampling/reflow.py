@@ -71,7 +71,7 @@ def pairs(
         ValueError: The recipe starts its lines elsewhere, as `pfgm` does, whose starts are random points far above, of heavy
             tails that no regression on straight lines could bear; or no line arrived.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax import matching, networks, training
         >>> from efm_jax.fields import widths

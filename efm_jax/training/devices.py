@@ -41,7 +41,7 @@ def data_mesh(devices: int | Sequence | None = None) -> Mesh:
     Raises:
         ValueError: If there are not as many devices.
 
-    Example:
+    Examples:
         >>> dict(data_mesh(1).shape)
         {'data': 1}
     """
@@ -80,7 +80,7 @@ def data_parallel_step(
         mesh: The devices, e.g. `data_mesh()`; of several hosts, where `jax.distributed` runs.
         axis: The mesh axis to split batches over.
         ema_decay: Decay of the moving average.
-        shard_state: Split parameters, average and optimiser state over the same axis, each array along its longest
+        shard_state: Split parameters, average and optimizer state over the same axis, each array along its longest
             dimension that divides by the number of devices; those of less than 1024 numbers a device are kept whole.
             Parameters are then gathered for each step: less memory, more traffic.
 
@@ -94,7 +94,7 @@ def data_parallel_step(
         ValueError: As `training.make_train_step`, if the mesh has no such axis, or, by the step, if samples or points
             do not divide by the number of devices.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax import matching, networks, training
         >>> network, optimizer = networks.mlp(2, gap=1.0, width=8), training.adam(1e-3)
@@ -149,7 +149,7 @@ def pmap_step(
         ValueError: As `training.make_train_step`, and by the step, if samples or points do not divide by the number
             of devices.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax import matching, networks, training
         >>> network, optimizer = networks.mlp(2, gap=1.0, width=8), training.adam(1e-3)

@@ -39,7 +39,7 @@ def join(
     Raises:
         ValueError: If the three do not go together.
 
-    Example:
+    Examples:
         >>> join()  # alone
         >>> join("localhost:1234", 2)
         Traceback (most recent call last):
@@ -85,7 +85,7 @@ def meeting(devices: int | None = None) -> Mesh | None:
     Raises:
         ValueError: If there are not as many devices, or a host would be left without its own.
 
-    Example:
+    Examples:
         >>> meeting() is None
         True
     """

@@ -1,4 +1,4 @@
-"""The optimiser of training."""
+"""The optimizer of training."""
 
 import jax.numpy as jnp
 import optax
@@ -38,7 +38,7 @@ def adam(
     Raises:
         ValueError: If a number is out of its range.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> optimizer = adam(0.1, warmup=2)
         >>> params = jnp.array([1.0, 2.0])

@@ -18,7 +18,7 @@ class TrainState(NamedTuple):
     Attributes:
         params: The network's parameters.
         ema: Their moving average, in float32 or better; read it with `ema_params`.
-        opt_state: The optimiser's state.
+        opt_state: The optimizer's state.
         step: Steps attempted so far, skipped ones included.
         key: The run's key; step `t` draws from `fold_in(key, t)`.
         skipped: Steps skipped so far because their loss, gradient or update was not finite.
@@ -40,7 +40,7 @@ class StepInfo(NamedTuple):
     Attributes:
         loss: The loss before the update.
         grad_norm: Euclidean norm of the whole gradient, before any clipping.
-        finite: Whether the step was taken; if not, parameters, average and optimiser are as before it.
+        finite: Whether the step was taken; if not, parameters, average and optimizer are as before it.
     """
 
     loss: Float[Array, ""]
@@ -66,7 +66,7 @@ def init_state(
         ValueError: If an argument is not as said above, the network has no parameters, or some that are not floating-point
             numbers, or those given are not of this network.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax.types import Network
         >>> from efm_jax.training import adam
@@ -121,7 +121,7 @@ def ema_params(state: TrainState) -> Params:
     Raises:
         ValueError: If the state was given to a step, which reused its memory.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax.types import Network
         >>> from efm_jax.training import adam

@@ -43,7 +43,7 @@ def make_train_step(
 
     so its weights always add up to one and the initial parameters' weight after T updates is `T! 9!/(T+9)!`
     (while `d_t < ema_decay`): nothing to correct for. A step whose loss, gradient or update is not finite
-    leaves parameters, average and optimiser as they were, and is counted.
+    leaves parameters, average and optimizer as they were, and is counted.
 
     Args:
         recipe: What to regress on; see `efm_jax.matching`. Arrays that its `draw` holds, as a `jax.tree_util.Partial`
@@ -69,11 +69,11 @@ def make_train_step(
 
     Raises:
         ValueError: If `ema_decay` is out of range or another argument is not as said above; by the step, if shapes do not
-            fit together, the points cannot be shared equally, the state is of another network or optimiser or was given to a
+            fit together, the points cannot be shared equally, the state is of another network or optimizer or was given to a
             step before, or there are labels and the network ignores them, the recipe holds charges of its own, or the rows
             are no multiple of them.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax.types import Batch, FieldMatching, Network
         >>> line = Network(lambda key: {"a": jnp.ones(2)}, lambda params, points, **_: params["a"] * points)

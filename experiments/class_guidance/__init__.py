@@ -1,1 +1,1 @@
-"""Coloured digits by class from white noise, and what guidance towards the class does."""
+"""Colored digits by class from white noise, and what guidance toward the class does."""

@@ -58,11 +58,11 @@ def main(command: Command) -> None:
     black = brightness(test)
     shift = rng.integers(-2, 3, (len(black), 2))
     shifted = np.stack([np.roll(g, s, (0, 1)) for g, s in zip(black, shift, strict=True)])
-    colour = digits.hue_colour(rng.random(len(black)))[:, None, None, :]
+    color = digits.hue_color(rng.random(len(black)))[:, None, None, :]
     nothing = np.asarray(non_digits(jax.random.key(config.seed + 1), black, 3 * 1000))
     sets = {
         "mnist_test": signed(black),
-        "mnist_test_coloured": signed(black[..., None] * colour),
+        "mnist_test_colored": signed(black[..., None] * color),
         "mnist_test_shifted_2_pixels": signed(shifted),
     }
     result = {

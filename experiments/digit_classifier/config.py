@@ -8,7 +8,7 @@ class Config:
     """Every choice the training makes; `result.json` repeats them.
 
     Attributes:
-        seed: Seed of initialisation, order, augmentation and colours.
+        seed: Seed of initialization, order, augmentation and colors.
         epochs: Passes over the 55,000 training digits.
         batch: Digits per step.
         non_digits: Pictures per step that show no digit, taught to give equal class probabilities.

@@ -14,10 +14,10 @@ from efm_jax.evaluation import digit_reader
 from experiments.digit_classifier.config import Config
 
 
-def train(grey: np.ndarray, labels: np.ndarray, config: Config) -> dict[str, np.ndarray]:
+def train(gray: np.ndarray, labels: np.ndarray, config: Config) -> dict[str, np.ndarray]:
     """Train on brightness pictures [n, 32, 32] in [0, 1]; returns calibrated parameters."""
     rng = np.random.default_rng(config.seed)
-    order = rng.permutation(len(grey))
+    order = rng.permutation(len(gray))
     held, order = order[: config.calibration], order[config.calibration :]
     steps = config.epochs * (len(order) // config.batch)
     optimizer = optax.chain(
@@ -52,21 +52,21 @@ def train(grey: np.ndarray, labels: np.ndarray, config: Config) -> dict[str, np.
             rng.shuffle(order)
         chosen = order[at * config.batch : (at + 1) * config.batch]
         params, opt_state, loss = step(
-            params, opt_state, grey[chosen], labels[chosen], jax.random.fold_in(key, i)
+            params, opt_state, gray[chosen], labels[chosen], jax.random.fold_in(key, i)
         )
         if i % 50 == 0:
             bar.set_postfix(loss=f"{float(loss):.3f}")
-    return calibrated(params, grey[held], labels[held])
+    return calibrated(params, gray[held], labels[held])
 
 
-def calibrated(params, grey: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+def calibrated(params, gray: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Fold two numbers fitted on held-out digits into the layers; which digit is read does not change.
 
-    The last layer is divided by the temperature that minimises the negative log-likelihood. The features are
+    The last layer is divided by the temperature that minimizes the negative log-likelihood. The features are
     divided by their root mean square, so that kernels and distances on them have a scale.
     """
     forward = jax.jit(digit_reader.logits)
-    outputs = [forward(params, part) for part in np.array_split(grey, 10)]
+    outputs = [forward(params, part) for part in np.array_split(gray, 10)]
     scores, features = (
         np.concatenate([np.asarray(part, float) for part in parts]) for parts in zip(*outputs, strict=True)
     )
@@ -87,13 +87,13 @@ def calibrated(params, grey: np.ndarray, labels: np.ndarray) -> dict[str, np.nda
     return {name: np.asarray(value * scale.get(name, 1.0), np.float32) for name, value in params.items()}
 
 
-def augment(key, grey, config: Config):
+def augment(key, gray, config: Config):
     """Shift, turn, stretch, shear and dim each picture, and add faint noise to every other one.
 
     Digits and non-digits go through the same changes, or a perfectly black background would tell them apart.
     """
     keys = jax.random.split(key, 8)
-    n, side = grey.shape[0], grey.shape[-1]
+    n, side = gray.shape[0], gray.shape[-1]
 
     def uniform(key, low, high):
         return jax.random.uniform(key, (n, 1, 1), minval=low, maxval=high)
@@ -101,29 +101,29 @@ def augment(key, grey, config: Config):
     turn = uniform(keys[0], -config.turn, config.turn) * jnp.pi / 180
     size = 1.0 + uniform(keys[1], -config.stretch, config.stretch)
     shear = uniform(keys[2], -config.stretch, config.stretch)
-    centre = (side - 1) / 2
-    rows, columns = jnp.meshgrid(jnp.arange(side) - centre, jnp.arange(side) - centre, indexing="ij")
+    center = (side - 1) / 2
+    rows, columns = jnp.meshgrid(jnp.arange(side) - center, jnp.arange(side) - center, indexing="ij")
     r = size * (jnp.cos(turn) * rows - jnp.sin(turn) * columns)
     c = size * (jnp.sin(turn) * rows + jnp.cos(turn) * columns) + shear * rows
-    r = r + centre + uniform(keys[3], -config.shift, config.shift)
-    c = c + centre + uniform(keys[4], -config.shift, config.shift)
-    moved = jax.vmap(lambda g, r, c: jax.scipy.ndimage.map_coordinates(g, [r, c], order=1))(grey, r, c)
+    r = r + center + uniform(keys[3], -config.shift, config.shift)
+    c = c + center + uniform(keys[4], -config.shift, config.shift)
+    moved = jax.vmap(lambda g, r, c: jax.scipy.ndimage.map_coordinates(g, [r, c], order=1))(gray, r, c)
     dimmed = moved * uniform(keys[5], config.gain, 1.0)
     spread = jnp.maximum(uniform(keys[6], -config.noise, config.noise), 0.0)
-    return jnp.clip(dimmed + spread * jax.random.normal(keys[7], grey.shape), 0.0, 1.0)
+    return jnp.clip(dimmed + spread * jax.random.normal(keys[7], gray.shape), 0.0, 1.0)
 
 
-def non_digits(key, grey, count: int):
-    """A third each: grey with noise (often nearly black), smooth blobs, digits cut into shuffled tiles."""
+def non_digits(key, gray, count: int):
+    """A third each: gray with noise (often nearly black), smooth blobs, digits cut into shuffled tiles."""
     keys = jax.random.split(key, 5)
-    third, side = count // 3, grey.shape[-1]
+    third, side = count // 3, gray.shape[-1]
     level = jax.random.uniform(keys[0], (third, 1, 1)) ** 3
     spread = jax.random.uniform(keys[1], (third, 1, 1), maxval=0.5)
     noise = level + spread * jax.random.normal(keys[2], (third, side, side))
     coarse = jax.random.normal(keys[3], (third, 6, 6))
     blobs = jax.nn.sigmoid(4.0 * (jax.image.resize(coarse, (third, side, side), "cubic") - 0.3))
     rest = count - 2 * third
-    tiles = grey[:rest].reshape(rest, 4, 8, 4, 8).transpose(0, 1, 3, 2, 4).reshape(rest, 16, 8, 8)
+    tiles = gray[:rest].reshape(rest, 4, 8, 4, 8).transpose(0, 1, 3, 2, 4).reshape(rest, 16, 8, 8)
     order = jnp.argsort(jax.random.uniform(keys[4], (rest, 16)), axis=1)
     tiles = jnp.take_along_axis(tiles, order[:, :, None, None], axis=1).reshape(rest, 4, 4, 8, 8)
     shuffled = tiles.transpose(0, 1, 3, 2, 4).reshape(rest, side, side)

@@ -1,1 +1,1 @@
-"""White noise -> coloured digits: quick and full."""
+"""White noise -> colored digits: quick and full."""

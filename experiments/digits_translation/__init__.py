@@ -1,1 +1,1 @@
-"""Coloured digits, 3 -> 2 and back, at the same colour: quick and full, both conventions of the field, gaps."""
+"""Colored digits, 3 -> 2 and back, at the same color: quick and full, both conventions of the field, gaps."""

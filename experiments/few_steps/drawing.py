@@ -14,7 +14,7 @@ WAYS = {
     ("placed", "ab2"): ("AB2, placed", "#5a8f4e", "-"),
     ("reflow", "euler"): ("reflow, Euler", "#c44e52", "-"),
 }
-"""What is shown: label, colour, style."""
+"""What is shown: label, color, style."""
 HIGHEST = 8.0
 """W2 above which a curve leaves its panel: about that of standing still."""
 
@@ -31,7 +31,7 @@ def draw(rows: list[dict], floors: list[dict], path: Path) -> None:
             if not mine:
                 continue
             axes = figure.add_subplot(len(pairs), len(methods), i * len(methods) + k + 1)
-            for (way, solver), (label, colour, style) in WAYS.items():
+            for (way, solver), (label, color, style) in WAYS.items():
                 values: dict[int, list[float]] = {}
                 for row in mine:
                     for score in row["scores"]:
@@ -46,7 +46,7 @@ def draw(rows: list[dict], floors: list[dict], path: Path) -> None:
                         middle,
                         style,
                         label=label,
-                        color=colour,
+                        color=color,
                         marker="o",
                         markersize=2.5,
                         linewidth=1.1,

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLOURS = ("#444444", "#3b6fb6", "#999999", "#c98a1b", "#c44e52", "#5a8f4e", "#8a5fb0", "#b07a55")
+COLORS = ("#444444", "#3b6fb6", "#999999", "#c98a1b", "#c44e52", "#5a8f4e", "#8a5fb0", "#b07a55")
 
 
 def draw(rows: list[dict], suggested: list[dict], path: Path) -> None:
@@ -18,7 +18,7 @@ def draw(rows: list[dict], suggested: list[dict], path: Path) -> None:
     for i, (key, label) in enumerate((("w2", "W2 to Q"), ("detour", "length of lines / distance of ends"))):
         for k, pair in enumerate(pairs):
             axes = figure.add_subplot(2, len(pairs), i * len(pairs) + k + 1)
-            for name, colour in zip(fields, COLOURS, strict=False):
+            for name, color in zip(fields, COLORS, strict=False):
                 mine = [
                     row
                     for row in rows
@@ -37,7 +37,7 @@ def draw(rows: list[dict], suggested: list[dict], path: Path) -> None:
                     middle,
                     spread,
                     label=name,
-                    color=colour,
+                    color=color,
                     linestyle=style,
                     marker="o",
                     markersize=3,

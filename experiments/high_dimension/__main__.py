@@ -73,7 +73,7 @@ def sharing(config: Config, name: str, x: np.ndarray, y: np.ndarray) -> dict[str
 
 
 def samples(config: Config) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """P and Q by name: a toy, grey digits of 784 and coloured ones of 3,072 dimensions."""
+    """P and Q by name: a toy, gray digits of 784 and colored ones of 3,072 dimensions."""
 
     def drawn(*specifications):
         return tuple(
@@ -82,11 +82,11 @@ def samples(config: Config) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         )
 
     images, labels = wheel_digits()
-    grey = images.reshape(len(images), -1).astype(np.float32) / 127.5 - 1
+    gray = images.reshape(len(images), -1).astype(np.float32) / 127.5 - 1
     return {
         "Gaussian -> Swiss roll, D = 2": drawn("gaussian:2", "swiss_roll"),
-        "grey 3 -> 2, D = 784": (grey[labels == 3][: config.charges], grey[labels == 2][: config.charges]),
-        "coloured 3 -> 2, D = 3,072": drawn("digits:3", "digits:2"),
+        "gray 3 -> 2, D = 784": (gray[labels == 3][: config.charges], gray[labels == 2][: config.charges]),
+        "colored 3 -> 2, D = 3,072": drawn("digits:3", "digits:2"),
     }
 
 

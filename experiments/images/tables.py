@@ -24,7 +24,7 @@ class Column(NamedTuple):
 
 
 def translation() -> tuple[list[str], list[list[str]]]:
-    """Coloured digits, 3 -> 2 and 2 -> 3, by method."""
+    """Colored digits, 3 -> 2 and 2 -> 3, by method."""
     return _rows("digits_3_2", METHODS, _BOTH_WAYS)
 
 
@@ -50,7 +50,7 @@ def widths() -> tuple[list[str], list[list[str]]]:
 
 
 def digits() -> tuple[list[str], list[list[str]]]:
-    """Coloured digits from white noise."""
+    """Colored digits from white noise."""
     return _rows(
         "noise_digits",
         METHODS,

@@ -8,7 +8,7 @@ NAMES = tuple(name for name in PRESETS if name.startswith("paper-"))
 
 SMALL = {"recipe.num-points": "4", "sampling.steps": "4", "sampling.samples": "4", "log-every": "1"}
 """Options of every rehearsal: 4 points a step for 64, 4 Euler steps for 40 to 2,000, 4 held-out pictures for 500, every loss
-in the log. Network, charges, optimiser and the size of pictures are those of the preset."""
+in the log. Network, charges, optimizer and the size of pictures are those of the preset."""
 
 STOP, END, PICTURES = 10, 20, 4
 """Steps at which the run is stopped and ended; pictures drawn from the model."""

@@ -104,7 +104,7 @@ def rehearse(
 def changed(preset: configs.Run, run: configs.Run) -> dict[str, list[Any]]:
     """What a run has unlike its preset, by place: `[the preset's, the run's]`; where the data lie is left out.
 
-    Example:
+    Examples:
         >>> from dataclasses import replace
         >>> changed(configs.Run(), configs.Run(steps=20, recipe=replace(configs.Run().recipe, num_points=4)))
         {'recipe.num_points': [64, 4], 'steps': [1000000, 20]}

@@ -29,14 +29,14 @@ def main(
     made = {name: (config, LICENCE) for name, config in RUNS.items()}
     if data is not None:
         made["digits"] = digits(data), LICENCE_OF_DIGITS
-    for name, (config, licence) in made.items():
+    for name, (config, license) in made.items():
         run = folder / f"released_models_{name}"
         runs.train(run, config)
         report = reports.evaluate(run)
         print(reports.summary(report))
         files.write_json(results / f"{name}.json", without_paths(report))
         shutil.rmtree(models / name, ignore_errors=True)
-        print(f"wrote {model_folder.export(run, models / name, licence=licence)}")
+        print(f"wrote {model_folder.export(run, models / name, license=license)}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ _BRIEF = Optimizer(learning_rate=2e-3, warmup=50, cosine=True, ema_decay=0.99)
 
 LICENCE = "Apache-2.0, as efm_jax is. The data are draws of a law, which bind nobody."
 LICENCE_OF_DIGITS = (
-    "Apache-2.0, as efm_jax is. The data are MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), coloured."
+    "Apache-2.0, as efm_jax is. The data are MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), colored."
 )
 
 RUNS = {
@@ -50,5 +50,5 @@ RUNS = {
 
 
 def digits(data: Path) -> Run:
-    """Coloured digits 3 <-> 2, the row "IFM, one plan" of `experiments.images`; `data` holds the folder `mnist`."""
+    """Colored digits 3 <-> 2, the row "IFM, one plan" of `experiments.images`; `data` holds the folder `mnist`."""
     return images.run(images.tasks(data)["digits 3 - 2"], images.METHODS["IFM, one plan"], 0)

@@ -1,4 +1,4 @@
-"""A reader of types: multinomial logistic regression on standardised components."""
+"""A reader of types: multinomial logistic regression on standardized components."""
 
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class Reader(NamedTuple):
 
 
 def train(x: Float[np.ndarray, "n dim"], kind: Int[np.ndarray, " n"], count: int, *, decay: float) -> Reader:
-    """Minimise the mean cross entropy plus `decay` times the squared weights: convex, so the start does not matter."""
+    """Minimize the mean cross entropy plus `decay` times the squared weights: convex, so the start does not matter."""
     loc, scale = x.mean(0), x.std(0) + 1e-6
     inputs, labels = jnp.asarray((x - loc) / scale), jnp.asarray(kind)
     optimizer = optax.adam(0.05)

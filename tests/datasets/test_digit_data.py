@@ -1,4 +1,4 @@
-"""Digits: those of the wheel, their colours against `colorsys`, hues read back, and the classes kept."""
+"""Digits: those of the wheel, their colors against `colorsys`, hues read back, and the classes kept."""
 
 import colorsys
 import re
@@ -9,8 +9,8 @@ import pytest
 from _data import draw
 from scipy import stats
 
-from efm_jax.datasets import as_pictures, batch, coloured, digit_source, hue_difference, hue_of, wheel_digits
-from efm_jax.datasets.digits import hue_colour
+from efm_jax.datasets import as_pictures, batch, colored, digit_source, hue_difference, hue_of, wheel_digits
+from efm_jax.datasets.digits import hue_color
 
 RNG = np.random.default_rng(0)
 
@@ -49,17 +49,17 @@ def test_the_wheel_is_read_alike_through_mlxtends_own_reader(monkeypatch):
     wheel_digits.cache_clear()
 
 
-def test_colours_are_those_of_hsv():
+def test_colors_are_those_of_hsv():
     hues = np.linspace(0.0, 1.0, 50, endpoint=False)
     expected = [colorsys.hsv_to_rgb(h, 1.0, 1.0) for h in hues]
     np.testing.assert_allclose(
-        hue_colour(hues), expected, atol=1e-12
+        hue_color(hues), expected, atol=1e-12
     )  # the same piecewise linear law in float64
 
 
-def test_a_coloured_digit_is_grey_times_one_colour_on_black():
+def test_a_coloured_digit_is_gray_times_one_color_on_black():
     images = RNG.integers(0, 256, (7, 28, 28), np.uint8)
-    source = coloured(images)
+    source = colored(images)
     assert source.shape == (32, 32, 3)
     assert source.size == 7
     x = draw(source, 7).reshape(7, 32, 32, 3)
@@ -67,10 +67,10 @@ def test_a_coloured_digit_is_grey_times_one_colour_on_black():
     order, hues = rng.choice(7, 7, replace=False), rng.random(7)
     assert (x[:, [0, 1, 30, 31]] == -1).all()
     assert (x[:, :, [0, 1, 30, 31]] == -1).all()
-    colour = np.array([colorsys.hsv_to_rgb(h, 1.0, 1.0) for h in hues])
-    expected = 2.0 * images[order, :, :, None] / 255.0 * colour[:, None, None, :] - 1.0
+    color = np.array([colorsys.hsv_to_rgb(h, 1.0, 1.0) for h in hues])
+    expected = 2.0 * images[order, :, :, None] / 255.0 * color[:, None, None, :] - 1.0
     np.testing.assert_allclose(x[:, 2:30, 2:30], expected, atol=1e-6)  # float32 rounding
-    assert not np.array_equal(draw(source, 7), draw(source, 7, seed=1))  # a new colour at each draw
+    assert not np.array_equal(draw(source, 7), draw(source, 7, seed=1))  # a new color at each draw
 
 
 def test_hues_are_uniform_and_read_back():
@@ -85,7 +85,7 @@ def test_hues_are_uniform_and_read_back():
     assert hue_difference(hues[:500], 360.0 * rng.random(500)).max() < 1e-4
 
 
-def test_hue_agrees_with_colorsys_ignores_faint_noise_and_is_nan_without_colour():
+def test_hue_agrees_with_colorsys_ignores_faint_noise_and_is_nan_without_color():
     pixels = RNG.random((40, 3))
     expected = [360.0 * colorsys.rgb_to_hsv(*pixel)[0] for pixel in pixels]
     np.testing.assert_allclose(
@@ -104,7 +104,7 @@ def test_hue_agrees_with_colorsys_ignores_faint_noise_and_is_nan_without_colour(
     assert np.isnan(hue_of(np.full((1, 3), np.nan))).all()
     assert hue_of(np.zeros((0, 3))).shape == (0,)
     for bad in (np.zeros(3), np.zeros((2, 4))):
-        with pytest.raises(ValueError, match="colour pictures"):
+        with pytest.raises(ValueError, match="color pictures"):
             hue_of(bad)
 
 
@@ -115,7 +115,7 @@ def test_hue_differences_go_the_short_way_round():
 
 def test_digit_source_keeps_the_classes_asked_for():
     images, labels = np.arange(4, dtype=np.uint8)[:, None, None] * np.ones((4, 2, 2), np.uint8), [3, 2, 3, 1]
-    source = digit_source(images, labels, digit=3, size=None, colour=False)
+    source = digit_source(images, labels, digit=3, size=None, color=False)
     assert source.shape == (2, 2, 1)
     assert set(as_pictures(draw(source, 2), source.shape)[:, 0, 0, 0]) == {0, 2}
     assert digit_source(images, labels, digit=[1, 3], size=6).size == 3

@@ -1,4 +1,4 @@
-"""Folders of pictures: order, sizes, colour modes and splits; what cannot be read or is too large is named."""
+"""Folders of pictures: order, sizes, color modes and splits; what cannot be read or is too large is named."""
 
 import struct
 import zlib
@@ -55,20 +55,20 @@ def test_sizes_must_agree_unless_resized(tmp_path):
             read_folder(tmp_path, size=size)
 
 
-def test_resizing_crops_at_the_centre_and_averages(tmp_path):
+def test_resizing_crops_at_the_center_and_averages(tmp_path):
     wide = np.zeros((8, 24, 3), np.uint8)
-    wide[:, 8:16] = 200  # the centre square is flat, the wings are black
+    wide[:, 8:16] = 200  # the center square is flat, the wings are black
     Image.fromarray(wide).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_folder(tmp_path, size=4).images, np.full((1, 4, 4, 3), 200))
     stripes = np.tile(np.array([0, 255], np.uint8)[None, :, None], (32, 16, 3))
     Image.fromarray(stripes).save(tmp_path / "a.png")
-    # antialiased: stripes of one pixel average to grey, where picking pixels would give 0 or 255
+    # antialiased: stripes of one pixel average to gray, where picking pixels would give 0 or 255
     assert np.abs(read_folder(tmp_path, size=8).images.astype(int) - 127)[:, :, 1:-1].max() < 20
 
 
-def test_modes_become_rgb_or_grey(tmp_path):
-    grey16 = np.array([[0, 257 * 100], [257 * 200, 65535]], np.uint16)
-    Image.fromarray(grey16).save(tmp_path / "grey16.png")
+def test_modes_become_rgb_or_gray(tmp_path):
+    gray16 = np.array([[0, 257 * 100], [257 * 200, 65535]], np.uint16)
+    Image.fromarray(gray16).save(tmp_path / "gray16.png")
     Image.new("1", (2, 2), 1).save(tmp_path / "bits.png")
     Image.new("CMYK", (2, 2), (0, 255, 255, 0)).save(tmp_path / "ink.jpg", quality=100)
     Image.fromarray(np.full((2, 2, 4), [0, 0, 255, 128], np.uint8)).save(tmp_path / "half.png")
@@ -79,7 +79,7 @@ def test_modes_become_rgb_or_grey(tmp_path):
     palette.save(tmp_path / "see_through.png", transparency=1)
     read = read_folder(tmp_path)
     found = {name.rpartition(".")[0]: image for name, image in zip(read.names, read.images, strict=True)}
-    np.testing.assert_array_equal(found["grey16"][..., 0], [[0, 100], [200, 255]])
+    np.testing.assert_array_equal(found["gray16"][..., 0], [[0, 100], [200, 255]])
     assert (found["bits"] == 255).all()
     assert (found["palette"] == [40, 50, 60]).all()
     assert (found["clear"] == 255).all()
@@ -89,10 +89,10 @@ def test_modes_become_rgb_or_grey(tmp_path):
     )  # 8-bit rounding of half and half
     np.testing.assert_allclose(found["ink"][0, 0], [255, 0, 0], atol=8)  # JPEG of flat red
     assert (read_folder(tmp_path, background=0).images[read.names.index("clear.png")] == 0).all()
-    grey = read_folder(tmp_path, grey=True)
-    assert grey.images.shape == (7, 2, 2, 1)
+    gray = read_folder(tmp_path, gray=True)
+    assert gray.images.shape == (7, 2, 2, 1)
     luma = 0.299 * 40 + 0.587 * 50 + 0.114 * 60
-    assert grey.images[read.names.index("palette.png"), 0, 0, 0] == pytest.approx(
+    assert gray.images[read.names.index("palette.png"), 0, 0, 0] == pytest.approx(
         luma, abs=1
     )  # 8-bit rounding
     with pytest.raises(ValueError, match="background"):

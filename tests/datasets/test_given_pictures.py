@@ -29,7 +29,7 @@ def test_cropped_ones_are_what_training_reads(tmp_path, channels):
     (tmp_path / "e.png").write_bytes(b"no picture")
     given = read(tmp_path, (8, 12, channels))
     with pytest.warns(UserWarning, match="left out 1 of 5"):
-        expected = read_folder(tmp_path, size=(8, 12), grey=channels == 1, on_error="skip")
+        expected = read_folder(tmp_path, size=(8, 12), gray=channels == 1, on_error="skip")
     np.testing.assert_array_equal(given.images, expected.images)
     assert given.names == expected.names
     assert given.skipped == ("e.png",)
@@ -45,7 +45,7 @@ def test_a_padded_picture_that_fits_comes_back_as_it_was(tmp_path, height, width
     assert given.images.shape == (1, 8, 12, 3)
     for own_size in (False, True):
         np.testing.assert_array_equal(returned(given.images[0], given.places[0], own_size=own_size), picture)
-    # the margin repeats the border: no colour that is not in the picture
+    # the margin repeats the border: no color that is not in the picture
     left, upper, right, lower = given.places[0].box
     np.testing.assert_array_equal(
         given.images[0, :upper], np.repeat(given.images[0, upper : upper + 1], upper, 0)
@@ -99,7 +99,7 @@ def test_the_square_that_training_cut_out_is_cut_out_again(tmp_path, channels):
     save(tmp_path / "c.png", 7, 7)  # the square and no more
     given = read(tmp_path, (8, 8, channels), square=7)
     np.testing.assert_array_equal(
-        given.images, read_folder(tmp_path, size=8, crop=7, grey=channels == 1).images
+        given.images, read_folder(tmp_path, size=8, crop=7, gray=channels == 1).images
     )
     assert [place.size for place in given.places] == [(7, 7)] * 3
     one = read(tmp_path / "b.png", (8, 8, channels), square=7)

@@ -31,11 +31,11 @@ def test_sources_by_name():
         assert x.shape == (3, int(np.prod(shape)))
         assert np.isfinite(x).all()
     assert open_source("digits:3", size=28).shape == (28, 28, 3)
-    assert open_source("digits", grey=True).shape == (32, 32, 1)
+    assert open_source("digits", gray=True).shape == (32, 32, 1)
 
 
 def test_wheel_splits_share_no_digit():
-    train, test = (open_source("digits:3", split=split, grey=True) for split in ("train", "test"))
+    train, test = (open_source("digits:3", split=split, gray=True) for split in ("train", "test"))
     assert (train.size or 0) + (test.size or 0) == 500
     assert test.size == pytest.approx(100, abs=2)
     seen = {x.tobytes() for x in draw(train, train.size or 0)}

@@ -61,7 +61,7 @@ def test_mnist_folder(tmp_path, pack):
     assert source.shape == (32, 32, 3)
     assert source.size == 3
     assert open_source(f"mnist:{tmp_path}", split="test").size == 2
-    assert open_source(f"mnist:{tmp_path}", split="all", grey=True, size=28).shape == (28, 28, 1)
+    assert open_source(f"mnist:{tmp_path}", split="all", gray=True, size=28).shape == (28, 28, 1)
     assert open_source(f"mnist:{tmp_path}", split="all").size == 7
     with pytest.raises(ValueError, match=r"class \[7\]"):
         open_source(f"mnist:{tmp_path}:7")
@@ -102,10 +102,10 @@ def test_cifar10_folder(tmp_path):
     np.testing.assert_array_equal(read_cifar10(folder, "test")[0], images[5:])
     source = open_source(f"cifar10:{tmp_path}:4")
     np.testing.assert_array_equal(as_pictures(draw(source, 1), source.shape)[0], images[4])
-    grey = open_source(f"cifar10:{tmp_path}:4", grey=True)
+    gray = open_source(f"cifar10:{tmp_path}:4", gray=True)
     expected = np.asarray(Image.fromarray(images[4]).convert("L"), int)
     # Pillow rounds its fixed-point luma down or up by one level
-    assert np.abs(as_pictures(draw(grey, 1), (32, 32, 1))[0, :, :, 0] - expected).max() <= 1
+    assert np.abs(as_pictures(draw(gray, 1), (32, 32, 1))[0, :, :, 0] - expected).max() <= 1
     with pytest.raises(ValueError, match="class 9"):
         open_source(f"cifar10:{tmp_path}:9")
     with pytest.raises(ValueError, match="size=64 cannot change"):
@@ -136,7 +136,7 @@ def test_npz_and_npy(tmp_path):
     source = open_source(f"npz:{tmp_path}/two.npz:images")
     assert source.shape == (4, 4, 3)
     assert draw(source, 3).min() >= -1
-    assert open_source(f"npz:{tmp_path}/two.npz:images", grey=True).shape == (4, 4, 1)
+    assert open_source(f"npz:{tmp_path}/two.npz:images", gray=True).shape == (4, 4, 1)
     for key, message in ((None, "needs a key.*x, images"), ("z", "no array 'z'.*x, images")):
         with pytest.raises(ValueError, match=message):
             read_array(tmp_path / "two.npz", key)

@@ -13,7 +13,7 @@ from efm_jax.datasets import (
     Source,
     as_pictures,
     batch,
-    coloured,
+    colored,
     from_array,
     from_pictures,
     split_mask,
@@ -137,7 +137,7 @@ def test_wide_numbers_that_are_no_pictures_and_noise_in_their_shape_are_kept():
     ],
 )
 def test_bad_pictures(images, message):
-    for make in (from_pictures, coloured):
+    for make in (from_pictures, colored):
         with pytest.raises(ValueError, match=message):
             make(images)
 

@@ -186,16 +186,16 @@ def test_a_law_stays_a_law_and_the_fit_is_the_same_each_time():
     np.testing.assert_array_equal(batch(inside, 0, 0, 3, 5), space.encode(batch(law, 0, 0, 3, 5)))
 
 
-def test_the_fit_counts_every_sample_of_a_small_set_and_sees_colours_that_are_drawn():
+def test_the_fit_counts_every_sample_of_a_small_set_and_sees_colors_that_are_drawn():
     x_pos, x_neg = plates(15, 23, 6)
     alike(principal_components(x_pos, x_neg, 3), spaces.fit(from_array(x_pos), from_array(x_neg), 3))
     assert spaces._fitted_on(from_array(x_pos), 0).shape == (15, 6)
     alike(principal_components(x_neg, x_neg, 3), spaces.fit(None, from_array(x_neg), 3))
     bars = np.zeros((2, 4, 4), np.uint8)
     bars[0, 1], bars[1, :, 2] = 255, 255
-    coloured = digit_source(bars, np.zeros(2, int), size=4)
+    colored = digit_source(bars, np.zeros(2, int), size=4)
     # once through two samples would span one dimension
-    assert spaces.fit(coloured, coloured, 3).basis.shape == (48, 3)
+    assert spaces.fit(colored, colored, 3).basis.shape == (48, 3)
     with pytest.raises(ValueError, match="both are white noise"):
         spaces.fit(None, None, 3)
 

@@ -21,7 +21,7 @@ def test_gaussian_and_mixtures_have_their_moments():
     which = np.rint(np.arctan2(x[:, 1], x[:, 0]) / (np.pi / 4)).astype(int) % 8
     offset = x - 5.0 * np.stack([np.cos(which * np.pi / 4), np.sin(which * np.pi / 4)], axis=1)
     assert stats.chisquare(np.bincount(which)).pvalue > 1e-3
-    # variance sqrt(0.1), not 0.1; 40,000 numbers know it to 0.7 %, and a few cross to the neighbour's sector
+    # variance sqrt(0.1), not 0.1; 40,000 numbers know it to 0.7 %, and a few cross to the neighbor's sector
     assert offset.var() == pytest.approx(0.1**0.5, rel=0.03)
 
 

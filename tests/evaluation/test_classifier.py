@@ -19,8 +19,8 @@ def real_digits():
     return (x / 127.5 - 1.0).astype(np.float32), labels
 
 
-def coloured(x, rng):
-    """Digits [n, 784] padded to 32 x 32 in saturated colours: one channel carries the full brightness."""
+def colored(x, rng):
+    """Digits [n, 784] padded to 32 x 32 in saturated colors: one channel carries the full brightness."""
     black = np.pad((x.reshape(-1, 28, 28) + 1.0) / 2.0, ((0, 0), (2, 2), (2, 2)))
     rgb = rng.uniform(0.0, 1.0, (len(x), 3))
     rgb[np.arange(len(x)), rng.integers(0, 3, len(x))] = 1.0
@@ -41,7 +41,7 @@ def test_reads_real_digits():
     assert confidence[~right].mean() < confidence[right].mean() - 0.2
 
 
-def test_colour_does_not_matter():
+def test_color_does_not_matter():
     x = real_digits()[0][::10]
     rng = np.random.default_rng(0)
     black = np.pad(x.reshape(-1, 28, 28), ((0, 0), (2, 2), (2, 2)), constant_values=-1.0).reshape(len(x), -1)
@@ -50,7 +50,7 @@ def test_colour_does_not_matter():
     assert features.min() >= 0.0
     # float32 rounding of 2 b - 1 and back, 1e-7 per pixel, summed over about 1,000 pixels of weight below 1
     np.testing.assert_allclose(digit_reader.digit_features(black), features, atol=1e-4)
-    np.testing.assert_allclose(digit_reader.digit_features(coloured(x, rng)), features, atol=1e-3)
+    np.testing.assert_allclose(digit_reader.digit_features(colored(x, rng)), features, atol=1e-3)
 
 
 def test_small_shifts_do_not_matter():
@@ -92,7 +92,7 @@ def test_batches_change_nothing(batch_size):
 
 def test_logits_equal_a_float64_reference():
     params = {k: np.asarray(v, np.float64) for k, v in digit_reader.load_weights().items()}
-    grey = digit_reader.brightness(real_digits()[0][[3, 4000]])
+    gray = digit_reader.brightness(real_digits()[0][[3, 4000]])
 
     def conv(name, h, stride):
         kernel = params[f"{name}_kernel"]
@@ -109,10 +109,10 @@ def test_logits_equal_a_float64_reference():
     def pool(h):
         return np.maximum.reduce([h[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])
 
-    h = pool(conv("conv3", pool(conv("conv2", conv("conv1", grey[..., None].astype(float), 2), 1)), 1))
+    h = pool(conv("conv3", pool(conv("conv2", conv("conv1", gray[..., None].astype(float), 2), 1)), 1))
     features = np.maximum(h.reshape(2, -1) @ params["hidden_kernel"] + params["hidden_bias"], 0.0)
     scores = features @ params["class_kernel"] + params["class_bias"]
-    got_scores, got_features = digit_reader.logits(digit_reader.load_weights(), jnp.asarray(grey))
+    got_scores, got_features = digit_reader.logits(digit_reader.load_weights(), jnp.asarray(gray))
     np.testing.assert_allclose(
         got_features, features, atol=1e-3
     )  # float32 sums of up to 1,024 terms of order 1
@@ -124,9 +124,9 @@ def test_logits_equal_a_float64_reference():
 
 
 def test_dropout_needs_a_key_and_keeps_the_mean():
-    params, grey = digit_reader.load_weights(), digit_reader.brightness(real_digits()[0][[7] * 400])
-    plain, _ = digit_reader.logits(params, grey)
-    dropped, _ = digit_reader.logits(params, grey, key=jax.random.key(0), dropout=0.3)
+    params, gray = digit_reader.load_weights(), digit_reader.brightness(real_digits()[0][[7] * 400])
+    plain, _ = digit_reader.logits(params, gray)
+    dropped, _ = digit_reader.logits(params, gray, key=jax.random.key(0), dropout=0.3)
     # inverted dropout is unbiased: the mean of 400 lies within 5 standard errors in each score
     error = dropped.std(axis=0) / 20.0
     assert bool((jnp.abs(dropped.mean(axis=0) - plain[0]) < 5.0 * error + 1e-4).all())
@@ -218,33 +218,33 @@ def still(**changes):
 def test_augmentation_moves_digits_and_keeps_their_ink(change, moves):
     from experiments.digit_classifier.train import augment
 
-    grey = digit_reader.brightness(real_digits()[0][::250])
-    got = np.asarray(augment(jax.random.key(0), grey, still(**change)))
+    gray = digit_reader.brightness(real_digits()[0][::250])
+    got = np.asarray(augment(jax.random.key(0), gray, still(**change)))
     # linear interpolation of a picture inside its black frame keeps its sum; a turn bends that by some percent
     np.testing.assert_allclose(
-        got.sum(axis=(1, 2)), grey.sum(axis=(1, 2)), rtol=0.03 if "turn" in change else 1e-4
+        got.sum(axis=(1, 2)), gray.sum(axis=(1, 2)), rtol=0.03 if "turn" in change else 1e-4
     )
     # without a change, float32 coordinates are off by 1e-6 pixel
-    assert (np.abs(got - grey).max() > 0.1) if moves else np.allclose(got, grey, atol=1e-5)
+    assert (np.abs(got - gray).max() > 0.1) if moves else np.allclose(got, gray, atol=1e-5)
 
 
 def test_augmentation_dims_and_adds_noise():
     from experiments.digit_classifier.train import augment
 
-    grey = digit_reader.brightness(real_digits()[0][::250])
-    dimmed = np.asarray(augment(jax.random.key(1), grey, still(gain=0.6)))
-    factor = dimmed.sum(axis=(1, 2)) / grey.sum(axis=(1, 2))
+    gray = digit_reader.brightness(real_digits()[0][::250])
+    dimmed = np.asarray(augment(jax.random.key(1), gray, still(gain=0.6)))
+    factor = dimmed.sum(axis=(1, 2)) / gray.sum(axis=(1, 2))
     assert 0.6 <= factor.min() < 0.75 < 0.85 < factor.max() <= 1.0001  # 20 draws of U(0.6, 1)
-    noisy = np.asarray(augment(jax.random.key(2), grey, still(noise=0.1)))
-    clean = np.isclose(noisy, grey, atol=1e-5).all(axis=(1, 2))
+    noisy = np.asarray(augment(jax.random.key(2), gray, still(noise=0.1)))
+    clean = np.isclose(noisy, gray, atol=1e-5).all(axis=(1, 2))
     assert 3 <= clean.sum() <= 17  # noise in every other one: binomial(20, 1/2), out of range once in 2,500
 
 
 def test_non_digits_are_pictures_and_tiles_are_shuffled_whole():
     from experiments.digit_classifier.train import non_digits
 
-    grey = digit_reader.brightness(real_digits()[0][::250])
-    got = np.asarray(non_digits(jax.random.key(0), grey, 15))
+    gray = digit_reader.brightness(real_digits()[0][::250])
+    got = np.asarray(non_digits(jax.random.key(0), gray, 15))
     assert got.shape == (15, 32, 32)
     assert got.min() >= 0.0
     assert got.max() <= 1.0
@@ -253,21 +253,21 @@ def test_non_digits_are_pictures_and_tiles_are_shuffled_whole():
         return sorted(map(tuple, picture.reshape(4, 8, 4, 8).transpose(0, 2, 1, 3).reshape(16, 64).tolist()))
 
     for i in range(5):
-        assert tiles(got[10 + i]) == tiles(grey[i])
-        assert not np.array_equal(got[10 + i], grey[i])
+        assert tiles(got[10 + i]) == tiles(gray[i])
+        assert not np.array_equal(got[10 + i], gray[i])
 
 
 def test_calibration_changes_no_reading_and_sets_the_scale():
     from experiments.digit_classifier.train import calibrated
 
     x, labels = (a[::10] for a in real_digits())
-    grey = digit_reader.brightness(x)
+    gray = digit_reader.brightness(x)
     params = digit_reader.load_weights()
     # the same network, far too sure of itself, with features three times as large
     loud = dict(params) | {k: 3.0 * params[k] for k in ("hidden_kernel", "hidden_bias")}
     loud["class_bias"] = 3.0 * params["class_bias"]
-    before, _ = digit_reader.logits(params, grey)
-    after, features = digit_reader.logits(calibrated(loud, grey, labels), grey)
+    before, _ = digit_reader.logits(params, gray)
+    after, features = digit_reader.logits(calibrated(loud, gray, labels), gray)
     np.testing.assert_array_equal(np.argmax(after, axis=1), np.argmax(before, axis=1))
     assert float(jnp.mean(features**2)) == pytest.approx(1.0, rel=1e-4)
     # logits differ by one factor, the same for all; it undoes a temperature of 3 up to this sample's own best one

@@ -34,7 +34,7 @@ def test_any_sizes_are_brought_to_the_smallest(tmp_path):
     assert got["sets"]["a"]["shape"] == got["sets"]["b"]["shape"] == [18, 18, 3]
     assert "18 x 18 (the smallest side found" in got["resize"]
     assert "bicubic with antialias" in got["resize"]
-    got = folders_report(a, b, size=12, grey=True, extractor=FEATURES, kid_subsets=5, most=9)
+    got = folders_report(a, b, size=12, gray=True, extractor=FEATURES, kid_subsets=5, most=9)
     assert got["sets"]["b"]["shape"] == [12, 12, 1]
     assert got["sets"]["b"]["pictures"] == 18  # 9 for reference, 9 held out
     assert got["n"] == 9

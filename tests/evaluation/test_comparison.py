@@ -90,7 +90,7 @@ def test_shifted_gaussians_have_their_closed_forms():
     rng = np.random.default_rng(0)
 
     def pictures(law):
-        # numbers as grey levels of 2 x 2 pixels, 20 levels to 1: rounding adds a variance of 1/12 of a level, 2e-4
+        # numbers as gray levels of 2 x 2 pixels, 20 levels to 1: rounding adds a variance of 1/12 of a level, 2e-4
         drawn = law[0] + law[1] * rng.normal(size=(n, dim))
         return np.clip(np.rint(128 + 20 * drawn), 0, 255).astype(np.uint8).reshape(n, 2, 2, 1)
 

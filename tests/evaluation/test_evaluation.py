@@ -57,10 +57,10 @@ def test_a_perfect_translation():
     assert got["read_as_target_inputs"]["value"] <= 0.02
     assert got["read_as_target_confidently"]["value"] <= got["read_as_target"]["value"]
     assert got["read_as"][2] == round(200 * got["read_as_target"]["value"])
-    near = got["nearest_training_neighbour"]
+    near = got["nearest_training_neighbor"]
     assert near["median"] == pytest.approx(near["median_real"], rel=0.1)  # medians of 150 and 200 of one law
     assert sum(got["read_as"]) == 200
-    # the hue is a mean over pixels of float32 colours: hundredths of a degree
+    # the hue is a mean over pixels of float32 colors: hundredths of a degree
     assert got["hue_change_degrees"]["quantile_90"] < 0.5
     assert got["hue_change_degrees"]["n"] == 200
     # real twos beside real twos: no farther than the floor but for the scatter of 150 pictures
@@ -94,7 +94,7 @@ def test_a_known_change_of_hue_is_measured_around_the_circle(shift, angle):
     assert got["share_within_10_degrees"] == (1.0 if angle < 9.0 else 0.0) or angle == 10.0
 
 
-def test_half_the_colours_changed_shows_in_the_quantiles():
+def test_half_the_colors_changed_shows_in_the_quantiles():
     shift = np.where(np.arange(200) < 60, 90.0, 0.0)  # 30 % changed
     got = report(of_class(3, hues()), of_class(2, hues() + shift), kid_subsets=2)["hue_change_degrees"]
     assert got["share_within_10_degrees"] == pytest.approx(0.7)
@@ -163,7 +163,7 @@ def test_reports_are_plain_json_and_explain_themselves():
 
 @functools.cache
 def thirds():
-    """Three disjoint sets of 500 real digits, all classes, coloured."""
+    """Three disjoint sets of 500 real digits, all classes, colored."""
     black, _ = real_digits()
     chosen = np.random.default_rng(3).permutation(len(black))[:1500].reshape(3, 500)
     return tuple(tint(black[part], hues(500, seed=i)) for i, part in enumerate(chosen))
@@ -195,7 +195,7 @@ def test_fresh_real_digits_score_as_real_ones():
     # 2 n KL / 2 is chi-square with 9 degrees: the 1e-4 quantile is 33.7 / 9 = 3.7 times its mean
     assert 0.0 <= classes["kl_to_real_nats"] <= 3.7 * classes["kl_expected_of_equal_laws"]
     assert classes["entropy_nats"] == pytest.approx(np.log(10), abs=0.03)
-    near = got["nearest_training_neighbour"]
+    near = got["nearest_training_neighbor"]
     assert near["median"] == pytest.approx(
         near["median_real"], rel=0.1
     )  # medians of 500 distances of one law
@@ -207,9 +207,9 @@ def test_fresh_real_digits_score_as_real_ones():
     ] + 3.0 * (got["kid"]["standard_error"] + got["kid"]["floor_standard_error"])
 
 
-def test_copies_of_the_training_set_are_found_out_even_in_another_colour():
-    got = generated("copies")["nearest_training_neighbour"]
-    # channels were swapped: the same brightness, another colour; distances by differences, so exact zeros
+def test_copies_of_the_training_set_are_found_out_even_in_another_color():
+    got = generated("copies")["nearest_training_neighbor"]
+    # channels were swapped: the same brightness, another color; distances by differences, so exact zeros
     assert got["median"] == got["smallest"] == 0.0
     assert got["share_of_near_copies"] == 1.0
     assert got["median_real"] > 1.0
@@ -232,7 +232,7 @@ def test_noise_is_neither_a_digit_nor_near_one():
     got = generated("noise")
     assert got["read_with_confidence"]["value"] <= 0.1
     assert got["kid"]["value"] > 10.0 * generated("fresh")["kid"]["value"]
-    assert got["nearest_training_neighbour"]["median"] > got["nearest_training_neighbour"]["median_real"]
+    assert got["nearest_training_neighbor"]["median"] > got["nearest_training_neighbor"]["median_real"]
     assert "arrived" not in got
 
 
@@ -253,14 +253,14 @@ def test_samples_of_two_points_have_distances_in_closed_form():
     assert samples_report(y, zeros, b, most=10)["wasserstein2"]["n"] == 10
 
 
-def test_grey_digits_have_no_hue_and_are_scored_without():
+def test_gray_digits_have_no_hue_and_are_scored_without():
     black, labels = real_digits()
-    grey = {d: 2.0 * black[labels == d][:100].reshape(100, -1) - 1.0 for d in (2, 3)}
+    gray = {d: 2.0 * black[labels == d][:100].reshape(100, -1) - 1.0 for d in (2, 3)}
     got = translation_report(
-        grey[3],
-        grey[2],
-        grey[2][:50],
-        grey[2][50:],
+        gray[3],
+        gray[2],
+        gray[2][:50],
+        gray[2][50:],
         target_digit=2,
         arrived=np.ones(100, bool),
         num_evaluations=np.ones(100),
@@ -268,7 +268,7 @@ def test_grey_digits_have_no_hue_and_are_scored_without():
     )
     assert got["hue_change_degrees"]["median"] is None
     assert got["hue_change_degrees"]["left_out"] == 100
-    assert got["read_as_target"]["value"] >= 0.95  # as coloured ones
+    assert got["read_as_target"]["value"] >= 0.95  # as colored ones
 
 
 def test_expected_kl_equals_a_simulation():

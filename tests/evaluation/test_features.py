@@ -44,7 +44,7 @@ def plain_convolution(x, kernel, stride, groups=1):
 
 
 def reference(tensors, images, strides):
-    """Scores and features as a torch module would give them: normalisation apart from convolutions, in float64."""
+    """Scores and features as a torch module would give them: normalization apart from convolutions, in float64."""
 
     def norm(x, name):
         gain, shift, mean, variance = (
@@ -138,14 +138,14 @@ def test_the_published_weights_know_known_photographs():
 
 
 def counting(fingerprint: str | None = "1") -> tuple[Extractor, list[int]]:
-    """Mean colours, and how many pictures each call was given."""
+    """Mean colors, and how many pictures each call was given."""
     calls: list[int] = []
 
     def function(images):
         calls.append(len(images))
         return images.mean(axis=(1, 2))
 
-    return own(function, "colours", fingerprint=fingerprint), calls
+    return own(function, "colors", fingerprint=fingerprint), calls
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 64, None])
@@ -169,10 +169,10 @@ def test_batches_shrink_with_the_memory(monkeypatch):
     assert calls[3:] == [1, 1]
 
 
-def test_grey_pictures_are_seen_as_colour():
+def test_gray_pictures_are_seen_as_color():
     extractor, _ = counting()
-    grey = pictures(3, channels=1)
-    np.testing.assert_array_equal(extract(extractor, grey), extract(extractor, np.repeat(grey, 3, axis=-1)))
+    gray = pictures(3, channels=1)
+    np.testing.assert_array_equal(extract(extractor, gray), extract(extractor, np.repeat(gray, 3, axis=-1)))
 
 
 def test_the_cache_knows_pictures_and_function(tmp_path):

@@ -154,7 +154,7 @@ def test_the_forward_equals_a_float64_one_written_apart():
 @pytest.mark.parametrize(("height", "width", "side"), [(8, 12, 29), (40, 31, 17), (9, 9, 9)])
 def test_resizing_is_that_of_tensorflow_1(height, width, side):
     images = photographs(1, height, width)
-    # positions are float32: off by 1e-6 of the picture, times 255 grey levels a pixel
+    # positions are float32: off by 1e-6 of the picture, times 255 gray levels a pixel
     got = jax.jit(inception_v3.resized, static_argnums=1)(images, side)
     np.testing.assert_allclose(got[0], bilinear(images[0], side), atol=0.02)
 
@@ -308,24 +308,24 @@ def test_unknown_features_are_named(name):
 
 
 def test_published_activations_check_an_extractor():
-    colours = own(lambda images: images.mean(axis=(1, 2)), "colours")
+    colors = own(lambda images: images.mean(axis=(1, 2)), "colors")
     images = photographs(5, 6, 6)
-    published = extract(colours, images).astype(np.float64)
-    assert check_activations(colours, images, published * (1 + 1e-5)) == pytest.approx(
+    published = extract(colors, images).astype(np.float64)
+    assert check_activations(colors, images, published * (1 + 1e-5)) == pytest.approx(
         1e-5, rel=0.05
     )  # of float32
     with pytest.raises(
-        ValueError, match=r"not the published ones: 5 of 5 pictures .* Check weights, order of colours"
+        ValueError, match=r"not the published ones: 5 of 5 pictures .* Check weights, order of colors"
     ):
-        check_activations(colours, images, published[:, ::-1])
+        check_activations(colors, images, published[:, ::-1])
     published[3] *= 1.01
     with pytest.raises(
         ValueError, match=r"1 of 5 pictures are off by more than 0\.001 of their length, picture 3 by 0\.0099"
     ):
-        check_activations(colours, images, published)
-    assert check_activations(colours, images, published, tolerance=0.02) == pytest.approx(
+        check_activations(colors, images, published)
+    assert check_activations(colors, images, published, tolerance=0.02) == pytest.approx(
         0.01 / 1.01, rel=1e-3
     )
     for wrong in (published[:4], published[:, :2], published * np.nan, published * 0.0):
         with pytest.raises(ValueError, match=r"finite features of shape \(5, 3\), none of them all zero"):
-            check_activations(colours, images, wrong)
+            check_activations(colors, images, wrong)

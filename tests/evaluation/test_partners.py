@@ -22,7 +22,7 @@ def test_ranks_equal_sorting():
     apart = cdist(outputs, targets)
     order = np.argsort(apart, axis=1)
     np.testing.assert_array_equal(got.rank, 1 + np.argmax(order == partner[:, None], axis=1))
-    # inner products of centred float64 beside differences
+    # inner products of centerd float64 beside differences
     np.testing.assert_allclose(got.distance, apart[np.arange(30), partner], rtol=1e-12)
     wrong = [np.delete(row, p).mean() for row, p in zip(apart, partner, strict=True)]
     np.testing.assert_allclose(got.distance_to_others, wrong, rtol=1e-10)
@@ -64,7 +64,7 @@ def test_partners_are_lost_with_noise():
         assert reports[0][space]["rank"]["value"] == 1.0 < reports[0][space]["rank"]["floor"] == 30.5
     assert reports[-1]["features"]["first"]["value"] < 1.0  # pixels know a picture even under such noise
     assert reports[0]["pixels"]["distance"]["value"] == 0.0
-    # noise of 20 grey levels, cut at 0 and 255: a little less than 20
+    # noise of 20 gray levels, cut at 0 and 255: a little less than 20
     assert 17 < reports[1]["pixels"]["distance"]["value"] < 20.1
     shuffled = np.random.default_rng(0).permutation(60)
     got = partners_report(targets, targets[shuffled], np.argsort(shuffled), extractor=FEATURES)

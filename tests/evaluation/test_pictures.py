@@ -20,7 +20,7 @@ def test_grid_is_exact_to_the_pixel():
     np.testing.assert_array_equal(got, np.repeat(want[..., None], 3, axis=2))
 
 
-def test_colours_are_laid_out_hwc_and_not_mixed():
+def test_colors_are_laid_out_hwc_and_not_mixed():
     picture = np.full((2, 2, 3), -1.0)
     picture[0, 1] = [1.0, -1.0, 0.0]
     got = drawing.grid(picture.reshape(1, -1), (2, 2, 3), border=0)

@@ -89,9 +89,9 @@ def test_the_endless_field_of_one_charge_in_both_of_its_parts(dim):
     size = np.linalg.norm(expected, axis=1, keepdims=True)
     assert size.max() > 1e6
     lateral = np.linalg.norm(e[:, :-1], axis=1)
-    cancelled = (pair(20 * np.sqrt(dim), 0.5 * GAP, GAP, dim)[0] + lateral) / lateral
+    canceled = (pair(20 * np.sqrt(dim), 0.5 * GAP, GAP, dim)[0] + lateral) / lateral
     # rounding is that of either plate's part; with one lateral dimension far fields cancel exactly and are exact
-    allowed = 2e-5 + (0 if dim == 1 else 2e-6 * cancelled)
+    allowed = 2e-5 + (0 if dim == 1 else 2e-6 * canceled)
     assert (np.abs(velocity - expected).max(1) < allowed * size[:, 0]).all()
 
 

@@ -61,10 +61,10 @@ def test_flux_through_a_closed_surface_is_the_enclosed_charge(dim):
         (positions.mean(0) + 30.0, 10.0),
     ]
     enclosed = [0.0, 1.0, 0.0]
-    for (centre, radius), charge in zip(surfaces, enclosed, strict=True):
-        away = np.abs(np.linalg.norm(positions - centre, axis=1) - radius)
+    for (center, radius), charge in zip(surfaces, enclosed, strict=True):
+        away = np.abs(np.linalg.norm(positions - center, axis=1) - radius)
         assert away.min() > 1.0
-        e = vectors(centre + radius * nodes, charges)
+        e = vectors(center + radius * nodes, charges)
         flux = (weights * radius**dim * (e * nodes).sum(1)).sum()
         # the integrand is as smooth as (radius / distance)^D: the nodes resolve it to 1e-3 at a distance of 1, and
         # to float32 rounding when the charges are far from the surface
@@ -76,8 +76,8 @@ def test_one_charge_alone_sends_out_its_charge(dim):
     nodes, weights = sphere(dim + 1)
     charges = Charges(jnp.zeros((1, dim + 1)), jnp.asarray([-0.7]))
     # radius 1/2 about a point off the charge: a wrong power of r shows at once
-    centre = np.full(dim + 1, 0.1)
-    e = vectors(centre + 0.5 * nodes, charges)
+    center = np.full(dim + 1, 0.1)
+    e = vectors(center + 0.5 * nodes, charges)
     flux = (weights * 0.5**dim * (e * nodes).sum(1)).sum()
     assert flux == pytest.approx(-0.7, abs=2e-5)
 

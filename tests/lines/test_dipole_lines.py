@@ -23,35 +23,35 @@ def plain_dipole(points):
 
 
 def circle(points):
-    """Centre x and radius of the circle through both charges of the 1-D dipole and each point."""
+    """Center x and radius of the circle through both charges of the 1-D dipole and each point."""
     x, z = np.asarray(points, np.float64).T
-    centre = (x**2 + z * (z - GAP)) / (2 * x)
-    return centre, np.sqrt(centre**2 + (GAP / 2) ** 2)
+    center = (x**2 + z * (z - GAP)) / (2 * x)
+    return center, np.sqrt(center**2 + (GAP / 2) ** 2)
 
 
 def test_lines_of_a_plain_dipole_are_circles_through_both_charges():
     points = jnp.asarray([[0.1, 1.0], [-0.3, 0.6], [0.5, 1.1]])
-    centre, radius = circle(points)
+    center, radius = circle(points)
     lines = trace(dipole(1), points, 1.9, rtol=1e-5, atol=1e-5, save=6)
-    # the arc of the circle between the charges bulges away from its centre
-    expected = centre + np.sign(np.asarray(points)[:, 0]) * np.sqrt(radius**2 - (1.9 - GAP / 2) ** 2)
+    # the arc of the circle between the charges bulges away from its center
+    expected = center + np.sign(np.asarray(points)[:, 0]) * np.sqrt(radius**2 - (1.9 - GAP / 2) ** 2)
     # step errors of 1e-5, magnified less than tenfold near the charge
     np.testing.assert_allclose(lines.end[:, 0], expected, atol=1e-4)
     x, z = np.asarray(lines.path, np.float64)[..., 0], np.asarray(lines.path, np.float64)[..., 1]
-    np.testing.assert_allclose(np.hypot(x - centre, z - GAP / 2), np.broadcast_to(radius, x.shape), rtol=1e-3)
+    np.testing.assert_allclose(np.hypot(x - center, z - GAP / 2), np.broadcast_to(radius, x.shape), rtol=1e-3)
 
 
 def test_a_line_that_leaves_backward_meets_the_other_plane_where_its_circle_does():
-    """By arc length: out through z < 0, round, and up through z = GAP at twice the centre of its circle."""
+    """By arc length: out through z < 0, round, and up through z = GAP at twice the center of its circle."""
     points = jnp.asarray([[0.1, -0.1], [-0.05, -0.2], [0.02, -0.05]])
-    centre, radius = circle(points)
+    center, radius = circle(points)
     lines = trace(plain_dipole, points, GAP, by="arc", reverse=False, rtol=1e-5, atol=1e-5, save=30)
     assert lines.arrived.all()
-    assert np.all(np.abs(centre) > 0.1)
+    assert np.all(np.abs(center) > 0.1)
     # relative to the size of the circles, up to ten gaps: step errors of 1e-5 relative, some fifty steps
-    np.testing.assert_allclose(lines.end[:, 0], 2 * centre, rtol=1e-3)
+    np.testing.assert_allclose(lines.end[:, 0], 2 * center, rtol=1e-3)
     path = np.asarray(lines.path, np.float64)
-    off = np.hypot(path[..., 0] - centre, path[..., 1] - GAP / 2) / radius
+    off = np.hypot(path[..., 0] - center, path[..., 1] - GAP / 2) / radius
     np.testing.assert_allclose(off, 1.0, atol=1e-3)
     assert path[..., 1].min() < -0.2
     np.testing.assert_array_equal(path[0], points)
@@ -81,8 +81,8 @@ def test_reverse_follows_the_field_backwards():
     points = jnp.asarray([[0.05, 1.8], [-0.1, 1.7]])
     down = trace(plain_dipole, points, 0.2, by="arc")
     assert down.arrived.all()
-    centre, radius = circle(points)
-    expected = centre + np.sign(np.asarray(points)[:, 0]) * np.sqrt(radius**2 - (0.2 - GAP / 2) ** 2)
+    center, radius = circle(points)
+    expected = center + np.sign(np.asarray(points)[:, 0]) * np.sqrt(radius**2 - (0.2 - GAP / 2) ** 2)
     np.testing.assert_allclose(
         down.end[:, 0], expected, atol=1e-3
     )  # tolerance 1e-4, magnified near the charge

@@ -79,7 +79,7 @@ def test_the_own_radius_is_where_the_own_field_has_fallen_to_the_others(dim):
     found = surroundings(charges, jnp.arange(80))
     distance = np.linalg.norm(positions[:, None] - positions[None], axis=2) + np.diag(np.full(80, np.inf))
     # distances to three digits of the rounding of products at dim 20
-    np.testing.assert_allclose(found.neighbour, distance.min(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(found.neighbor, distance.min(axis=1), rtol=1e-5)
     others = reference.coulomb(positions, positions, charge)
     own = (
         np.log(np.abs(charge))
@@ -124,7 +124,7 @@ def test_the_launch_is_on_the_line_that_left_the_charge_in_that_direction(dim):
 
 
 def test_a_launch_is_off_its_charge_whatever_float32_says():
-    """Neighbours as close as the coordinates can tell, far from the origin."""
+    """Neighbors as close as the coordinates can tell, far from the origin."""
     charges = plate(jnp.asarray([[1000.0], [1000.0 + 2e-4], [1001.0]]), 0.0, 1.0)
     launch = launches.from_charges(KEY, charges, 300)
     away = np.asarray(launch.points - charges.positions[launch.origin])
@@ -138,7 +138,7 @@ def test_a_launch_is_off_its_charge_whatever_float32_says():
 def test_samples_at_one_place_count_as_one_charge():
     charges = plate(jnp.asarray([[0.0], [0.0], [1.0]]), 0.0, 3.0)
     found = surroundings(charges, jnp.arange(3))
-    np.testing.assert_allclose(found.neighbour, 1.0)
+    np.testing.assert_allclose(found.neighbor, 1.0)
     # two charges of 1 at 0 beside one of 1 at 1: twice its field at the same place, 1 / (2 pi r), rules twice as far
     np.testing.assert_allclose(found.field_radius, [2.0, 2.0, 0.5], rtol=1e-5)
     halves = Charges(jnp.asarray([[0.0, 0.0], [0.0, 0.0], [0.0, 3.0]]), jnp.asarray([0.5, 0.5, -1.0]))
@@ -200,10 +200,10 @@ def test_lines_from_the_other_side_pass_and_symmetry_splits_evenly(above, below,
     assert abs(float(launch.up.mean()) - expected) < (1e-9 if expected != 0.5 else 0.07)
 
 
-def test_spacing_is_the_typical_distance_to_a_neighbour():
+def test_spacing_is_the_typical_distance_to_a_neighbor():
     """A Poisson process of density 1 in the plane, 80 points of it: median distance `sqrt(ln 2 / pi)`."""
     x = np.random.default_rng(0).uniform(high=np.sqrt(80), size=(80, 2)).astype(np.float32)
-    # standard error of the median some 6 %, and points at the rim have fewer neighbours
+    # standard error of the median some 6 %, and points at the rim have fewer neighbors
     assert abs(launches.spacing(plate(x, 0.0, 1.0)) / np.sqrt(np.log(2) / np.pi) - 1) < 0.25
 
 

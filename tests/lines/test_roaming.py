@@ -54,8 +54,8 @@ def test_the_flux_enclosed_by_a_line_of_a_dipole_is_conserved(dim):
     if dim == 1:
         # a circle through both charges, left at the angle phi to the axis: an arc of 2 phi / sin phi
         x, z = path[0].T
-        centre = (x**2 + z * (z - 2)) / (2 * x)
-        angle = np.arctan2(1.0, -np.sign(x) * centre)
+        center = (x**2 + z * (z - 2)) / (2 * x)
+        angle = np.arctan2(1.0, -np.sign(x) * center)
         # less the way to the launch, 0.01 of the charge's own radius, which is the gap
         np.testing.assert_allclose(lines.length, 2 * angle / np.sin(angle) - 0.02, rtol=5e-3)
 

@@ -1,8 +1,8 @@
-"""Labelled data: a class is drawn as its data alone, groups hold one class each, labels follow their shares."""
+"""Labeled data: a class is drawn as its data alone, groups hold one class each, labels follow their shares."""
 
 import numpy as np
 import pytest
-from _labelled import LABELS, POS
+from _labeled import LABELS, POS
 from PIL import Image
 
 from efm_jax.datasets import (
@@ -22,9 +22,9 @@ RNG = np.random.default_rng(0)
 def test_a_class_is_drawn_as_the_data_of_that_class_alone():
     images = RNG.integers(0, 256, (40, 5, 5)).astype(np.uint8)
     labels = np.arange(40) % 4
-    for colour in (True, False):
-        whole = digit_source(images, labels, size=8, colour=colour)
-        alone = digit_source(images, labels, digit=2, size=8, colour=colour)
+    for color in (True, False):
+        whole = digit_source(images, labels, size=8, color=color)
+        alone = digit_source(images, labels, digit=2, size=8, color=color)
         assert alone.classes is None
         for n in (6, 25):  # fewer than the ten samples of the class, and more
             drawn = batch(whole, 0, 1, 7, n, labels=[2])
@@ -60,7 +60,7 @@ def test_labels_follow_their_shares_and_dropout():
 
 def test_parts_of_a_mixture_are_its_classes():
     left, right = (batch(toys.two_gaussians(), 0, 0, 0, 50, labels=[label])[:, 0] for label in (0, 1))
-    assert left.max() < -4.0 < 4.0 < right.min()  # centres at -8 and 8, standard deviation 1
+    assert left.max() < -4.0 < 4.0 < right.min()  # centers at -8 and 8, standard deviation 1
     assert len(toys.eight_gaussians().classes) == 8
 
 
@@ -68,7 +68,7 @@ def test_folders_and_arrays_bring_their_labels(tmp_path):
     for name, value in (("b/1", 10), ("a/1", 20), ("a/deep/2", 30)):
         (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("L", (2, 2), value).save(tmp_path / "pictures" / f"{name}.png")
-    source = open_source(f"folder:{tmp_path / 'pictures'}", split="all", grey=True)
+    source = open_source(f"folder:{tmp_path / 'pictures'}", split="all", gray=True)
     values = [set(batch(source, 0, 0, 0, 20, labels=[label])[:, 0].tolist()) for label in (0, 1)]
     assert [sorted(round(127.5 * (v + 1)) for v in found) for found in values] == [[20, 30], [10]]
     Image.new("L", (2, 2)).save(tmp_path / "pictures" / "3.png")  # one that lies in no folder

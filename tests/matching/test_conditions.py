@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from _labelled import LINEAR, NEG, OPTIMIZER, POS, RECIPE
+from _labeled import LINEAR, NEG, OPTIMIZER, POS, RECIPE
 
 from efm_jax import matching, networks, sampling, training
 from efm_jax.datasets import batch, toys

@@ -217,9 +217,9 @@ def test_a_gaussian_goes_where_the_flux_of_the_slab_says():
     grid = np.linspace(-400.0, 400.0, 400_001)
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
 
-    def smeared(centre):
+    def smeared(center):
         return sum(
-            w * stats.cauchy.cdf(grid, centre + n, gap)
+            w * stats.cauchy.cdf(grid, center + n, gap)
             for n, w in zip(nodes, weights / weights.sum(), strict=True)
         )
 

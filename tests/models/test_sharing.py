@@ -75,7 +75,7 @@ def test_the_card_is_made_from_the_run(shared):
         "| noise -> folder:photos | kid | value 0.125, floor 0.0625 | 9 | some \\| how |",
         "efm translate --model model --input PICTURES --output OUT",
         "efm generate --model model",
-        "## Licence\n\nNot stated: whoever gives this model away writes its licence here.",
+        "## License\n\nNot stated: whoever gives this model away writes its license here.",
     ):
         assert told in card
     assert "law" not in card.split("| network |")[0]  # a setting of another method
@@ -86,17 +86,17 @@ def test_a_run_without_report_or_with_that_of_another_step_has_no_scores(tmp_pat
     report = json.loads((run / "report.json").read_text())
     (run / "report.json").write_text(json.dumps({**report, "step": 10}))
     (run / "log.jsonl").unlink()
-    card = (model_folder.export(run, tmp_path / "a b", licence="CC BY 4.0") / "README.md").read_text()
-    assert card.endswith("## Licence\n\nCC BY 4.0\n")
+    card = (model_folder.export(run, tmp_path / "a b", license="CC BY 4.0") / "README.md").read_text()
+    assert card.endswith("## License\n\nCC BY 4.0\n")
     assert "were not scored" in card
     assert "not logged" in card
     assert "efm translate --model 'a b' --input npy:SAMPLES.npy" in card
 
 
 def test_the_card_shows_scores_on_features_too():
-    kid = {"label": "KID-colours", "value": 0.125, "standard_error": 0.01, "floor": 0.25, "n": 9, "how": "so"}
+    kid = {"label": "KID-colors", "value": 0.125, "standard_error": 0.01, "floor": 0.25, "n": 9, "how": "so"}
     told = _card._scores({"a -> b": {"n": 9, "features": {"scores": {"kid": kid}}}})
-    assert "| a -> b | KID-colours | value 0.125" in told
+    assert "| a -> b | KID-colors | value 0.125" in told
     assert "floor 0.25" in told
 
 

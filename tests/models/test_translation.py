@@ -23,7 +23,7 @@ def test_own_pictures_of_any_size_through_the_command_line(shared, tmp_path, cap
     sizes = {"a.png": (9, 7), "a.jpg": (40, 30), "deep/b.webp": (3, 2), "pairs.png": (6, 4)}
     for name, size in sizes.items():
         Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)).save(given / name)
-    Image.fromarray(rng.integers(0, 255, (5, 5), dtype=np.uint8)).save(given / "grey.png")
+    Image.fromarray(rng.integers(0, 255, (5, 5), dtype=np.uint8)).save(given / "gray.png")
     (given / "broken.png").write_bytes(b"\x89PNG nothing")
     (given / "moving.gif").write_bytes(b"GIF89a")
     (given / "notes.txt").write_text("no picture")
@@ -35,7 +35,7 @@ def test_own_pictures_of_any_size_through_the_command_line(shared, tmp_path, cap
     assert "wrote 5 samples" in told.out
     assert "left out, cannot be read: broken.png\n" in told.err
     assert "left out, of a kind not taken: moving.gif\n" in told.err
-    pictures = {"a.png", "a.jpg.png", "deep/b.png", "pairs.png", "grey.png"}
+    pictures = {"a.png", "a.jpg.png", "deep/b.png", "pairs.png", "gray.png"}
     assert {str(p.relative_to(out)) for p in out.rglob("*.png")} == {*pictures, "pairs_all.png"}
     assert {Image.open(out / name).size for name in pictures} == {(SHAPE[1], SHAPE[0])}
     # what was carried is what training would have read, and what was written is where its line ended
@@ -43,9 +43,9 @@ def test_own_pictures_of_any_size_through_the_command_line(shared, tmp_path, cap
     read = read_folder(given, size=SHAPE[:2])
     x = (read.images.reshape(5, -1) / 127.5 - 1.0).astype(np.float32)
     y = np.asarray(models.transport(model_folder.open_folder(shared), x).end)[:, :-1].reshape(5, *SHAPE)
-    written = np.asarray(Image.open(out / "grey.png"), float)
+    written = np.asarray(Image.open(out / "gray.png"), float)
     # levels are rounded; float32 sums in another order may move a value across the middle between two
-    assert np.abs(written - 255 * (np.clip(y[read.names.index("grey.png")], -1, 1) + 1) / 2).max() < 0.51
+    assert np.abs(written - 255 * (np.clip(y[read.names.index("gray.png")], -1, 1) + 1) / 2).max() < 0.51
 
 
 def test_a_picture_of_its_own_whole_and_at_its_own_size(shared, tmp_path, capsys, monkeypatch):

@@ -138,7 +138,7 @@ def test_dropped_entries_are_binomial_and_the_rest_is_scaled(channels):
     # five standard deviations of a binomial share, over all entries and for each channel
     assert abs(dropped.mean() - 0.1) < 5 * math.sqrt(0.09 / dropped.size)
     assert np.all(np.abs(dropped.mean(0) - 0.1) < 5 * math.sqrt(0.09 / 20_000))
-    # neighbouring channels share a random word, but are independent: correlation of 20,000 pairs, five deviations
+    # neighboring channels share a random word, but are independent: correlation of 20,000 pairs, five deviations
     apart = np.corrcoef(dropped.T) - np.eye(channels)
     assert np.all(np.abs(apart) < 5 / math.sqrt(20_000))
     assert layers.drop(x, 0.0, jax.random.key(0)) is x

@@ -72,7 +72,7 @@ def test_unet_learns_to_pull_pictures_to_a_template():
     template = jnp.asarray(np.sign(np.random.default_rng(0).normal(size=64)), jnp.float32)
 
     def field(points):
-        """Pull on x towards a fixed picture, which turns over at mid-gap; E_z grows with the height."""
+        """Pull on x toward a fixed picture, which turns over at mid-gap; E_z grows with the height."""
         x, z = points[:, :-1], points[:, -1:]
         return jnp.concatenate([jnp.where(z < gap / 2, template - x, -template - x), z], axis=1)
 

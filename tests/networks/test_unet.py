@@ -98,7 +98,7 @@ def test_unet_is_unchanged_when_data_and_plates_are_scaled_together(net):
     _, params, apply = net
     network = small_unet(gap=16.0, loc=2.0, scale=8.0)
     other = jax.jit(lambda p, x, cond: network.apply(p, x, cond=cond))(params, 4.0 * points(), LABELS)
-    # a power of two scales without rounding, so normalised inputs are the same numbers
+    # a power of two scales without rounding, so normalized inputs are the same numbers
     np.testing.assert_array_equal(other, apply(params, points(), LABELS))
 
 

@@ -59,8 +59,8 @@ def emoji(folder, shift):
 def test_inputs_that_are_their_partners_rank_first(tmp_path, monkeypatch):
     from efm_jax.evaluation import features
 
-    colours = features.own(lambda x: x.reshape(len(x), -1)[:, :64] / 255.0, "corner")
-    monkeypatch.setattr(images, "efficientnet_lite0", lambda: colours)
+    colors = features.own(lambda x: x.reshape(len(x), -1)[:, :64] / 255.0, "corner")
+    monkeypatch.setattr(images, "efficientnet_lite0", lambda: colors)
     for name in ("a", "b"):
         emoji(tmp_path / name, 0)
     task = Task(configs.Data(f"folder:{tmp_path}/a", f"folder:{tmp_path}/b", size=8), 1, 1, "partners")
@@ -75,8 +75,8 @@ def test_pictures_that_are_their_partners_are_paired_with_them(tmp_path, monkeyp
     """By pixels and by features; a minibatch holds few partners at all."""
     from efm_jax.evaluation import features
 
-    colours = features.own(lambda x: x.reshape(len(x), -1)[:, :64] / 255.0, "corner")
-    monkeypatch.setattr(images, "efficientnet_lite0", lambda: colours)
+    colors = features.own(lambda x: x.reshape(len(x), -1)[:, :64] / 255.0, "corner")
+    monkeypatch.setattr(images, "efficientnet_lite0", lambda: colors)
     monkeypatch.setattr(images, "CHARGES", 16)
     for name in ("a", "b"):
         emoji(tmp_path / name, 0)

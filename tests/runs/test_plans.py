@@ -58,9 +58,9 @@ def by_shape(monkeypatch, counted):
 
     def shapes(pictures):
         counted.append(len(pictures))
-        grey = np.asarray(pictures, np.float32)[:, ::8, ::8, 0].reshape(len(pictures), -1)
-        apart = grey - grey.mean(axis=1, keepdims=True)
-        return (apart[:, :, None] * apart[:, None, :]).reshape(len(grey), -1)  # the same for a negative
+        gray = np.asarray(pictures, np.float32)[:, ::8, ::8, 0].reshape(len(pictures), -1)
+        apart = gray - gray.mean(axis=1, keepdims=True)
+        return (apart[:, :, None] * apart[:, None, :]).reshape(len(gray), -1)  # the same for a negative
 
     own = features.own(shapes, "shapes", fingerprint="shapes of tests")
     monkeypatch.setattr(features, "open_extractor", lambda name: {"digits": own}[name])

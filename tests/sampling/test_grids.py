@@ -31,7 +31,7 @@ def test_solvers_keep_their_order_on_uneven_steps(solver, order, along):
         points = jnp.asarray([[0.7, 0.0]])
         for k in counts:
             nodes = np.linspace(0.0, 1.0, k + 1)
-            # uneven within a step of its neighbour too: every second node is moved by a third of a step
+            # uneven within a step of its neighbor too: every second node is moved by a third of a step
             nodes[1:-1:2] += 1.0 / (3 * k)
             lines = trace(
                 waving_field, points, 2.0, solver=solver, clock=clocks.grid(nodes**1.5, along), steps=k
@@ -94,7 +94,7 @@ def test_the_density_is_that_of_the_formula():
     found = grids.density(cubic, 3 * cubic ** (2 / 3), 1)
     np.testing.assert_allclose(found, mixed(middle**0.5), rtol=1e-9)
     # x = s^4, order 2: x''' = 24 s, whose second differences are exact at nodes and straight between, but the outermost
-    # half intervals repeat their neighbours: a sixtieth of all
+    # half intervals repeat their neighbors: a sixtieth of all
     found = grids.density(cubic ** (4 / 3), 4 * cubic, 2)
     np.testing.assert_allclose(found[1:-1], mixed(middle ** (1 / 3))[1:-1], rtol=2e-3)
     # lines x = x_0 e^s bend as much as they spread: the same error everywhere counts the same at the end

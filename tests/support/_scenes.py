@@ -16,7 +16,7 @@ def _filters():
 
 
 def random_network(images):
-    """Responses of random 3 x 3 filters, their mean and spread over the picture: sees edges, grain and colour."""
+    """Responses of random 3 x 3 filters, their mean and spread over the picture: sees edges, grain and color."""
     x = images.astype(np.float64) / 127.5 - 1.0
     windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))
     response = np.maximum(windows.reshape(*windows.shape[:3], 27) @ _filters(), 0.0)
@@ -27,11 +27,11 @@ FEATURES = own(random_network, "random", side=24, fingerprint="1")
 
 
 def scenes(n, seed=0, side=16):
-    """Discs of random colour, size and place on a graded ground, uint8 [n, side, side, 3]."""
+    """Discs of random color, size and place on a graded ground, uint8 [n, side, side, 3]."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:side, :side] / side
-    centre, radius = rng.uniform(0.2, 0.8, (n, 2, 1, 1)), rng.uniform(0.1, 0.35, (n, 1, 1))
-    disc = np.hypot(y - centre[:, 0], x - centre[:, 1]) < radius
+    center, radius = rng.uniform(0.2, 0.8, (n, 2, 1, 1)), rng.uniform(0.1, 0.35, (n, 1, 1))
+    disc = np.hypot(y - center[:, 0], x - center[:, 1]) < radius
     ground = rng.uniform(0, 120, (n, 1, 1, 3)) + 60 * y[..., None]
     return np.where(disc[..., None], rng.uniform(120, 255, (n, 1, 1, 3)), ground).astype(np.uint8)
 

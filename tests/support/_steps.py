@@ -1,4 +1,4 @@
-"""What tests of training steps share: charges, recipes that draw known points, small networks, a marching optimiser."""
+"""What tests of training steps share: charges, recipes that draw known points, small networks, a marching optimizer."""
 
 import math
 
@@ -40,7 +40,7 @@ def hidden(width=16):
 
 
 def marching(update):
-    """An optimiser whose every update is `update`, so that the parameters are known at every step."""
+    """An optimizer whose every update is `update`, so that the parameters are known at every step."""
     return optax.GradientTransformation(
         lambda params: (),
         lambda grads, state, params=None: (jax.tree.map(lambda g: jnp.full_like(g, update), grads), state),

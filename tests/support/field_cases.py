@@ -55,7 +55,7 @@ def ties(rng, dim: int, count: int, num_points: int) -> Iterator[Case]:
         yield case(f"between two charges, height {height:g}, far plate", middle, two, two, 1e3)
     mirror = np.concatenate([x[: count // 2], -x[: count // 2]]) if count > 1 else x
     low = np.concatenate([1e-3 * side, np.full((num_points, 1), 1e-3)], axis=1)
-    yield case("centre of a symmetric plate", low, mirror, y, 10.0)
+    yield case("center of a symmetric plate", low, mirror, y, 10.0)
     for gap in (1e-2, 1.0):  # plates cancel: in line with a pair, and aside of it
         line = np.zeros((num_points, dim + 1))
         line[:, -1] = np.geomspace(2 * gap, 1e3 * gap, num_points)
@@ -76,9 +76,9 @@ def ties(rng, dim: int, count: int, num_points: int) -> Iterator[Case]:
 def clusters(rng, dim: int, count: int, num_points: int) -> Iterator[Case]:
     """Tight clusters far from each other and from the origin."""
     for spread in (1e-3, 1.0):
-        centre = 50 * np.sign(rng.standard_normal((2, dim)))
-        x = centre[np.arange(count) % 2] + spread * rng.standard_normal((count, dim))
-        y = centre[(np.arange(count) + 1) % 2] + spread * rng.standard_normal((count, dim))
+        center = 50 * np.sign(rng.standard_normal((2, dim)))
+        x = center[np.arange(count) % 2] + spread * rng.standard_normal((count, dim))
+        y = center[(np.arange(count) + 1) % 2] + spread * rng.standard_normal((count, dim))
         for gap in (1e-2, 30.0):
             name = f"two clusters of spread {spread:g}, gap {gap:g}"
             yield case(name, segment(rng, x, x, gap, num_points), x, y, gap)

@@ -166,7 +166,7 @@ def test_shares_of_a_batch_are_the_batch(name):
         "array": lambda: datasets.from_array(rng.normal(size=(50, 3))),
         "pictures": lambda: datasets.from_pictures(pictures),
         "mirrored": lambda: datasets.from_pictures(pictures, flip=True),
-        "digits": lambda: datasets.coloured(pictures[..., 0], size=6),
+        "digits": lambda: datasets.colored(pictures[..., 0], size=6),
         "law": lambda: datasets.toys.moons(),
     }[name]()
     whole = datasets.batch(source, 3, 1, 7, 24)

@@ -3,7 +3,7 @@
     picture 224 x 224 -> stem 3x3/2, 32 -> 16 blocks -> 7 x 7 x 320 -> head 1x1, 1280 -> mean over the picture
 
 A block expands its channels (1x1), filters each by itself (k x k), and projects to fewer (1x1, without ReLU6); where
-input and output have one shape, they are added. Each convolution's batch normalisation is folded into its kernel and
+input and output have one shape, they are added. Each convolution's batch normalization is folded into its kernel and
 bias on loading, and padding is that of TensorFlow ("SAME"), in which the network was trained. Convolutions within one
 channel are sums of shifted slices: XLA's grouped convolution is many times slower on CPUs.
 
@@ -57,7 +57,7 @@ class Block(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The network's convolutions, batch normalisation folded in."""
+    """The network's convolutions, batch normalization folded in."""
 
     stem: Layer
     blocks: tuple[Block, ...]
@@ -76,7 +76,7 @@ def forward(
 ) -> tuple[Float[Array, "n classes"], Float[Array, "n features"]]:
     """Class scores and features of pictures in 0..255.
 
-    Pictures are resized to `side` by the cubic of Keys (a = -1/2), widened when shrinking (antialias) and renormalised
+    Pictures are resized to `side` by the cubic of Keys (a = -1/2), widened when shrinking (antialias) and renormalized
     at borders as Pillow's BICUBIC, cut to 0..255, and scaled by `(v - 127) / 128` as in training. The features are the
     mean of the head's activations over the picture, before dropout and classes.
 
@@ -89,7 +89,7 @@ def forward(
     Returns:
         Scores before softmax [n, 1000] and features in 0..6 [n, 1280].
 
-    Example:
+    Examples:
         >>> tiny = fold(random_tensors(np.random.default_rng(0), ((3, 2, 6, 8, 8, 2),), 16, 10))
         >>> scores, features = jax.eval_shape(lambda x: forward(tiny, x, (2, 1), 16), np.zeros((2, 9, 9, 3)))
         >>> scores.shape, features.shape
@@ -147,7 +147,7 @@ def weights_path() -> Path:
 
 
 def fold(tensors: Mapping[str, np.ndarray]) -> Weights:
-    """Weights from a torch file's tensors by name, each batch normalisation folded into the convolution before it.
+    """Weights from a torch file's tensors by name, each batch normalization folded into the convolution before it.
 
     `w' = w g / sqrt(v + 1e-3)`, `b' = beta - m g / sqrt(v + 1e-3)`, in float64.
     """

@@ -76,7 +76,7 @@ def efficientnet_lite0(weights: str | Path | None = None) -> Extractor:
 
 
 def digits(weights: str | Path | None = None) -> Extractor:
-    """Features of the package's reader of digits, [n, 128]: for digits of 32 or 28 pixels, blind to colour.
+    """Features of the package's reader of digits, [n, 128]: for digits of 32 or 28 pixels, blind to color.
 
     Args:
         weights: See `classifier.digit_features`.
@@ -84,7 +84,7 @@ def digits(weights: str | Path | None = None) -> Extractor:
     Returns:
         The extractor.
 
-    Example:
+    Examples:
         >>> digits().apply(np.zeros((2, 32, 32, 3), np.uint8)).shape
         (2, 128)
     """
@@ -126,9 +126,9 @@ def own(
     Returns:
         The extractor.
 
-    Example:
-        >>> colours = own(lambda pictures: pictures.mean(axis=(1, 2)), "colours")
-        >>> extract(colours, np.full((2, 4, 4, 3), 7, np.uint8)).tolist()
+    Examples:
+        >>> colors = own(lambda pictures: pictures.mean(axis=(1, 2)), "colors")
+        >>> extract(colors, np.full((2, 4, 4, 3), 7, np.uint8)).tolist()
         [[7.0, 7.0, 7.0], [7.0, 7.0, 7.0]]
     """
     return Extractor(name, name, function, how, side, fingerprint and f"own {name} {fingerprint}")
@@ -145,7 +145,7 @@ def extract(
 
     Args:
         extractor: The feature function.
-        pictures: uint8 pictures [n, H, W, C], C = 3 or 1 (grey, repeated to three).
+        pictures: uint8 pictures [n, H, W, C], C = 3 or 1 (gray, repeated to three).
         batch_size: Pictures at once; None for what fits into a quarter of the free memory, at most 32. The last batch
             is filled up, so that there is one compilation.
         cache: Folder that keeps features by a hash of pictures and extractor; None for none. A file there that is
@@ -158,7 +158,7 @@ def extract(
         ValueError: If there are no pictures, they are not uint8 [n, H, W, 1 or 3], or the function does not return one
             finite row for each.
 
-    Example:
+    Examples:
         >>> means = own(lambda pictures: pictures.mean(axis=(1, 2)), "means")
         >>> extract(means, np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1), batch_size=2)[:, 0].tolist()
         [0.0, 1.0, 2.0]
@@ -187,8 +187,8 @@ def extract(
     for first in range(0, len(pictures), size):
         part = pictures[first : first + size]
         filled = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-        coloured = np.broadcast_to(filled, (*filled.shape[:-1], 3))
-        row = np.asarray(extractor.apply(coloured), np.float32)
+        colored = np.broadcast_to(filled, (*filled.shape[:-1], 3))
+        row = np.asarray(extractor.apply(colored), np.float32)
         if row.ndim != 2 or len(row) != size or not np.isfinite(row).all():
             raise ValueError(
                 f"{extractor.name} must return finite features [{size}, F] for {size} pictures, got shape {row.shape}"

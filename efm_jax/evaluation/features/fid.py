@@ -32,7 +32,7 @@ def inception(weights: str | Path) -> Extractor:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read or is of another network.
 
-    Example:
+    Examples:
         >>> inception("nowhere.pth")
         Traceback (most recent call last):
         ...
@@ -67,7 +67,7 @@ def open_extractor(name: str) -> Extractor:
         FileNotFoundError: If there is no such file.
         ImportError: If `efficientnet` is asked for without its weights.
 
-    Example:
+    Examples:
         >>> open_extractor("digits").label
         'Digits'
     """
@@ -106,7 +106,7 @@ def check_activations(
     Raises:
         ValueError: If shapes differ, or a picture's features are further off than `tolerance`.
 
-    Example:
+    Examples:
         >>> from efm_jax.evaluation.features import own
         >>> means = own(lambda pictures: pictures.mean(axis=(1, 2)), "means")
         >>> check_activations(means, np.full((2, 4, 4, 3), 8, np.uint8), np.full((2, 3), 8.0))
@@ -125,7 +125,7 @@ def check_activations(
         raise ValueError(
             f"features of {extractor.name} are not the published ones: {int((error > tolerance).sum())} of {len(error)} "
             f"pictures are off by more than {tolerance:g} of their length, picture {worst} by {error[worst]:.2g}. Check "
-            "weights, order of colours (RGB), size and resizing of the pictures."
+            "weights, order of colors (RGB), size and resizing of the pictures."
         )
     return float(error[worst])
 

@@ -3,7 +3,7 @@
     picture -> 299 x 299, (v - 128) / 128 -> stem -> 35 x 35 x 288 -> 17 x 17 x 768 -> 8 x 8 x 2048 -> mean over the picture
 
 It differs from the network of the paper and of torchvision: average pools do not count padding, and the pool of the last
-block is a maximum. Each convolution's batch normalisation is folded into kernel and bias on loading. The names are those
+block is a maximum. Each convolution's batch normalization is folded into kernel and bias on loading. The names are those
 of the published torch checkpoint `pt_inception-2015-12-05`.
 
 Szegedy et al. (2016), arXiv 1512.00567 (the blocks); Heusel et al. (2017), arXiv 1706.08500 (FID on its last pool); Obukhov
@@ -31,14 +31,14 @@ _PARTS = ("weight", "bias", "running_mean", "running_var")
 
 
 class Layer(NamedTuple):
-    """One convolution with its normalisation: kernel HWIO and bias."""
+    """One convolution with its normalization: kernel HWIO and bias."""
 
     kernel: Any
     bias: Any
 
 
 class Convolution(NamedTuple):
-    """A convolution, normalisation and ReLU: its name, channels out and kernel; stride 1 keeps the size unless `cut`."""
+    """A convolution, normalization and ReLU: its name, channels out and kernel; stride 1 keeps the size unless `cut`."""
 
     name: str
     channels: int
@@ -157,7 +157,7 @@ def forward(
     Returns:
         Features >= 0, [n, 2048].
 
-    Example:
+    Examples:
         >>> tiny = fold({name: np.ones(shape, np.float32) for name, shape in shapes(16).items()})
         >>> jax.eval_shape(lambda x: forward(tiny, x, 75), np.zeros((2, 32, 32, 3))).shape
         (2, 128)
@@ -179,9 +179,9 @@ def forward(
 def resized(pictures: Num[Array | np.ndarray, "n h w c"], side: int) -> Float[Array, "n side side c"]:
     """Pictures at another size by the bilinear rule of TensorFlow 1: pixel i lies at `i * before / side`, no antialias.
 
-    Corners are not aligned and pixels have no centres: what FID's graph does, positions in float32.
+    Corners are not aligned and pixels have no centers: what FID's graph does, positions in float32.
 
-    Example:
+    Examples:
         >>> resized(np.array([0.0, 8.0]).reshape(1, 1, 2, 1), 4)[0, 0, :, 0].tolist()
         [0.0, 4.0, 8.0, 8.0]
     """

@@ -78,7 +78,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is damaged, is no such file, or asks for anything but tensors in plain containers.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder) / "evil.pth"

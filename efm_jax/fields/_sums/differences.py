@@ -45,7 +45,7 @@ def weighted_displacements(
         terms = [w[None, :] * (point - a[:, None]) for w, a in zip(weight, position, strict=True)]
         return total + _tree_sum(terms), None
 
-    point = points.T  # the points lie along the last axis, which XLA vectorises
+    point = points.T  # the points lie along the last axis, which XLA vectorizes
     total, _ = lax.scan(jax.checkpoint(slab), jnp.zeros_like(point), (_slabs(weights.T), _slabs(positions)))
     return total.T
 

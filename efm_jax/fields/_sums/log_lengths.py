@@ -19,7 +19,7 @@ def log_sphere_area(dim: int) -> float:
     Returns:
         The natural logarithm of the area.
 
-    Example:
+    Examples:
         >>> from math import exp, pi
         >>> round(exp(log_sphere_area(2)) / pi, 12)  # a ball's surface in three dimensions
         4.0

@@ -86,7 +86,7 @@ def _nearest(
     for _ in range(min(_NEAREST, count)):
         candidates = jnp.where(others, squared, jnp.inf)
         smallest = jnp.min(candidates, axis=1, keepdims=True)
-        # argmin, as two reductions that vectorise
+        # argmin, as two reductions that vectorize
         chosen = jnp.min(jnp.where(candidates == smallest, index, count - 1), axis=1)
         nearest.append(chosen)
         found.append(jnp.isfinite(smallest[:, 0]))

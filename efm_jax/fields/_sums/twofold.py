@@ -98,22 +98,22 @@ def difference(a: Array, b: Array) -> Twofold:
 def add(a: Twofold, b: Twofold) -> Twofold:
     """`a + b`."""
     high, low = _two_sum(a.high, b.high)
-    return _normalised(high, low + (a.low + b.low))
+    return _normalized(high, low + (a.low + b.low))
 
 
 def multiply(a: Twofold, b: Twofold) -> Twofold:
     """`a b`."""
     (a1, a2), (b1, b2) = _halves(a.high), _halves(b.high)
     cross = _two_sum(a1 * b2, a2 * b1)
-    leading = _normalised(a1 * b1, cross.high)
-    return _normalised(leading.high, leading.low + (cross.low + a2 * b2 + (a.high * b.low + a.low * b.high)))
+    leading = _normalized(a1 * b1, cross.high)
+    return _normalized(leading.high, leading.low + (cross.low + a2 * b2 + (a.high * b.low + a.low * b.high)))
 
 
 def divide(a: Array, b: Twofold) -> Twofold:
     """`a / b`: the quotient of the leading digits and, from its remainder, the next digits."""
     quotient = a / b.high
     product = multiply(twofold(quotient), b)
-    return _normalised(quotient, ((a - product.high) - product.low) / b.high)
+    return _normalized(quotient, ((a - product.high) - product.low) / b.high)
 
 
 def square_root(a: Twofold) -> Twofold:
@@ -121,7 +121,7 @@ def square_root(a: Twofold) -> Twofold:
     root = jnp.sqrt(a.high)
     square = multiply(twofold(root), twofold(root))
     remainder = ((a.high - square.high) - square.low) + a.low
-    return _normalised(root, jnp.where(root > 0, remainder / (2 * jnp.where(root > 0, root, 1)), 0))
+    return _normalized(root, jnp.where(root > 0, remainder / (2 * jnp.where(root > 0, root, 1)), 0))
 
 
 def half_power(a: Twofold, exponent: int) -> Twofold:
@@ -159,7 +159,7 @@ def _two_sum(a: Array, b: Array) -> Twofold:
     return Twofold(high, (a - (high - virtual)) + (b - virtual))
 
 
-def _normalised(high: Array, low: Array) -> Twofold:
+def _normalized(high: Array, low: Array) -> Twofold:
     """The same sum with its digits in order, for |low| <= |high|."""
     new = high + low
     return Twofold(new, low - (new - high))

@@ -2,7 +2,7 @@
 
 from efm_jax.matching.couplings.laws import (
     Coupling,
-    LabelledCoupling,
+    LabeledCoupling,
     Labels,
     Pairs,
     entropic_plan,
@@ -15,7 +15,7 @@ from efm_jax.matching.couplings.laws import (
 
 __all__ = [
     "Coupling",
-    "LabelledCoupling",
+    "LabeledCoupling",
     "Labels",
     "Pairs",
     "entropic_plan",

@@ -7,8 +7,8 @@ from jaxtyping import Array, Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from efm_jax._core import checks
-from efm_jax._core.assignment import assignment, centred, squared_distances
-from efm_jax.matching.couplings._pairing import LabelledCoupling, Labels, Pairs, checked, in_turn
+from efm_jax._core.assignment import assignment, centerd, squared_distances
+from efm_jax.matching.couplings._pairing import LabeledCoupling, Labels, Pairs, checked, in_turn
 from efm_jax.types import Key
 
 
@@ -32,7 +32,7 @@ def whole_plan(
         ValueError: The two differ in shape, are empty, or hold NaN or infinity; or `block_size` is not a whole number
             >= 1.
 
-    Example:
+    Examples:
         >>> x = np.array([[0.0], [10.0], [20.0]])
         >>> whole_plan(x, x[::-1]).tolist()
         [2, 1, 0]
@@ -51,7 +51,7 @@ def whole_plan(
     return np.concatenate([i + assignment(a[i : i + size], b[i : i + size]) for i in range(0, len(a), size)])
 
 
-def minibatch_ot() -> LabelledCoupling:
+def minibatch_ot() -> LabeledCoupling:
     """Pair samples by the plan of least total squared distance within the minibatch.
 
     The plan is exact: `argmin_s sum_i |x_pos_i - x_neg_s(i)|^2` over one-to-one assignments, solved on the host; with
@@ -64,7 +64,7 @@ def minibatch_ot() -> LabelledCoupling:
         A coupling `(key, x_pos, x_neg, num_pairs, *, labels=None) -> (i, j)`, usable under `jit` through a host
         callback.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> x = jnp.array([[0.0], [10.0], [20.0]])
         >>> i, j = minibatch_ot()(jax.random.key(0), x, x[::-1] + 1.0, 3)
@@ -112,4 +112,4 @@ def _plan(x_pos, x_neg, *labels) -> tuple[np.ndarray, np.ndarray]:
 def _assigned(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(a) == len(b):
         return np.arange(len(a)), assignment(a, b)
-    return linear_sum_assignment(squared_distances(*centred(a, b)))
+    return linear_sum_assignment(squared_distances(*centerd(a, b)))

@@ -18,7 +18,7 @@ Coupling: TypeAlias = Callable[[Key, Float[Array, "n dim"], Float[Array, "m dim"
 
 
 @runtime_checkable
-class LabelledCoupling(Protocol):
+class LabeledCoupling(Protocol):
     """A `Coupling` that can keep to equal labels; every coupling of this room is one."""
 
     def __call__(

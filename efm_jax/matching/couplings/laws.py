@@ -17,7 +17,7 @@ from efm_jax._core import checks
 from efm_jax.matching.couplings._exact import minibatch_ot as minibatch_ot
 from efm_jax.matching.couplings._exact import whole_plan as whole_plan
 from efm_jax.matching.couplings._pairing import Coupling as Coupling
-from efm_jax.matching.couplings._pairing import LabelledCoupling as LabelledCoupling
+from efm_jax.matching.couplings._pairing import LabeledCoupling as LabeledCoupling
 from efm_jax.matching.couplings._pairing import Labels as Labels
 from efm_jax.matching.couplings._pairing import Pairs as Pairs
 from efm_jax.matching.couplings._pairing import checked, in_turn, none_without
@@ -25,7 +25,7 @@ from efm_jax.matching.couplings._sinkhorn import log_plan
 from efm_jax.types import Key
 
 
-def independent() -> LabelledCoupling:
+def independent() -> LabeledCoupling:
     """Pair samples at random: `i ~ U{0..n-1}`, `j ~ U{0..m-1}`, independent of each other.
 
     With labels: i uniform among the rows that have a partner, j uniform among the rows of i's label.
@@ -33,7 +33,7 @@ def independent() -> LabelledCoupling:
     Returns:
         A coupling `(key, x_pos, x_neg, num_pairs, *, labels=None) -> (i, j)`.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> x, labels = jnp.zeros((4, 2)), jnp.array([0, 1, 1, 2])
         >>> i, j = independent()(jax.random.key(0), x, x, 50, labels=(labels, labels))
@@ -69,7 +69,7 @@ def independent() -> LabelledCoupling:
     return couple
 
 
-def given() -> LabelledCoupling:
+def given() -> LabeledCoupling:
     """Keep the pairs that the data brings: row k of P belongs to row k of Q.
 
     For data that is paired, and for a plan solved once for a whole training set (`whole_plan`). Pairs are drawn without
@@ -81,7 +81,7 @@ def given() -> LabelledCoupling:
     Raises:
         ValueError: When called with different numbers of rows.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> i, j = given()(jax.random.key(0), jnp.zeros((4, 2)), jnp.zeros((4, 2)), 3)
         >>> i.shape, bool((i == j).all())
@@ -108,7 +108,7 @@ def given() -> LabelledCoupling:
     return couple
 
 
-def sinkhorn(epsilon: float = 0.02, *, iterations: int = 1000, tolerance: float = 1e-2) -> LabelledCoupling:
+def sinkhorn(epsilon: float = 0.02, *, iterations: int = 1000, tolerance: float = 1e-2) -> LabeledCoupling:
     """Pair samples by the entropic plan of the minibatch: `entropic_plan`, which see, in JAX, without a host callback.
 
     i goes through the rows in random order, `j ~ plan[i, :]`. Small epsilon: near the exact plan, at the price of many
@@ -125,7 +125,7 @@ def sinkhorn(epsilon: float = 0.02, *, iterations: int = 1000, tolerance: float 
     Raises:
         ValueError: An option is not positive.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> x = jnp.array([[0.0], [10.0], [20.0]])
         >>> i, j = sinkhorn(1e-2)(jax.random.key(0), x, x[::-1] + 1.0, 3)
@@ -188,7 +188,7 @@ def entropic_plan(
     Raises:
         ValueError: An option is not positive, labels do not fit the samples, or no label is on both sides.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> x = jnp.array([[0.0], [1.0]])
         >>> [[round(float(p), 2) for p in row] for row in entropic_plan(x, x + 5.0, 0.5)]

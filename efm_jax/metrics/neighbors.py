@@ -1,6 +1,6 @@
-"""Distances to nearest neighbours: what of one set lies among the other (fidelity, diversity), and what is a copy.
+"""Distances to nearest neighbors: what of one set lies among the other (fidelity, diversity), and what is a copy.
 
-The ball of a sample reaches to its k-th nearest neighbour in its own set, itself left out, and is closed; distances
+The ball of a sample reaches to its k-th nearest neighbor in its own set, itself left out, and is closed; distances
 equal up to rounding count as equal, so that duplicates are inside. Balls shrink as sets grow: compare at equal n only,
 beside the same numbers for two sets of real samples.
 """
@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from efm_jax._core.assignment import centred, squared_distances
+from efm_jax._core.assignment import centerd, squared_distances
 from efm_jax.metrics._pairs import two_sets
 
 _BLOCK = 1024
 _EQUAL = 1.0 + 1e-9
 
 
-class Neighbourhood(NamedTuple):
+class Neighborhood(NamedTuple):
     """How two sets lie among each other; the standard errors hold the balls fixed (`std / sqrt(n)` of what is averaged).
 
     Attributes:
@@ -51,16 +51,16 @@ class Copies(NamedTuple):
     standard_error: float
 
 
-def neighbourhood(
+def neighborhood(
     samples: Float[np.ndarray, "n dim"],
     real: Float[np.ndarray, "m dim"],
     *,
     k: int = 5,
     k_precision: int = 3,
-) -> Neighbourhood:
+) -> Neighborhood:
     """Precision, recall, density and coverage of samples beside real ones.
 
-    With B_k(x) the closed ball around x that reaches to its k-th nearest neighbour in its own set, of n samples y and m
+    With B_k(x) the closed ball around x that reaches to its k-th nearest neighbor in its own set, of n samples y and m
     real ones x:
 
         precision = mean_j [y_j in U_i B(x_i)],             recall   = mean_i [x_i in U_j B(y_j)]
@@ -72,8 +72,8 @@ def neighbourhood(
     Args:
         samples: Features of the samples judged [n, D], n > k.
         real: Features of real ones [m, D], m > k.
-        k: Neighbours that density and coverage reach to.
-        k_precision: Neighbours that precision and recall reach to.
+        k: Neighbors that density and coverage reach to.
+        k_precision: Neighbors that precision and recall reach to.
 
     Returns:
         The four numbers and their standard errors.
@@ -81,9 +81,9 @@ def neighbourhood(
     Raises:
         ValueError: If the sets differ in dimension, are too small for k, or hold NaN or infinity.
 
-    Example:
+    Examples:
         >>> x = np.random.default_rng(0).normal(size=(50, 4))
-        >>> same, apart = neighbourhood(x, x), neighbourhood(x + 100.0, x)
+        >>> same, apart = neighborhood(x, x), neighborhood(x + 100.0, x)
         >>> same.precision, same.recall, same.coverage, apart.precision, apart.density
         (1.0, 1.0, 1.0, 0.0, 0.0)
 
@@ -93,7 +93,7 @@ def neighbourhood(
     for name, value in (("k", k), ("k_precision", k_precision)):
         if not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
-    y, x = centred(*two_sets(samples, real, least=max(k, k_precision) + 1, names=("samples", "real")))
+    y, x = centerd(*two_sets(samples, real, least=max(k, k_precision) + 1, names=("samples", "real")))
     wide, narrow = _reach(x, (k_precision, k))
     (own,) = _reach(y, (k_precision,))
     inside, around = np.zeros(len(y), bool), np.zeros(len(y), np.int64)
@@ -109,7 +109,7 @@ def neighbourhood(
     parts = {"precision": inside, "recall": reached, "density": around / k, "coverage": covered}
     means = {name: float(np.mean(part)) for name, part in parts.items()}
     errors = {name: float(np.std(part) / np.sqrt(len(part))) for name, part in parts.items()}
-    return Neighbourhood(**means, standard_errors=errors)
+    return Neighborhood(**means, standard_errors=errors)
 
 
 def copies(
@@ -136,7 +136,7 @@ def copies(
     Raises:
         ValueError: If the sets differ in dimension, are empty, hold NaN or infinity, or the quantile is out of range.
 
-    Example:
+    Examples:
         >>> train, held = np.random.default_rng(0).normal(size=(2, 50, 4))
         >>> copies(train, train, held).share_nearer
         1.0
@@ -159,12 +159,12 @@ def nearest(
 
     Found by inner products and then measured by differences: a copy is at distance 0 exactly.
 
-    Example:
+    Examples:
         >>> nearest(np.array([[0.0], [5.0]]), np.array([[1.0], [5.0]])).tolist()
         [1.0, 0.0]
     """
     first, second = two_sets(points, others, names=names)
-    a, b = centred(first, second)
+    a, b = centerd(first, second)
     which = [
         np.argmin(squared_distances(a[start : start + _BLOCK], b), axis=1)
         for start in range(0, len(a), _BLOCK)

@@ -1,11 +1,11 @@
-"""Neighbours of two sets beside loops written apart, laws known in closed form, and cases with one right answer."""
+"""Neighbors of two sets beside loops written apart, laws known in closed form, and cases with one right answer."""
 
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
 from efm_jax import metrics
-from efm_jax.metrics import copies, nearest, neighbourhood
+from efm_jax.metrics import copies, nearest, neighborhood
 
 NAMES = ("precision", "recall", "density", "coverage")
 
@@ -32,7 +32,7 @@ def by_loops(y, x, k, k_precision):
 def test_the_four_numbers_equal_loops(n, m, dim, k, k_precision):
     rng = np.random.default_rng(dim)
     y, x = 0.8 * rng.normal(size=(n, dim)) + 0.3, rng.normal(size=(m, dim))
-    got = neighbourhood(y, x, k=k, k_precision=k_precision)
+    got = neighborhood(y, x, k=k, k_precision=k_precision)
     expected = by_loops(y, x, k, k_precision)
     # counts over n, no two distances being nearly equal: only the division is rounded
     np.testing.assert_allclose(got[:4], expected, rtol=1e-12)
@@ -42,9 +42,9 @@ def test_the_four_numbers_equal_loops(n, m, dim, k, k_precision):
 def test_blocks_change_nothing(monkeypatch):
     rng = np.random.default_rng(0)
     y, x = rng.normal(size=(2, 60, 30))
-    whole, near = neighbourhood(y, x), nearest(y, x)
-    monkeypatch.setattr(metrics.neighbours, "_BLOCK", 7)
-    assert neighbourhood(y, x) == whole
+    whole, near = neighborhood(y, x), nearest(y, x)
+    monkeypatch.setattr(metrics.neighbors, "_BLOCK", 7)
+    assert neighborhood(y, x) == whole
     np.testing.assert_array_equal(nearest(y, x), near)
     # by inner products and then by differences, beside differences alone
     np.testing.assert_allclose(near, cdist(y, x).min(axis=1), rtol=1e-12)
@@ -53,20 +53,20 @@ def test_blocks_change_nothing(monkeypatch):
 @pytest.mark.parametrize("dim", [3, 40])  # distances by differences, and by inner products
 def test_identical_and_disjoint_sets(dim):
     x = np.random.default_rng(0).normal(size=(80, dim)) + 50.0
-    same = neighbourhood(x, x)
+    same = neighborhood(x, x)
     assert same[:2] == (1.0, 1.0)
     assert same.coverage == 1.0
     assert same.density == pytest.approx(
         6 / 5
-    )  # each ball holds its centre and its 5 nearest, the last on its rim
-    assert neighbourhood(x + 1000.0, x)[:4] == (0.0, 0.0, 0.0, 0.0)
+    )  # each ball holds its center and its 5 nearest, the last on its rim
+    assert neighborhood(x + 1000.0, x)[:4] == (0.0, 0.0, 0.0, 0.0)
 
 
 def test_duplicates_are_inside():
     x = np.repeat(
         np.random.default_rng(0).normal(size=(10, 40)), 8, axis=0
     )  # 7 copies of each: balls of radius 0
-    got = neighbourhood(x, x)
+    got = neighborhood(x, x)
     assert got[:2] == (1.0, 1.0)
     assert got.density == pytest.approx(8 / 5)  # the 8 balls around a place, over 5
 
@@ -75,7 +75,7 @@ def test_two_sets_of_one_law_have_the_published_means():
     n, m, k, repeats = 40, 60, 5, 300
     rng = np.random.default_rng(0)
     draws = np.array(
-        [neighbourhood(rng.normal(size=(n, 4)), rng.normal(size=(m, 4)), k=k)[2:4] for _ in range(repeats)]
+        [neighborhood(rng.normal(size=(n, 4)), rng.normal(size=(m, 4)), k=k)[2:4] for _ in range(repeats)]
     )
     i = np.arange(1, k + 1)
     # Naeem et al. 2020, Lemma 2 (with n samples beside m real ones): the n nearest all lie beyond the k-th of m - 1
@@ -87,23 +87,23 @@ def test_two_sets_of_one_law_have_the_published_means():
 
 def test_what_each_number_sees():
     rng = np.random.default_rng(0)
-    centres = 20.0 * np.eye(4)
-    real = (centres[np.arange(200) % 4] + rng.normal(size=(200, 4))).astype(np.float32)
-    dropped = (centres[np.arange(200) % 2] + rng.normal(size=(200, 4))).astype(np.float32)
-    got = neighbourhood(dropped, real)  # two of four modes: faithful, not diverse
+    centers = 20.0 * np.eye(4)
+    real = (centers[np.arange(200) % 4] + rng.normal(size=(200, 4))).astype(np.float32)
+    dropped = (centers[np.arange(200) % 2] + rng.normal(size=(200, 4))).astype(np.float32)
+    got = neighborhood(dropped, real)  # two of four modes: faithful, not diverse
     assert got.precision > 0.9
     assert 0.4 < got.recall < 0.55
     assert 0.4 < got.coverage < 0.55
     added = real.copy()
     added[:100] = 8.0 * rng.normal(size=(100, 4))  # half of it off the modes: diverse, not faithful
-    got = neighbourhood(added, real)
+    got = neighborhood(added, real)
     assert 0.5 <= got.precision < 0.7
     assert got.recall > 0.9
     outlier = real.copy()
     outlier[:4] = 500.0 * np.eye(4)  # balls of four real outliers, which hold half the space between
     spread = rng.uniform(-40, 40, (200, 4))
-    assert neighbourhood(spread, real).precision < 0.1
-    inflated = neighbourhood(spread, outlier)
+    assert neighborhood(spread, real).precision < 0.1
+    inflated = neighborhood(spread, outlier)
     assert inflated.precision > 0.5
     assert inflated.density < 0.2
     assert inflated.coverage < 0.1
@@ -113,7 +113,7 @@ def test_what_each_number_sees():
 def test_standard_errors_are_those_of_means(name):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 3))
-    draws = [neighbourhood(1.2 * rng.normal(size=(300, 3)), x) for _ in range(40)]
+    draws = [neighborhood(1.2 * rng.normal(size=(300, 3)), x) for _ in range(40)]
     told = np.mean([draw.standard_errors[name] for draw in draws])
     seen = np.std([getattr(draw, name) for draw in draws])
     # the real set is held; recall and coverage, averages over it, move less than they would with fresh real ones
@@ -140,11 +140,11 @@ def test_copies_are_told_from_new_samples():
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda x: neighbourhood(x, x, k=0), "k must be a whole number >= 1"),
-        (lambda x: neighbourhood(x, x, k_precision=1.5), "k_precision must be"),
-        (lambda x: neighbourhood(x[:5], x), "samples must have shape .* n >= 6"),
-        (lambda x: neighbourhood(x, x[:, :1]), "same number of dimensions"),
-        (lambda x: neighbourhood(x, x * np.nan), "real holds NaN"),
+        (lambda x: neighborhood(x, x, k=0), "k must be a whole number >= 1"),
+        (lambda x: neighborhood(x, x, k_precision=1.5), "k_precision must be"),
+        (lambda x: neighborhood(x[:5], x), "samples must have shape .* n >= 6"),
+        (lambda x: neighborhood(x, x[:, :1]), "same number of dimensions"),
+        (lambda x: neighborhood(x, x * np.nan), "real holds NaN"),
         (lambda x: copies(x, x, x, quantile=1.0), "quantile must be between 0 and 1"),
         (lambda x: copies(x, x, x[:0]), "held_out must have shape"),
         (lambda x: nearest(x, x[:, :1]), "points and others must have the same"),

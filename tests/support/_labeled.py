@@ -1,4 +1,4 @@
-"""What tests of class conditions share: two labelled plates, quick recipes, and a network with a vector for each class."""
+"""What tests of class conditions share: two labeled plates, quick recipes, and a network with a vector for each class."""
 
 import jax
 import jax.numpy as jnp

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from _labelled import LINEAR, NEG, OPTIMIZER, POS, RECIPE
+from _labeled import LINEAR, NEG, OPTIMIZER, POS, RECIPE
 
 from efm_jax import cli, models
 from efm_jax.datasets import Source, batch, draw_labels
@@ -25,9 +25,9 @@ def test_dropout_of_every_label_is_training_without_labels_bit_for_bit(tmp_path,
         return jax.tree.map(np.asarray, state.params)
 
     without = (POS._replace(classes=None), NEG._replace(classes=None))
-    unlabelled = trained("without", LINEAR, without)
+    unlabeled = trained("without", LINEAR, without)
     dropped = trained("dropped", LINEAR, (POS, NEG), label_dropout=1.0)
-    for a, b in zip(jax.tree.leaves(unlabelled), jax.tree.leaves(dropped), strict=True):
+    for a, b in zip(jax.tree.leaves(unlabeled), jax.tree.leaves(dropped), strict=True):
         assert a.tobytes() == b.tobytes()
     told = trained("told", LINEAR, (POS, NEG), label_dropout=0.0)
     assert not told["rows"][-1].any()  # nothing is ever said of the null label
@@ -35,7 +35,7 @@ def test_dropout_of_every_label_is_training_without_labels_bit_for_bit(tmp_path,
 
 
 def test_labels_of_a_feed_follow_from_the_step():
-    feed = _feed.batches(POS, NEG, 5, (4, 6), range(3, 9), labelling=_feed.Labelling(0.5, 2))
+    feed = _feed.batches(POS, NEG, 5, (4, 6), range(3, 9), labeling=_feed.Labeling(0.5, 2))
     for step, (x_pos, x_neg, labels) in zip(range(3, 9), feed, strict=True):
         np.testing.assert_array_equal(labels, draw_labels(NEG, 5, step, 2, dropout=0.5))
         np.testing.assert_array_equal(x_pos, batch(POS, 5, 0, step, 4, labels=labels))
@@ -46,9 +46,9 @@ def test_configurations_without_labels_are_written_as_ever():
     plain = configs.to_dict(configs.Run())
     assert "classes" not in plain["network"]
     assert not {"label_dropout", "label_groups"} & set(plain["recipe"])
-    labelled = configs.from_dict({"network": {"classes": 3}, "recipe": {"label_groups": 2}})
-    assert configs.from_dict(configs.to_dict(labelled)) == labelled
-    assert configs.to_dict(labelled)["recipe"]["label_dropout"] == 0.1
+    labeled = configs.from_dict({"network": {"classes": 3}, "recipe": {"label_groups": 2}})
+    assert configs.from_dict(configs.to_dict(labeled)) == labeled
+    assert configs.to_dict(labeled)["recipe"]["label_dropout"] == 0.1
 
 
 TOY = ["train", "toy-two-gaussians", "--no-progress", "--recipe.charges", "64", "--recipe.num-points", "64"]
@@ -101,7 +101,7 @@ def run_of(classes: int | None, dropout: float = 0.1, **recipe) -> configs.Run:
     [
         (None, 0.1, 1, 1.0, "trained without classes"),
         (None, 0.1, None, 2.0, "trained without classes"),
-        (2, 0.1, None, 2.0, "goes towards a class: give a label from 0 to 1"),
+        (2, 0.1, None, 2.0, "goes toward a class: give a label from 0 to 1"),
         (2, 0.0, None, 1.0, "knows no field without a label"),
         (2, 0.0, 1, 2.0, "knows no field without a label"),
         (2, 0.1, -1, 1.0, "label must be from 0 to 1"),
@@ -143,5 +143,5 @@ def test_a_field_of_charges_is_learned_class_by_class_and_reported(tmp_path):
 )
 def test_labels_and_data_that_do_not_go_together_are_named(config, said):
     with pytest.raises(ValueError, match=said):
-        build.labelled(config, build.sources(config.data))
-    assert build.labelled(run_of(2, label_groups=4), build.sources(config.data)).num_points == 16
+        build.labeled(config, build.sources(config.data))
+    assert build.labeled(run_of(2, label_groups=4), build.sources(config.data)).num_points == 16
