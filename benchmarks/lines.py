@@ -26,7 +26,8 @@ from efm_jax import fields, matching, networks, sampling, training
 from efm_jax.charges.plates import capacitor
 from efm_jax.datasets.toys import eight_gaussians, gaussian
 from efm_jax.lines.clocks import logit
-from efm_jax.lines.tracing import FieldLines, trace
+from efm_jax.lines.tracing import trace
+from efm_jax.types import FieldLines
 
 GAP, LAUNCH, LINES, CHARGES = 6.0, 0.02, 256, 256
 TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-5)

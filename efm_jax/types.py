@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
-from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 
 Key: TypeAlias = PRNGKeyArray | UInt32[Array, "2"]
 Params: TypeAlias = Any
@@ -74,3 +74,20 @@ class FieldMatching(NamedTuple):
     draw: Callable[..., Batch]
     start: Callable[..., Float[Array, "n dim1"]]
     span: tuple[float, float]
+
+
+class FieldLines(NamedTuple):
+    """Field lines as they ended.
+
+    Attributes:
+        end: Where each line ended, [n, D+1]: on the plate where `arrived`, else the last place where all was well.
+        path: Points along each line, [k, n, D+1], the first its start and the last its end; None if not asked for.
+        arrived: Whether the line reached the plate, [n].
+        num_evaluations: Field evaluations spent on each line while it was under way, [n]. The batch runs until its
+            last line is done, so it costs `max(num_evaluations)` evaluations of all n lines.
+    """
+
+    end: Float[Array, "n dim1"]
+    path: Float[Array, "k n dim1"] | None
+    arrived: Bool[Array, " n"]
+    num_evaluations: Int[Array, " n"]

@@ -16,7 +16,7 @@ def assignment(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         s = np.empty(len(a), np.int64)
         s[np.argsort(a[:, 0])] = np.argsort(b[:, 0])
         return s
-    return solved(*centerd(a, b))[0]
+    return solved(*centered(a, b))[0]
 
 
 def solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -66,7 +66,7 @@ def row_prices(assigned: np.ndarray, cost: np.ndarray, rows: np.ndarray) -> np.n
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Squared distances [n, m]: direct differences in few dimensions, inner products in many.
 
-    Inner products lose `1e-16 (|a|^2 + |b|^2)`, so give centerd sets; what is below 1e-13 of that sum is set
+    Inner products lose `1e-16 (|a|^2 + |b|^2)`, so give centered sets; what is below 1e-13 of that sum is set
     to 0.
     """
     if a.shape[1] <= _FEW_DIMS:
@@ -84,7 +84,7 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return squares
 
 
-def centerd(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def centered(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both sets moved by one vector, so that their common mean is 0: distances stay, rounding shrinks."""
     middle = 0.5 * (a.mean(axis=0) + b.mean(axis=0))
     return a - middle, b - middle

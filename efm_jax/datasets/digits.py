@@ -60,7 +60,7 @@ def colored(images: Any, *, size: int | None = 32) -> Source:
 
     Args:
         images: Pictures [n, H, W], uint8, 0 = background.
-        size: Side in pixels to pad to with background, the picture centerd; None for no padding.
+        size: Side in pixels to pad to with background, the picture centered; None for no padding.
 
     Returns:
         A source of shape (size, size, 3).
@@ -190,7 +190,7 @@ def hue_color(hue: Any) -> Float[np.ndarray, "*n 3"]:
 
 
 def pad(images: Any, size: int | None) -> np.ndarray:
-    """Pictures [n, H, W] centerd on a square of background of side `size` (None: as they are)."""
+    """Pictures [n, H, W] centered on a square of background of side `size` (None: as they are)."""
     images = eight_bit("images", images, (3,))
     if size is None:
         return images

@@ -9,21 +9,20 @@ shapes and may change its arrays freely; any other function is compiled once per
 """
 
 from functools import partial
-from typing import NamedTuple
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from efm_jax._core import checks
 from efm_jax._core.trees import as_pytree
 from efm_jax.lines import clocks
 from efm_jax.lines._march import ARRIVED, Control, Marched, march
 from efm_jax.lines._multistep import AdamsBashforth2
-from efm_jax.types import FieldFn
+from efm_jax.types import FieldFn, FieldLines
 
 _SOLVERS = {
     "euler": diffrax.Euler,
@@ -34,23 +33,6 @@ _SOLVERS = {
     "tsit5": diffrax.Tsit5,
     "dopri5": diffrax.Dopri5,
 }
-
-
-class FieldLines(NamedTuple):
-    """Field lines as they ended.
-
-    Attributes:
-        end: Where each line ended, [n, D+1]: on the plate where `arrived`, else the last place where all was well.
-        path: Points along each line, [k, n, D+1], the first its start and the last its end; None if not asked for.
-        arrived: Whether the line reached the plate, [n].
-        num_evaluations: Field evaluations spent on each line while it was under way, [n]. The batch runs until its
-            last line is done, so it costs `max(num_evaluations)` evaluations of all n lines.
-    """
-
-    end: Float[Array, "n dim1"]
-    path: Float[Array, "k n dim1"] | None
-    arrived: Bool[Array, " n"]
-    num_evaluations: Int[Array, " n"]
 
 
 def trace(

@@ -65,7 +65,7 @@ def pfgm(
     With K = 1 one line in twelve starts more than `10 sqrt(D) z_max` away, and `E_z / |E|` is as small as that there, which
     a network must know to follow it; more dimensions have shorter tails. The papers' sigma is `z / sqrt(K)`: let z_max and
     eps grow like `sqrt(K)`. Center the data: a mean m of theirs moves the ends by about `|m| R sqrt(K) / z_max`, R the root
-    mean square distance from it, while for centerd ones `z_max = R sqrt(K)` was found to be enough.
+    mean square distance from it, while for centered ones `z_max = R sqrt(K)` was found to be enough.
 
     Args:
         z_max: Height of the prior, in units of the data.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from efm_jax._core.assignment import centerd, squared_distances
+from efm_jax._core.assignment import centered, squared_distances
 from efm_jax.metrics._pairs import two_sets
 
 _BLOCK = 1024
@@ -55,7 +55,7 @@ def mmd(
         >>> round(mmd(a, a + 100.0, bandwidth=1.0), 6)  # 2 exp(-2^2 / 2)
         0.270671
     """
-    a, b = centerd(*two_sets(a, b, least=2))
+    a, b = centered(*two_sets(a, b, least=2))
     widths = np.atleast_1d(_median_distance(a, b) if bandwidth is None else np.asarray(bandwidth, np.float64))
     if widths.ndim != 1 or widths.size == 0 or not (np.isfinite(widths) & (widths > 0)).all():
         raise ValueError(f"bandwidth must be a finite number > 0, or several, got {bandwidth!r}.")
@@ -140,7 +140,7 @@ def energy_distance(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "m dim"]
         >>> energy_distance(np.array([[0.0]]), np.array([[2.0]]))
         2.0
     """
-    a, b = centerd(*two_sets(a, b))
+    a, b = centered(*two_sets(a, b))
 
     def mean_distance(x: np.ndarray, y: np.ndarray) -> float:
         return _total(lambda u, v: np.sqrt(squared_distances(u, v)), x, y) / (len(x) * len(y))

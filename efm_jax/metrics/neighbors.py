@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from efm_jax._core.assignment import centerd, squared_distances
+from efm_jax._core.assignment import centered, squared_distances
 from efm_jax.metrics._pairs import two_sets
 
 _BLOCK = 1024
@@ -93,7 +93,7 @@ def neighborhood(
     for name, value in (("k", k), ("k_precision", k_precision)):
         if not isinstance(value, int | np.integer) or value < 1:
             raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
-    y, x = centerd(*two_sets(samples, real, least=max(k, k_precision) + 1, names=("samples", "real")))
+    y, x = centered(*two_sets(samples, real, least=max(k, k_precision) + 1, names=("samples", "real")))
     wide, narrow = _reach(x, (k_precision, k))
     (own,) = _reach(y, (k_precision,))
     inside, around = np.zeros(len(y), bool), np.zeros(len(y), np.int64)
@@ -164,7 +164,7 @@ def nearest(
         [1.0, 0.0]
     """
     first, second = two_sets(points, others, names=names)
-    a, b = centerd(first, second)
+    a, b = centered(first, second)
     which = [
         np.argmin(squared_distances(a[start : start + _BLOCK], b), axis=1)
         for start in range(0, len(a), _BLOCK)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from efm_jax._core.assignment import centerd, squared_distances
+from efm_jax._core.assignment import centered, squared_distances
 from efm_jax.metrics._pairs import two_sets
 
 _BLOCK = 1024
@@ -59,7 +59,7 @@ def retrieval(
             f"each of the {len(y)} outputs needs the index of its partner among the {len(t)} (at least 2) targets, got "
             f"{'none given' if partner is None else f'{index.dtype} {index.shape}'}; pass partner=, whole numbers from 0."
         )
-    a, b = centerd(y, t)
+    a, b = centered(y, t)
     ranks, others = np.empty(len(y)), np.empty(len(y))
     for start in range(0, len(y), _BLOCK):
         rows = slice(start, start + _BLOCK)

@@ -12,9 +12,8 @@ from efm_jax.datasets.spaces import Space
 from efm_jax.evaluation import digits as evaluation
 from efm_jax.evaluation import folders, partners
 from efm_jax.evaluation.features import efficientnet_lite0, open_extractor
-from efm_jax.lines.tracing import FieldLines
 from efm_jax.models import build, configs
-from efm_jax.types import FieldMatching
+from efm_jax.types import FieldLines, FieldMatching
 
 EVALUATION_SEED = 20_000
 """Seeds the samples and noise of reports, whatever the run's seed: runs are scored on the same inputs."""

@@ -17,9 +17,9 @@ from efm_jax.datasets import (
     read_array,
 )
 from efm_jax.evaluation import drawing
-from efm_jax.lines.tracing import FieldLines
 from efm_jax.models import _outputs, _report_parts, model_folder
 from efm_jax.models.model import Trained, labels_of, load, transport
+from efm_jax.types import FieldLines
 
 
 class Written(NamedTuple):

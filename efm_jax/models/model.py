@@ -10,10 +10,9 @@ import numpy as np
 
 from efm_jax import checkpoint, sampling, training
 from efm_jax.datasets.spaces import Space
-from efm_jax.lines.tracing import FieldLines
 from efm_jax.models import build, configs
 from efm_jax.models import space as _run_space
-from efm_jax.types import FieldMatching, Network
+from efm_jax.types import FieldLines, FieldMatching, Network
 
 
 class Trained(NamedTuple):

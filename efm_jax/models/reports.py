@@ -19,9 +19,9 @@ from efm_jax._core.versions import versions
 from efm_jax.datasets import Source
 from efm_jax.evaluation import drawing
 from efm_jax.evaluation import parts as _scores
-from efm_jax.lines.tracing import FieldLines
 from efm_jax.models import _report_parts, build, configs
 from efm_jax.models.model import Trained, load, transport
+from efm_jax.types import FieldLines
 
 
 def evaluate(

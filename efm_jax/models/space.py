@@ -11,9 +11,9 @@ import numpy as np
 from efm_jax._core import files
 from efm_jax.datasets import Source, spaces
 from efm_jax.datasets.spaces import Space
-from efm_jax.lines.tracing import FieldLines
 from efm_jax.models import build, configs
 from efm_jax.training.hosts import Crew
+from efm_jax.types import FieldLines
 
 FILE = "space.npz"
 

@@ -37,7 +37,7 @@ def sinusoidal(u: Float[Array, " n"], size: int) -> Float[Array, "n size"]:
 
 
 def fourier(u: Float[Array, " n"], octaves: int) -> Float[Array, "n features"]:
-    """The centerd height and `octaves` octaves of its sines and cosines.
+    """The centered height and `octaves` octaves of its sines and cosines.
 
     `[2u - 1, sin(pi 2^k u), cos(pi 2^k u)]`, k = 0 .. octaves - 1: low frequencies only, so that a small
     network stays smooth in u.

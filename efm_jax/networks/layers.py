@@ -160,8 +160,8 @@ def normalize(x: Float[Array, "n h w c"], groups: int) -> Float[Array, "n h w c"
         mean = per_channel.reshape(n, groups, c // groups).mean(-1, keepdims=True)
         return jnp.broadcast_to(mean, (n, groups, c // groups)).reshape(n, 1, 1, c)
 
-    centerd = x - by_group(x.mean((1, 2)))
-    return centerd * lax.rsqrt(by_group(jnp.square(centerd).mean((1, 2))) + 1e-6)
+    centered = x - by_group(x.mean((1, 2)))
+    return centered * lax.rsqrt(by_group(jnp.square(centered).mean((1, 2))) + 1e-6)
 
 
 def groups_for(channels: int) -> int:

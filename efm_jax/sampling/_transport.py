@@ -9,11 +9,11 @@ from jaxtyping import Array, Float, Int
 
 from efm_jax._core import checks
 from efm_jax.lines import clocks
-from efm_jax.lines.tracing import FieldLines, trace
+from efm_jax.lines.tracing import trace
 from efm_jax.matching import classes
 from efm_jax.sampling.guidance import combined
 from efm_jax.training.step import TrainState, ema_params
-from efm_jax.types import FieldFn, FieldMatching, Key, Network, Params
+from efm_jax.types import FieldFn, FieldLines, FieldMatching, Key, Network, Params
 
 
 def learned_field(

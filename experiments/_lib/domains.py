@@ -14,9 +14,8 @@ from efm_jax import matching, metrics, networks, sampling, training
 from efm_jax._core.assignment import assignment
 from efm_jax.fields import widths
 from efm_jax.lines import clocks
-from efm_jax.lines.tracing import FieldLines
 from efm_jax.matching import couplings, points
-from efm_jax.types import FieldMatching, Network
+from efm_jax.types import FieldLines, FieldMatching, Network
 
 CHUNK = 100
 """Training steps per call."""

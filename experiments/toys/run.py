@@ -15,8 +15,9 @@ from efm_jax._core.versions import versions
 from efm_jax.charges.plates import capacitor
 from efm_jax.datasets import batch, open_source
 from efm_jax.evaluation import drawing
-from efm_jax.lines.tracing import FieldLines, trace
+from efm_jax.lines.tracing import trace
 from efm_jax.matching import points
+from efm_jax.types import FieldLines
 from experiments.toys.config import Config
 
 CONVENTIONS = ("superposed", "per_plate")

@@ -22,7 +22,7 @@ def test_ranks_equal_sorting():
     apart = cdist(outputs, targets)
     order = np.argsort(apart, axis=1)
     np.testing.assert_array_equal(got.rank, 1 + np.argmax(order == partner[:, None], axis=1))
-    # inner products of centerd float64 beside differences
+    # inner products of centered float64 beside differences
     np.testing.assert_allclose(got.distance, apart[np.arange(30), partner], rtol=1e-12)
     wrong = [np.delete(row, p).mean() for row, p in zip(apart, partner, strict=True)]
     np.testing.assert_allclose(got.distance_to_others, wrong, rtol=1e-10)

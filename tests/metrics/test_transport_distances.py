@@ -132,7 +132,7 @@ def test_gaussian_frechet_closed_forms():
     # rank 1 against rank 1, orthogonal: no overlap
     u, v = np.diag([2.0, 0.0]), np.diag([0.0, 3.0])
     assert gaussian_frechet(np.zeros(2), u, np.zeros(2), v) == pytest.approx(5.0)
-    # W2^2 of samples is the oracle for correlated ones: for centerd sets b = a S, S positive, the map S is optimal
+    # W2^2 of samples is the oracle for correlated ones: for centered sets b = a S, S positive, the map S is optimal
     s = covariance(3, 5) + 0.1 * np.eye(3)
     c = covariance(3, 6)
     expected = np.trace((s - np.eye(3)) @ c @ (s - np.eye(3)))
@@ -143,9 +143,9 @@ def test_frechet_distance_with_fewer_samples_than_dimensions():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(20, 60)), rng.normal(size=(25, 60)) + 0.5
     value = frechet_distance(a, b)
-    # tr (A^1/2 B A^1/2)^1/2 is the nuclear norm of the centerd cross products
-    centerd = [(x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b)]
-    overlap = np.linalg.svd(centerd[0] @ centerd[1].T, compute_uv=False).sum()
-    expected = np.sum((a.mean(0) - b.mean(0)) ** 2) + sum(np.sum(x**2) for x in centerd) - 2 * overlap
+    # tr (A^1/2 B A^1/2)^1/2 is the nuclear norm of the centered cross products
+    centered = [(x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b)]
+    overlap = np.linalg.svd(centered[0] @ centered[1].T, compute_uv=False).sum()
+    expected = np.sum((a.mean(0) - b.mean(0)) ** 2) + sum(np.sum(x**2) for x in centered) - 2 * overlap
     # 41 vanishing eigenvalues of rounding size 1e-15 have roots of 3e-8 each
     assert value == pytest.approx(expected, abs=1e-5)

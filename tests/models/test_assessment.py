@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from efm_jax import checkpoint, cli, models, training
-from efm_jax.lines.tracing import FieldLines
 from efm_jax.models import _report_parts, build, configs, model_folder, reports
+from efm_jax.types import FieldLines
 
 CONFIG = configs.from_dict(
     {

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from efm_jax import cli, models
-from efm_jax.lines.tracing import FieldLines
 from efm_jax.models import _outputs, apply, build, configs
+from efm_jax.types import FieldLines
 
 SHAPE = (4, 4, 3)
 

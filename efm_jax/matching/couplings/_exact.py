@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from efm_jax._core import checks
-from efm_jax._core.assignment import assignment, centerd, squared_distances
+from efm_jax._core.assignment import assignment, centered, squared_distances
 from efm_jax.matching.couplings._pairing import LabeledCoupling, Labels, Pairs, checked, in_turn
 from efm_jax.types import Key
 
@@ -112,4 +112,4 @@ def _plan(x_pos, x_neg, *labels) -> tuple[np.ndarray, np.ndarray]:
 def _assigned(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(a) == len(b):
         return np.arange(len(a)), assignment(a, b)
-    return linear_sum_assignment(squared_distances(*centerd(a, b)))
+    return linear_sum_assignment(squared_distances(*centered(a, b)))
