@@ -193,7 +193,7 @@ def c2fm(
     if num_points is not None:
         checks.count("num_points", num_points)
     if points is None:
-        points = flux("chain", height="uniform" if target == "direction" else "logit")
+        points = flux("chain", height="linear" if target == "direction" else "logit")
     law = checks.made("points", points, "points.flux()")
 
     def place(x_pos, x_neg, gap):

@@ -25,7 +25,7 @@ def cfm(
     *,
     coupling: Coupling | None = None,
     width: Width | None = None,
-    height: str = "uniform",
+    height: str = "linear",
     num_points: int | None = None,
 ) -> FieldMatching:
     """Conditional flow matching as a field with `E_z = 1`: I-CFM, or OT-CFM with `couplings.minibatch_ot()`.
@@ -37,7 +37,7 @@ def cfm(
         gap: Distance L between the plates; a unit of time. Lines do not depend on it.
         coupling: Who is paired with whom; `couplings.independent()` when None.
         width: Width of the path; `widths.constant(0.1)` when None.
-        height: Law of z, see `points.heights`.
+        height: How z is spread, see `points.heights`.
         num_points: Supervised points per step; as many as rows of x_pos when None.
 
     Returns:
@@ -85,7 +85,7 @@ def ifm(
     coupling: Coupling | None = None,
     width: Width | None = None,
     points: PointLaw | None = None,
-    height: str = "uniform",
+    height: str = "linear",
     num_points: int | None = None,
     block_size: int | None = None,
 ) -> FieldMatching:
@@ -106,7 +106,7 @@ def ifm(
         width: How far lines bulge; `widths.ramped()` when None.
         points: Where to supervise, a law that is given the pairs row by row; None: beside the pairs' axes, by their
             own width: `x = m + sigma(z) e` of a random pair.
-        height: Law of z when `points` is None, see `points.heights`.
+        height: How z is spread when `points` is None, see `points.heights`.
         num_points: Supervised points per step; as many as pairs when None. The pairs per step are another number: more
             pairs, less noise.
         block_size: Pairs per block, see `fields.interaction`.
@@ -169,7 +169,7 @@ def _beside_pairs(width: Width, height: str):
 
     def law(key: Key, gap: float, a: Array) -> tuple[Array, Array]:
         key_z, key_e = jax.random.split(key)
-        z = heights(key_z, gap, len(a), law=height).astype(a.dtype)
+        z = heights(key_z, gap, len(a), height=height).astype(a.dtype)
         return z, jax.random.normal(key_e, a.shape, a.dtype)
 
     return law

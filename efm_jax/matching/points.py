@@ -21,47 +21,49 @@ from efm_jax.types import Key
 PointLaw: TypeAlias = Callable[
     [Key, Float[Array, "n dim"], Float[Array, "m dim"], float, int], Float[Array, "k dim1"]
 ]
-HEIGHTS = ("uniform", "log", "arcsine", "logit")
+HEIGHTS = ("linear", "sine", "logit", "log_both")
+"""How heights are spread; the first three are those of the clocks of these names, at random times."""
 
 
-def heights(key: Key, gap: float, num_points: int, *, law: str = "uniform") -> Float[Array, " k"]:
+def heights(key: Key, gap: float, num_points: int, *, height: str = "linear") -> Float[Array, " k"]:
     """Draw heights in (0, gap), away from both plates by at least `1e-4 gap`.
 
     With `h = min(z, gap - z)` the distance to the nearer plate and `c = 1e-4 gap`:
 
-    - `uniform`: z ~ U(c, gap - c).
-    - `log`: either plate with probability 1/2, `p(h) = 1 / (h log(gap / 2c))` on (c, gap/2).
-    - `arcsine`: `p(z) = 1 / (pi sqrt(z (gap - z)))`, that is z = gap sin^2(pi u / 2) with u uniform, held to (c, gap - c).
+    - `linear`: z ~ U(c, gap - c).
+    - `sine`: `p(z) = 1 / (pi sqrt(z (gap - z)))`, that is z = gap sin^2(pi u / 2) with u uniform, held to (c, gap - c).
     - `logit`: s = log(z / (gap - z)) uniform, `p(z) = gap / (2 S z (gap - z))` on (c, gap - c) with S = log(gap / c - 1):
-      every scale of the distance to either plate alike, without the kink of `log` at mid-gap.
+      every scale of the distance to either plate alike.
+    - `log_both`: either plate with probability 1/2, `p(h) = 1 / (h log(gap / 2c))` on (c, gap/2): like `logit`, with a kink
+      at mid-gap.
 
     Args:
         key: PRNG key.
         gap: Distance L between the plates.
         num_points: How many heights.
-        law: One of the names above.
+        height: One of the names above.
 
     Returns:
         Heights, [k].
 
     Raises:
-        ValueError: `gap` is not positive or `law` is unknown.
+        ValueError: `gap` is not positive or `height` is unknown.
 
     Examples:
         >>> import jax
-        >>> z = heights(jax.random.key(0), 6.0, 1000, law="log")
+        >>> z = heights(jax.random.key(0), 6.0, 1000, height="log_both")
         >>> bool((z > 0).all() and (z < 6.0).all()), bool((z < 0.06).mean() > 0.2)
         (True, True)
     """
     gap = checks.positive("gap", gap)
-    checks.choice("law", law, HEIGHTS)
+    checks.choice("height", height, HEIGHTS)
     margin = 1e-4
-    if law == "uniform":
+    if height == "linear":
         return gap * jax.random.uniform(key, (num_points,), minval=margin, maxval=1.0 - margin)
-    if law == "arcsine":
+    if height == "sine":
         u = jax.random.uniform(key, (num_points,))
         return gap * jnp.clip(jnp.sin(0.5 * jnp.pi * u) ** 2, margin, 1.0 - margin)
-    if law == "logit":
+    if height == "logit":
         return gap * jax.nn.sigmoid(
             log(1.0 / margin - 1.0) * jax.random.uniform(key, (num_points,), minval=-1.0)
         )
@@ -70,7 +72,7 @@ def heights(key: Key, gap: float, num_points: int, *, law: str = "uniform") -> F
     return gap * jnp.where(jax.random.bernoulli(key_side, shape=(num_points,)), h, 1.0 - h)
 
 
-def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str = "uniform") -> PointLaw:
+def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str = "linear") -> PointLaw:
     """Points on the segments between pairs of samples, with noise that dies at the plates.
 
     `x = (1 - t) x_pos_i + t x_neg_j + r m / |m|`, with `t = z / gap`, `m ~ N(0, I_D)`, and a radius `r = |e|`,
@@ -80,7 +82,7 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
     Args:
         noise: Scale of the radius, in units of sqrt(length); 0 keeps to the segments.
         coupling: Who is paired with whom; independent when None.
-        height: Law of z, see `heights`.
+        height: How z is spread, see `heights`.
 
     Returns:
         A point law.
@@ -108,7 +110,7 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
     def law(key, x_pos, x_neg, gap, num_points):
         key_pair, key_z, key_m, key_r = jax.random.split(key, 4)
         i, j = couple(key_pair, x_pos, x_neg, num_points)
-        z = heights(key_z, gap, num_points, law=height).astype(_precise(x_pos))
+        z = heights(key_z, gap, num_points, height=height).astype(_precise(x_pos))
         t = (z / gap)[:, None]
         middle = (1.0 - t) * x_pos[i] + t * x_neg[j]
         variance = noise**2 * jnp.minimum(z, gap - z)
@@ -119,7 +121,7 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
     return law
 
 
-def flux(kind: str = "chain", *, height: str = "uniform") -> PointLaw:
+def flux(kind: str = "chain", *, height: str = "linear") -> PointLaw:
     r"""Points drawn exactly from the flux density of the samples, `p(x | z)` proportional to `E_z(x, z)`: where lines go.
 
     Between the plates `E_z > 0`, and by `div E = 0` it is a density that flows with velocity `E_x / E_z`. A Brownian
@@ -136,7 +138,7 @@ def flux(kind: str = "chain", *, height: str = "uniform") -> PointLaw:
 
     Args:
         kind: Whose density: "chain" or "two_plates".
-        height: Law of z, see `heights`.
+        height: How z is spread, see `heights`.
 
     Returns:
         A point law.
@@ -158,7 +160,7 @@ def flux(kind: str = "chain", *, height: str = "uniform") -> PointLaw:
 
     def law(key, x_pos, x_neg, gap, num_points):
         key_z, key_side, key_time, key_i, key_j, key_x = jax.random.split(key, 6)
-        z = heights(key_z, gap, num_points, law=height)
+        z = heights(key_z, gap, num_points, height=height)
         if kind == "chain":
             below, time = leave_slab(key_time, z, gap)
         else:
@@ -173,7 +175,7 @@ def flux(kind: str = "chain", *, height: str = "uniform") -> PointLaw:
     return law
 
 
-def box(*, margin: float = 0.1, reach: float = 0.5, beyond: float = 0.0, height: str = "uniform") -> PointLaw:
+def box(*, margin: float = 0.1, reach: float = 0.5, beyond: float = 0.0, height: str = "linear") -> PointLaw:
     """Points uniform in the smallest box around both sample sets, enlarged on every side.
 
     `p(x, z) = p(z) / prod_d (b_d - a_d)` on the box `[a, b]` with `a_d = lo_d - margin (hi_d - lo_d) - reach gap` and
@@ -186,7 +188,7 @@ def box(*, margin: float = 0.1, reach: float = 0.5, beyond: float = 0.0, height:
         beyond: How far heights go beyond either plate, as a share of the gap: 0 keeps between them. Lines that leave
             backwards and come round the outside (`sampling.stochastic_map`) need a field taught there; heights are then
             stretched, `z -> (1 + 2 beyond) z - beyond gap`.
-        height: Law of z, see `heights`.
+        height: How z is spread, see `heights`.
 
     Returns:
         A point law; meant for low D.
@@ -213,7 +215,7 @@ def box(*, margin: float = 0.1, reach: float = 0.5, beyond: float = 0.0, height:
         hi = jnp.maximum(x_pos.max(0), x_neg.max(0))
         more = margin * (hi - lo) + reach * gap
         u = jax.random.uniform(key_x, (num_points, x_pos.shape[1]), _precise(x_pos))
-        z = heights(key_z, gap, num_points, law=height).astype(_precise(x_pos))
+        z = heights(key_z, gap, num_points, height=height).astype(_precise(x_pos))
         z = (1.0 + 2.0 * beyond) * z - beyond * gap
         return jnp.concatenate([lo - more + (hi - lo + 2.0 * more) * u, z[:, None]], axis=1)
 

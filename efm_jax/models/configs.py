@@ -58,8 +58,8 @@ class Recipe:
     own."""
     noise: float = 1.0
     """Scale of the segment's noise."""
-    height: Literal["uniform", "log", "arcsine", "logit"] = "uniform"
-    """Law of the heights of segment, box and flux."""
+    height: Literal["linear", "sine", "logit", "log_both"] = "linear"
+    """How the heights of segment, box and flux are spread."""
     coupling: Literal["independent", "minibatch_ot", "sinkhorn", "one_plan", "given"] = "independent"
     """Which pairs the segments join, and of which pairs ifm and cfm are made; `one_plan` pairs the training set once, before
     training, and keeps the pairs; `given` keeps those of a reflow."""
@@ -204,6 +204,9 @@ class Run:
 
 _OF_LABELS = (("network", "classes"), ("recipe", "label_dropout"), ("recipe", "label_groups"))
 
+_HEIGHTS_BEFORE = {"uniform": "linear", "arcsine": "sine", "log": "log_both"}
+"""Old names of `recipe.height`, and those of today."""
+
 _LATER = (("data", "components"), ("data", "crop"), ("recipe", "plan_features"))
 """Options that were not always there: where they are as ever, a run is written as it was before, and goes on."""
 
@@ -242,7 +245,20 @@ def from_dict(values: dict[str, Any]) -> Run:
         >>> from_dict({"seed": 3, "recipe": {"gap": 30.0}}).recipe.gap
         30.0
     """
-    return _rebuild(Run, values, "config")
+    return _rebuild(Run, renewed(values), "config")
+
+
+def renewed(values: Any) -> Any:
+    """Return plain values of a configuration with today's words for those of older versions.
+
+    Examples:
+        >>> renewed({"recipe": {"height": "arcsine"}})
+        {'recipe': {'height': 'sine'}}
+    """
+    recipe = values.get("recipe") if isinstance(values, dict) else None
+    if not isinstance(recipe, dict) or recipe.get("height") not in [*_HEIGHTS_BEFORE]:
+        return values
+    return {**values, "recipe": {**recipe, "height": _HEIGHTS_BEFORE[recipe["height"]]}}
 
 
 def load(path: str | Path) -> Run:

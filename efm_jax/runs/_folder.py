@@ -7,6 +7,7 @@ from typing import Any
 
 from efm_jax import checkpoint
 from efm_jax._core import files
+from efm_jax.models import configs
 from efm_jax.training.step import TrainState
 
 MAY_CHANGE = ("steps", "max_seconds", "save_every", "log_every", "keep", "progress", "sampling")
@@ -63,7 +64,7 @@ def opened(folder: Path, identity: dict, fresh: TrainState, resume: bool) -> tup
     if config is None and not saved and (folder / "log.jsonl").exists():
         raise ValueError(f"{folder} holds a log.jsonl but no run; choose an empty folder.")
     if config is not None:
-        _check_same(folder, "config", config, identity["config"])
+        _check_same(folder, "config", configs.renewed(config), identity["config"])
     state, meta = fresh, {}
     if saved:
         state, meta = checkpoint.restore(checkpoints, fresh)
@@ -72,7 +73,7 @@ def opened(folder: Path, identity: dict, fresh: TrainState, resume: bool) -> tup
                 raise ValueError(
                     f"{checkpoints} was not written by a run (no {part!r} in its meta); choose another."
                 )
-            _check_same(folder, part, meta[part], identity[part])
+            _check_same(folder, part, configs.renewed(meta[part]), identity[part])
         files.set_aside(checkpoints, newer_than=int(state.step))
     if config != identity["config"]:
         files.write_json(folder / "config.json", identity["config"])

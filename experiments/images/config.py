@@ -125,7 +125,7 @@ LEVERS: dict[str, Method] = {
     "EFM, noise 0.5": Method({**_EFM_OT, "noise": 0.5}),
     "EFM, points of the flux density": Method({**_EFM, "points": "flux"}),
     "EFM, velocities": Method({**_EFM_OT, "target": "velocity"}, _FLOW),
-    "EFM, heights by arcsine": Method({**_EFM_OT, "height": "arcsine"}),
+    "EFM, heights by arcsine": Method({**_EFM_OT, "height": "sine"}),
     "EFM, linear clock": Method(_EFM_OT, {}, _LINEAR),
     "EFM, 64 charges": Method({**_EFM_OT, "charges": 64}),
     "EFM, 1,024 charges": Method({**_EFM_OT, "charges": 1024}),
@@ -139,7 +139,7 @@ LEVERS: dict[str, Method] = {
     "C2FM, gap 1": Method({**_CHAIN, "gap": 1.0}, *_OF_CHAIN),
     "C2FM, gap 3": Method({**_CHAIN, "gap": 3.0}, *_OF_CHAIN),
     "C2FM, gap 30": Method({**_CHAIN, "gap": 30.0}, *_OF_CHAIN),
-    "C2FM, uniform heights": Method({**_CHAIN, "height": "uniform"}, *_OF_CHAIN),
+    "C2FM, uniform heights": Method({**_CHAIN, "height": "linear"}, *_OF_CHAIN),
 }
 """One thing changed at a time: of EFM superposed, of OT-CFM, of IFM with a plan of each minibatch, of the chain."""
 

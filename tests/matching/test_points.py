@@ -37,13 +37,13 @@ def height_cdf(law, gap):
         u = np.clip(z / gap, margin, 1 - margin)
         return 0.5 + 0.5 * np.log(u / (1 - u)) / np.log(1 / margin - 1)
 
-    return {"uniform": uniform, "log": log, "arcsine": arcsine, "logit": logit}[law]
+    return {"linear": uniform, "log_both": log, "sine": arcsine, "logit": logit}[law]
 
 
 @pytest.mark.parametrize("law", points.HEIGHTS)
 @pytest.mark.parametrize("gap", [0.01, 500.0])
 def test_heights_follow_their_density(law, gap):
-    z = np.asarray(points.heights(jax.random.key(1), gap, N, law=law), np.float64)
+    z = np.asarray(points.heights(jax.random.key(1), gap, N, height=law), np.float64)
     assert z.min() > 0
     assert z.max() < gap
     assert stats.kstest(z, height_cdf(law, gap)).pvalue > P
@@ -124,7 +124,7 @@ def test_near_plate_scale_is_log_uniform_and_offsets_share_it():
     "law",
     [
         points.segment(),
-        points.segment(height="log"),
+        points.segment(height="log_both"),
         points.box(),
         points.near_plate(),
         points.flux(),
@@ -155,11 +155,11 @@ def test_bad_options_say_what_was_expected():
         points.segment(coupling="minibatch_ot")
     with pytest.raises(ValueError, match="noise must be >= 0, got -1"):
         points.segment(noise=-1)
-    with pytest.raises(ValueError, match="'uniform', 'log', 'arcsine', 'logit', got 'lin'"):
+    with pytest.raises(ValueError, match="'linear', 'sine', 'logit', 'log_both', got 'lin'"):
         points.box(height="lin")
     with pytest.raises(ValueError, match="kind must be one of 'chain', 'two_plates', got 'slab'"):
         points.flux("slab")
-    with pytest.raises(ValueError, match="'logit', got 'log2'"):
+    with pytest.raises(ValueError, match="'log_both', got 'log2'"):
         points.flux(height="log2")
     with pytest.raises(ValueError, match="margin"):
         points.box(margin=float("nan"))

@@ -41,6 +41,13 @@ def test_whole_numbers_serve_as_floats_and_null_as_none():
     assert run.max_seconds is None
 
 
+@pytest.mark.parametrize(
+    ("before", "now"), [("uniform", "linear"), ("arcsine", "sine"), ("log", "log_both"), ("logit", "logit")]
+)
+def test_old_names_of_heights_are_read(before, now):
+    assert configs.from_dict({"recipe": {"height": before}}).recipe.height == now
+
+
 def test_a_file_that_is_not_json_is_named(tmp_path):
     path = tmp_path / "config.json"
     path.write_bytes(b"\xff\x00")
