@@ -1,10 +1,12 @@
-"""Tables of quality against evaluations: one head and rows of cells each."""
+"""The tables of quality against evaluations."""
 
-import json
+import functools
 import statistics
 from pathlib import Path
 
-HERE = Path(__file__).parent / "results"
+from experiments._lib.tables import Table, read
+
+RESULTS = Path(__file__).parent / "results"
 WAYS = {
     ("equal", "euler"): "Euler, equal steps",
     ("equal", "midpoint"): "midpoint, equal steps",
@@ -16,9 +18,9 @@ WAYS = {
 """Rows of the toys, and their names; AB2 and Heun by equal steps are in the json alone."""
 
 
-def toys(source: str, score: str = "w2") -> tuple[list[str], list[list[str]]]:
+def toys(source: str, score: str = "w2") -> Table:
     """A score of every method and way by evaluations, for the pair of laws that begins with `source`."""
-    report = _read("few_steps.json")
+    report = read(RESULTS, "few_steps")
     counts = [*report["config"]["evaluations"], report["config"]["many"]] if report else []
     mine = [row for row in report["rows"] if row["source"] == source] if report else []
     rows = []
@@ -43,9 +45,9 @@ def toys(source: str, score: str = "w2") -> tuple[list[str], list[list[str]]]:
     ], rows
 
 
-def digits() -> tuple[list[str], list[list[str]]] | None:
+def digits() -> Table | None:
     """Read as target, hue change and KID of every run by way and evaluations; None before there are any."""
-    report = _read("digits.json")
+    report = read(RESULTS, "digits")
     if report is None or not report["rows"]:
         return None
     counts = report["config"]["evaluations"]
@@ -80,6 +82,8 @@ def _mean(values: list[float]) -> str:
     return f"{mean:.2f}" if mean < 100 else f"{mean:.0f}"
 
 
-def _read(name: str) -> dict | None:
-    path = HERE / name
-    return json.loads(path.read_text()) if path.is_file() else None
+TABLES = {
+    "few steps noise": functools.partial(toys, "gaussian:2"),
+    "few steps moons": functools.partial(toys, "moons"),
+    "few steps digits": digits,
+}

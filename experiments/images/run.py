@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from efm_jax import models, runs
+from efm_jax import evaluation, models, runs
 from efm_jax._core.versions import versions
 from efm_jax.datasets import Pictures, as_pictures, read_folder, split_by_name
-from efm_jax.evaluation import digits
 from efm_jax.evaluation.features import efficientnet_lite0, extract
 from efm_jax.matching.couplings.laws import whole_plan
 from efm_jax.models import reports
@@ -137,4 +136,6 @@ def partners(
         x = made.reshape(len(made), -1).astype(np.float32) / 127.5 - 1.0
         lines = models.transport(trained, x, reverse=reverse)
         made = as_pictures(np.asarray(lines.end)[:, :-1], made.shape[1:])
-    return digits.partners_report(made, target.images, held_out, extractor=efficientnet_lite0(), cache=cache)
+    return evaluation.partners_report(
+        made, target.images, held_out, extractor=efficientnet_lite0(), cache=cache
+    )

@@ -1,4 +1,4 @@
-"""Tables of pictures at equal budget: one head and rows of cells for each task."""
+"""The tables of pictures at equal budget, one for each task."""
 
 import json
 import statistics
@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments._lib.tables import Table
 from experiments.images.config import AS_IT_IS, LEVERS, METHODS
 
-HERE = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results"
 Score = Callable[[dict], tuple[float, float | None]]
 
 
@@ -23,12 +24,12 @@ class Column(NamedTuple):
     unit: str = ""
 
 
-def translation() -> tuple[list[str], list[list[str]]]:
+def translation() -> Table:
     """Colored digits, 3 -> 2 and 2 -> 3, by method."""
     return _rows("digits_3_2", METHODS, _BOTH_WAYS)
 
 
-def components() -> tuple[list[str], list[list[str]]]:
+def components() -> Table:
     """The same in principal components, beside digits that are only encoded and decoded."""
     head, rows = _rows("digits_3_2_64_components", METHODS, _BOTH_WAYS)
     for report in _reports("digits_3_2_64_components")[:1]:
@@ -38,18 +39,18 @@ def components() -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
-def levers() -> tuple[list[str], list[list[str]]]:
+def levers() -> Table:
     """One thing changed at a time, in principal components, where runs are short."""
     return _rows("digits_3_2_64_components", LEVERS, _BOTH_WAYS)
 
 
-def widths() -> tuple[list[str], list[list[str]]]:
+def widths() -> Table:
     """What the width does in pixels, beside the rows it is a change of."""
     changed = [name for name in LEVERS if "width" in name]
     return _rows("digits_3_2", ["OT-CFM", "IFM", *changed], _BOTH_WAYS)
 
 
-def digits() -> tuple[list[str], list[list[str]]]:
+def digits() -> Table:
     """Colored digits from white noise."""
     return _rows(
         "noise_digits",
@@ -67,7 +68,7 @@ def digits() -> tuple[list[str], list[list[str]]]:
     )
 
 
-def cifar10() -> tuple[list[str], list[list[str]]]:
+def cifar10() -> Table:
     """CIFAR-10 from white noise."""
     names = {
         "kid": "KID-EffLite0",
@@ -82,7 +83,7 @@ def cifar10() -> tuple[list[str], list[list[str]]]:
     return _rows("noise_cifar_10", METHODS, [*columns, *_COSTS])
 
 
-def emoji() -> tuple[list[str], list[list[str]]]:
+def emoji() -> Table:
     """Emoji of one style drawn in another, beside their true partners."""
     columns = []
     for way, name in (("there", "Noto -> Twemoji"), ("back", "Twemoji -> Noto")):
@@ -94,10 +95,10 @@ def emoji() -> tuple[list[str], list[list[str]]]:
     return _rows("emoji", [AS_IT_IS, *METHODS], [*columns, *_COSTS])
 
 
-def pairs() -> tuple[list[str], list[list[str]]]:
+def pairs() -> Table:
     """Which plans find the true partners among the training pictures."""
-    [alone] = [report for report in _reports("emoji") if report["method"] == AS_IT_IS]
-    rows = [[plan, f"{100 * share:.0f} %"] for plan, share in alone["true_pairs"].items()]
+    alone = [report for report in _reports("emoji") if report["method"] == AS_IT_IS]
+    rows = [[plan, f"{100 * share:.0f} %"] for found in alone for plan, share in found["true_pairs"].items()]
     return ["plan", "paired with the true partner"], rows
 
 
@@ -152,7 +153,7 @@ _BOTH_WAYS = [
 ]
 
 
-def _rows(task: str, methods: Iterable[str], columns: list[Column]) -> tuple[list[str], list[list[str]]]:
+def _rows(task: str, methods: Iterable[str], columns: list[Column]) -> Table:
     reports = _reports(task)
     rows = []
     for method in methods:
@@ -180,4 +181,16 @@ def _cell(column: Column, read: Score, reports: list[dict]) -> str:
 
 
 def _reports(task: str) -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted((HERE / task).glob("*.json"))]
+    return [json.loads(path.read_text()) for path in sorted((RESULTS / task).glob("*.json"))]
+
+
+TABLES = {
+    "images digits": translation,
+    "images components": components,
+    "images levers": levers,
+    "images widths": widths,
+    "images noise digits": digits,
+    "images cifar": cifar10,
+    "images pairs": pairs,
+    "images emoji": emoji,
+}

@@ -1,15 +1,15 @@
-"""Tables of docs/paper_settings.md from the results; `python -m experiments.tables` puts them in their places."""
+"""The tables of the paper's settings."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from efm_jax.models.presets import PRESETS
+from experiments._lib.tables import Table, read
 
-HERE = Path(__file__).parents[1]
-HOURS = HERE.parent / "benchmarks" / "results" / "paper_hours.json"
+RESULTS = Path(__file__).parent / "results"
+HOURS = Path(__file__).parents[2] / "benchmarks" / "results" / "paper_hours.json"
 NAMES = tuple(name for name in PRESETS if name.startswith("paper-"))
-Table = tuple[list[str], list[list[str]]]
 
 
 def settings() -> Table:
@@ -49,7 +49,7 @@ def rehearsals() -> Table:
         "pictures drawn",
     ]
     rows = []
-    for found in map(_rehearsal, NAMES):
+    for found in (read(RESULTS, name) for name in NAMES):
         if found is None:
             continue
         used, resume = found["used"], found["resume"]
@@ -76,7 +76,7 @@ def rehearsals() -> Table:
 
 def changes() -> Table:
     """What the rehearsals changed of the presets."""
-    found = [each for each in map(_rehearsal, NAMES) if each is not None]
+    found = [each for each in (read(RESULTS, name) for name in NAMES) if each is not None]
     places = sorted({place for each in found for place in each["changed"]})
     head = ["setting", *(f"`{each['preset']}`" for each in found)]
     return head, [
@@ -132,17 +132,6 @@ def hours_rows() -> list[dict[str, Any]]:
     return json.loads(HOURS.read_text())["rows"]
 
 
-TABLES = {
-    "paper settings": settings,
-    "paper rehearsals": rehearsals,
-    "paper changes": changes,
-    "paper work": work,
-    "paper hours": hours,
-    "paper picture hours": picture_hours,
-}
-"""Tables by the name in their marks."""
-
-
 def _by_device(part: str, names) -> list[list[str]]:
     found: dict[tuple[str, str], dict[str, list[float]]] = {}
     for row in hours_rows():
@@ -162,6 +151,11 @@ def _yes(found: bool) -> str:
     return "yes" if found else "**no**"
 
 
-def _rehearsal(name: str) -> dict[str, Any] | None:
-    path = HERE / "paper_rehearsals" / "results" / f"{name}.json"
-    return json.loads(path.read_text()) if path.is_file() else None
+TABLES = {
+    "paper settings": settings,
+    "paper rehearsals": rehearsals,
+    "paper changes": changes,
+    "paper work": work,
+    "paper hours": hours,
+    "paper picture hours": picture_hours,
+}

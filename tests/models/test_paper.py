@@ -18,8 +18,7 @@ from efm_jax.datasets import open_source, read_folder
 from efm_jax.evaluation.drawing import save_png
 from efm_jax.models import apply, build, configs
 from efm_jax.models.presets import PRESETS
-from experiments.paper_rehearsals import run
-from experiments.paper_rehearsals import tables as _paper_tables
+from experiments.paper_rehearsals import run, tables
 from experiments.paper_rehearsals.config import NAMES, Data
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +144,7 @@ def test_runs_without_a_crop_are_written_as_before_there_was_one():
 
 
 def test_hours_are_those_of_the_committed_file():
-    rows = {(row["preset"], row["device"], row["precision"]): row for row in _paper_tables.hours_rows()}
+    rows = {(row["preset"], row["device"], row["precision"]): row for row in tables.hours_rows()}
     assert len(rows) == len(NAMES) * len(paper_hours.DEVICES)
     device = paper_hours.DEVICES[0]
     name, preset = "paper-cifar10", RUNS["paper-cifar10"]

@@ -9,8 +9,7 @@ import pytest
 from experiments._lib.record import Record
 from experiments.gap_effect.config import Config as GapConfig
 from experiments.gap_effect.run import EXACT, exact
-from experiments.toy_table import run
-from experiments.toy_table import tables as _toy_tables
+from experiments.toy_table import run, tables
 from experiments.toy_table.config import Config, fast
 from experiments.toy_table.methods import LEVERS, METHODS
 
@@ -115,21 +114,13 @@ def test_the_exact_chain_carries_better_than_forward_lines_at_a_small_gap():
     assert all(row["detour"] >= 1.0 for row in ends.values())
 
 
-def test_tables_of_nothing_are_heads_alone(monkeypatch, tmp_path):
-    monkeypatch.setattr(_toy_tables, "HERE", tmp_path)
-    for table in (_toy_tables.distances, _toy_tables.costs, _toy_tables.levers, _toy_tables.gaps):
-        head, rows = table()
-        assert head
-        assert all(len(row) == len(head) for row in rows)
-
-
 def test_tables_show_means_and_spreads(monkeypatch, tmp_path):
-    monkeypatch.setattr(_toy_tables, "HERE", tmp_path)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
     for seed, w2 in ((0, 1.0), (1, 2.0)):
-        record = Record(tmp_path / "toy_table" / "results" / f"seed_{seed}.json", SMALL, "floors", "rows")
+        record = Record(tmp_path / f"seed_{seed}.json", SMALL, "floors", "rows")
         record.add("floors", {"target": "moons", "w2": 0.5})
         record.add("rows", {"source": "gaussian:2", "target": "moons", "method": "X", "w2": w2})
-    assert _toy_tables.distances() == (
+    assert tables.distances() == (
         ["W2", "N -> moons"],
         [["X", "1.500 ± 0.707 (2)"], ["floor: two sets of Q", "0.500 ± 0.000 (2)"]],
     )

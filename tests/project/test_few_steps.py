@@ -11,8 +11,7 @@ from efm_jax.models.configs import Network, Optimizer, Recipe, Sampling
 from efm_jax.models.presets import PRESETS
 from experiments._lib.record import Record
 from experiments.few_steps import config as configs
-from experiments.few_steps import digits, drawing
-from experiments.few_steps import tables as _few_step_tables
+from experiments.few_steps import digits, drawing, tables
 from experiments.few_steps.run import cell
 from experiments.toy_table.config import Config as ToyConfig
 
@@ -31,14 +30,14 @@ def test_solvers_spend_what_they_are_given():
 
 
 def test_tables_and_figure_show_what_is_there(monkeypatch, tmp_path):
-    monkeypatch.setattr(_few_step_tables, "HERE", tmp_path)
-    assert _few_step_tables.toys("moons")[1] == []
-    assert _few_step_tables.digits() is None
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    assert tables.toys("moons")[1] == []
+    assert tables.digits() is None
     record = Record(tmp_path / "few_steps.json", SMALL, "floors", "rows")
     record.add("floors", {"target": "t", "seed": 0, "w2": 0.5})
     score = {"way": "equal", "solver": "euler", "evaluations": 2, "w2": 1.25, "miss": 0.1}
     record.add("rows", {"source": "moons", "target": "t", "method": "M", "seed": 0, "scores": [score]})
-    head, rows = _few_step_tables.toys("moons")
+    head, rows = tables.toys("moons")
     assert head == ["method", "W2 at evaluations:", "1", "2", "20"]
     assert rows == [
         ["M", "Euler, equal steps", "", "1.25", ""],
@@ -90,8 +89,8 @@ def test_a_run_folder_of_digits_is_scored_and_what_is_done_stays(monkeypatch, tm
     assert all(row["n"] == 16 and 0 <= row["read_as_target"]["value"] <= 1 for row in report["rows"])
     digits.score_runs([tmp_path / "tiny"], path, few)
     assert json.loads(path.read_text())["rows"] == report["rows"]
-    monkeypatch.setattr(_few_step_tables, "HERE", path.parent)
-    head, rows = _few_step_tables.digits()
+    monkeypatch.setattr(tables, "RESULTS", path.parent)
+    head, rows = tables.digits()
     assert len(head) == 4
     assert [row[1] for row in rows[:2]] == ["Euler, equal steps", "midpoint, equal steps"]
     assert rows[1][2] == ""

@@ -12,7 +12,7 @@ from PIL import Image
 from efm_jax.datasets import split_by_name
 from efm_jax.models import build, configs
 from experiments.images import run as images
-from experiments.images import tables as _image_tables
+from experiments.images import tables
 from experiments.images.config import LEVERS, METHODS, Task, run, tasks
 
 BUDGET = ("steps", "optimizer", "save_every", "log_every", "seed")
@@ -113,12 +113,12 @@ def report_of(method, seed, value):
 
 
 def test_rows_hold_the_mean_and_the_spread_over_seeds_or_the_error_of_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(_image_tables, "HERE", tmp_path)
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
     (tmp_path / "digits_3_2").mkdir()
     for report in (report_of("I-CFM", 0, 0.5), report_of("I-CFM", 1, 0.7), report_of("IFM", 0, 0.5)):
         name = f"{images.slug(report['method'])}_{report['seed']}.json"
         (tmp_path / "digits_3_2" / name).write_text(json.dumps(report))
-    head, rows = _image_tables.translation()
+    head, rows = tables.translation()
     assert [row[0] for row in rows] == ["I-CFM", "IFM", "*real ones*"]
     assert rows[0][head.index("3 -> 2: read as target")] == "60.0 ± 14.1 %"  # sqrt(2) * 10 %
     assert rows[1][head.index("3 -> 2: read as target")] == "50.0 ± 25.0 %"

@@ -1,4 +1,4 @@
-"""Tables of docs/speed.md from the results; `python -m experiments.tables` puts them in their places."""
+"""The tables of docs/speed.md and docs/scale.md; `python -m experiments.tables` fills them in."""
 
 import json
 from pathlib import Path
@@ -148,20 +148,6 @@ def _if_there(row: dict[str, Any], key: str, form: str) -> str:
     return form.format(row[key]) if key in row else ""
 
 
-TABLES = {
-    "field": field,
-    "work precision": work_precision,
-    "thousand lines": thousand,
-    "tpu": tpu,
-    "roofline train": lambda: roofline("train"),
-    "roofline sample": lambda: roofline("sample"),
-    "train step": train_step,
-    "network parts": parts,
-    "devices": devices,
-}
-"""Tables by the name in their marks."""
-
-
 def _tpu_row(row: dict[str, Any]) -> list[str]:
     sizes = {
         "field": "field, {points} points, 2 x {charges:,} charges",
@@ -236,3 +222,16 @@ def _three(value: float) -> str:
 def _rows(name: str) -> list[dict[str, Any]]:
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text())["rows"] if path.is_file() else []
+
+
+TABLES = {
+    "field": field,
+    "work precision": work_precision,
+    "thousand lines": thousand,
+    "tpu": tpu,
+    "roofline train": lambda: roofline("train"),
+    "roofline sample": lambda: roofline("sample"),
+    "train step": train_step,
+    "network parts": parts,
+    "devices": devices,
+}

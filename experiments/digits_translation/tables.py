@@ -1,0 +1,77 @@
+"""The tables of colored digits, 3 -> 2 and back."""
+
+from pathlib import Path
+
+from experiments._lib.tables import Table, kid, read, share, training
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def translation() -> Table:
+    """Scores of the quick and the full run, 3 -> 2 and 2 -> 3."""
+    rows = [
+        ("quick, `superposed`", "quick_superposed"),
+        ("quick, `per_plate`", "quick_per_plate"),
+        ("full, `superposed`", "full_superposed"),
+        ("full, `per_plate`", "full_per_plate"),
+    ]
+    head = [
+        "run",
+        "map",
+        "read as target",
+        "median hue change",
+        "KID (floor)",
+        "arrived",
+        "evaluations",
+        "training",
+    ]
+    return head, [cells for label, name in rows for cells in _maps(label, name)]
+
+
+def changes() -> Table:
+    """What single changes of the brief run do."""
+    rows = [
+        ("gap 10, noise 0.05, minibatch OT, `superposed`", "brief"),
+        *((f"gap {g}", f"brief_gap_{g}") for g in (1, 3, 30, 100, 500)),
+        ("`per_plate`", "brief_per_plate"),
+        ("independent pairs", "brief_independent"),
+        ("noise 1", "brief_noise"),
+    ]
+    head = ["change", "3 -> 2: read as 2", "2 -> 3: read as 3", "median hue change", "KID (floor), 3 -> 2"]
+    cells = []
+    for label, name in rows:
+        both_ways = _maps(label, name)
+        if both_ways:
+            there, back = both_ways
+            cells.append([label, there[2], back[2], f"{there[3]}, {back[3]}", there[4]])
+    return head, cells
+
+
+def quick_minutes() -> str:
+    """Training time of the README's first command."""
+    report = read(RESULTS, "quick_superposed")
+    return "?" if report is None else f"{report['training_seconds'] / 60:.0f}"
+
+
+def _maps(label: str, name: str) -> list[list[str]]:
+    report = read(RESULTS, name)
+    rows = []
+    for scores in report["maps"].values() if report else ():
+        target = scores["target_digit"]
+        rows.append(
+            [
+                label,
+                f"{5 - target} -> {target}",
+                share(scores["read_as_target"]),
+                f"{scores['hue_change_degrees']['median']:.1f}°",
+                kid(scores["kid"]),
+                f"{scores['arrived']['value']:.1%}",
+                f"{scores['evaluations']['mean']:.0f}",
+                training(report),
+            ]
+        )
+    return rows
+
+
+TABLES = {"translation": translation, "gap": changes}
+VALUES = {"quick_minutes": quick_minutes}

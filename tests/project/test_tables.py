@@ -1,0 +1,49 @@
+"""Tables of README and docs: every experiment owns its own, `experiments.tables` finds them all."""
+
+import importlib
+import types
+
+import pytest
+
+from experiments import tables
+
+OWNERS = [path.parent.name for path in sorted(tables.ROOT.glob("experiments/[a-z]*/tables.py"))]
+
+
+def test_every_block_of_the_pages_has_one_owner_and_every_table_a_place():
+    on_pages = {found.groups() for page in tables.PAGES for found in tables.BLOCK.finditer(page.read_text())}
+    assert on_pages == set(tables.blocks())
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+def test_tables_of_nothing_are_heads_alone(owner, monkeypatch, tmp_path):
+    module = importlib.import_module(f"experiments.{owner}.tables")
+    monkeypatch.setattr(module, "RESULTS", tmp_path)
+    for make in module.TABLES.values():
+        table = make()
+        if table is not None:
+            head, rows = table
+            assert head
+            assert all(len(row) == len(head) for row in rows)
+    for value in getattr(module, "VALUES", {}).values():
+        assert value() == "?"
+
+
+def test_a_block_that_no_experiment_fills_is_named():
+    with pytest.raises(KeyError, match=r"no tables\.py has the block `table: unheard of`"):
+        tables.render("<!-- table: unheard of -->\n<!-- end -->")
+
+
+def test_a_block_of_two_experiments_is_named(monkeypatch):
+    both = types.SimpleNamespace(TABLES={"toys": lambda: (["P"], [])})
+    monkeypatch.setattr(tables.importlib, "import_module", lambda name: both)
+    with pytest.raises(ValueError, match=r"blocks of two tables\.py.*table: toys"):
+        tables.blocks()
+
+
+def test_a_page_is_filled_between_its_marks(monkeypatch):
+    made = {("table", "a"): lambda: "\nA\n", ("value", "b"): lambda: "7"}
+    monkeypatch.setattr(tables, "blocks", lambda: made)
+    old = "x <!-- table: a -->old<!-- end --> y <!-- value: b -->8<!-- end --> <!-- table: a --><!-- end -->"
+    new = "x <!-- table: a -->\nA\n<!-- end --> y <!-- value: b -->7<!-- end --> <!-- table: a -->\nA\n<!-- end -->"
+    assert tables.render(old) == new
