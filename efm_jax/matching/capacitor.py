@@ -1,6 +1,6 @@
-"""The field of the samples as charges: one capacitor, or an endless chain of them.
+"""Recipes of charges: the samples are the charges of one capacitor, or of an endless chain of them.
 
-Three targets are known to the recipes of charges:
+These recipes know three targets:
 
 - `direction`: `sqrt(D+1) E / |E|`, bounded by construction.
 - `velocity`: `(E_x / E_z, 1)`, with weight `w(z)^2`, `w = 4 z (L - z) / L^2`: the error of `dx/ds` in the clock
@@ -16,7 +16,7 @@ is the field itself, at the cost of as many more charges. They are leaves of `dr
 steps take them as arguments.
 
 Where float32 no longer knows the sign of E_z, that is below 1e-5 |E|, a velocity has no meaning: such points get weight 0,
-and `(batch.weight == 0).mean()` tells how many.
+and `(batch.weight == 0).mean()` is their share.
 """
 
 from collections.abc import Callable
@@ -26,12 +26,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
+from efm_jax._core.heights import on_plates
 from efm_jax.charges.plates import Charges, capacitor, capacitor_chain
 from efm_jax.fields import coulomb
-from efm_jax.matching._starts import on_plates
-from efm_jax.matching.points import PointLaw, flux, segment
+from efm_jax.matching.points import flux, segment
 from efm_jax.matching.velocities import slowness
-from efm_jax.types import Batch, FieldMatching, Key, Part
+from efm_jax.types import Batch, FieldMatching, Key, Part, PointSampler
+
+__all__ = ["LEAST_SHARE", "TARGETS", "c2fm", "efm"]
 
 TARGETS = ("direction", "velocity", "robust")
 LEAST_SHARE = 1e-5
@@ -44,13 +46,13 @@ def efm(
     convention: str = "superposed",
     target: str = "direction",
     cut: float = 1.0,
-    points: PointLaw | None = None,
+    points: PointSampler | None = None,
     num_points: int | None = None,
     gamma: float | None = None,
     charges: Charges | None = None,
     block_size: int | None = None,
 ) -> FieldMatching:
-    """Electrostatic field matching: regress on the field of the minibatch's own capacitor, or of a given one.
+    """Electrostatic field matching: regress on the field of a capacitor, the minibatch's own or a given one.
 
     P's samples are charges of total +1 on z = 0, Q's of total -1 on z = gap. At the supervised points the target is, by
     convention,
@@ -101,10 +103,10 @@ def efm(
         )
     if num_points is not None:
         checks.count("num_points", num_points)
-    law = segment() if points is None else checks.made("points", points, "points.segment()")
+    sample = segment() if points is None else checks.made("points", points, "points.segment()")
     charges = _checked_charges(charges)
     if convention == "superposed":
-        return _of_charges(gap, capacitor, law, target, cut, num_points, block_size, charges)
+        return _of_charges(gap, capacitor, sample, target, cut, num_points, block_size, charges)
 
     def draw(
         given: Charges | None,
@@ -114,7 +116,7 @@ def efm(
         *,
         part: Part = None,
     ) -> Batch:
-        where = law(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
+        where = sample(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
         where = where if part is None else part(where)
         placed = capacitor(x_pos, x_neg, gap) if given is None else given
         field = coulomb(where, placed, convention=convention, gamma=gamma, block_size=block_size)
@@ -129,7 +131,7 @@ def c2fm(
     *,
     target: str = "direction",
     cut: float = 1.0,
-    points: PointLaw | None = None,
+    points: PointSampler | None = None,
     num_points: int | None = None,
     images: int | None = None,
     reach: float | None = None,
@@ -137,7 +139,7 @@ def c2fm(
     charges: Charges | None = None,
     block_size: int | None = None,
 ) -> FieldMatching:
-    """Capacitor-chain field matching: regress on the field between endless mirror plates, of the minibatch or of all.
+    """Capacitor-chain field matching: regress on the field of charges between endless mirror plates.
 
     Copies of P at z = 2 k gap and of Q at z = (2 k + 1) gap make `E_z = P / 2` and `Q / 2` on the plates, so no line leaves
     the slab and forward lines carry P to Q exactly, for every gap. `2 E_z` is the density of the samples on their way.
@@ -194,18 +196,18 @@ def c2fm(
         checks.count("num_points", num_points)
     if points is None:
         points = flux("chain", height="linear" if target == "direction" else "logit")
-    law = checks.made("points", points, "points.flux()")
+    sample = checks.made("points", points, "points.flux()")
 
     def place(x_pos, x_neg, gap):
         return capacitor_chain(x_pos, x_neg, gap, images, tolerance=tolerance, reach=reach)
 
-    return _of_charges(gap, place, law, target, cut, num_points, block_size, _checked_charges(charges))
+    return _of_charges(gap, place, sample, target, cut, num_points, block_size, _checked_charges(charges))
 
 
 def _of_charges(
     gap: float,
     place: Callable[..., Charges],
-    law: PointLaw,
+    sample: PointSampler,
     target: str,
     cut: float,
     num_points: int | None,
@@ -222,7 +224,7 @@ def _of_charges(
         *,
         part: Part = None,
     ) -> Batch:
-        where = law(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
+        where = sample(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
         where = where if part is None else part(where)
         placed = place(x_pos, x_neg, gap) if given is None else given
         unit = coulomb(where, placed, block_size=block_size).direction

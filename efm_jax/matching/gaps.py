@@ -14,7 +14,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
-from efm_jax.matching._exits import leave_slab
+from efm_jax.matching._brownian import leave_slab
 from efm_jax.types import Key
 
 _FEW, _MANY = 8, 32

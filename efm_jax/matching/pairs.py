@@ -1,8 +1,8 @@
 """Recipes of pairs: interaction fields, and flow matching, which regresses on one pair at a time.
 
-Both know a coupling (who is paired with whom) and a width (how far the lines of a pair bulge). For the conserving law they
-have the same lines: `cfm` is taught the velocity of the pair that a point was drawn from, `ifm` the mean velocity of all
-pairs of the minibatch that pass there, so that the noise of the target is gone as far as the minibatch can tell.
+Both take a coupling (which samples are paired) and a width (how far the lines of a pair bulge). For the conserving law they
+have the same lines. `cfm` is taught the velocity of the pair that a point was drawn from. `ifm` is taught the mean velocity
+of all pairs of the minibatch that pass there, a target with less noise.
 """
 
 import jax
@@ -10,14 +10,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
-from efm_jax._core.heights import at_heights
+from efm_jax._core.heights import at_heights, on_plates
 from efm_jax.fields import interaction
 from efm_jax.fields.interaction import LAWS
 from efm_jax.fields.widths import Width, constant, ramped, with_slope
-from efm_jax.matching._starts import on_plates
-from efm_jax.matching.couplings.laws import Coupling, given, independent
-from efm_jax.matching.points import HEIGHTS, PointLaw, heights
-from efm_jax.types import Batch, FieldMatching, Key, Part
+from efm_jax.matching.couplings import given, independent
+from efm_jax.matching.points import HEIGHTS, heights
+from efm_jax.types import Batch, Coupling, FieldMatching, Key, Part, PointSampler
+
+__all__ = ["cfm", "ifm"]
 
 
 def cfm(
@@ -35,9 +36,9 @@ def cfm(
 
     Args:
         gap: Distance L between the plates; a unit of time. Lines do not depend on it.
-        coupling: Who is paired with whom; `couplings.independent()` when None.
+        coupling: Which samples are paired; `couplings.independent()` when None.
         width: Width of the path; `widths.constant(0.1)` when None.
-        height: How z is spread, see `points.heights`.
+        height: How z is distributed, see `points.heights`.
         num_points: Supervised points per step; as many as rows of x_pos when None.
 
     Returns:
@@ -59,7 +60,7 @@ def cfm(
         independent() if coupling is None else checks.made("coupling", coupling, "couplings.minibatch_ot()")
     )
     spread = constant() if width is None else width
-    law = _beside_pairs(spread, height)
+    draw_around = _around_pairs(height)
     if num_points is not None:
         checks.count("num_points", num_points)
 
@@ -67,7 +68,7 @@ def cfm(
         key_pair, key_point = jax.random.split(key)
         i, j = couple(key_pair, x_pos, x_neg, num_points or x_pos.shape[0])
         a, b = x_pos[i], x_neg[j]
-        z, noise = law(key_point, gap, a)
+        z, noise = draw_around(key_point, gap, a)
         sigma, slope = with_slope(spread, z, gap)
         t = (z / gap)[:, None]
         x = (1.0 - t) * a + t * b + sigma[:, None] * noise
@@ -84,7 +85,7 @@ def ifm(
     target: str | None = None,
     coupling: Coupling | None = None,
     width: Width | None = None,
-    points: PointLaw | None = None,
+    points: PointSampler | None = None,
     height: str = "linear",
     num_points: int | None = None,
     block_size: int | None = None,
@@ -102,11 +103,11 @@ def ifm(
         gap: Distance L between the plates, in units of the data.
         law: `conserving` or `official`, see `fields.interaction`.
         target: `velocity` or `direction`; None: velocity for the conserving law, direction for the official one.
-        coupling: Who is paired with whom; `couplings.independent()` when None.
+        coupling: Which samples are paired; `couplings.independent()` when None.
         width: How far lines bulge; `widths.ramped()` when None.
-        points: Where to supervise, a law that is given the pairs row by row; None: beside the pairs' axes, by their
-            own width: `x = m + sigma(z) e` of a random pair.
-        height: How z is spread when `points` is None, see `points.heights`.
+        points: Where to supervise, a sampler that is given the pairs row by row. None: around the axis of a random
+            pair, by its own width, `x = m + sigma(z) e`.
+        height: How z is distributed when `points` is None, see `points.heights`.
         num_points: Supervised points per step; as many as pairs when None. The pairs per step are another number: more
             pairs, less noise.
         block_size: Pairs per block, see `fields.interaction`.
@@ -134,7 +135,7 @@ def ifm(
         independent() if coupling is None else checks.made("coupling", coupling, "couplings.minibatch_ot()")
     )
     spread = ramped() if width is None else width
-    beside = _beside_pairs(spread, height)
+    draw_around = _around_pairs(height)
     if num_points is not None:
         checks.count("num_points", num_points)
 
@@ -148,7 +149,7 @@ def ifm(
         count = num_points or num_pairs
         if points is None:
             row, _ = given()(key_row, a, b, count)
-            z, noise = beside(key_point, gap, a[row])
+            z, noise = draw_around(key_point, gap, a[row])
             t = (z / gap)[:, None]
             where = at_heights((1.0 - t) * a[row] + t * b[row] + spread(z, gap)[:, None] * noise, z)
         else:
@@ -163,13 +164,13 @@ def ifm(
     return FieldMatching(draw, on_plates(gap), (0.0, gap))
 
 
-def _beside_pairs(width: Width, height: str):
-    """Heights and standard normal offsets for each row of a."""
+def _around_pairs(height: str):
+    """Return a function that draws a height and a standard normal offset for each row of a."""
     checks.choice("height", height, HEIGHTS)
 
-    def law(key: Key, gap: float, a: Array) -> tuple[Array, Array]:
+    def draw(key: Key, gap: float, a: Array) -> tuple[Array, Array]:
         key_z, key_e = jax.random.split(key)
         z = heights(key_z, gap, len(a), height=height).astype(a.dtype)
         return z, jax.random.normal(key_e, a.shape, a.dtype)
 
-    return law
+    return draw

@@ -1,32 +1,30 @@
-"""Where to supervise: laws of the points at which a network is taught the field.
+"""Supervised points: where a network is taught the field.
 
-A law is a pure function `(key, x_pos [n, D], x_neg [m, D], gap, num_points) -> points [k, D+1]` with heights strictly
-inside (0, gap), unless it says otherwise. The field of the charges does not depend on the law; what the network learns
-well does.
+A sampler is a pure function `(key, x_pos [n, D], x_neg [m, D], gap, num_points) -> points [k, D+1]` with heights strictly
+inside (0, gap), unless it says otherwise. The field of the charges does not depend on the sampler; where the network
+learns it well does.
 """
 
-from collections.abc import Callable
 from math import log
-from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
-from efm_jax.matching._exits import leave_slab, reach_plane
-from efm_jax.matching.couplings.laws import Coupling, independent
-from efm_jax.types import Key
+from efm_jax._core.heights import at_heights
+from efm_jax.matching._brownian import leave_slab, reach_plane
+from efm_jax.matching.couplings import independent
+from efm_jax.types import Coupling, Key, PointSampler
 
-PointLaw: TypeAlias = Callable[
-    [Key, Float[Array, "n dim"], Float[Array, "m dim"], float, int], Float[Array, "k dim1"]
-]
+__all__ = ["HEIGHTS", "box", "flux", "heights", "near_plate", "segment"]
+
 HEIGHTS = ("linear", "sine", "logit", "log_both")
-"""How heights are spread; the first three are those of the clocks of these names, at random times."""
+"""How heights are distributed: as the clock of that name shows them at random times, or `log_both`."""
 
 
 def heights(key: Key, gap: float, num_points: int, *, height: str = "linear") -> Float[Array, " k"]:
-    """Draw heights in (0, gap), away from both plates by at least `1e-4 gap`.
+    """Draw heights between the plates, away from both plates by at least `1e-4 gap`.
 
     With `h = min(z, gap - z)` the distance to the nearer plate and `c = 1e-4 gap`:
 
@@ -72,8 +70,8 @@ def heights(key: Key, gap: float, num_points: int, *, height: str = "linear") ->
     return gap * jnp.where(jax.random.bernoulli(key_side, shape=(num_points,)), h, 1.0 - h)
 
 
-def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str = "linear") -> PointLaw:
-    """Points on the segments between pairs of samples, with noise that dies at the plates.
+def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str = "linear") -> PointSampler:
+    """Draw points on the segments between pairs of samples, with noise that vanishes at the plates.
 
     `x = (1 - t) x_pos_i + t x_neg_j + r m / |m|`, with `t = z / gap`, `m ~ N(0, I_D)`, and a radius `r = |e|`,
     `e ~ N(0, noise^2 min(z, gap - z))`: given the pair and z, x is isotropic about the segment with a half-normal
@@ -81,23 +79,23 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
 
     Args:
         noise: Scale of the radius, in units of sqrt(length); 0 keeps to the segments.
-        coupling: Who is paired with whom; independent when None.
-        height: How z is spread, see `heights`.
+        coupling: Which samples are paired; independent when None.
+        height: How z is distributed, see `heights`.
 
     Returns:
-        A point law.
+        The sampler.
 
     Raises:
         ValueError: `noise` is negative or `height` is unknown.
 
     Examples:
         >>> import jax, jax.numpy as jnp
-        >>> law = segment(noise=0.0)
-        >>> p = law(jax.random.key(0), jnp.zeros((3, 2)), jnp.ones((5, 2)), 2.0, 4)
+        >>> sample = segment(noise=0.0)
+        >>> p = sample(jax.random.key(0), jnp.zeros((3, 2)), jnp.ones((5, 2)), 2.0, 4)
         >>> p.shape, bool(jnp.allclose(p[:, 0], p[:, 2] / 2.0))
         ((4, 3), True)
 
-    Source: Kolesov et al. (2025), arXiv 2502.02367, Algorithm 1; the variance that dies at the plates is that of
+    Source: Kolesov et al. (2025), arXiv 2502.02367, Algorithm 1; the variance that vanishes at the plates is that of
     Manukhov et al. (2025), arXiv 2506.02950.
     """
     if not noise >= 0.0:
@@ -107,7 +105,7 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
         independent() if coupling is None else checks.made("coupling", coupling, "couplings.minibatch_ot()")
     )
 
-    def law(key, x_pos, x_neg, gap, num_points):
+    def sample(key, x_pos, x_neg, gap, num_points):
         key_pair, key_z, key_m, key_r = jax.random.split(key, 4)
         i, j = couple(key_pair, x_pos, x_neg, num_points)
         z = heights(key_z, gap, num_points, height=height).astype(_precise(x_pos))
@@ -116,32 +114,32 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
         variance = noise**2 * jnp.minimum(z, gap - z)
         radius = jnp.sqrt(variance) * jnp.abs(jax.random.normal(key_r, z.shape, z.dtype))
         x = middle + radius[:, None] * _directions(key_m, num_points, x_pos.shape[1], z.dtype)
-        return jnp.concatenate([x, z[:, None]], axis=1)
+        return at_heights(x, z)
 
-    return law
+    return sample
 
 
-def flux(kind: str = "chain", *, height: str = "linear") -> PointLaw:
-    r"""Points drawn exactly from the flux density of the samples, `p(x | z)` proportional to `E_z(x, z)`: where lines go.
+def flux(kind: str = "chain", *, height: str = "linear") -> PointSampler:
+    r"""Draw points exactly from the flux density of the samples, `p(x | z)` proportional to `E_z(x, z)`: where lines go.
 
     Between the plates `E_z > 0`, and by `div E = 0` it is a density that flows with velocity `E_x / E_z`. A Brownian
-    motion from (x, z) in all D+1 dimensions, followed until it meets a plate, says what it is a mixture of: with a plate and
+    motion from (x, z) in all D+1 dimensions, followed until it meets a plate, shows its mixture: with a plate and
     a time T drawn for the height z, and `x_i` a random sample of that plate,
 
     $$x = x_i + \sqrt{T} \xi, \qquad \xi \sim N(0, I_D).$$
 
     - `chain`: the field of `charges.capacitor_chain`, `p = 2 E_z`: plate and T are those of the exit from the slab.
     - `two_plates`: the field of `charges.capacitor`, `p = E_z`: either plate with probability 1/2 and `T = r^2 / chi2_1`,
-      r the distance to it; that is, Cauchy laws of scales z round P's samples and gap - z round Q's.
+      r the distance to it; that is, Cauchy distributions of scale z around P's samples and gap - z around Q's.
 
-    The noise per dimension is of the order of the gap in the middle, whatever D is, and dies at the plates.
+    The noise per dimension is of the order of the gap in the middle, whatever D is, and vanishes at the plates.
 
     Args:
         kind: Whose density: "chain" or "two_plates".
-        height: How z is spread, see `heights`.
+        height: How z is distributed, see `heights`.
 
     Returns:
-        A point law.
+        The sampler.
 
     Raises:
         ValueError: `kind` or `height` is unknown.
@@ -158,7 +156,7 @@ def flux(kind: str = "chain", *, height: str = "linear") -> PointLaw:
     checks.choice("kind", kind, ("chain", "two_plates"))
     checks.choice("height", height, HEIGHTS)
 
-    def law(key, x_pos, x_neg, gap, num_points):
+    def sample(key, x_pos, x_neg, gap, num_points):
         key_z, key_side, key_time, key_i, key_j, key_x = jax.random.split(key, 6)
         z = heights(key_z, gap, num_points, height=height)
         if kind == "chain":
@@ -170,71 +168,73 @@ def flux(kind: str = "chain", *, height: str = "linear") -> PointLaw:
         j = jax.random.randint(key_j, (num_points,), 0, x_neg.shape[0])
         x = jnp.where(below[:, None], x_pos[i], x_neg[j]).astype(_precise(x_pos))
         x = x + jnp.sqrt(time)[:, None].astype(x.dtype) * jax.random.normal(key_x, x.shape, x.dtype)
-        return jnp.concatenate([x, z[:, None].astype(x.dtype)], axis=1)
+        return at_heights(x, z)
 
-    return law
+    return sample
 
 
-def box(*, margin: float = 0.1, reach: float = 0.5, beyond: float = 0.0, height: str = "linear") -> PointLaw:
-    """Points uniform in the smallest box around both sample sets, enlarged on every side.
+def box(
+    *, margin: float = 0.1, bulge: float = 0.5, beyond: float = 0.0, height: str = "linear"
+) -> PointSampler:
+    """Draw points uniformly in the smallest box around both sample sets, enlarged on every side.
 
-    `p(x, z) = p(z) / prod_d (b_d - a_d)` on the box `[a, b]` with `a_d = lo_d - margin (hi_d - lo_d) - reach gap` and
-    likewise b_d, where lo and hi are taken over the minibatch of both plates: the mesh of the toys, as a law. Field
-    lines bulge sideways by a share of the gap; a network that was never taught out there flings them away.
+    `p(x, z) = p(z) / prod_d (b_d - a_d)` on the box `[a, b]` with `a_d = lo_d - margin (hi_d - lo_d) - bulge gap` and
+    likewise b_d, where lo and hi are taken over the minibatch of both plates. Field lines bulge sideways by a share of the
+    gap; a network that was never taught out there flings them away.
 
     Args:
         margin: Enlargement of each side, as a share of its length.
-        reach: Further enlargement of each side, as a share of the gap.
-        beyond: How far heights go beyond either plate, as a share of the gap: 0 keeps between them. Lines that leave
-            backwards and come round the outside (`sampling.stochastic_map`) need a field taught there; heights are then
+        bulge: Further enlargement of each side, as a share of the gap.
+        beyond: How far heights go beyond either plate, as a share of the gap. Lines that leave backwards and come round
+            the outside (`sampling.stochastic_map`) need a field taught there. Heights are
             stretched, `z -> (1 + 2 beyond) z - beyond gap`.
-        height: How z is spread, see `heights`.
+        height: How z is distributed, see `heights`.
 
     Returns:
-        A point law; meant for low D.
+        The sampler; meant for low D.
 
     Raises:
-        ValueError: `margin`, `reach` or `beyond` is negative or `height` is unknown.
+        ValueError: `margin`, `bulge` or `beyond` is negative or `height` is unknown.
 
     Examples:
         >>> import jax, jax.numpy as jnp
-        >>> p = box(margin=0.0, reach=0.0)(jax.random.key(0), jnp.zeros((1, 2)), jnp.ones((1, 2)), 1.0, 100)
+        >>> p = box(margin=0.0, bulge=0.0)(jax.random.key(0), jnp.zeros((1, 2)), jnp.ones((1, 2)), 1.0, 100)
         >>> bool((p >= 0).all() and (p <= 1).all())
         True
 
     Source: Kolesov et al. (2025), arXiv 2502.02367 (toy experiments).
     """
-    for name, value in (("margin", margin), ("reach", reach), ("beyond", beyond)):
+    for name, value in (("margin", margin), ("bulge", bulge), ("beyond", beyond)):
         if not value >= 0.0:
             raise ValueError(f"{name} must be >= 0, got {value!r}.")
     checks.choice("height", height, HEIGHTS)
 
-    def law(key, x_pos, x_neg, gap, num_points):
+    def sample(key, x_pos, x_neg, gap, num_points):
         key_x, key_z = jax.random.split(key)
         lo = jnp.minimum(x_pos.min(0), x_neg.min(0))
         hi = jnp.maximum(x_pos.max(0), x_neg.max(0))
-        more = margin * (hi - lo) + reach * gap
+        more = margin * (hi - lo) + bulge * gap
         u = jax.random.uniform(key_x, (num_points, x_pos.shape[1]), _precise(x_pos))
         z = heights(key_z, gap, num_points, height=height).astype(_precise(x_pos))
         z = (1.0 + 2.0 * beyond) * z - beyond * gap
-        return jnp.concatenate([lo - more + (hi - lo + 2.0 * more) * u, z[:, None]], axis=1)
+        return at_heights(lo - more + (hi - lo + 2.0 * more) * u, z)
 
-    return law
+    return sample
 
 
-def near_plate(*, sigma: float = 0.01) -> PointLaw:
-    """Points around single charges of either plate, at distances spread evenly over the scales up to the gap.
+def near_plate(*, sigma: float = 0.01) -> PointSampler:
+    """Draw points around single charges of either plate, at distances spread evenly over the scales up to the gap.
 
     A plate with probability 1/2, a random charge x_i of it, and one scale s, log-uniform on (sigma, gap): height above
     that plate `h = s |e|`, `e ~ N(0, 1)`, lateral offset `s e'` with `e' ~ N(0, I_D)`. Heights beyond the gap are
     folded back into the slab, `h -> gap - |gap - (h mod 2 gap)|`. (PFGM writes the scale as `sigma (1 + tau)^m` with m
-    uniform on (0, M); that is the same law with M chosen so that the largest scale is the gap.)
+    uniform on (0, M); that is the same distribution with M chosen so that the largest scale is the gap.)
 
     Args:
         sigma: Smallest scale, a length; capped at the gap.
 
     Returns:
-        A point law.
+        The sampler.
 
     Raises:
         ValueError: `sigma` is not positive.
@@ -250,7 +250,7 @@ def near_plate(*, sigma: float = 0.01) -> PointLaw:
     """
     checks.positive("sigma", sigma)
 
-    def law(key, x_pos, x_neg, gap, num_points):
+    def sample(key, x_pos, x_neg, gap, num_points):
         key_side, key_i, key_j, key_s, key_h, key_x = jax.random.split(key, 6)
         smallest = min(sigma, gap)
         dtype = _precise(x_pos)
@@ -263,9 +263,9 @@ def near_plate(*, sigma: float = 0.01) -> PointLaw:
         x = jnp.where(from_pos[:, None], x_pos[i], x_neg[j])
         x = x + scale[:, None] * jax.random.normal(key_x, x.shape, dtype)
         z = jnp.where(from_pos, h, jnp.minimum(gap - h, gap * (1.0 - 1e-6)))  # gap - h may round to the gap
-        return jnp.concatenate([x, z[:, None]], axis=1)
+        return at_heights(x, z)
 
-    return law
+    return sample
 
 
 def _precise(x: Array) -> jnp.dtype:

@@ -1,4 +1,4 @@
-r"""Recipes of a single plate: from a prior far above down to the data, Poisson flow.
+r"""Poisson flow, the recipe of a single plate: lines run from noise far above down to the data.
 
 Q's samples are the only charges, on the plate z = 0, and they obey Coulomb's law in K extra dimensions, z being the
 distance from the plate in all of them. With $r_i^2 = |x - x_i|^2 + z^2$,
@@ -10,7 +10,7 @@ The second is a density, flowing with the velocity
 
 $$\frac{E_x}{E_z} = \sum_i P(i \mid x, z) \frac{x - x_i}{z},$$
 
-so lines carry $p_z$ at a great height, where it is hardly more than the law round a single charge, down to the data. Round
+so lines carry $p_z$ at a great height, where it is hardly more than that of a single charge, down to the data. Around
 a charge x is $x_i + z\, \xi / \chi_K$, $\xi \sim N(0, I_D)$, its distance $z \sqrt{B / (1 - B)}$, $B \sim
 \mathrm{Beta}(D/2, K/2)$.
 
@@ -29,6 +29,8 @@ from efm_jax._core.heights import at_heights
 from efm_jax.fields.single_plate import mean_displacement
 from efm_jax.types import Batch, FieldMatching, Key, Part
 
+__all__ = ["pfgm"]
+
 
 def pfgm(
     z_max: float = 40.0,
@@ -43,7 +45,7 @@ def pfgm(
     eps: float = 1e-3,
     num_points: int | None = None,
 ) -> FieldMatching:
-    r"""Poisson flow: regress on the field of the data alone, and follow it from a hemisphere down to them.
+    r"""Poisson flow: regress on the field of the data alone, and follow it from noise far above down to them.
 
     `x_neg` are the data; of `x_pos` only the number of rows counts. With g the mean of `(x - x_i, z)` over the minibatch
     with weights `r_i^-(D + K)`, K = num_extra, the target is
@@ -53,12 +55,12 @@ def pfgm(
       gradient is that of the whole field, without bias, for any number of charges. Its mean square grows like that of
       a t-distribution, so it needs K >= 3; wrap the network by `flow_network`.
 
-    Points lie round random samples of the minibatch, in one of two ways:
+    Points lie around random samples of the minibatch, in one of two ways:
 
     - `perturbed`: `z = s |e|`, `x = x_i + s e'` with `e`, `e'` normal and `s = sigma (1 + tau)^m`, `m ~ U(0, most)`;
     - `flux`: log z uniform between eps and z_max, and x from `p_z`, where lines go.
 
-    Lines start at z_max with `x ~ z_max xi / chi_K`, the law of one charge at 0, whatever the values of `x`, one line for
+    Lines start at z_max with `x ~ z_max xi / chi_K`, as of one charge at 0, whatever the values of `x`, one line for
     each of its rows; in reverse they start from x at height eps. Trace them with the clock "log", and let the network
     see heights in logs: `networks.mlp(dim, gap=z_max, height="log", least=eps)`.
 
@@ -85,7 +87,7 @@ def pfgm(
 
     Raises:
         ValueError: A number is out of its range, eps is not below z_max, `target` or `points` is unknown, or `velocity` is
-            asked for with fewer than 3 extra dimensions or other points than `flux`.
+            combined with fewer than 3 extra dimensions or other points than `flux`.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -146,7 +148,7 @@ def pfgm(
 
 
 def _perturbed(key: Key, x: Float[Array, "k dim"], sigma, tau, most) -> Float[Array, "k dim1"]:
-    """Points round samples at scales `sigma (1 + tau)^m`; no nearer to the plate than 1e-4 of the scale."""
+    """Points around samples at scales `sigma (1 + tau)^m`; no nearer to the plate than 1e-4 of the scale."""
     key_m, key_z, key_x = jax.random.split(key, 3)
     scale = sigma * (1.0 + tau) ** (most * jax.random.uniform(key_m, x.shape[:1], x.dtype))
     z = scale * jnp.maximum(jnp.abs(jax.random.normal(key_z, scale.shape, x.dtype)), 1e-4)
@@ -154,7 +156,7 @@ def _perturbed(key: Key, x: Float[Array, "k dim"], sigma, tau, most) -> Float[Ar
 
 
 def _on_lines(key: Key, x: Float[Array, "k dim"], num_extra, eps, z_max) -> Float[Array, "k dim1"]:
-    """Points of `p_z` round samples, at heights log-uniform in (eps, z_max)."""
+    """Points of `p_z` around samples, at heights log-uniform in (eps, z_max)."""
     key_z, key_x = jax.random.split(key)
     z = eps * (z_max / eps) ** jax.random.uniform(key_z, x.shape[:1], x.dtype)
     return at_heights(x + _spread(key_x, z, x.shape[1], num_extra), z)

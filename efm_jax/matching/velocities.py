@@ -6,17 +6,20 @@ from jaxtyping import Array
 from efm_jax._core import checks
 from efm_jax.types import Network
 
+__all__ = ["flow_network", "slope_network", "slowness", "velocity_network"]
+
 
 def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> Network:
-    """A network whose lines are as steep as velocities are: `f -> (f_x / w(z), 1)`, `w = 4 z (L - z) / L^2 + margin`.
+    """Return a network whose field is a velocity that grows near the plates: `f -> (f_x / w(z), 1)`.
 
-    Velocities grow like the inverse of the distance to a plate, since mass there has hardly left or must hurry to arrive;
-    `f_x` itself then stays of the order of the data, and the part `f_z`, of which a velocity has no use, is 1.
+    Here `w = 4 z (L - z) / L^2 + margin`. Velocities grow like the inverse of the distance to a plate, since mass there has
+    hardly left or must hurry to arrive;
+    `f_x` itself then stays of the order of the data, and `f_z` is replaced by 1.
 
     Args:
         network: The network, e.g. `networks.mlp(...)`.
         gap: Distance L between the plates.
-        margin: What keeps the velocity finite on the plates, > 0.
+        margin: Added to w, > 0: keeps the velocity finite on the plates.
 
     Returns:
         A network with the same parameters.
@@ -43,10 +46,10 @@ def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> N
 
 
 def flow_network(network: Network) -> Network:
-    """A network whose lines have the slope it gives: `f -> (f_x, 1)`, for velocities that are bounded near the plates.
+    """Return a network whose field is a velocity: `f -> (f_x, 1)`, for velocities that are bounded near the plates.
 
-    Flow matching and interaction fields have no use for the part `f_z`; the others learn it. The parameters stay the same,
-    so that methods are compared on one network.
+    Flow matching and interaction fields do not use the part `f_z`; the other methods learn it. The parameters stay the
+    same, so that methods are compared on one network.
 
     Args:
         network: The network, e.g. `networks.mlp(...)`.
@@ -70,9 +73,9 @@ def flow_network(network: Network) -> Network:
 
 
 def slope_network(network: Network, *, margin: float = 1e-2) -> Network:
-    """A network of the same lines whose field is their slope: `f -> (f_x / f_z, 1)`.
+    """Return a network of the same lines whose field is their slope: `f -> (f_x / f_z, 1)`.
 
-    A network that was taught directions then speaks of velocities, with the parameters it has: a training on velocities may
+    A network that was trained on directions then gives velocities, with the same parameters: a training on velocities can
     begin with its lines.
 
     Args:
@@ -103,5 +106,5 @@ def slope_network(network: Network, *, margin: float = 1e-2) -> Network:
 
 
 def slowness(z: Array, gap: float) -> Array:
-    """`dz/ds` of the clock s = logit(z / L), in units of its greatest value L/4."""
+    """Return `dz/ds` of the clock s = logit(z / L), in units of its greatest value L/4."""
     return 4.0 * (z / gap) * ((gap - z) / gap)

@@ -13,9 +13,8 @@ from efm_jax.datasets import Source, batch, open_source, spaces, white_noise
 from efm_jax.datasets.spaces import Space
 from efm_jax.fields import widths
 from efm_jax.matching import couplings, points
-from efm_jax.matching.couplings.laws import Coupling
 from efm_jax.models import configs, seeds
-from efm_jax.types import FieldMatching, Network
+from efm_jax.types import Coupling, FieldMatching, Network, PointSampler
 
 
 def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source]:
@@ -212,7 +211,7 @@ def _pfgm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
     )
 
 
-def _points(config: configs.Recipe, coupling: Coupling) -> points.PointLaw | None:
+def _points(config: configs.Recipe, coupling: Coupling) -> PointSampler | None:
     """The law of the points; None for the density of the method's own field."""
     return {
         "segment": lambda: points.segment(noise=config.noise, coupling=coupling, height=config.height),

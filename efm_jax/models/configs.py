@@ -59,7 +59,7 @@ class Recipe:
     noise: float = 1.0
     """Scale of the segment's noise."""
     height: Literal["linear", "sine", "logit", "log_both"] = "linear"
-    """How the heights of segment, box and flux are spread."""
+    """How the heights of segment, box and flux are distributed."""
     coupling: Literal["independent", "minibatch_ot", "sinkhorn", "one_plan", "given"] = "independent"
     """Which pairs the segments join, and of which pairs ifm and cfm are made; `one_plan` pairs the training set once, before
     training, and keeps the pairs; `given` keeps those of a reflow."""

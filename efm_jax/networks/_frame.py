@@ -63,7 +63,7 @@ def frame(
         f_x, f_z = call(params, x, u, labels, key)
         return jnp.concatenate([f_x, z_scale * f_z[:, None]], axis=1).astype(jnp.float32)
 
-    return Network(init, apply, gap)
+    return Network(init, apply, gap, num_classes)
 
 
 def whole(name: str, value: int, least: int) -> int:

@@ -154,8 +154,7 @@ def fit(
     labeling = None if label_dropout is None else _feed.Labeling(label_dropout, label_groups)
     if labeling is not None:
         _feed.check_labels(source_pos, source_neg, labeling, (batch_pos, batch_neg))
-        shapes = jax.eval_shape(network.init, jax.random.key(seed))
-        classes.check_heard(network, shapes, math.prod(source_pos.shape))
+        classes.check_takes_labels(network)
     crew = hosts.crew(mesh)
     if mesh is None:
         step_fn, place = make_train_step(recipe, network, optimizer, ema_decay=ema_decay), None

@@ -33,7 +33,7 @@ def stochastic_map(
     and Q the ends are distributed as Q, whatever the gap; `transport` goes forward only, which is another, biased map.
 
     The field must be right outside the slab too: half the lines or more leave it. A network that was taught between the
-    plates only does not know the way round; `points.box(reach=4.0, beyond=3.0)` teaches it there, in low dimensions.
+    plates only does not know the way round; `points.box(bulge=4.0, beyond=3.0)` teaches it there, in low dimensions.
 
     Args:
         key: PRNG key: to which side lines leave.

@@ -142,7 +142,7 @@ def transport(
     if cond is not None and np.shape(cond) != (len(x),):
         raise ValueError(f"cond must hold one label per sample, shape ({len(x)},), got {np.shape(cond)}.")
     if cond is not None:
-        classes.check_heard(network, state.params, x.shape[1])
+        classes.check_takes_labels(network)
     size = len(x) if batch_size is None else min(checks.count("batch_size", batch_size), len(x))
     if solver is None:
         solver = "midpoint" if by == "height" else "tsit5"

@@ -121,7 +121,7 @@ def step_function(
         _check_state(state, network, optimizer)
         if cond is not None:
             cond = classes.checked(cond)
-            classes.check_heard(network, state.params, x_pos.shape[1])
+            classes.check_takes_labels(network)
             draw = classes.by_class(draw, len(cond))
         draw_key, network_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         batch = division.draw(draw, draw_key, x_pos, x_neg)

@@ -10,7 +10,7 @@ from efm_jax import evaluation, models, runs
 from efm_jax._core.versions import versions
 from efm_jax.datasets import Pictures, as_pictures, read_folder, split_by_name
 from efm_jax.evaluation.features import efficientnet_lite0, extract
-from efm_jax.matching.couplings.laws import whole_plan
+from efm_jax.matching.couplings import whole_plan
 from efm_jax.models import reports
 from experiments._lib import publish as _publish
 from experiments.images.config import AS_IT_IS, CHARGES, LEVERS, METHODS, Method, Task, run, tasks

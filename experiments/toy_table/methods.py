@@ -11,7 +11,7 @@ from efm_jax import matching
 from efm_jax.fields import widths
 from efm_jax.lines import clocks
 from efm_jax.matching import couplings, points
-from efm_jax.types import FieldMatching, Network
+from efm_jax.types import Coupling, FieldMatching, Network, PointSampler
 from experiments._lib.domains import flow
 
 
@@ -50,7 +50,7 @@ BLOCK = 2500
 def chain(
     gap: float = GAP,
     target: str = "robust",
-    law: points.PointLaw | None = None,
+    law: PointSampler | None = None,
     charges: int = 256,
     cut: float = 1.0,
     clock: clocks.Clock = STEEP,
@@ -105,7 +105,7 @@ METHODS = {
 """The rows of the table; gap, point law, charges and target of each are the same in every column."""
 
 
-def _pairs(width: widths.Width, coupling: couplings.Coupling = GIVEN, charges: int | None = None) -> Method:
+def _pairs(width: widths.Width, coupling: Coupling = GIVEN, charges: int | None = None) -> Method:
     plan = BLOCK if coupling is GIVEN else None
     return Method(
         lambda k: matching.ifm(1.0, width=width, coupling=coupling, num_points=k),

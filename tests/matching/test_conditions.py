@@ -92,7 +92,7 @@ def test_the_label_reaches_the_network_at_its_own_points():
     def apply(params, points, *, key=None, cond=None):
         return params[0] * jnp.broadcast_to(cond[:, None].astype(jnp.float32), points.shape)
 
-    network = Network(lambda key: jnp.ones(1), apply)
+    network = Network(lambda key: jnp.ones(1), apply, num_classes=3)
     labels = np.array([2, 0, -1, 1], np.int32)
     x = np.repeat(labels, 2)[:, None] * np.ones((1, 2), np.float32)
     step = training.make_train_step(RECIPE._replace(draw=draw), network, OPTIMIZER)
@@ -102,55 +102,45 @@ def test_the_label_reaches_the_network_at_its_own_points():
     assert float(info.loss) == 1.0  # the labels of every group are one apart
 
 
-# --- networks that ignore their condition
+# --- networks without labels
 
 
-def network_of(apply) -> Network:
-    return Network(lambda key: jnp.ones(3), apply)
-
-
-IGNORING = {
-    "takes and forgets": lambda params, points, **_: params * points,
-    "uses it for nothing": lambda params, points, *, key=None, cond=None: params * points + 0 * len(cond),
-    "compiled": jax.jit(lambda params, points, key=None, cond=None: params * points),
-    "compiled twice": lambda params, points, *, key=None, cond=None: jax.jit(lambda p, x, c: (p * x, c))(
-        params, points, cond
-    )[0],
-}
-HEARING = {
-    "starts at zero": networks.mlp(2, gap=1.0, width=4, depth=1, num_classes=2),
-    "in a loop": network_of(
-        lambda params, points, *, key=None, cond=None: (
-            jax.lax.fori_loop(0, 2, lambda i, c: (c[1], c[0]), (points, points * cond[:, None]))[0] * params
-        )
-    ),
-    "flow": matching.flow_network(networks.mlp(2, gap=1.0, width=4, depth=1, num_classes=2)),
-}
-
-
-@pytest.mark.parametrize("apply", IGNORING.values(), ids=IGNORING.keys())
-def test_a_network_that_ignores_its_condition_is_refused(apply, tmp_path):
-    network = network_of(apply)
+@pytest.mark.parametrize(
+    "network",
+    [
+        Network(lambda key: jnp.ones(3), lambda params, points, **_: params * points),
+        networks.mlp(2, gap=1.0, width=4, depth=1),
+    ],
+    ids=["of one's own", "mlp"],
+)
+def test_a_network_without_classes_takes_no_labels(network):
     state = training.init_state(jax.random.key(0), network, OPTIMIZER)
-    with pytest.raises(ValueError, match="the network ignores the condition it is given"):
+    with pytest.raises(ValueError, match="the network takes no class labels: its num_classes is None"):
         training.make_train_step(RECIPE, network, OPTIMIZER)(state, *rows([0]), np.array([0]))
-    with pytest.raises(ValueError, match="the network ignores the condition it is given"):
+    with pytest.raises(ValueError, match="the network takes no class labels: its num_classes is None"):
         sampling.transport(state, RECIPE, network, np.zeros((4, 2), np.float32), cond=np.zeros(4, int))
 
 
-@pytest.mark.parametrize("network", HEARING.values(), ids=HEARING.keys())
-def test_a_network_that_hears_passes_whatever_its_parameters(network):
-    classes.check_heard(network, network.init(jax.random.key(0)), 2)
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda network: network,
+        lambda network: matching.velocity_network(network, 1.0),
+        matching.flow_network,
+        matching.slope_network,
+    ],
+    ids=["itself", "velocity", "flow", "slope"],
+)
+def test_networks_say_how_many_labels_they_take(wrap):
+    small = {"gap": 1.0, "width": 4}
+    assert wrap(networks.mlp(2, **small, depth=1, num_classes=2)).num_classes == 2
+    assert wrap(networks.unet((4, 4, 1), **small, multipliers=(1,), blocks=1, num_classes=5)).num_classes == 5
+    assert wrap(networks.mlp(2, **small, depth=1)).num_classes is None
 
 
 def test_labels_are_refused_where_they_cannot_serve(tmp_path):
     state = training.init_state(jax.random.key(0), LINEAR, OPTIMIZER)
     make = functools.partial(training.make_train_step, network=LINEAR, optimizer=OPTIMIZER)
-    plain = networks.mlp(2, gap=1.0, width=8, depth=1)
-    with pytest.raises(ValueError, match="cond was given to a network without classes"):
-        training.make_train_step(RECIPE, plain, OPTIMIZER)(
-            training.init_state(jax.random.key(0), plain, OPTIMIZER), *rows([0]), np.array([0])
-        )
     with pytest.raises(ValueError, match="one whole number for each group of rows"):
         make(RECIPE)(state, *rows([0]), np.array([0.5]))
     with pytest.raises(ValueError, match="the 24 rows of x_pos must be a multiple of the 5 labels"):

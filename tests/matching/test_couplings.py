@@ -13,7 +13,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from efm_jax.matching.couplings.laws import (
+from efm_jax.matching.couplings import (
     entropic_plan,
     given,
     independent,
@@ -328,7 +328,7 @@ def test_a_plan_is_made_on_a_machine_with_one_core():
     program = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); os.environ.pop('NPROC', None)\n"
         "import jax, jax.numpy as jnp, numpy as np\n"
-        "from efm_jax.couplings import minibatch_ot\n"
+        "from efm_jax.matching.couplings import minibatch_ot\n"
         "pair = jax.jit(lambda x, y: jnp.stack(minibatch_ot()(jax.random.key(1), x, y + 1e-3, 256)).sum(0))\n"
         "x = np.random.default_rng(0).normal(size=(256, 3072)).astype(np.float32)\n"
         "print(bool((pair(x, x[::-1]) == 255).all()))"

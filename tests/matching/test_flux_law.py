@@ -16,7 +16,7 @@ P = 1e-4
 
 def draw_at(kind, z, x_pos, x_neg, *, gap=GAP, n=N, seed=0, monkeypatch):
     """Draws of x at one height: the law of the heights is replaced by that height."""
-    monkeypatch.setattr(points, "heights", lambda key, gap, k, law: jnp.full(k, z, jnp.float32))
+    monkeypatch.setattr(points, "heights", lambda key, gap, k, height: jnp.full(k, z, jnp.float32))
     law = points.flux(kind)
     p = law(jax.random.key(seed), jnp.asarray(x_pos, jnp.float32), jnp.asarray(x_neg, jnp.float32), gap, n)
     assert (p[:, -1] == np.float32(z)).all()

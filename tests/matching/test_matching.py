@@ -195,7 +195,7 @@ def test_recipes_whose_lines_all_go_forward_carry_a_gaussian_to_a_gaussian_in_or
 def carried(convention, shift, gap, *, steps=600):
     """Ends of 500 lines of a field learned between N(0, 1) and N(shift, 1), and their starts."""
     rng = np.random.default_rng(0)
-    recipe = efm(gap, convention=convention, points=points.box(reach=1.0))
+    recipe = efm(gap, convention=convention, points=points.box(bulge=1.0))
     network = networks.mlp(1, gap=gap, scale=3.0, width=32, depth=2)
     optimizer = training.adam(5e-3, warmup=10, cosine_steps=steps)
     step = training.make_train_step(recipe, network, optimizer, ema_decay=0.99)

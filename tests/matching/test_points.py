@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from efm_jax.matching import points
-from efm_jax.matching.couplings.laws import minibatch_ot
+from efm_jax.matching.couplings import minibatch_ot
 
 GAP = 6.0
 N = 20_000
@@ -74,7 +74,7 @@ def test_segment_without_noise_joins_the_pairs_of_the_coupling():
 
 def test_box_is_uniform_in_the_enlarged_box():
     a, b = np.array([[0.0, 0.0], [1.0, 4.0]], np.float32), np.array([[2.0, -4.0]], np.float32)
-    p = draw(points.box(margin=0.5, reach=0.25), a, b)
+    p = draw(points.box(margin=0.5, bulge=0.25), a, b)
     more = 0.25 * GAP
     assert stats.kstest(p[:, 0], stats.uniform(-1 - more, 4 + 2 * more).cdf).pvalue > P
     assert stats.kstest(p[:, 1], stats.uniform(-8 - more, 16 + 2 * more).cdf).pvalue > P

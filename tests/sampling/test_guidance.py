@@ -119,6 +119,7 @@ NETWORK = Network(
         "rows": jnp.asarray([[1.0, 0, 0], [0, 2, 0], [0, 0, 3]]),
     },
     apply,
+    num_classes=2,
 )
 
 

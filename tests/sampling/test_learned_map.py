@@ -19,7 +19,7 @@ def strips(rng):
 @pytest.mark.slow
 def test_a_network_taught_round_the_outside_carries_p_to_q_where_forward_lines_do_not():
     rng = np.random.default_rng(0)
-    recipe = matching.efm(GAP, points=points.box(margin=0.0, reach=4.0, beyond=3.0), num_points=512)
+    recipe = matching.efm(GAP, points=points.box(margin=0.0, bulge=4.0, beyond=3.0), num_points=512)
     network = networks.mlp(1, gap=GAP, scale=5.0)
     optimizer = training.adam(3e-3, warmup=50, cosine_steps=STEPS)
     step = training.make_train_step(recipe, network, optimizer, ema_decay=0.99)

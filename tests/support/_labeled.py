@@ -22,4 +22,6 @@ def linear(params, points, *, key=None, cond=None):
     return points @ params["w"] + params["rows"][jnp.full(len(points), -1) if cond is None else cond]
 
 
-LINEAR = Network(lambda key: {"w": jax.random.normal(key, (3, 3)), "rows": jnp.zeros((4, 3))}, linear)
+LINEAR = Network(
+    lambda key: {"w": jax.random.normal(key, (3, 3)), "rows": jnp.zeros((4, 3))}, linear, num_classes=3
+)

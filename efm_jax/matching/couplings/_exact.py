@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from efm_jax._core import checks
 from efm_jax._core.assignment import assignment, centered, squared_distances
-from efm_jax.matching.couplings._pairing import LabeledCoupling, Labels, Pairs, checked, in_turn
-from efm_jax.types import Key
+from efm_jax.matching.couplings._pairing import checked, in_turn
+from efm_jax.types import LabeledCoupling
 
 
 def whole_plan(
@@ -61,8 +61,7 @@ def minibatch_ot() -> LabeledCoupling:
     With labels the plan is the union of those of the labels: of a label with n_c and m_c rows `min(n_c, m_c)` pairs.
 
     Returns:
-        A coupling `(key, x_pos, x_neg, num_pairs, *, labels=None) -> (i, j)`, usable under `jit` through a host
-        callback.
+        The coupling, usable under `jit` through a host callback.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -75,14 +74,7 @@ def minibatch_ot() -> LabeledCoupling:
     arXiv 2302.00482, Algorithm 3; Pooladian et al., arXiv 2304.14772.
     """
 
-    def couple(
-        key: Key,
-        x_pos: Float[Array, "n dim"],
-        x_neg: Float[Array, "m dim"],
-        num_pairs: int,
-        *,
-        labels: Labels | None = None,
-    ) -> Pairs:
+    def couple(key, x_pos, x_neg, num_pairs, *, labels=None):
         size = min(x_pos.shape[0], x_neg.shape[0])
         known = () if labels is None else checked(labels, x_pos, x_neg)
         shape = jax.ShapeDtypeStruct((size,), jnp.int32)

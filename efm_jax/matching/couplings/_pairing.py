@@ -1,53 +1,28 @@
-"""What a coupling is, and what all of them share: labels that fit, and pairs taken in turn."""
-
-from collections.abc import Callable
-from typing import Protocol, TypeAlias, runtime_checkable
+"""What couplings share: labels that fit, and pairs taken in turn."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Int
 
-from efm_jax.types import Key
-
-Pairs: TypeAlias = tuple[Int[Array, " k"], Int[Array, " k"]]
-Labels: TypeAlias = tuple[Int[Array, " n"], Int[Array, " m"]]
-"""One whole number for each row of x_pos and each of x_neg."""
-Coupling: TypeAlias = Callable[[Key, Float[Array, "n dim"], Float[Array, "m dim"], int], Pairs]
+from efm_jax.types import Key, Labels, Pairs
 
 
-@runtime_checkable
-class LabeledCoupling(Protocol):
-    """A `Coupling` that can keep to equal labels; every coupling of this room is one."""
-
-    def __call__(
-        self,
-        key: Key,
-        x_pos: Float[Array, "n dim"],
-        x_neg: Float[Array, "m dim"],
-        num_pairs: int,
-        *,
-        labels: Labels | None = None,
-    ) -> Pairs:
-        """Return the rows `(i, j)` of `num_pairs` pairs."""
-        ...
-
-
-def in_turn(key: Key, there: Bool[Array, " n"], num: int) -> Int[Array, " k"]:
-    """`num` of the indices that are there, in random order, all of them before one comes again."""
-    order = jax.random.permutation(key, there.shape[0])
-    order = order[jnp.argsort(~there[order])]
-    return order[jnp.arange(num) % jnp.maximum(there.sum(), 1)]
+def in_turn(key: Key, usable: Bool[Array, " n"], num: int) -> Int[Array, " k"]:
+    """Return `num` of the usable indices in random order, all of them before one comes again."""
+    order = jax.random.permutation(key, usable.shape[0])
+    order = order[jnp.argsort(~usable[order])]
+    return order[jnp.arange(num) % jnp.maximum(usable.sum(), 1)]
 
 
 def none_without(any_pair: Bool[Array, ""], i: Int[Array, " k"], j: Int[Array, " k"]) -> Pairs:
-    """The pairs; -1 where there is none to make."""
+    """Return the pairs; -1 where there is none to make."""
     return jnp.where(any_pair, i, -1), jnp.where(any_pair, j, -1)
 
 
 def checked(labels: Labels, x_pos: Array, x_neg: Array) -> Labels:
-    """Labels that fit the samples, with one at least on both sides where that can be seen, or ValueError."""
+    """Return labels that fit the samples, at least one of them on both sides, or raise ValueError."""
     sizes = x_pos.shape[0], x_neg.shape[0]
     shapes = [np.shape(part) for part in labels] if isinstance(labels, tuple | list) else [np.shape(labels)]
     if shapes != [(n,) for n in sizes]:

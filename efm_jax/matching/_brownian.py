@@ -1,8 +1,8 @@
-r"""Exits: where and when a Brownian motion between two plates first meets one of them.
+r"""Brownian motion between two plates: where and when it first meets one of them.
 
 The slab is $0 < z < L$. A standard Brownian motion started at height z leaves it through the plate $z = 0$ with
-probability $1 - z / L$, else through $z = L$; side and time together are what a point's lateral Gaussian is made of, since
-$2 E_z(x, z)$ of the capacitor chain is the law of $x_i + \sqrt{T} \xi$ (see `points.flux`).
+probability $1 - z / L$, else through $z = L$. Side and time together make a point's lateral Gaussian, since $2 E_z(x, z)$
+of the capacitor chain is the density of $x_i + \sqrt{T} \xi$ (see `points.flux`).
 """
 
 from typing import NamedTuple
@@ -88,7 +88,7 @@ def reach_plane(key: Key, distance: Float[Array, "*batch"]) -> Float[Array, "*ba
     r"""Draw the time at which a Brownian motion first meets a plane: $T = r^2 / \chi^2_1$.
 
     Its density is $r (2 \pi T^3)^{-1/2} e^{-r^2 / 2T}$; the lateral offset $\sqrt{T} \xi$ at that time follows the Cauchy
-    law of scale r in D dimensions, the Poisson kernel of the half space.
+    distribution of scale r in D dimensions, the Poisson kernel of the half space.
 
     Args:
         key: PRNG key.
@@ -113,7 +113,7 @@ def reach_plane(key: Key, distance: Float[Array, "*batch"]) -> Float[Array, "*ba
 def unit_exit_time(key: Key, shape: tuple[int, ...], dtype=jnp.float32) -> Float[Array, "..."]:
     r"""Draw the time at which a Brownian motion from 0 first leaves (-1, 1).
 
-    Inversion of its law, whose two theta series are told apart by their first terms below and above the median,
+    By inversion of its distribution function, which two theta series give below and above the median,
 
     $$P(\tau \le t) = 2 \sum_{n \ge 0} (-1)^n \operatorname{erfc}\frac{2n+1}{\sqrt{2t}}, \qquad
     P(\tau > t) = \frac{4}{\pi} \sum_{n \ge 0} \frac{(-1)^n}{2n+1} e^{-(2n+1)^2 \pi^2 t / 8}.$$
@@ -157,45 +157,6 @@ def unit_exit_quantile(u: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     for _ in range(4):
         y = first + y**9 / 3.0 - y**25 / 5.0
     return jnp.where(u <= 0.5, early, -8.0 / jnp.pi**2 * jnp.log(y))
-
-
-def exit_density(
-    time: Float[Array, "*batch"], z: Float[Array, "*batch"], gap: float
-) -> Float[Array, "*batch"]:
-    r"""Density of leaving (0, L) at this time through the plate z = 0; through z = L it is that of L - z.
-
-    $$f_0(T; z) = \sum_k \frac{z + 2kL}{\sqrt{2 \pi T^3}} e^{-(z + 2kL)^2 / 2T}
-    = \frac{\pi}{L^2} \sum_{n \ge 1} n \sin\frac{n \pi z}{L} e^{-n^2 \pi^2 T / 2 L^2}$$
-
-    the images for T < 0.3 L^2, the sines beyond. Its integral over T is 1 - z / L.
-
-    Args:
-        time: Exit time T, > 0.
-        z: Height of the start, in (0, gap).
-        gap: Distance L between the plates.
-
-    Returns:
-        The density, in units of 1 / length^2.
-
-    Raises:
-        ValueError: If gap is not positive.
-
-    Examples:
-        >>> import jax.numpy as jnp
-        >>> round(float(exit_density(jnp.asarray(9.0), jnp.asarray(3.0), 6.0)), 4)
-        0.0254
-    """
-    gap = checks.positive("gap", gap)
-    t, h = (jnp.asarray(time) / gap**2)[..., None], (jnp.asarray(z) / gap)[..., None]
-    n = jnp.arange(1.0, 8.0, dtype=h.dtype)
-    image = h + 2.0 * (n - 4.0)
-    soon = jnp.where(t < 0.3, t, 0.3)
-    late = jnp.where(t < 0.3, 0.3, t)
-    images = jnp.sum(image * jnp.exp(-(image**2) / (2.0 * soon)), -1) / jnp.sqrt(
-        2.0 * jnp.pi * soon[..., 0] ** 3
-    )
-    sines = jnp.pi * jnp.sum(n * jnp.sin(n * jnp.pi * h) * jnp.exp(-((n * jnp.pi) ** 2) * late / 2.0), -1)
-    return jnp.where(t[..., 0] < 0.3, images, sines) / gap**2
 
 
 def _inverse_erfc(a: Array) -> Array:
