@@ -16,7 +16,7 @@ import pytest
 from efm_jax import checkpoint
 from efm_jax._core import files, trees
 from efm_jax.checkpoint import CheckpointError, latest, restore, save
-from efm_jax.training.step import adam, init_state
+from efm_jax.training import adam, init_state
 from efm_jax.types import Network
 
 

@@ -35,7 +35,8 @@ from efm_jax.runs._folder import MAY_CHANGE as MAY_CHANGE
 from efm_jax.runs._folder import read_config as read_config
 from efm_jax.training import hosts
 from efm_jax.training.devices import check_division, data_parallel_step
-from efm_jax.training.step import TrainState, init_state, make_train_step
+from efm_jax.training.state import TrainState, init_state
+from efm_jax.training.step import make_train_step
 from efm_jax.types import FieldMatching, Network, Params
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from efm_jax._core import files, logs
-from efm_jax.training.step import StepInfo
+from efm_jax.training.state import StepInfo
 
 
 class Ledger:

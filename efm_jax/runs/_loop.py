@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from efm_jax import checkpoint
 from efm_jax.runs import _journal
-from efm_jax.training.step import StepInfo, TrainState
+from efm_jax.training.state import StepInfo, TrainState
 
 
 class Pace(NamedTuple):

@@ -12,7 +12,7 @@ from efm_jax.lines import clocks
 from efm_jax.lines.tracing import trace
 from efm_jax.matching import classes
 from efm_jax.sampling.guidance import combined
-from efm_jax.training.step import TrainState, ema_params
+from efm_jax.training.state import TrainState, ema_params
 from efm_jax.types import FieldFn, FieldLines, FieldMatching, Key, Network, Params
 
 

@@ -27,7 +27,7 @@ from efm_jax._core import checks
 from efm_jax._core.trees import as_pytree
 from efm_jax.lines import clocks
 from efm_jax.sampling._transport import learned_field
-from efm_jax.training.step import TrainState, ema_params
+from efm_jax.training.state import TrainState, ema_params
 from efm_jax.types import FieldFn, FieldMatching, Key, Network
 
 ORDERS = {"euler": 1, "midpoint": 2, "heun": 2, "ab2": 2, "bosh3": 3}

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float32
 from efm_jax._core import checks
 from efm_jax.lines.clocks import Clock
 from efm_jax.sampling import _transport as sampling
-from efm_jax.training.step import TrainState
+from efm_jax.training.state import TrainState
 from efm_jax.types import FieldMatching, Key, Network
 
 

@@ -1,9 +1,9 @@
 """The training step over many devices: the same losses and parameters as on one, to rounding.
 
-A batch means the same everywhere: its samples, its points and their targets follow from the seed and the step alone. Each
-device holds a share of the samples, gathers those of all, which are the charges, and supervises its share of the points.
-Losses and gradients are means over all points, taken in another order than on one device: the results differ by the
-rounding of those sums, and by what products of other shapes round.
+A batch means the same on any number of devices: its samples, points and targets follow from the seed and the step alone.
+Each device holds a part of the samples, gathers those of all devices, which are the charges, and supervises its part of
+the points. Losses and gradients are means over all points, summed in another order than on one device: results differ by
+the rounding of these sums and of products of other shapes.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,10 +15,12 @@ import optax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from efm_jax.training import _division, _placing
-from efm_jax.training import step as training
-from efm_jax.training.step import BoundStep, StepInfo, TrainState
+from efm_jax.training import _data_parallel, _placement
+from efm_jax.training.state import StepInfo, TrainState, init_state
+from efm_jax.training.step import BoundStep, step_function
 from efm_jax.types import FieldMatching, Network
+
+__all__ = ["AXIS", "data_mesh", "data_parallel_step", "pmap_step"]
 
 AXIS = "data"
 """Name of the mesh axis that a batch is split over."""
@@ -28,18 +30,18 @@ Place = Callable[[TrainState], TrainState]
 
 
 def data_mesh(devices: int | Sequence | None = None) -> Mesh:
-    """A mesh with one axis, `data`, to split batches over.
+    """Make a mesh with one axis, `data`, to split batches over.
 
     Devices come in the order of hosts, so that the rows of a batch that one host holds are next to each other.
 
     Args:
-        devices: How many of all hosts' devices, or which; None for all there are.
+        devices: The number of devices of all hosts, or a list of devices; None for all.
 
     Returns:
         The mesh.
 
     Raises:
-        ValueError: If there are not as many devices.
+        ValueError: If there are fewer devices.
 
     Examples:
         >>> dict(data_mesh(1).shape)
@@ -50,8 +52,8 @@ def data_mesh(devices: int | Sequence | None = None) -> Mesh:
         count = len(there) if devices is None else devices
         if not 1 <= count <= len(there):
             raise ValueError(
-                f"devices must be between 1 and the {len(there)} of {there[0].platform} that there are, got {count}; "
-                "on a CPU, JAX_NUM_CPU_DEVICES=8 in the environment makes eight of it."
+                f"devices must be between 1 and {len(there)}, the number of {there[0].platform} devices, got {count}; "
+                "on a CPU, set JAX_NUM_CPU_DEVICES=8 for eight devices."
             )
         devices = there[:count]
     ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
@@ -70,25 +72,25 @@ def data_parallel_step(
 ) -> tuple[Step, Place]:
     """Make the training step under `jax.jit` on a mesh, its batch split over one axis.
 
-    Every device evaluates the field and the network at its own share of the points; randomness, dropout included, is that
+    Every device evaluates the field and the network at its own part of the points. Randomness, dropout included, is that
     of `training.make_train_step`.
 
     Args:
-        recipe: What to regress on; arrays that it holds are put on every device once.
+        recipe: The recipe; arrays that it holds are put on every device once.
         network: The network.
-        optimizer: The transformation.
-        mesh: The devices, e.g. `data_mesh()`; of several hosts, where `jax.distributed` runs.
+        optimizer: The optax transformation.
+        mesh: The devices, e.g. `data_mesh()`; of all hosts, where `jax.distributed` runs.
         axis: The mesh axis to split batches over.
         ema_decay: Decay of the moving average.
         shard_state: Split parameters, average and optimizer state over the same axis, each array along its longest
-            dimension that divides by the number of devices; those of less than 1024 numbers a device are kept whole.
-            Parameters are then gathered for each step: less memory, more traffic.
+            dimension that divides by the number of devices; arrays with less than 1024 numbers for each device stay
+            whole. Each step then gathers the parameters: less memory, more traffic.
 
     Returns:
         `(step, place)`. `place(state)` puts a state, the same on every host, on the mesh;
         `step(state, x_pos [n, D], x_neg [m, D], cond=None) -> (state, StepInfo)` is that of `training.make_train_step`,
         with samples as NumPy arrays on one host and as global arrays (`hosts.global_rows`) on several; `cond`, the labels
-        of the groups of all rows, is the same NumPy array on each.
+        of the groups of all rows, is the same NumPy array on each host.
 
     Raises:
         ValueError: As `training.make_train_step`, if the mesh has no such axis, or, by the step, if samples or points
@@ -106,10 +108,10 @@ def data_parallel_step(
     """
     if axis not in mesh.shape:
         raise ValueError(f"axis must be one of the mesh's axes {tuple(mesh.shape)}, got {axis!r}.")
-    division = _division.over(mesh, axis)
-    step = training.step_function(recipe, network, optimizer, division, ema_decay=ema_decay)
-    like = jax.eval_shape(lambda: training.init_state(jax.random.key(0), network, optimizer))
-    home = _placing.split(like, mesh, axis) if shard_state else _placing.everywhere(like, mesh)
+    parallel = _data_parallel.on_mesh(mesh, axis)
+    step = step_function(recipe, network, optimizer, parallel, ema_decay=ema_decay)
+    like = jax.eval_shape(lambda: init_state(jax.random.key(0), network, optimizer))
+    home = _placement.split(like, mesh, axis) if shard_state else _placement.replicated(like, mesh)
     whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P(axis))
     jitted = jax.jit(
         step.function,
@@ -117,8 +119,8 @@ def data_parallel_step(
         out_shardings=(home, whole),
         donate_argnums=1,
     )
-    draw = _placing.put(step.draw, _placing.everywhere(step.draw, mesh))
-    return _Shared(jitted, draw, mesh.shape[axis]), lambda state: _placing.put(state, home)
+    draw = _placement.put(step.draw, _placement.replicated(step.draw, mesh))
+    return _Shared(jitted, draw, mesh.shape[axis]), lambda state: _placement.put(state, home)
 
 
 def pmap_step(
@@ -131,19 +133,19 @@ def pmap_step(
 ) -> tuple[Step, Place]:
     """Make the training step under `jax.pmap`: one copy of the state on each device, a new first axis for the devices.
 
-    Prefer `data_parallel_step`, which asks for no axis of devices in arrays and can split the state. Dropout is drawn for
-    each device apart here: a network that has some gets other masks than on one device, of the same law.
+    Prefer `data_parallel_step`, which needs no axis of devices in arrays and can split the state. Here each device draws
+    its own dropout: the masks differ from those on one device, with the same distribution.
 
     Args:
-        recipe: What to regress on.
+        recipe: The recipe.
         network: The network.
-        optimizer: The transformation.
-        devices: The devices, of one host; None for all of them.
+        optimizer: The optax transformation.
+        devices: The devices of one host; None for all of them.
         ema_decay: Decay of the moving average.
 
     Returns:
         `(step, place)`. `place(state)` makes the copies; `jax.tree.map(lambda copies: copies[0], state)` undoes it.
-        `step(state, x_pos [n, D], x_neg [m, D], cond=None)` takes whole batches and shares them out.
+        `step(state, x_pos [n, D], x_neg [m, D], cond=None)` takes whole batches and splits them over the devices.
 
     Raises:
         ValueError: As `training.make_train_step`, and by the step, if samples or points do not divide by the number
@@ -161,11 +163,11 @@ def pmap_step(
     """
     devices = list(jax.local_devices() if devices is None else devices)
     count = len(devices)
-    made = training.step_function(recipe, network, optimizer, _division.mapped(AXIS), ema_decay=ema_decay)
+    made = step_function(recipe, network, optimizer, _data_parallel.mapped(AXIS), ema_decay=ema_decay)
     copies = NamedSharding(Mesh(np.array(devices), (AXIS,)), P(AXIS))
 
     def place(tree: Any) -> Any:
-        return jax.tree.map(lambda leaf: _placing.copies(leaf, copies, count), tree)
+        return jax.tree.map(lambda leaf: _placement.replicate(leaf, copies, count), tree)
 
     mapped = jax.pmap(made.function, AXIS, in_axes=(0, 0, 0, 0, None), devices=devices, donate_argnums=1)
 
@@ -178,10 +180,9 @@ def pmap_step(
 
 
 class _Shared(BoundStep):
-    """A step among so many devices."""
+    """A step that `count` devices share."""
 
     def __init__(self, function: Any, draw: Any, count: int):
-        """Of so many devices."""
         super().__init__(function, draw)
         self._count = count
 
@@ -197,7 +198,7 @@ def check_division(
 ) -> None:
     """Raise ValueError unless the charges and points of a step can be shared equally among the devices of a mesh.
 
-    Of a step with labels its rows come in `groups`, and each group's points are shared.
+    In a step with labels the rows come in `groups`, and the points of each group are shared.
     """
     count = mesh.shape[AXIS]
     check_share(f"the {num_pos} positive charges of a step", num_pos, count)
@@ -211,7 +212,7 @@ def check_division(
 
 
 def check_share(what: str, size: int, count: int) -> None:
-    """Raise ValueError unless so many rows can be shared equally."""
+    """Raise ValueError unless `count` devices can share `size` rows equally."""
     if size % count:
         raise ValueError(
             f"{what} must be a multiple of the {count} devices that share them; take {size - size % count or count} or "

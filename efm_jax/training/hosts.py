@@ -1,7 +1,8 @@
-"""Several hosts as one: processes under `jax.distributed` that take every step, and every decision, together.
+"""Training on several hosts: processes under `jax.distributed` take every step, and every decision, together.
 
-Process 0 keeps the run folder; the others need none. What only one process knows (a signal, the clock, an error on the
-disk) is told to all before any of them acts on it, for a process that waits for one that has left waits for ever.
+Process 0 keeps the run folder; the others need none. When one process learns something alone (a signal, the clock, an
+error on the disk), all processes learn it before any of them acts: a process that waits for one that has left waits
+forever.
 """
 
 import json
@@ -15,26 +16,28 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from efm_jax._core import trees
-from efm_jax.training import _placing
+from efm_jax.training import _placement
 from efm_jax.training.devices import AXIS, data_mesh
+
+__all__ = ["AUTO", "Crew", "crew", "first", "global_rows", "join", "local_rows", "meeting", "wait"]
 
 T = TypeVar("T")
 
 AUTO = "auto"
-"""The coordinator's address where jax finds it out itself."""
+"""Coordinator: jax finds the address itself."""
 _PATIENCE = 30  # seconds that a process waits at its end for others, which may have died
 
 
 def join(
     coordinator: str | None = None, processes: int | None = None, process_index: int | None = None
 ) -> None:
-    """Make this process one of several that train together; to be called before anything is computed.
+    """Make this process one of several that train together; call it before any computation.
 
     Args:
         coordinator: `HOST:PORT` of process 0, reachable from all; `auto` on a cluster that jax knows (SLURM, Open MPI,
             Kubernetes, Cloud TPU), which then gives the other two as well. None: this process is alone.
-        processes: How many there are.
-        process_index: Which of them this is, from 0.
+        processes: The number of processes.
+        process_index: The index of this process, from 0.
 
     Raises:
         ValueError: If the three do not go together.
@@ -74,13 +77,13 @@ def join(
 
 
 def meeting(devices: int | None = None) -> Mesh | None:
-    """The mesh of a run: of how many devices, over all hosts.
+    """Make the mesh of a run over the devices of all hosts.
 
     Args:
-        devices: How many; 0 for all there are; None for one, or for all where there are several hosts.
+        devices: The number of devices; 0 for all; None for one, or for all where there are several hosts.
 
     Returns:
-        The mesh; None for one device on one host, which needs none.
+        The mesh; None for one device on one host.
 
     Raises:
         ValueError: If there are not as many devices, or a host would be left without its own.
@@ -104,12 +107,12 @@ def meeting(devices: int | None = None) -> Mesh | None:
 
 
 def first() -> bool:
-    """Whether this process is the one that writes files and speaks."""
+    """Return whether this process writes the files and prints."""
     return jax.process_index() == 0
 
 
 def wait(what: str = "all hosts") -> None:
-    """Go on when all processes have come here."""
+    """Wait until all processes have called this."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
@@ -117,13 +120,13 @@ def wait(what: str = "all hosts") -> None:
 
 
 def global_rows(local: np.ndarray, mesh: Mesh, n: int, *, axis: str = AXIS) -> jax.Array:
-    """An array of n rows split over the mesh, of which this process has those of `local_rows`."""
+    """Make an array of n rows split over the mesh, from the rows `local_rows` of each process."""
     where = NamedSharding(mesh, P(axis))
     return jax.make_array_from_process_local_data(where, local, (n, *local.shape[1:]))
 
 
 def local_rows(mesh: Mesh, n: int, *, axis: str = AXIS) -> slice:
-    """Which of n rows, split over the mesh, this process's devices hold.
+    """Return which of n rows, split over the mesh, the devices of this process hold.
 
     Raises:
         ValueError: If they are not next to each other; `data_mesh` orders devices so that they are.
@@ -138,18 +141,18 @@ def local_rows(mesh: Mesh, n: int, *, axis: str = AXIS) -> slice:
 
 
 class Crew(NamedTuple):
-    """What a run asks of its hosts.
+    """What a run does together with the other hosts; on one host, nothing.
 
     Attributes:
-        first: Whether this one writes the files.
-        rows: `rows(n)`: which rows of a batch to draw here; None for all.
-        spread: `spread(rows, n)`: a batch over all devices, from this host's rows.
-        poll: `poll(wish)`: the largest wish of all hosts (0 for none); with several, that of the poll before.
-        agreed: `agreed(wish)`: likewise, but at once.
+        first: Whether this host writes the files.
+        rows: `rows(n)`: which rows of a batch this host draws; None for all.
+        spread: `spread(rows, n)`: the batch over all devices, from the rows of each host.
+        poll: `poll(wish)`: the largest wish of all hosts (0 for none); with several hosts, the result of the poll before.
+        agreed: `agreed(wish)`: the same, but of this very call.
         everyones: `everyones(text)`: the texts of all hosts, in order.
-        on_first: `on_first(work)`: the work done by process 0, its result there; if it fails, all hosts raise.
+        on_first: `on_first(work)`: process 0 does the work and has its result; if it fails, all hosts raise.
         given: `given(state)`: the state of process 0.
-        fetched: `fetched(state)`: a state that process 0 can read whole, of no use to the others.
+        fetched: `fetched(state)`: a state that process 0 can read whole; the others cannot use it.
     """
 
     first: bool
@@ -164,7 +167,7 @@ class Crew(NamedTuple):
 
 
 def crew(mesh: Mesh | None) -> Crew:
-    """The crew of a run on this mesh.
+    """Make the crew of a run on this mesh.
 
     Raises:
         ValueError: If there are several processes and no mesh.
@@ -195,12 +198,12 @@ def crew(mesh: Mesh | None) -> Crew:
         everyones=_everyones,
         on_first=_on_first,
         given=lambda state: jax.tree.map(_of_first, state),
-        fetched=_placing.fetched,
+        fetched=_placement.fetch,
     )
 
 
 class _Poll:
-    """The largest wish among hosts: a sum of one number a device, on its way while the device works."""
+    """The largest wish among hosts: a maximum over devices that is computed while the devices train."""
 
     def __init__(self, mesh: Mesh):
         self._mesh, self._asked = mesh, None

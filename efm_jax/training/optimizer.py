@@ -5,6 +5,8 @@ import optax
 
 from efm_jax._core import checks
 
+__all__ = ["adam"]
+
 
 def adam(
     learning_rate: float = 2e-4,
@@ -17,7 +19,7 @@ def adam(
     b2: float = 0.999,
     eps: float = 1e-8,
 ) -> optax.GradientTransformation:
-    """Adam as the paper trains: clipped gradients, a linear warm-up, then a constant rate.
+    """Make Adam as the paper trains: clipped gradients, a linear warm-up, then a constant rate.
 
     At update `t = 0, 1, ...` the rate is `learning_rate * min((t+1)/warmup, 1)`; with `cosine_steps = T` it
     then falls as `(1 + cos(pi (t - warmup)/(T - warmup)))/2` and is zero from `t = T` on.
@@ -33,7 +35,7 @@ def adam(
         eps: Added to the root of the mean of squares.
 
     Returns:
-        The transformation; `init_state` and `make_train_step` take any other one just as well.
+        The transformation; `init_state` and `make_train_step` take any other optax transformation too.
 
     Raises:
         ValueError: If a number is out of its range.
@@ -61,6 +63,7 @@ def adam(
             f"cosine_steps must be above warmup = {warmup}, got {cosine_steps!r}; shorten the warm-up."
         )
 
+    # optax.join_schedules rounds differently, by up to 3e-4 of the rate in 5,000 warm-up steps: runs would not repeat
     def rate(count):
         scale = jnp.minimum((count + 1) / warmup, 1.0) if warmup else 1.0
         if cosine_steps is not None:

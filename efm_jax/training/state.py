@@ -1,4 +1,4 @@
-"""What a run is between two steps: its state, made and read."""
+"""The state of a training run between two steps."""
 
 from typing import Any, NamedTuple
 
@@ -11,13 +11,15 @@ from jaxtyping import Array, Bool, Float, Int
 from efm_jax._core import checks, trees
 from efm_jax.types import Key, Network, Params
 
+__all__ = ["StepInfo", "TrainState", "ema_params", "init_state"]
+
 
 class TrainState(NamedTuple):
-    """A run between two steps.
+    """All that a run needs to continue.
 
     Attributes:
         params: The network's parameters.
-        ema: Their moving average, in float32 or better; read it with `ema_params`.
+        ema: The moving average of the parameters, in float32 or better; read it with `ema_params`.
         opt_state: The optimizer's state.
         step: Steps attempted so far, skipped ones included.
         key: The run's key; step `t` draws from `fold_in(key, t)`.
@@ -35,7 +37,7 @@ class TrainState(NamedTuple):
 
 
 class StepInfo(NamedTuple):
-    """What one step tells.
+    """The result of one step.
 
     Attributes:
         loss: The loss before the update.
@@ -51,20 +53,20 @@ class StepInfo(NamedTuple):
 def init_state(
     key: Key, network: Network, optimizer: optax.GradientTransformation, *, params: Params | None = None
 ) -> TrainState:
-    """Make the state before the first step.
+    """Make the state of a run at step 0.
 
     Args:
         key: Seeds the parameters and the whole run.
         network: The network to train.
         optimizer: Any optax transformation, e.g. `adam()`.
-        params: Parameters to begin with, e.g. those of another run; None draws new ones.
+        params: The first parameters, e.g. those of another run; None draws new ones.
 
     Returns:
         The state at step 0, its average equal to its parameters.
 
     Raises:
-        ValueError: If an argument is not as said above, the network has no parameters, or some that are not floating-point
-            numbers, or those given are not of this network.
+        ValueError: If an argument is not as described above, if the network has no parameters or parameters that are not
+            floating-point numbers, or if `params` do not belong to this network.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -82,7 +84,7 @@ def init_state(
         apart = trees.difference(trees.leaves(jax.eval_shape(network.init, param_key)), trees.leaves(params))
         if apart:
             raise ValueError(
-                f"params are not of this network: {apart}; make the network as that of the other run."
+                f"params do not belong to this network: {apart}; build the network as in the other run."
             )
     begun: Params = network.init(param_key) if params is None else params
     arrays = jax.tree.leaves(begun)
@@ -110,7 +112,7 @@ def init_state(
 
 
 def ema_params(state: TrainState) -> Params:
-    """Return the averaged parameters, in the parameters' dtypes: what sampling should use.
+    """Return the averaged parameters for sampling, in the dtypes of the parameters.
 
     Args:
         state: A state at any step; before the first one the average is the parameters themselves.
@@ -119,7 +121,7 @@ def ema_params(state: TrainState) -> Params:
         Parameters for `network.apply`.
 
     Raises:
-        ValueError: If the state was given to a step, which reused its memory.
+        ValueError: If a training step has reused the memory of the state.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -138,8 +140,8 @@ def check_alive(state: TrainState) -> None:
     count = getattr(state, "step", None)
     if isinstance(count, jax.Array) and not isinstance(count, Tracer) and count.is_deleted():
         raise ValueError(
-            "this state was given to a training step before, which reused its memory; go on with the state that the step "
-            "returned: state, info = step(state, x_pos, x_neg)."
+            "a training step has reused the memory of this state; use the state that the step returned: "
+            "state, info = step(state, x_pos, x_neg)."
         )
 
 

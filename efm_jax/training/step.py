@@ -1,10 +1,10 @@
-"""Training: supervision from a recipe, one pure step, a moving average of the parameters.
+"""The training step: supervision from a recipe, one update, a moving average of the parameters.
 
     loss = mean_k weight_k |f(points_k) - target_k|^2 / (D+1)
 
-A `TrainState` is all that a run needs to go on: together with the data of the coming steps it fixes the
-result bit by bit. The step counts every attempt, so the position in the data and the randomness of a step
-follow from it alone.
+A `TrainState` is all that a run needs to continue: together with the data of the coming steps it fixes the
+result bit for bit. The step counter includes skipped steps, so it alone gives the position in the data and the
+randomness of a step.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,11 @@ import optax
 
 from efm_jax._core import checks, trees
 from efm_jax.matching import classes
-from efm_jax.training import _division
-from efm_jax.training.optimizer import adam as adam
-from efm_jax.training.state import StepInfo as StepInfo
-from efm_jax.training.state import TrainState as TrainState
-from efm_jax.training.state import at_least_float32, check_alive
-from efm_jax.training.state import ema_params as ema_params
-from efm_jax.training.state import init_state as init_state
+from efm_jax.training import _data_parallel
+from efm_jax.training.state import StepInfo, TrainState, at_least_float32, check_alive
 from efm_jax.types import Batch, FieldMatching, Network
+
+__all__ = ["make_train_step"]
 
 
 def make_train_step(
@@ -34,47 +31,48 @@ def make_train_step(
     ema_decay: float = 0.9999,
     axis_name: str | None = None,
 ) -> Callable[..., tuple[TrainState, StepInfo]]:
-    """Make the step of training: draw supervision, take the gradient, update, average.
+    """Make the training step: draw supervision, take the gradient, update, average.
 
-    `x_pos` and `x_neg` bring the step's charges, as many as they have rows; how many points they supervise is
-    the recipe's. The moving average after update `t = 0, 1, ...` is
+    The rows of `x_pos` and `x_neg` are the charges of the step; the recipe sets the number of supervised points. The
+    moving average after update `t = 0, 1, ...` is
 
         ema <- d_t ema + (1 - d_t) params,   d_t = min(ema_decay, (1 + t)/(10 + t)),
 
-    so its weights always add up to one and the initial parameters' weight after T updates is `T! 9!/(T+9)!`
-    (while `d_t < ema_decay`): nothing to correct for. A step whose loss, gradient or update is not finite
-    leaves parameters, average and optimizer as they were, and is counted.
+    so its weights always add up to one, and the weight of the initial parameters after T updates is `T! 9!/(T+9)!`
+    (while `d_t < ema_decay`): no correction is needed. If the loss, gradient or update of a step is not finite, the step
+    keeps parameters, average and optimizer state and counts as skipped.
 
     Args:
-        recipe: What to regress on; see `efm_jax.matching`. Arrays that its `draw` holds, as a `jax.tree_util.Partial`
+        recipe: The recipe, from `efm_jax.matching`. Arrays that its `draw` holds, as a `jax.tree_util.Partial`
             (a whole training set of charges), are arguments of the compiled step, not constants in it.
-        network: The network; run in training mode, its dropout drawn from a key of its own.
-        optimizer: The transformation that `init_state` was given.
+        network: The network; it runs in training mode, with its own key for dropout.
+        optimizer: The transformation that `init_state` got.
         ema_decay: Decay of the moving average, in [0, 1).
-        axis_name: For a step that is to be mapped by the caller (`jax.pmap`; `jax.shard_map(check_vma=False)`), the
-            name of the mapped axis. Each device then brings its share of the samples; together they are the charges of
-            all, every device supervises its share of the same points that one device alone would draw, and loss and
-            gradient are the means over devices. A network's dropout is drawn for each device apart. See
-            `parallel.pmap_step`, and `parallel.data_parallel_step` for `jax.jit`.
+        axis_name: The name of the mapped axis, for a step that the caller maps (`jax.pmap`;
+            `jax.shard_map(check_vma=False)`). Each device then brings its part of the samples; together they are the
+            charges on every device. Each device supervises its part of the points that one device alone would draw; loss
+            and gradient are means over devices. Each device draws its own dropout. See `parallel.pmap_step`, and
+            `parallel.data_parallel_step` for `jax.jit`.
 
     Returns:
-        `step(state, x_pos [n, D], x_neg [m, D], cond=None) -> (state, StepInfo)`, jitted. The state passed in is
-        donated: its buffers are reused, so use only the one returned. With an `axis_name`, a plain function.
+        `step(state, x_pos [n, D], x_neg [m, D], cond=None) -> (state, StepInfo)`, jitted. The step donates its
+        input state: write `state, info = step(state, ...)` and do not use the old `state` again. With an `axis_name`, a
+        plain function.
 
-        `cond` [g] are class labels, -1 for none: the rows of both plates come in g equal groups of consecutive rows, group
-        i holding samples of class `cond[i]` alone, or of all classes where it is -1. Each group is a minibatch of its
-        own (`recipe.draw` is called on it, with its own number of points), so charges and pairs are within a class, and the
-        network is given the label at the group's points. `datasets.batch(labels=...)` draws such rows and
-        `datasets.draw_labels` such labels; see docs/conditions.md.
+        `cond` [g] are class labels, -1 for none. The rows of both plates come in g equal groups of consecutive rows; group
+        i holds samples of class `cond[i]`, or of all classes where `cond[i]` is -1. Each group is a minibatch of its own:
+        `recipe.draw` is called on it, with its own number of points, and the network gets the label at these points.
+        `datasets.batch(labels=...)` draws such rows and `datasets.draw_labels` such labels; see docs/conditions.md.
 
     Raises:
-        ValueError: If `ema_decay` is out of range or another argument is not as said above; by the step, if shapes do not
-            fit together, the points cannot be shared equally, the state is of another network or optimizer or was given to a
-            step before, or there are labels and the network ignores them, the recipe holds charges of its own, or the rows
-            are no multiple of them.
+        ValueError: If `ema_decay` is out of range or another argument is not as described above. By the step: if shapes do
+            not fit together, if the points cannot be shared equally, if the state belongs to another network or optimizer
+            or was used by a step before; with labels, if the network ignores them, if the recipe holds charges of its own,
+            or if the number of rows is no multiple of the number of labels.
 
     Examples:
         >>> import jax, jax.numpy as jnp
+        >>> from efm_jax.training import adam, init_state
         >>> from efm_jax.types import Batch, FieldMatching, Network
         >>> line = Network(lambda key: {"a": jnp.ones(2)}, lambda params, points, **_: params["a"] * points)
         >>> def draw(key, x_pos, x_neg):
@@ -91,8 +89,8 @@ def make_train_step(
     References:
         Algorithm 1 of Kolesov et al., 2025, arXiv 2502.02367.
     """
-    division = _division.alone() if axis_name is None else _division.mapped(axis_name)
-    step = step_function(recipe, network, optimizer, division, ema_decay=ema_decay)
+    parallel = _data_parallel.single_device() if axis_name is None else _data_parallel.mapped(axis_name)
+    step = step_function(recipe, network, optimizer, parallel, ema_decay=ema_decay)
     return step if axis_name is not None else BoundStep(jax.jit(step.function, donate_argnums=1), step.draw)
 
 
@@ -100,11 +98,11 @@ def step_function(
     recipe: FieldMatching,
     network: Network,
     optimizer: optax.GradientTransformation,
-    division: _division.Division,
+    parallel: _data_parallel.DataParallel,
     *,
     ema_decay: float,
 ) -> "BoundStep":
-    """The step of `make_train_step` for one way of dividing its work, not compiled."""
+    """Make the step of `make_train_step` for one way to share its work, not compiled."""
     checks.has("recipe", recipe, ("draw",), "matching.efm(gap=6.0)")
     checks.has("network", network, ("init", "apply"), "networks.mlp(2, gap=6.0)")
     checks.has("optimizer", optimizer, ("init", "update"), "training.adam()")
@@ -124,12 +122,12 @@ def step_function(
             classes.check_takes_labels(network)
             draw = classes.by_class(draw, len(cond))
         draw_key, network_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-        batch = division.draw(draw, draw_key, x_pos, x_neg)
+        batch = parallel.draw(draw, draw_key, x_pos, x_neg)
         _check_batch(batch, x_pos.shape[1])
         given = {} if cond is None else {"cond": classes.labels_of_points(cond, len(batch.points))}
 
         def loss_of(params):
-            field = network.apply(params, batch.points, key=division.key(network_key), **given)
+            field = network.apply(params, batch.points, key=parallel.key(network_key), **given)
             if field.shape != batch.points.shape:
                 raise ValueError(
                     f"network.apply must return one field vector for each point, {batch.points.shape}, got "
@@ -138,7 +136,7 @@ def step_function(
             square = jnp.sum((field.astype(batch.target.dtype) - batch.target) ** 2, axis=-1)
             return jnp.mean(batch.weight * square) / batch.points.shape[-1]
 
-        loss, grads = division.mean(jax.value_and_grad(loss_of)(state.params))
+        loss, grads = parallel.mean(jax.value_and_grad(loss_of)(state.params))
         grad_norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(optax.tree.norm(updates))
@@ -165,11 +163,11 @@ def step_function(
 
 
 class BoundStep:
-    """A step and the draw of its recipe, whose arrays are passed anew at each call.
+    """A step and the `draw` of its recipe, whose arrays are arguments of each call.
 
     Attributes:
         function: `function(draw, state, x_pos, x_neg, cond) -> (state, StepInfo)`, jitted or not.
-        draw: A pytree that draws.
+        draw: A pytree that draws batches.
     """
 
     def __init__(self, function: Any, draw: Callable[..., Batch]):
@@ -216,7 +214,7 @@ def _check_state(state: TrainState, network: Network, optimizer: optax.GradientT
         apart = trees.difference(trees.leaves(wanted), trees.leaves(part))
         if apart:
             raise ValueError(
-                f"state.{what} is not of this {'network' if what == 'params' else 'optimizer'}: {apart}; "
+                f"state.{what} does not belong to this {'network' if what == 'params' else 'optimizer'}: {apart}; "
                 "make the state by init_state(key, network, optimizer) with the same two values."
             )
 

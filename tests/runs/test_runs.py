@@ -15,7 +15,7 @@ from _runs import outcome
 
 from efm_jax import checkpoint, datasets
 from efm_jax.runs import _feed, fit, read_config, read_log
-from efm_jax.training.step import adam, init_state
+from efm_jax.training import adam, init_state
 
 interruptible, straight = _runs.interruptible, _runs.straight  # fixtures
 

@@ -14,7 +14,7 @@ from _runs import outcome
 
 from efm_jax import checkpoint
 from efm_jax.runs import _feed, _journal, _loop, read_log
-from efm_jax.training.step import adam, init_state
+from efm_jax.training import adam, init_state
 
 interruptible, straight = _runs.interruptible, _runs.straight  # fixtures
 

@@ -97,7 +97,7 @@ def test_slopes_have_the_lines_of_the_field():
 def test_a_state_may_begin_with_given_parameters():
     state = training.init_state(jax.random.key(0), NETWORK, training.adam(), params=jnp.asarray(7.0))
     assert float(state.params) == float(state.ema) == 7.0
-    with pytest.raises(ValueError, match="params are not of this network"):
+    with pytest.raises(ValueError, match="params do not belong to this network"):
         training.init_state(jax.random.key(0), NETWORK, training.adam(), params=jnp.ones(3))
 
 

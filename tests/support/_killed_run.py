@@ -10,7 +10,7 @@ import numpy as np
 
 from efm_jax.datasets import Source
 from efm_jax.runs import fit
-from efm_jax.training.step import adam
+from efm_jax.training import adam
 from efm_jax.types import Batch, FieldMatching, Network
 
 CONFIG = {"network": {"width": 16, "scales": (1, 2)}, "rate": 0.01, "steps": 60}

@@ -10,7 +10,7 @@ from _killed_run import NETWORK, run
 
 from efm_jax import checkpoint
 from efm_jax.runs import read_log
-from efm_jax.training.step import adam, init_state
+from efm_jax.training import adam, init_state
 
 PROGRAM = Path(__file__).with_name("_killed_run.py")
 

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from efm_jax.training.step import adam
+from efm_jax.training import adam
 
 
 def adam_reference(params, grads, rate, warmup, clip, weight_decay, cosine_steps, b1=0.9, b2=0.999, eps=1e-8):

@@ -15,7 +15,7 @@ from parallel_cases import CHARGES, POINTS
 
 from efm_jax import cli, parallel
 from efm_jax.models import configs
-from efm_jax.training import _placing
+from efm_jax.training import _placement
 
 PROGRAM = Path(__file__).parents[1] / "support" / "_devices.py"
 
@@ -106,7 +106,7 @@ def test_the_compiler_divides_the_step_and_sends_no_more_than_it_must(told):
             "the 30 points of a step must be a multiple of the 8 devices that share them; change num_points",
         ),
         ("axis", "axis must be one of the mesh's axes ('data',), got 'model'"),
-        ("devices", "devices must be between 1 and the 8 of cpu that there are, got 9"),
+        ("devices", "devices must be between 1 and 8, the number of cpu devices, got 9"),
     ],
 )
 def test_what_cannot_be_divided_is_refused(told, what, said):
@@ -144,7 +144,7 @@ def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(told
 def test_small_arrays_and_odd_ones_are_kept_whole():
     mesh = parallel.data_mesh(1)
     tree = {"a": np.zeros((64, 2048), np.float32), "b": np.zeros(1000), "key": jax.random.key(0)}
-    got = {name: where.spec for name, where in _placing.split(tree, mesh, "data").items()}
+    got = {name: where.spec for name, where in _placement.split(tree, mesh, "data").items()}
     assert got["a"] == jax.sharding.PartitionSpec(None, "data")
     assert got["b"] == got["key"] == jax.sharding.PartitionSpec()
 

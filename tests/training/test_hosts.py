@@ -201,7 +201,7 @@ def test_more_devices_than_there_are_is_a_mistake_of_the_command(tmp_path, capsy
     with pytest.raises(SystemExit) as stop:
         cli.main(["train", *COMMAND, "--run", str(tmp_path / "run"), "--parallel.devices", "99"])
     assert stop.value.code == 2
-    assert "devices must be between 1 and the" in capsys.readouterr().err
+    assert "devices must be between 1 and " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

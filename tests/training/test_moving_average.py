@@ -9,7 +9,7 @@ import optax
 import pytest
 from _steps import DIAGONAL, DIM, X_NEG, X_POS, marching, random_draw, recipe_of
 
-from efm_jax.training.step import adam, ema_params, init_state, make_train_step
+from efm_jax.training import adam, ema_params, init_state, make_train_step
 from efm_jax.types import Network
 
 

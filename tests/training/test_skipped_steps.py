@@ -6,7 +6,7 @@ import numpy as np
 import optax
 from _steps import DIAGONAL, DIM, X_NEG, X_POS, hidden, marching, random_draw, recipe_of
 
-from efm_jax.training.step import adam, init_state, make_train_step
+from efm_jax.training import adam, init_state, make_train_step
 from efm_jax.types import Network
 
 

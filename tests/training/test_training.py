@@ -10,7 +10,7 @@ import pytest
 from _steps import DIAGONAL, DIM, X_NEG, X_POS, hidden, random_draw, recipe_of
 
 from efm_jax import matching, networks
-from efm_jax.training.step import adam, ema_params, init_state, make_train_step
+from efm_jax.training import adam, ema_params, init_state, make_train_step
 from efm_jax.types import Batch, Network
 
 
@@ -189,11 +189,13 @@ def test_a_network_of_another_dimension_is_named(sgd_state):
 
 def test_a_state_of_another_network_or_optimizer_is_named(sgd_state):
     step = make_train_step(recipe_of(random_draw), hidden(8), optax.sgd(0.1))
-    said = r"state.params is not of this network: expected \['first'\]: float32\[4, 8\], got float32\[4, 16\]"
+    said = r"state.params does not belong to this network: expected \['first'\]: float32\[4, 8\], got float32\[4, 16\]"
     with pytest.raises(ValueError, match=said):
         step(sgd_state, X_POS, X_NEG)
     step = make_train_step(recipe_of(random_draw), hidden(), adam())
-    with pytest.raises(ValueError, match=r"state.opt_state is not of this optimizer: .*mu.*init_state"):
+    with pytest.raises(
+        ValueError, match=r"state.opt_state does not belong to this optimizer: .*mu.*init_state"
+    ):
         step(sgd_state, X_POS, X_NEG)
 
 
@@ -231,7 +233,8 @@ def test_a_state_that_was_given_away_is_named():
     step(state, X_POS, X_NEG)
     for use in (lambda: step(state, X_POS, X_NEG), lambda: ema_params(state)):
         with pytest.raises(
-            ValueError, match=r"given to a training step before.*the state that the step returned"
+            ValueError,
+            match=r"a training step has reused the memory of this state.*the state that the step returned",
         ):
             use()
 

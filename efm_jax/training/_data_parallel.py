@@ -1,7 +1,7 @@
-"""How the work of one training step is divided among devices: each supervises its own share of the same points.
+"""How devices share one training step: each supervises its own part of the same points.
 
 Every device draws the points of the whole batch from the same key, which costs next to nothing, and evaluates the field
-at its own rows of them alone. So the batch means the same on any number of devices.
+at its own rows only. So a batch means the same on any number of devices.
 """
 
 import inspect
@@ -18,12 +18,12 @@ from efm_jax.types import Batch, Key
 Draw = Callable[..., Batch]
 
 
-class Division(NamedTuple):
-    """What a device does of a step.
+class DataParallel(NamedTuple):
+    """What one device does in a step.
 
     Attributes:
-        draw: `draw(recipe's draw, key, x_pos, x_neg) -> Batch`, of the device's share.
-        key: The network's key, of the device's own.
+        draw: `draw(recipe's draw, key, x_pos, x_neg) -> Batch`, the device's part of the batch.
+        key: From the step's key to the network's key on this device.
         mean: The mean over devices of a tree of arrays.
     """
 
@@ -32,15 +32,15 @@ class Division(NamedTuple):
     mean: Callable[[Any], Any]
 
 
-def alone() -> Division:
-    """All of the step on one device."""
-    return Division(
+def single_device() -> DataParallel:
+    """One device does the whole step."""
+    return DataParallel(
         lambda draw, key, x_pos, x_neg: draw(key, x_pos, x_neg), lambda key: key, lambda tree: tree
     )
 
 
-def mapped(axis_name: str) -> Division:
-    """Of a step under `jax.pmap`, or a `jax.shard_map` that checks no replication: samples come in shares."""
+def mapped(axis_name: str) -> DataParallel:
+    """A step under `jax.pmap`, or a `jax.shard_map` that checks no replication: each device brings a part of the samples."""
 
     def draw(draw, key, x_pos, x_neg):
         x_pos, x_neg = (lax.all_gather(x, axis_name, tiled=True) for x in (x_pos, x_neg))
@@ -49,11 +49,11 @@ def mapped(axis_name: str) -> Division:
     def own_key(key):
         return jax.random.fold_in(key, lax.axis_index(axis_name))
 
-    return Division(draw, own_key, lambda tree: lax.pmean(tree, axis_name))
+    return DataParallel(draw, own_key, lambda tree: lax.pmean(tree, axis_name))
 
 
-def over(mesh: Mesh, axis: str) -> Division:
-    """Of a jitted step on a mesh: the supervision is divided by hand, the rest by the compiler after its points."""
+def on_mesh(mesh: Mesh, axis: str) -> DataParallel:
+    """A jitted step on a mesh: `shard_map` splits the supervision, the compiler splits the rest after its points."""
     own_draw, replicated = mapped(axis).draw, P()
 
     def draw(draw, key, x_pos, x_neg):
@@ -66,7 +66,7 @@ def over(mesh: Mesh, axis: str) -> Division:
         )
         return divided(draw, key, x_pos, x_neg)
 
-    return alone()._replace(draw=draw)
+    return single_device()._replace(draw=draw)
 
 
 def _own_rows(draw: Draw, key: Key, x_pos: jax.Array, x_neg: jax.Array, axis_name: str) -> Batch:

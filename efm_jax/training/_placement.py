@@ -1,4 +1,4 @@
-"""Where arrays lie on a mesh, and putting them there from hosts that hold all or some of them."""
+"""Where arrays lie on a mesh, and how hosts that hold all or part of them put them there."""
 
 from typing import Any
 
@@ -10,42 +10,42 @@ from jax.sharding import PartitionSpec as P
 from efm_jax._core import trees
 
 _LEAST = 1024
-"""Numbers a device below which an array is not split: a message costs more than it saves."""
+"""An array with fewer numbers than this for each device is not split: a message costs more than it saves."""
 
 
 def put(tree: Any, shardings: Any) -> Any:
-    """The same numbers where `shardings` say, one for each leaf; each host puts what its own devices hold.
+    """Put each leaf on the mesh as its sharding says; each host puts what its own devices hold.
 
-    Leaves are whole on every host, or lie on the devices as they should already.
+    A leaf is whole on every host, or is on the devices already.
     """
     return jax.tree.map(_put, tree, shardings)
 
 
-def fetched(tree: Any) -> Any:
-    """The tree where process 0 can read all of it by itself; all hosts must ask at once.
+def fetch(tree: Any) -> Any:
+    """Bring a tree to where process 0 can read all of it; all hosts must call this together.
 
-    What every device holds whole stays there; what is split is gathered array by array into process 0's memory. Elsewhere
-    the tree is of no use.
+    Replicated arrays stay on the devices; split ones are gathered one by one into the memory of process 0. The other
+    processes cannot use the result.
     """
-    return jax.tree.map(_fetched, tree)
+    return jax.tree.map(_fetch, tree)
 
 
-def copies(leaf: Any, sharding: NamedSharding, count: int) -> jax.Array:
-    """A copy for each of `count` devices of this host, along a new first axis."""
+def replicate(leaf: Any, sharding: NamedSharding, count: int) -> jax.Array:
+    """Copy a leaf to each of `count` devices of this host, along a new first axis."""
     if trees.is_key(leaf):
-        data = copies(jax.random.key_data(leaf), sharding, count)
+        data = replicate(jax.random.key_data(leaf), sharding, count)
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
     host = np.asarray(leaf)
     return jax.make_array_from_callback((count, *host.shape), sharding, lambda _: host[None])
 
 
-def everywhere(tree: Any, mesh: Mesh) -> Any:
-    """The sharding of a tree that every device holds whole."""
+def replicated(tree: Any, mesh: Mesh) -> Any:
+    """Return the shardings of a tree that every device holds whole."""
     return jax.tree.map(lambda leaf: NamedSharding(mesh, P()), tree)
 
 
 def split(tree: Any, mesh: Mesh, axis: str) -> Any:
-    """The sharding of a tree whose arrays are split along the longest dimension that divides; small ones are whole."""
+    """Return the shardings that split arrays along their longest dimension that divides; small arrays stay whole."""
     count = mesh.shape[axis]
 
     def where(leaf) -> NamedSharding:
@@ -69,9 +69,9 @@ def _put(leaf: Any, sharding: Sharding) -> jax.Array:
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
 
-def _fetched(leaf: Any) -> Any:
+def _fetch(leaf: Any) -> Any:
     if trees.is_key(leaf):
-        return jax.random.wrap_key_data(_fetched(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
+        return jax.random.wrap_key_data(_fetch(jax.random.key_data(leaf)), impl=jax.random.key_impl(leaf))
     if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
         return leaf
     if isinstance(leaf.sharding, NamedSharding) and not leaf.is_fully_replicated:
