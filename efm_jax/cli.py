@@ -1,16 +1,16 @@
-"""The command `efm`: train, resume, reflow, export, translate, generate, evaluate, doctor.
+"""The command `efm`: train, resume, reflow, export, translate, generate, evaluate, compare, doctor.
 
-Thin: each command reads its options, calls the rooms and says where the result lies. A mistake in what the user gave
-ends with one line on standard error and status 2; `--help` of each command is enough to use it.
+Each command reads its options, calls the package, and prints where the result is. A mistake in what the user gave ends with
+one message on standard error and status 2.
 """
 
-import inspect
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from efm_jax.models import configs
 from efm_jax.models.presets import PRESETS
@@ -18,22 +18,27 @@ from efm_jax.models.presets import PRESETS
 if TYPE_CHECKING:
     from efm_jax.models import apply
 
+__all__ = ["main"]
+
 Preset = Annotated[
     tyro.extras.subcommand_type_from_defaults(
         {name: run for name, (_, run) in PRESETS.items()},
         {name: text for name, (text, _) in PRESETS.items()},
         prefix_names=False,
     ),
-    tyro.conf.arg(name=""),
+    arg(name=""),
 ]
+RunFolder = Annotated[Path, arg(metavar="RUN")]
+Place = Annotated[str, arg(metavar="RUN_OR_MODEL")]
+Number = arg(metavar="N")
 
-Output = Annotated[Path, tyro.conf.arg(aliases=("--out",))]
+
+def _optional(kind: str, default: str) -> object:
+    """An option that may be left out: what it takes, and what happens then."""
+    return arg(metavar=kind, help_behavior_hint=f"(default: {default})")
+
 
 _ONE_DEVICE = configs.Parallel()
-
-_OF_RUNS = ("step", "source", "target", "samples", "round_trip")
-_OF_FOLDERS = ("held_out", "size", "most", "seed", "partners", "skip_unreadable")
-"""Options of `evaluate` that mean something for a run or model, and for two folders."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -46,18 +51,26 @@ def main(arguments: list[str] | None = None) -> None:
         "translate": translate,
         "generate": generate,
         "evaluate": evaluate,
+        "compare": compare,
         "doctor": doctor,
     }
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
+        from efm_jax import __version__
+
+        print(f"efm_jax {__version__}")
+        return
     try:
         tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="efm",
-            description="Electrostatic field matching: learn the field between two sets of samples, follow its lines.",
-            args=arguments,
+            description="Electrostatic field matching: a field between two sets of samples.\n\n"
+            "`efm COMMAND --help` shows the options of a command, `efm --version` the version.",
+            args=_from_old_options(arguments),
             config=(tyro.conf.CascadeSubcommandArgs,),
         )
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        print(f"efm: {_said(error)}", file=sys.stderr)
+        print(f"efm: {_message(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:  # training catches its own, and saves
         print("efm: interrupted", file=sys.stderr)
@@ -65,61 +78,64 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def train(config: Preset, run: Path, *, report: bool = True, progress: bool = True) -> None:
-    """Train a preset in a run folder; the same command goes on with what the folder holds.
+    """Train a preset, or resume it if the run folder holds it already.
 
     Args:
-        config: The preset; every field of it can be given as an option.
-        run: The run folder.
-        report: Transport held-out samples at the end, draw pictures and write report.json.
+        config: The preset; every field of it is an option.
+        run: Run folder to write.
+        report: Score held-out samples at the end, draw pictures and write report.json.
         progress: Show a progress bar.
     """
     _train(run, config, report=report, progress=progress)
 
 
 def resume(
-    run: Path,
+    run: RunFolder,
     /,
     *,
     parallel: configs.Parallel = _ONE_DEVICE,
     report: bool = True,
     progress: bool = True,
 ) -> None:
-    """Go on with a run folder, from its own config.json.
+    """Resume a run from its folder.
 
     Args:
-        run: The run folder; several hosts must all see it.
-        parallel: The devices and hosts to go on with, whatever they were before.
-        report: Transport held-out samples at the end, draw pictures and write report.json.
+        run: Run folder; several hosts must all see it.
+        parallel: Devices and hosts to resume on, whatever they were before.
+        report: Score held-out samples at the end, draw pictures and write report.json.
         progress: Show a progress bar.
     """
-    if not (run / "config.json").is_file():
-        raise ValueError(f"{run} is not a run folder: it holds no config.json; train one with `efm train`.")
+    from efm_jax.models import loading
+
+    if not (run / "config.json").is_file() or loading.is_model(run):
+        why = "it is a model" if loading.is_model(run) else "it holds no config.json"
+        raise ValueError(f"{run} is not a run folder: {why}.\nTrain a run with `efm train`.")
     config = replace(configs.load(run / "config.json"), parallel=parallel)
     _train(run, config, report=report, progress=progress)
 
 
 def reflow(
-    first: Path,
+    first: RunFolder,
     /,
     *,
     run: Path,
-    steps: int | None = None,
-    pairs: int = 10_000,
+    steps: Annotated[int | None, _optional("N", "a quarter of the first run's")] = None,
+    pairs: Annotated[int, Number] = 10_000,
     reverse: bool = False,
     trained: bool = True,
     report: bool = True,
     progress: bool = True,
 ) -> None:
-    """Train a second field on the lines of a first one, for lines that are nearly straight and need few steps.
+    """Train a second field on the lines of a first one, so that its lines need few steps.
 
     Args:
-        first: The run folder of the first training.
-        run: The run folder of the second; `efm resume` goes on with it.
-        steps: Training steps; a quarter of the first's by default.
-        pairs: Lines followed, once, from samples of the training set; those that do not arrive are left out.
-        reverse: Follow them from Q to P.
-        trained: Begin with the parameters of the first run; else with new ones.
-        report: Transport held-out samples at the end, draw pictures and write report.json.
+        first: Run folder of the first training.
+        run: Run folder of the second training; `efm resume` resumes it.
+        steps: Training steps.
+        pairs: Lines to follow, from samples of the training set; lines that do not arrive are left out.
+        reverse: Follow lines from Q to P.
+        trained: Start from the parameters of the first run, not from new ones.
+        report: Score held-out samples at the end, draw pictures and write report.json.
         progress: Show a progress bar.
     """
     from efm_jax.runs import second_run
@@ -129,214 +145,298 @@ def reflow(
 
 
 def export(
-    run: Path,
+    model: Place,
     /,
-    output: Output,
+    output: Annotated[Path, arg(aliases=("--out",))],
     *,
     weights: Literal["average", "last"] = "average",
-    license: str | None = None,
+    license: Annotated[str | None, _optional("TEXT", "to be written")] = None,
 ) -> None:
-    """Make of a run a model folder to give away: weights as safetensors, config.json, a model card.
+    """Export a run as a shareable model folder.
 
     Args:
-        run: The run folder.
-        output: The model folder to write; it must not be there yet.
-        weights: The moving average of the parameters, or the last ones.
-        license: What the card says of the license.
+        model: Run folder. A model folder or a released model's name is copied.
+        output: Model folder to write; it must not exist.
+        weights: Which parameters to export: their moving average, or the last ones.
+        license: License to state on the model card.
     """
-    from efm_jax.models import model_folder
+    from efm_jax import models
 
-    written = model_folder.export(run, output, weights=weights, license=license)
-    print(f"wrote {written}: read its README.md" + ("" if license else " and write a license into it"))
+    written = models.export(model, output, weights=weights, license=license)
+    todo = "" if license else ". Read its README.md and write a license into it"
+    print(f"Saved the model to {written}{todo}")
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Options of `translate`: the samples."""
+
+    input: Annotated[str, arg(metavar="SAMPLES")]
+    """A folder of pictures, one picture, or a specification: `npy:FILE`, `npz:FILE:KEY`, `digits:3`, ..."""
+    limit: Annotated[int | None, _optional("N", "all")] = None
+    """Translate at most this many samples."""
+    fit: Literal["crop", "pad"] = "crop"
+    """Crop pictures at the center as in training, or pad them and cut the margin off again."""
+    own_size: bool = False
+    """Write pictures at the size of the input, not of the model."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Options of `generate`: the samples."""
+
+    count: Annotated[int, Number]
+    """Number of samples."""
+    seed: Annotated[int, Number] = 0
+    """Seed of the samples of P."""
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """Options: where to save the results."""
+
+    output: Annotated[Path, arg(metavar="FOLDER")]
+    """Folder to write."""
+    overwrite: bool = False
+    """Overwrite files that efm did not write."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Options: the lines to follow."""
+
+    label: Annotated[int | None, _optional("N", "all classes")] = None
+    """Class to follow, for a model with classes."""
+    guidance: Annotated[float, arg(metavar="SCALE")] = 1.0
+    """Guidance toward the class: 1 follows the class as learned, more exaggerates it."""
+
+
+@dataclass(frozen=True)
+class TranslateLines(Lines):
+    """Options of `translate`: the lines to follow."""
+
+    reverse: bool = False
+    """Translate Q to P."""
 
 
 def translate(
-    run: Path | None = None,
+    model: Place,
     /,
-    *,
-    input: str,
-    output: Path,
-    model: Path | None = None,
-    reverse: bool = False,
-    limit: int | None = None,
-    label: int | None = None,
-    guidance: float = 1.0,
-    fit: Literal["crop", "pad"] = "crop",
-    own_size: bool = False,
-    overwrite: bool = False,
+    samples: Annotated[Samples, OmitArgPrefixes, FlagCreatePairsOff],
+    output: Annotated[OutputFolder, OmitArgPrefixes, FlagCreatePairsOff],
+    lines: Annotated[TranslateLines, OmitArgPrefixes, FlagCreatePairsOff],
 ) -> None:
-    """Carry samples of P to Q along the lines of a trained field, one picture or row each.
-
-    Pictures may have any size: they are cropped at the center, or padded, and resized to that of the field; where training
-    cut their middle out before (data.crop), so is theirs, and they must not be smaller. Those that cannot be read, or are no
-    png, jpg, jpeg, webp or bmp, are named and left out, and the status is then 1; so it is where no line arrived.
+    """Translate samples of P into samples of Q.
 
     Args:
-        run: The run folder.
-        input: Samples as a specification, e.g. `folder:PATH`, `digits:3`, `npz:PATH:KEY`; the path of a folder or of one
-            picture alone will do.
-        output: Folder for the outcome: pictures as png, anything else as `translated.npy`; `lines.json` says which lines
-            arrived.
-        model: A model folder made by `efm export`, or the name of a model that comes with efm_jax, instead of a run.
-        reverse: Carry Q to P instead.
-        limit: At most so many samples.
-        label: Of a run with classes: the class whose field they follow.
-        guidance: Scale of guidance toward the label: 1 is the class as learned, more exaggerates it.
-        fit: Crop pictures at the center as training does, or take all of them: pad those of another aspect than the field's
-            by their border pixels and cut the margin off again, so that nothing of them is lost.
-        own_size: Write pictures at the size they were given in.
-        overwrite: Replace files of the same names in the output folder, whoever wrote them; without it only those of runs
-            before.
+        model: Run folder, model folder, or a released model's name.
+        samples: Which samples. Pictures that cannot be read are named and left out; the status is then 1.
+        output: Where to save the results: pictures as png, other samples as translated.npy, and lines.json.
+        lines: Which lines to follow.
     """
     from efm_jax.models import apply
 
-    written = apply.translate(
-        _given(run, model),
-        input,
-        output,
-        reverse=reverse,
-        limit=limit,
-        label=label,
-        guidance=guidance,
-        fit=fit,
-        own_size=own_size,
-        overwrite=overwrite,
+    saved = apply.translate(
+        model,
+        samples.input,
+        output.output,
+        reverse=lines.reverse,
+        limit=samples.limit,
+        label=lines.label,
+        guidance=lines.guidance,
+        fit=samples.fit,
+        own_size=samples.own_size,
+        overwrite=output.overwrite,
     )
-    for why, names in (("cannot be read", written.skipped), ("of a kind not taken", written.other)):
+    for why, names in (("cannot be read", saved.unreadable), ("format not supported", saved.unsupported)):
         if names:
             print(f"efm: left out, {why}: {', '.join(names)}", file=sys.stderr)
-    _tell_lines(written, left_out=bool(written.skipped or written.other))
+    _print_saved(saved, left_out=bool(saved.unreadable or saved.unsupported))
 
 
 def generate(
-    run: Path | None = None,
+    model: Place,
     /,
-    *,
-    count: int,
-    output: Path,
-    model: Path | None = None,
-    seed: int = 0,
-    label: int | None = None,
-    guidance: float = 1.0,
-    overwrite: bool = False,
+    samples: Annotated[Draw, OmitArgPrefixes],
+    output: Annotated[OutputFolder, OmitArgPrefixes, FlagCreatePairsOff],
+    lines: Annotated[Lines, OmitArgPrefixes],
 ) -> None:
-    """Draw fresh samples of P and carry them to Q; for fields whose P is white noise or another law.
+    """Generate samples of Q from new samples of P, such as noise.
 
     Args:
-        run: The run folder.
-        count: How many.
-        output: Folder for the outcome: pictures as png, anything else as `generated.npy`; `lines.json` says which lines
-            arrived.
-        model: A model folder made by `efm export`, or the name of a model that comes with efm_jax, instead of a run.
-        seed: Seeds the draw.
-        label: Of a run with classes: the class to draw.
-        guidance: Scale of guidance toward the label: 1 is the class as learned, more exaggerates it.
-        overwrite: Replace files of the same names in the output folder, whoever wrote them; without it only those of runs
-            before.
+        model: Run folder, model folder, or a released model's name.
+        samples: Which samples.
+        output: Where to save the results: pictures as png, other samples as generated.npy, and lines.json.
+        lines: Which lines to follow.
     """
     from efm_jax.models import apply
 
-    written = apply.generate(
-        _given(run, model), count, output, seed=seed, label=label, guidance=guidance, overwrite=overwrite
+    saved = apply.generate(
+        model,
+        samples.count,
+        output.output,
+        seed=samples.seed,
+        label=lines.label,
+        guidance=lines.guidance,
+        overwrite=output.overwrite,
     )
-    _tell_lines(written)
+    _print_saved(saved)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Options of `evaluate`: the samples to score."""
+
+    step: Annotated[int | None, _optional("N", "the newest")] = None
+    """Step of the checkpoint of a run."""
+    samples: Annotated[int | None, _optional("N", "as configured")] = None
+    """Number of samples to transport."""
+    source: Annotated[str | None, _optional("SPEC", "as configured")] = None
+    """Where P is, as a specification."""
+    target: Annotated[str | None, _optional("SPEC", "as configured")] = None
+    """Where Q is, as a specification."""
+    round_trip: Annotated[int, Number] = 100
+    """Number of samples carried there and back, if the method allows it; 0 for none."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """Options: the network that compares pictures."""
+
+    features: Annotated[str | None, _optional("NAME", "efficientnet")] = None
+    """`efficientnet` (needs the extra `metrics`), `digits`, `inception:FILE` (for FID), or `none`."""
+    cache: Annotated[Path | None, _optional("FOLDER", "the run folder or ~/.cache/efm_jax")] = None
+    """Folder that keeps the features of pictures between calls."""
 
 
 def evaluate(
-    run: Path | None = None,
+    model: Place,
     /,
+    data: Annotated[HeldOut, OmitArgPrefixes],
+    features: Annotated[Features, OmitArgPrefixes],
     *,
-    model: Path | None = None,
-    step: int | None = None,
-    source: str | None = None,
-    target: str | None = None,
-    samples: int | None = None,
-    round_trip: int = 100,
-    a: Path | None = None,
-    b: Path | None = None,
-    held_out: Path | None = None,
-    features: str | None = None,
-    size: int | None = None,
-    most: int = 10_000,
-    seed: int = 0,
-    partners: bool = False,
-    skip_unreadable: bool = False,
-    cache: Path | None = None,
-    output: Path | None = None,
+    output: Annotated[Path | None, _optional("FOLDER", "the run folder, or none")] = None,
 ) -> None:
-    """Score a run or a model on held-out samples, or the pictures of one folder beside those of another.
-
-    A run: report.json and pictures in its folder. A model, or a run on other data: the scores, and with `--output` report
-    and pictures in a folder. Two folders: a table, and with `--output` report and table as files.
+    """Score a run or a model on held-out samples.
 
     Args:
-        run: The run folder.
-        model: Instead of a run: a model folder made by `efm export`, or the name of a model that comes with efm_jax.
-        step: Of a run: the checkpoint of this step; the newest by default. Its report goes to `step_N` in the run folder.
-        source: Of a run or model: P as a specification, where it is not what its configuration says.
-        target: Of a run or model: Q likewise.
-        samples: Of a run or model: samples to transport; its own number by default.
-        round_trip: Of a run or model: samples at most that are carried there and back, where that can be; 0 for none.
-        a: Instead of a run: folder of the pictures judged.
-        b: Folder of real pictures to compare them with.
-        held_out: Folder of real pictures that were not trained on; by default a random half of `b`.
-        features: What sees the pictures: `efficientnet` (EfficientNet-Lite0, needs the extra `metrics`), `digits`, the digit
-            reader, or `inception:FILE`, FID's network with the weights of a file. Of a run that is not of digits,
-            EfficientNet-Lite0 where it is installed, unless `none`.
-        size: Side to which all pictures of the folders are cropped and resized; by default the smallest found.
-        most: Pictures used of each folder at most.
-        seed: Seeds the split and the choice.
-        partners: Pictures of `a` and `b` of the same name belong together: also tell how near they are, and whether
-            nearer than to all others.
-        skip_unreadable: Leave out pictures that cannot be read, and name them in the report.
-        cache: Folder that keeps features of pictures seen before; ~/.cache/efm_jax/features by default.
-        output: Where the report of two folders goes, e.g. report.json, its table beside it as report.md; of a run or model,
-            a folder.
+        model: Run folder, model folder, or a released model's name.
+        data: Which samples to score.
+        features: Which network compares pictures.
+        output: Folder to write report.json and pictures to, for a model or other data.
     """
-    given = dict(locals())
-    if sum(folder is not None for folder in (run, model, a)) != 1 or (a is None) != (b is None):
-        raise ValueError(
-            "give either a run folder, or two folders of pictures as --a FOLDER --b FOLDER, or a model as --model FOLDER."
-        )
-    for name in _OF_FOLDERS if a is None else _OF_RUNS:
-        if given[name] != inspect.signature(evaluate).parameters[name].default:
-            meant = "two folders, --a and --b" if a is None else "a run or a model"
-            raise ValueError(f"--{name.replace('_', '-')} is for {meant}; leave it out here.")
-    from efm_jax.models import scored
+    from efm_jax.models import reports
 
-    if a is None or b is None:
-        asked = {"samples": samples, "features": features, "source": source, "target": target}
-        _tell(*scored.one(run, model, step, cache, {**asked, "output": output, "round_trip": round_trip}))
-        return
-    policy = {"size": size, "on_error": "skip" if skip_unreadable else "raise", "most": most, "seed": seed}
-    scored.folders(a, b, held_out, features, policy, partners=partners, cache=cache, output=output)
+    where = {"source": data.source, "target": data.target, "output": output}
+    report = reports.evaluate(
+        model,
+        step=data.step,
+        samples=data.samples,
+        round_trip=data.round_trip,
+        features=features.features,
+        cache=features.cache,
+        **where,
+    )
+    _print_report(reports.destination(model, data.step, **where), report)
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Options of `compare`: the pictures."""
+
+    held_out: Annotated[Path | None, _optional("FOLDER", "a random half of B")] = None
+    """Folder of real pictures not used in training."""
+    size: Annotated[int | None, _optional("N", "the smallest found")] = None
+    """Crop and resize all pictures to this side."""
+    most: Annotated[int, Number] = 10_000
+    """Use at most this many pictures of each folder."""
+    seed: Annotated[int, Number] = 0
+    """Seed of the choice and of the split."""
+    paired: bool = False
+    """Also score each picture of A against the picture of the same name in B."""
+    skip_unreadable: bool = False
+    """Leave out pictures that cannot be read, and name them in the report."""
+
+
+def compare(
+    a: Annotated[Path, arg(metavar="A")],
+    b: Annotated[Path, arg(metavar="B")],
+    /,
+    pictures: Annotated[Folders, OmitArgPrefixes, FlagCreatePairsOff],
+    features: Annotated[Features, OmitArgPrefixes],
+    *,
+    output: Annotated[Path | None, _optional("FILE", "none")] = None,
+) -> None:
+    """Compare the pictures of folder A with the real pictures of folder B.
+
+    Args:
+        a: Folder of pictures to judge.
+        b: Folder of real pictures.
+        pictures: Which pictures to compare.
+        features: Which network compares them.
+        output: File to write the report to, e.g. report.json; its table goes to report.md.
+    """
+    from efm_jax.evaluation import paired
+    from efm_jax.evaluation.features import cache_folder, open_extractor
+    from efm_jax.evaluation.pictures import folders_report, table, write
+
+    if features.features == "none":
+        raise ValueError(
+            "two folders are compared on features.\nTake efficientnet, digits or inception:FILE."
+        )
+    common = {
+        "size": pictures.size,
+        "on_error": "skip" if pictures.skip_unreadable else "raise",
+        "most": pictures.most,
+        "seed": pictures.seed,
+        "extractor": open_extractor(features.features or "efficientnet"),
+        "cache": features.cache or cache_folder(),
+    }
+    report = folders_report(a, b, pictures.held_out, **common)
+    print(table(report))
+    if pictures.paired:
+        report["partners"] = paired.paired_folders_report(a, b, **common)
+        print(f"\n{paired.table(report['partners'])}")
+    if output is not None:
+        write(report, output)
+        print(f"Saved the report to {output}")
 
 
 def doctor() -> None:
-    """Show versions and devices, and what is missing with the line that mends it."""
-    from efm_jax import _doctor as room
+    """Check the installation: versions, devices, and how to install what is missing."""
+    from efm_jax import _doctor
 
-    raise SystemExit(room.report())
-
-
-def _given(run: Path | None, model: Path | None) -> Path:
-    given = [folder for folder in (run, model) if folder is not None]
-    if len(given) != 1:
-        raise ValueError(f"give a run folder or --model FOLDER, one of them, got {len(given)}.")
-    return given[0]
+    raise SystemExit(_doctor.report())
 
 
-def _tell_lines(written: "apply.Written", *, left_out: bool = False) -> None:
-    """Say what was written and what did not arrive; the status is 1 where nothing did or something was left out."""
-    missed = written.missed
-    said = f"; {len(missed)} did not, {written.folder / 'lines.json'} says which" if missed else ""
-    print(
-        f"wrote {written.carried} samples to {written.folder}, {written.arrived} of their lines arrived{said}"
+def _from_old_options(arguments: list[str]) -> list[str]:
+    """Take `--model MODEL` for the positional argument, for one release; name what replaces `evaluate --a A --b B`."""
+    command, *rest = arguments or [""]
+    names = [text.partition("=")[0] for text in rest]
+    if command == "evaluate" and ("--a" in names or "--b" in names):
+        raise ValueError(
+            "`efm evaluate` scores one run or model.\nCompare two folders with `efm compare A B`."
+        )
+    if command not in ("translate", "generate", "evaluate") or "--model" not in names:
+        return arguments
+    at = names.index("--model")
+    value = rest[at : at + 2] if rest[at] == "--model" else rest[at].split("=", 1)
+    return [command, *value[1:], *rest[:at], *rest[at + (2 if rest[at] == "--model" else 1) :]]
+
+
+def _print_saved(saved: "apply.Saved", *, left_out: bool = False) -> None:
+    """Print what was saved and which lines did not arrive; the status is 1 if none did or a file was left out."""
+    missed = saved.missed
+    lines = (
+        f"{saved.arrived} of {saved.samples} lines arrived; see {saved.folder / 'lines.json'}"
+        if missed
+        else f"all {saved.samples} lines arrived"
     )
+    print(f"Saved {saved.samples} samples to {saved.folder}/ ({lines})")
     if missed:
         more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
         print(f"efm: did not arrive: {', '.join(missed[:3])}{more}", file=sys.stderr)
-    if left_out or not written.arrived:
+    if left_out or not saved.arrived:
         raise SystemExit(1)
 
 
@@ -348,25 +448,25 @@ def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> N
     where = config.parallel
     hosts.join(where.coordinator, where.processes, where.process_index)
     if hosts.first():
-        print(f"training in {run}", flush=True)
+        print(f"Training in {run}", flush=True)
     runs.train(run, config, progress=progress)
     if report and hosts.first():
-        _tell(reports.destination(run), reports.evaluate(run))
+        _print_report(reports.destination(run), reports.evaluate(run))
     hosts.wait("the report")  # a process that leaves early takes the others with it
 
 
-def _tell(folder: Path | None, report: dict) -> None:
+def _print_report(folder: Path | None, report: dict) -> None:
     from efm_jax.models import reports
 
     print(reports.summary(report))
     if folder is not None:
-        print(f"report {folder / 'report.json'}")
+        print(f"Saved the report to {folder / 'report.json'}")
         if (folder / "pictures").is_dir():
-            print(f"pictures {folder / 'pictures'}")
+            print(f"Saved pictures to {folder / 'pictures'}/")
 
 
-def _said(error: Exception) -> str:
-    """What went wrong, of the system's errors with the path but without their number."""
+def _message(error: Exception) -> str:
+    """The message of an error; of the system's errors with the path but without their number."""
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"

@@ -1,11 +1,14 @@
 """The command line, end to end on toys and on folders of pictures small enough for seconds."""
 
+import itertools
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import efm_jax
 from efm_jax import checkpoint, cli
 from efm_jax.evaluation.drawing import save_png
 
@@ -136,7 +139,7 @@ def test_two_folders_of_pictures(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["evaluate", "nowhere"], "nowhere is not a run folder"),
+        (["evaluate", "nowhere"], "there is no run or model nowhere: no folder has this name"),
         (["resume", "nowhere"], "nowhere is not a run folder"),
         (["train", "images", "--run", "r", "--data.source", "folder:/not/there"], "/not/there"),
         (["train", "toy-swiss-roll", "--run", "r", "--data.source", "swiss_rol"], "swiss_roll"),
@@ -190,23 +193,62 @@ def test_what_cannot_be_done_after_training_is_told_before_it(options, told, cap
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        (["--partners"], "--partners is for two folders"),
-        (["--held-out", "nowhere"], "--held-out is for two folders"),
         (["--round-trip", "-1"], "round_trip must be a number of samples >= 0"),
         (["--samples", "0"], "samples must be a whole number >= 1, got 0"),
     ],
 )
-def test_options_that_would_do_nothing_are_refused(options, told, capsys, toy):
+def test_numbers_that_make_no_report_are_refused(options, message, capsys, toy):
     before = (toy / "report.json").read_bytes()
-    assert told in failure(capsys, ["evaluate", str(toy), *options])
+    assert message in failure(capsys, ["evaluate", str(toy), *options])
     assert (toy / "report.json").read_bytes() == before
 
 
-def test_options_of_a_run_are_refused_for_folders(capsys):
-    err = failure(capsys, ["evaluate", "--a", "x", "--b", "y", "--samples", "3"])
-    assert "--samples is for a run or a model; leave it out here" in err
+@pytest.mark.parametrize(
+    "options", [["--a", "x", "--b", "y"], ["--a=x", "--b=y", "--seed", "3"], ["run", "--b", "y"]]
+)
+def test_folders_to_evaluate_are_sent_to_compare(options, capsys):
+    assert "Compare two folders with `efm compare A B`." in failure(capsys, ["evaluate", *options])
+
+
+@pytest.mark.parametrize("old", [["--model", "moons"], ["--model=moons"]])
+def test_a_model_may_still_be_named_by_its_old_option(old, capsys, tmp_path):
+    cli.main(["generate", "--count", "3", *old, "--output", str(tmp_path / "out")])
+    assert f"Saved 3 samples to {tmp_path / 'out'}/ (all 3 lines arrived)" in capsys.readouterr().out
+
+
+def test_the_version(capsys):
+    cli.main(["--version"])
+    assert capsys.readouterr().out == f"efm_jax {efm_jax.__version__}\n"
+
+
+COMMANDS = ("train", "resume", "reflow", "export", "translate", "generate", "evaluate", "compare", "doctor")
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("command", COMMANDS[2:])
+def test_help_wraps_at_the_width_of_the_terminal_alone(command, columns, capsys, monkeypatch):
+    """A line of a box that ends early is the last of its text: the next word would not have fitted."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    texts = [line[1:-1] if line.startswith("│") else "" for line in lines]
+    for text, after in itertools.pairwise(texts):
+        start = len(after) - len(after.lstrip())
+        column = next(
+            (m.end() for m in re.finditer(r"\S {2,}", text.rstrip())), len(text) - len(text.lstrip())
+        )
+        continued = after.strip() and start > 2 and start == column and text.strip()
+        if continued and not after.strip().startswith("(default"):
+            assert len(text.rstrip()) + 1 + len(after.split()[0]) > columns - 3, (text, after)
+
+
+def test_help_says_each_command_in_a_line(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert capsys.readouterr().out.count("•") == len(COMMANDS)
 
 
 def test_a_run_does_not_go_on_with_more_or_fewer_samples(capsys, tmp_path):

@@ -1,18 +1,18 @@
-"""Reports on translated and generated digits: each score with its n, its making, and what real digits get.
+"""Reports on translated and generated digits: each score with its n, how it was made, and what real digits score.
 
-A report is a dict of plain numbers, text, lists and None (for what is undefined), ready for `json.dump`.
-Pictures that hold NaN or infinity are kept in the count and never score. Sets of real digits must be drawn at
-random from one pool: MNIST's files are ordered by writer, and two slices of them lie far apart. The digit
-reader is `efm_jax.classifier`, the KID is taken on its features and is not comparable with Inception numbers.
-Pictures of other content are compared by `pictures_report` and `folders_report`, of `efm_jax.comparison`,
-and with their partners by `partners_report`.
+A report is a dict of plain numbers, text, lists and None (for what is undefined), ready for `json.dump`. Pictures that hold
+NaN or infinity stay in the count and never score. Draw sets of real digits at random from one pool: MNIST's files are
+ordered by writer, and two slices of them lie far apart. The KID is on features of the package's digit classifier
+([efm_jax.evaluation.digit_classifier][]) and is not comparable with Inception numbers.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from efm_jax.evaluation import digit_reader, parts
-from efm_jax.evaluation.parts import Report
+from efm_jax.evaluation import digit_classifier, entries
+from efm_jax.evaluation.entries import Report
+
+__all__ = ["CONFIDENT", "generation_report", "translation_report"]
 
 CONFIDENT = 0.9
 
@@ -72,31 +72,35 @@ def translation_report(
         >>> round(report["hue_change_degrees"]["median"])
         120
     """
-    x, y, real_a, real_b = parts.same_dim(x=x, y=y, real_target_a=real_target_a, real_target_b=real_target_b)
+    x, y, real_a, real_b = entries.same_dim(
+        x=x, y=y, real_target_a=real_target_a, real_target_b=real_target_b
+    )
     if x.shape != y.shape:
         raise ValueError(f"x and y must be pairs of one shape, got {x.shape} and {y.shape}.")
-    if target_digit not in range(digit_reader.NUM_CLASSES):
+    if target_digit not in range(digit_classifier.NUM_CLASSES):
         raise ValueError(f"target_digit must be one of 0..9, got {target_digit!r}.")
-    read = parts.Read(y)
+    read = entries.Read(y)
     is_target = read.labels == target_digit
-    real = parts.Read(real_b)
+    real = entries.Read(real_b)
     return {
         "n": len(y),
         "target_digit": int(target_digit),
-        "not_finite": parts.share(~read.finite, "outputs that hold NaN or infinity; they count as failures"),
-        "read_as_target": parts.share(is_target, "outputs whose most probable digit is the target"),
-        "read_as_target_confidently": parts.share(
+        "not_finite": entries.share(
+            ~read.finite, "outputs that hold NaN or infinity; they count as failures"
+        ),
+        "read_as_target": entries.share(is_target, "outputs whose most probable digit is the target"),
+        "read_as_target_confidently": entries.share(
             is_target & read.clearly(confident), f"the same, with confidence >= {confident}"
         ),
-        "read_as_target_inputs": parts.share(
-            parts.Read(x).labels == target_digit, "the same share of the inputs"
+        "read_as_target_inputs": entries.share(
+            entries.Read(x).labels == target_digit, "the same share of the inputs"
         ),
-        "read_as_target_real": parts.share(real.labels == target_digit, "the same share of real_target_b"),
-        "read_as": parts.counts(read.labels),
-        "hue_change_degrees": parts.hue_change(x, y),
-        "kid": parts.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed),
-        "nearest_training_neighbor": parts.neighbors(y[read.finite], real_a, real_b),
-        **parts.lines(len(y), arrived, num_evaluations),
+        "read_as_target_real": entries.share(real.labels == target_digit, "the same share of real_target_b"),
+        "read_as": entries.counts(read.labels),
+        "hue_change_degrees": entries.hue_change(x, y),
+        "kid": entries.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed),
+        "nearest_training_neighbor": entries.neighbors(y[read.finite], real_a, real_b),
+        **entries.lines(len(y), arrived, num_evaluations),
     }
 
 
@@ -144,62 +148,20 @@ def generation_report(
         >>> report["read_with_confidence"]["value"] < 0.5
         True
     """
-    y, real_a, real_b = parts.same_dim(y=y, real_a=real_a, real_b=real_b)
-    read, real = parts.Read(y), parts.Read(real_b)
+    y, real_a, real_b = entries.same_dim(y=y, real_a=real_a, real_b=real_b)
+    read, real = entries.Read(y), entries.Read(real_b)
     threshold = f"read with confidence >= {confident}"
     return {
         "n": len(y),
-        "not_finite": parts.share(~read.finite, "outputs that hold NaN or infinity; they count as failures"),
-        "read_with_confidence": parts.share(read.clearly(confident), f"outputs {threshold}"),
-        "read_with_confidence_real": parts.share(real.clearly(confident), f"pictures of real_b {threshold}"),
-        "classes": parts.classes(read.labels[read.finite], real.labels),
-        "kid": parts.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed),
-        "nearest_training_neighbor": parts.neighbors(y[read.finite], real_a, real_b),
-        **parts.lines(len(y), arrived, num_evaluations),
-    }
-
-
-def samples_report(
-    y: Float[np.ndarray, "n dim"],
-    real_a: Float[np.ndarray, "a dim"],
-    real_b: Float[np.ndarray, "b dim"],
-    *,
-    arrived: Bool[np.ndarray, " n"] | None = None,
-    num_evaluations: Int[np.ndarray, " n"] | None = None,
-    most: int = 2000,
-) -> Report:
-    """Score samples of any kind by their distances in sample space to real ones.
-
-    Args:
-        y: Outputs, [n, D].
-        real_a: Real samples, [a, D]: what they score beside `b` is the floor.
-        real_b: Others of them, disjoint from the first, [b, D].
-        arrived: Which field lines arrived, [n]; None leaves it out of the report.
-        num_evaluations: Field evaluations of each line, [n]; None leaves it out.
-        most: Samples compared at most; the exact assignment costs the cube of it. The distances of finite
-            samples fall with their number, so value and floor are taken on equally many.
-
-    Returns:
-        A dict of `wasserstein2` and `energy_distance` (value, floor, n, how), `not_finite`, and `arrived`,
-        `evaluations` where given.
-
-    Raises:
-        ValueError: If shapes do not fit each other or `most` is below 2.
-
-    Examples:
-        >>> import numpy as np
-        >>> y, real_a, real_b = np.random.default_rng(0).normal(size=(3, 100, 2))
-        >>> report = samples_report(y + 3.0, real_a, real_b)
-        >>> bool(report["wasserstein2"]["value"] > 5.0 * report["wasserstein2"]["floor"])
-        True
-    """
-    y, real_a, real_b = parts.same_dim(y=y, real_a=real_a, real_b=real_b)
-    if most < 2:
-        raise ValueError(f"most must be at least 2, got {most}.")
-    return {
-        "n": len(y),
-        "not_finite": parts.share(~parts.finite_rows(y), "outputs that hold NaN or infinity; left out"),
-        "wasserstein2": parts.distance("wasserstein2", y, real_a, real_b, most),
-        "energy_distance": parts.distance("energy_distance", y, real_a, real_b, most),
-        **parts.lines(len(y), arrived, num_evaluations),
+        "not_finite": entries.share(
+            ~read.finite, "outputs that hold NaN or infinity; they count as failures"
+        ),
+        "read_with_confidence": entries.share(read.clearly(confident), f"outputs {threshold}"),
+        "read_with_confidence_real": entries.share(
+            real.clearly(confident), f"pictures of real_b {threshold}"
+        ),
+        "classes": entries.classes(read.labels[read.finite], real.labels),
+        "kid": entries.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed),
+        "nearest_training_neighbor": entries.neighbors(y[read.finite], real_a, real_b),
+        **entries.lines(len(y), arrived, num_evaluations),
     }

@@ -6,14 +6,17 @@ state.
 """
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from efm_jax.evaluation import _panels
+from efm_jax._core import files
+
+__all__ = ["grid", "lines_figure", "pairs_grid", "save_png", "strip"]
+
+_SOURCE, _TARGET, _END, _LOST = "#3b6fb6", "#c44e52", "#2e8b57", "#999999"
 
 
 def grid(
@@ -183,7 +186,7 @@ def save_png(path: str | Path, array: UInt8[np.ndarray, "height width *rgb"]) ->
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
         raise ValueError(
             f"a picture must be uint8 of shape [h, w] or [h, w, 3], got {array.dtype} {array.shape}; "
-            "make one with pictures.grid."
+            "make one with drawing.grid."
         )
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, format="PNG", optimize=True)
@@ -267,14 +270,14 @@ def lines_figure(
     limits = np.stack([everything.min(0) - reach, everything.max(0) + reach], axis=1)
     solid = dim == 2 and view == "3d"
     left = figure.add_subplot(1, 2, 1, projection="3d" if solid else None)
-    _panels.draw_plates(
+    _draw_plates(
         left, lines[:, :max_lines], there[:max_lines], source, target, gap, limits, 2 if solid else 1
     )
     ends = lines[[0, -1]][:, there, :dim]
     backward = float(np.median(lines[0, :, -1])) > gap / 2
-    wanted, color, name = (source, _panels.SOURCE, "P") if backward else (target, _panels.TARGET, "Q")
+    wanted, color, name = (source, _SOURCE, "P") if backward else (target, _TARGET, "Q")
     right = figure.add_subplot(1, 2, 2)
-    _panels.draw_map(right, ends[0, :max_points], ends[1, :max_points], wanted, color, name, limits)
+    _draw_map(right, ends[0, :max_points], ends[1, :max_points], wanted, color, name, limits)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     _write(path, buffer.getvalue())
@@ -298,9 +301,39 @@ def _write(path: str | Path, content: bytes) -> None:
     if path.suffix.lower() != ".png":
         raise ValueError(f"pictures are written as .png, got {path.name!r}.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    files.write_bytes(path, content)
+
+
+def _draw_plates(axes, lines, arrived, source, target, gap, limits, dims) -> None:
+    """Draw lines [t, n, D+1] between the plates over z and `dims` of the x, with samples on both plates."""
+    for line, ok in zip(lines.swapaxes(0, 1), arrived, strict=True):
+        style = {"color": "#555555", "lw": 0.5} if ok else {"color": _LOST, "lw": 0.5, "ls": "--"}
+        axes.plot(line[:, -1], *line[:, :dims].T, **style)
+    for samples, z, color, name in (
+        (source, 0.0, _SOURCE, "P, z = 0"),
+        (target, gap, _TARGET, f"Q, z = {gap:g}"),
+    ):
+        where = [samples[:, k] for k in range(dims)]
+        axes.scatter(np.full(len(samples), z), *where, s=3, color=color, label=name)
+    axes.set(xlabel="z", ylabel="x_1", xlim=(-0.04 * gap, 1.04 * gap), ylim=limits[0])
+    if dims == 2:
+        axes.set(zlabel="x_2", zlim=limits[1])
+        axes.set_box_aspect((1.7, 1.0, 1.0))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)
+
+
+def _draw_map(axes, start, end, wanted, color, name, limits) -> None:
+    """Draw starts and ends of lines with the samples they should reach, in the plane or as densities."""
+    if wanted.shape[1] == 1:
+        bins = np.linspace(limits[0, 0], limits[0, 1], 40)
+        axes.hist(wanted[:, 0], bins, density=True, color=color, alpha=0.4, label=name)
+        if len(end):
+            axes.hist(end[:, 0], bins, density=True, histtype="step", color=_END, label="ends of lines")
+        axes.set(xlabel="x_1", ylabel="density")
+    else:
+        for a, b in zip(start[:150], end[:150], strict=True):
+            axes.plot(*np.stack([a, b], axis=1), color="#bbbbbb", lw=0.4, zorder=0)
+        axes.scatter(*wanted.T, s=4, color=color, alpha=0.5, label=name)
+        axes.scatter(*end.T, s=4, color=_END, label="ends of lines")
+        axes.set(xlabel="x_1", ylabel="x_2", xlim=limits[0], ylim=limits[1], aspect="equal")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)

@@ -1,4 +1,4 @@
-"""Trained models: configured, built, opened, applied, exported, scored."""
+"""Trained runs and models: configured, built, loaded, applied, exported, scored."""
 
 from typing import TYPE_CHECKING
 
@@ -6,19 +6,18 @@ from efm_jax._core import lazy
 
 if TYPE_CHECKING:
     from efm_jax.models.apply import generate, translate
-    from efm_jax.models.model import Trained, labels_of, load, transport
-    from efm_jax.models.model_folder import export, open_folder, released
-    from efm_jax.models.reports import assess, evaluate, summary
+    from efm_jax.models.exporting import export
+    from efm_jax.models.loading import load, released
+    from efm_jax.models.model import Trained, labels_of, transport
+    from efm_jax.models.reports import evaluate, summary
 
 __all__ = [
     "Trained",
-    "assess",
     "evaluate",
     "export",
     "generate",
     "labels_of",
     "load",
-    "open_folder",
     "released",
     "summary",
     "translate",
@@ -29,14 +28,12 @@ __getattr__ = lazy.attach(
     __name__,
     {
         "Trained": "model",
-        "assess": "reports",
         "evaluate": "reports",
-        "export": "model_folder",
+        "export": "exporting",
         "generate": "apply",
         "labels_of": "model",
-        "load": "model",
-        "open_folder": "model_folder",
-        "released": "model_folder",
+        "load": "loading",
+        "released": "loading",
         "summary": "reports",
         "translate": "apply",
         "transport": "model",

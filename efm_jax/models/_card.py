@@ -117,10 +117,10 @@ def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
     picture = len(shape) == 3 and shape[2] in (1, 3)
     given = "PICTURES" if picture else "npy:SAMPLES.npy"
     model = shlex.quote(name)
-    lines = [f"efm translate --model {model} --input {given} --output OUT            # P -> Q"]
-    lines += [f"efm translate --model {model} --input {given} --output OUT --reverse  # Q -> P"]
+    lines = [f"efm translate {model} --input {given} --output OUT            # P -> Q"]
+    lines += [f"efm translate {model} --input {given} --output OUT --reverse  # Q -> P"]
     if record["config"]["data"]["source"].partition(":")[0] not in _WITH_PATHS:
-        lines.append(f"efm generate --model {model} --count 16 --output OUT  # new samples of P -> Q")
+        lines.append(f"efm generate {model} --count 16 --output OUT  # new samples of P -> Q")
     if picture:
         square = record["config"]["data"].get("crop")
         middle = "" if square is None else f"the middle {square} x {square} pixels, then to "
@@ -134,7 +134,7 @@ def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
     program = [
         "from efm_jax import models",
         "",
-        f"model = models.open_folder({json.dumps(name)})",
+        f"model = models.load({json.dumps(name)})",
         f"lines = models.transport(model, x)  # x: samples [n, {math.prod(shape)}]",
         "y = lines.end[:, :-1]",
     ]

@@ -1,9 +1,9 @@
-"""What a command writes into a person's folder: names that lose no picture, and no file of theirs overwritten.
+"""Write into a user's folder: no two pictures get one name, and no file of the user is overwritten.
 
 `lines.json` lies beside the results. It lists the files of the run, which alone a later run may replace, and says of each
 line whether it arrived:
 
-made_by  "efm_jax"; without it the file is somebody else's
+made_by  "efm_jax"; without it the file is not ours
 files    what the run wrote, or was about to write when it was stopped
 earlier  what runs before it wrote here and it did not replace
 lines    of pictures: `input`, `file` and `arrived` of each
@@ -25,7 +25,7 @@ _MADE_BY = "efm_jax"
 
 
 def as_png(names: list[str]) -> list[str]:
-    """A file for each picture, no two the same and none that of a folder, also where case makes no difference.
+    """Name a file for each picture, no two the same and none that of a folder, also where case makes no difference.
 
     A png keeps its name; another gives up its ending where the name is free then, and keeps it before `.png` elsewhere.
 
@@ -46,18 +46,18 @@ def as_png(names: list[str]) -> list[str]:
     return [files[name] for name in names]
 
 
-def beside(name: str, files: list[str]) -> str:
-    """A png of some name, or of one like it that is not among the files and their folders.
+def overview(name: str, files: list[str]) -> str:
+    """Name a png like `name` that is not among the files and their folders.
 
     Examples:
-        >>> beside("pairs", ["a.png"]), beside("pairs", ["pairs.png"])
+        >>> overview("pairs", ["a.png"]), overview("pairs", ["pairs.png"])
         ('pairs.png', 'pairs_all.png')
     """
     return _free(name, f"{name}_all", {*map(_key, files), *_folders(files)})
 
 
 def written(folder: Path) -> list[str]:
-    """Files in a folder that runs before wrote there, as its `lines.json` says; none where that is not one of theirs."""
+    """List the files in a folder that earlier calls wrote, as its `lines.json` says; none if that is not ours."""
     try:
         found = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -69,16 +69,16 @@ def written(folder: Path) -> list[str]:
 
 
 def check(folder: Path, files: list[str], *, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:
-    """Refuse to write where a file of somebody else's would be lost; nothing is written or changed.
+    """Raise an error if writing would overwrite a file of the user; nothing is written or changed.
 
     Args:
         folder: Where the files are to be; it need not exist.
         files: Their paths below it, `lines.json` among them.
         inputs: Files that are being read; these are never replaced.
-        overwrite: Replace files of others too.
+        overwrite: Overwrite the user's files too.
 
     Raises:
-        ValueError: A file is there that runs before did not write, or is an input, or a folder or file is in the way.
+        ValueError: A file exists that no earlier call wrote, or is an input, or a folder or file is in the way.
     """
     if os.path.lexists(folder) and not folder.is_dir():
         raise ValueError(f"output {folder} is a file, expected a folder; give another output.")
@@ -107,19 +107,19 @@ def check(folder: Path, files: list[str], *, inputs: Iterable[Path] = (), overwr
     foreign = [] if overwrite else [file for file in present if file not in own]
     if foreign:
         raise ValueError(
-            f"{len(foreign)} of the {len(files)} files to be written are there and are not of a run before, the first is "
-            f"{folder / foreign[0]}; give another output folder, or replace them by --overwrite (overwrite=True)."
+            f"{len(foreign)} of the {len(files)} files to write exist and no earlier call wrote them, the first is "
+            f"{folder / foreign[0]}.\nGive another output folder, or overwrite them with --overwrite (overwrite=True)."
         )
 
 
-def mark(folder: Path, files: list[str], **told: Any) -> None:
-    """Write `lines.json`: before the files, so that a stopped run may be done again, and after them with what is told."""
+def mark(folder: Path, files: list[str], **facts: Any) -> None:
+    """Write `lines.json`: before the files, so that a stopped call may be repeated, and after them with the facts."""
     earlier = sorted({file for file in written(folder) if os.path.lexists(folder / file)} - {*files})
-    _files.write_json(folder / MARKER, {"made_by": _MADE_BY, "files": files, "earlier": earlier, **told})
+    _files.write_json(folder / MARKER, {"made_by": _MADE_BY, "files": files, "earlier": earlier, **facts})
 
 
 def _key(path: str) -> str:
-    """What two paths have in common that some systems take for one."""
+    """A key that is the same for two paths which some file systems take for one."""
     return unicodedata.normalize("NFC", path).casefold()
 
 

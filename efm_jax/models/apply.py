@@ -1,4 +1,4 @@
-"""A trained run or model at work on a person's own samples: translate a folder or an array, generate from noise."""
+"""Translate a user's samples with a trained run or model, or generate new ones."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -17,28 +17,32 @@ from efm_jax.datasets import (
     read_array,
 )
 from efm_jax.evaluation import drawing
-from efm_jax.models import _outputs, _report_parts, model_folder
-from efm_jax.models.model import Trained, labels_of, load, transport
+from efm_jax.models import _outputs
+from efm_jax.models.loading import load
+from efm_jax.models.model import Trained, labels_of, transport
+from efm_jax.models.scoring import EVALUATION_SEED
 from efm_jax.types import FieldLines
 
+__all__ = ["Saved", "generate", "translate"]
 
-class Written(NamedTuple):
-    """What came of it.
+
+class Saved(NamedTuple):
+    """What `translate` or `generate` saved.
 
     Attributes:
-        folder: Where the outcome lies.
-        carried: How many samples were carried.
-        arrived: How many of their lines reached the other plate.
-        skipped: Paths of pictures that could not be read and were left out.
-        other: Paths of pictures of kinds that are not taken, left out too.
-        missed: Files whose lines did not arrive, of an array the numbers of its rows; as `lines.json` in the folder says.
+        folder: The output folder.
+        samples: Number of samples.
+        arrived: How many of their lines arrived at the other plate.
+        unreadable: Paths of pictures that could not be read and were left out.
+        unsupported: Paths of pictures of other formats, left out too.
+        missed: Files whose lines did not arrive, of an array the numbers of its rows; `lines.json` says the same.
     """
 
     folder: Path
-    carried: int
+    samples: int
     arrived: int
-    skipped: tuple[str, ...] = ()
-    other: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
 
 
@@ -47,25 +51,11 @@ class _Samples(NamedTuple):
     shape: tuple[int, ...]
     names: list[str]
     files: list[Path]
-    given: own_pictures.Given | None = None
-
-
-def opened(folder: str | Path) -> Trained:
-    """Open a model folder or a model that comes with the package (`open_folder`), or a run folder (`models.load`).
-
-    Raises:
-        ValueError: It is neither, or something in it is not as it should be.
-
-    Examples:
-        >>> opened("moons").shape
-        (2,)
-    """
-    folder = model_folder.find(folder)
-    return model_folder.open_folder(folder) if model_folder.is_model(folder) else load(folder)
+    pictures: own_pictures.Given | None = None
 
 
 def translate(
-    run: str | Path,
+    model: str | Path,
     spec: str | Path,
     output: str | Path,
     *,
@@ -76,8 +66,8 @@ def translate(
     fit: str = "crop",
     own_size: bool = False,
     overwrite: bool = False,
-) -> Written:
-    """Carry the samples of a specification along a trained field's lines and write them to a folder.
+) -> Saved:
+    """Translate samples along the lines of a trained field, and save them in a folder.
 
     Pictures, a folder of them or one, may have any size: as in training they are turned upright, cut to the square of
     `data.crop` where there is one, cropped at the center to the aspect of the field's pictures and resized (smaller ones
@@ -87,62 +77,64 @@ def translate(
     other specifications are drawn from, held-out samples first where there are any.
 
     Args:
-        run: The run folder, or a model folder of `model_folder.export`.
+        model: A run folder, a model folder, or the name of a released model.
         spec: Where the samples are, see `datasets.open_source`; `folder:PATH` may also be the file of one picture, and the
             path of either alone will do.
         output: Folder for the outcome, not the one read: one png a picture and `pairs.png` (inputs above outputs), or
-            `translated.npy`; and `lines.json`, which says which lines arrived. Where it lies in the folder read it is not
-            read.
+            `translated.npy`; and `lines.json`, which says which lines arrived. Inside the input folder it is not read as
+            input.
         reverse: Carry Q to P.
         limit: At most so many samples; 64 for a law that has no end.
         label: Class of the field whose lines they follow; None for that of all classes.
-        guidance: Scale of guidance toward the label, see the room `guidance`.
+        guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][].
         fit: "crop" pictures as training does, or "pad" those of another aspect by their border pixels and cut the margin off
             again.
         own_size: Write pictures at the size they were given in (of cropped ones: of the part kept), not at the field's.
-        overwrite: Replace files that are there already; without it only those that a run before wrote, as `lines.json` says.
+        overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
 
     Returns:
-        Where, how many, and how many arrived.
+        What was saved where, and which lines arrived.
 
     Raises:
         ValueError: The samples do not have the field's shape, no picture can be read, one is smaller than the square cut
             out, `limit` is below 1, the field does not know the label, `fit` and `own_size` are asked of what are no
-            pictures in files, or a file that no run before wrote would be overwritten.
+            pictures in files, or a file that no earlier call wrote would be overwritten.
     """
-    spec, output = _meant(spec), Path(output).expanduser()
+    spec, output = _specification(spec), Path(output).expanduser()
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}.")
     kind, _, path = spec.partition(":")
-    given = Path(path).expanduser().resolve()
-    if kind == "folder" and output.resolve() == (given.parent if given.is_file() else given):
+    read = Path(path).expanduser().resolve()
+    if kind == "folder" and output.resolve() == (read.parent if read.is_file() else read):
         raise ValueError(
             f"output must be another folder than that of the input {path}: its pictures would be overwritten."
         )
     if kind != "folder" and (fit != "crop" or own_size):
         raise ValueError(f"fit and own_size are for pictures in files, folder:PATH, got {spec}.")
-    within = output if kind == "folder" and given in output.resolve().parents else None
+    within = output if kind == "folder" and read in output.resolve().parents else None
     if within is not None and not overwrite:
-        _check_within(within, given)
-    trained = opened(run)
-    x, shape, names, read, found = _samples(spec, trained.shape, limit, fit, trained.config.data.crop, within)
+        _check_within(within, read)
+    trained = load(model)
+    x, shape, names, inputs, found = _samples(
+        spec, trained.shape, limit, fit, trained.config.data.crop, within
+    )
     if shape != trained.shape:
-        mend = "pictures have 1 or 3 channels here" if kind == "folder" else "give samples of that shape"
+        fix = "pictures have 1 or 3 channels here" if kind == "folder" else "give samples of that shape"
         raise ValueError(
-            f"{run} was trained on samples of shape {trained.shape}, {spec} has {shape}; {mend}."
+            f"{model} was trained on samples of shape {trained.shape}, {spec} has {shape}; {fix}."
         )
     cond = labels_of(trained, label, len(x), guidance=guidance)
     files = _files_of(trained, names, "translated", "pairs")
-    _outputs.check(output, files, inputs=read, overwrite=overwrite)
+    _outputs.check(output, files, inputs=inputs, overwrite=overwrite)
     lines = transport(trained, x, reverse=reverse, cond=cond, guidance=guidance)
-    _outputs.check(output, files, inputs=read, overwrite=overwrite)  # lines take their time
+    _outputs.check(output, files, inputs=inputs, overwrite=overwrite)  # lines take their time
     back = None if found is None else (found.places, own_size)
-    told = _write(output, trained, x, files, lines, names if found is not None else None, back)
-    return told if found is None else told._replace(skipped=found.skipped, other=found.other)
+    saved = _write(output, trained, x, files, lines, names if found is not None else None, back)
+    return saved if found is None else saved._replace(unreadable=found.skipped, unsupported=found.other)
 
 
 def generate(
-    run: str | Path,
+    model: str | Path,
     count: int,
     output: str | Path,
     *,
@@ -150,41 +142,41 @@ def generate(
     label: int | None = None,
     guidance: float = 1.0,
     overwrite: bool = False,
-) -> Written:
-    """Draw fresh samples of P and carry them to Q.
+) -> Saved:
+    """Generate samples of Q from new samples of P.
 
     Args:
-        run: The run folder, or a model folder of `model_folder.export`.
+        model: A run folder, a model folder, or the name of a released model.
         count: How many.
         output: Folder for the outcome: `00000.png`, ... and `grid.png`, or `generated.npy` for vectors; and `lines.json`,
             which says which lines arrived.
         seed: Seeds the draw.
         label: Class to draw; None for all. Where P has classes too, its samples are of that one.
-        guidance: Scale of guidance toward the label, see the room `guidance`.
-        overwrite: Replace files that are there already; without it only those that a run before wrote, as `lines.json` says.
+        guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][].
+        overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
 
     Returns:
-        Where, how many, and how many arrived.
+        What was saved where, and which lines arrived.
 
     Raises:
-        ValueError: `count` is below 1, P is data that are not here, the run does not know the label, or a file that no run
-            before wrote would be overwritten.
+        ValueError: `count` is below 1, P is data that are not here, the run does not know the label, or a file that no
+            earlier call wrote would be overwritten.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}.")
-    output, trained = Path(output).expanduser(), opened(run)
+    output, trained = Path(output).expanduser(), load(model)
     cond = labels_of(trained, label, count, guidance=guidance)
     files = _files_of(trained, _numbered(count), "generated", "grid")
     _outputs.check(output, files, overwrite=overwrite)
-    source = _start(run, trained)
+    source = _start(model, trained)
     x = batch(source, seed, 0, 0, count, labels=None if cond is None else cond[:1])
     lines = transport(trained, x, cond=cond, guidance=guidance)
     _outputs.check(output, files, overwrite=overwrite)
     return _write(output, trained, x, files, lines)
 
 
-def _start(run: str | Path, trained: Trained) -> Source:
-    """P of the field; a law needs no data, so a model alone is enough."""
+def _start(model: str | Path, trained: Trained) -> Source:
+    """P of the field; a distribution needs no data, so a model alone is enough."""
     spec, size = trained.config.data.source, trained.config.data.size
     if spec == "noise":
         spec, size = "noise:" + "x".join(map(str, trained.shape)), None
@@ -192,30 +184,30 @@ def _start(run: str | Path, trained: Trained) -> Source:
         return open_source(spec, size=size, split="test")
     except FileNotFoundError as error:
         raise ValueError(
-            f"{run} begins with samples of {spec}, which are not here ({error}); give it samples of your own with "
+            f"{model} starts at samples of {spec}, which are not here ({error}).\nGive samples of your own with "
             "`efm translate`."
         ) from error
 
 
-def _meant(spec: str | Path) -> str:
+def _specification(spec: str | Path) -> str:
     """The specification; a path alone is `folder:PATH` where a folder or a picture is."""
     path = Path(spec).expanduser()
     return f"folder:{path}" if str(spec) and (path.is_dir() or own_pictures.is_picture(path)) else str(spec)
 
 
-def _check_within(output: Path, given: Path) -> None:
-    """Refuse an output folder in the folder read that holds pictures of somebody else's: they would not be read."""
+def _check_within(output: Path, read: Path) -> None:
+    """Refuse an output folder inside the input that holds other pictures: they would not be read."""
     try:
-        there = picture_files.listing(output)[0] if output.is_dir() else []
+        present = picture_files.listing(output)[0] if output.is_dir() else []
     except FileNotFoundError:
         return
     earlier = set(_outputs.written(output))
-    foreign = [name for name in there if name not in earlier]
+    foreign = [name for name in present if name not in earlier]
     if foreign:
         raise ValueError(
-            f"output {output} lies in the input {given}, whose pictures in it would not be read, and holds {len(foreign)} "
-            f"that are not of a run before, the first is {foreign[0]}; give an output folder beside the input, or leave "
-            "them out by --overwrite (overwrite=True)."
+            f"output {output} lies in the input {read}, whose pictures in it would not be read, and holds {len(foreign)} "
+            f"that no earlier call wrote, the first is {foreign[0]}; give an output folder outside the input, or leave "
+            "them out with --overwrite (overwrite=True)."
         )
 
 
@@ -227,9 +219,9 @@ def _samples(
     square: int | None = None,
     without: Path | None = None,
 ) -> _Samples:
-    """Samples [n, D] in their order, the shape of one, names, files read, and what is known of pictures given."""
+    """Read samples [n, D] in their order, the shape of one, names, files read, and the places of pictures."""
     kind, _, rest = spec.partition(":")
-    files, given = [], None
+    files, pictures = [], None
     if kind == "folder":
         if len(shape) != 3:
             raise ValueError(
@@ -237,11 +229,11 @@ def _samples(
                 f"[n, {', '.join(map(str, shape))}]."
             )
         channels = 1 if shape[2] == 1 else 3
-        given = own_pictures.read(
+        pictures = own_pictures.read(
             rest, (*shape[:2], channels), fit=fit, limit=limit, square=square, without=without
         )
-        array, names, root = given.images, given.names, Path(rest).expanduser()
-        files = [root] if root.is_file() else [root / name for name in (*names, *given.skipped)]
+        array, names, root = pictures.images, pictures.names, Path(rest).expanduser()
+        files = [root] if root.is_file() else [root / name for name in (*names, *pictures.skipped)]
     elif kind in ("npz", "npy"):
         path, _, key = rest.rpartition(":") if kind == "npz" and not Path(rest).exists() else (rest, "", "")
         array = read_array(path, key or None)[:limit]
@@ -249,20 +241,18 @@ def _samples(
     else:
         source = _named(spec)
         n = limit or source.size or 64
-        return _Samples(
-            batch(source, _report_parts.EVALUATION_SEED, 0, 0, n), source.shape, _numbered(n), files
-        )
+        return _Samples(batch(source, EVALUATION_SEED, 0, 0, n), source.shape, _numbered(n), files)
     if array.dtype == np.uint8:
         source = from_pictures(array)  # checks the array
         x = array.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
     else:
         source = from_array(array)
         x = array.astype(np.float32)
-    return _Samples(x.reshape(len(x), -1), source.shape, names, files, given)
+    return _Samples(x.reshape(len(x), -1), source.shape, names, files, pictures)
 
 
 def _named(spec: str) -> Source:
-    """Data by name; a file that is neither data nor a picture is told as that."""
+    """Open data by name; the error names a file that is neither data nor a picture."""
     try:
         return open_source(spec, split="test")
     except ValueError as error:
@@ -273,11 +263,11 @@ def _named(spec: str) -> Source:
 
 
 def _files_of(trained: Trained, names: list[str], array: str, overview: str) -> list[str]:
-    """All files that will be written: the results in their order, the picture of them all, `lines.json`."""
+    """The files to write: the results in their order, the picture of them all, `lines.json`."""
     if not _pictures_come_out(trained):
         return [f"{array}.npy", _outputs.MARKER]
     files = _outputs.as_png(names)
-    return [*files, _outputs.beside(overview, files), _outputs.MARKER]
+    return [*files, _outputs.overview(overview, files), _outputs.MARKER]
 
 
 def _pictures_come_out(trained: Trained) -> bool:
@@ -292,17 +282,17 @@ def _write(
     lines: FieldLines,
     inputs: list[str] | None = None,
     back: tuple[list[own_pictures.Place], bool] | None = None,
-) -> Written:
-    """Write the files of `_files_of`, `lines.json` before the others and after them."""
+) -> Saved:
+    """Write the files of `_files_of`, `lines.json` both before and after the others."""
     y, arrived = np.asarray(lines.end)[:, :-1], [bool(one) for one in np.asarray(lines.arrived)]
     output.mkdir(parents=True, exist_ok=True)
     *results, overview = files[:-1]
     _outputs.mark(output, files[:-1])
-    written = Written(output, len(y), sum(arrived))
+    saved = Saved(output, len(y), sum(arrived))
     if not _pictures_come_out(trained):
         _files.write_array(output / overview, y.reshape(-1, *trained.shape))
         _outputs.mark(output, files[:-1], arrived=arrived)
-        return written._replace(missed=tuple(f"row {i}" for i, one in enumerate(arrived) if not one))
+        return saved._replace(missed=tuple(f"row {i}" for i, one in enumerate(arrived) if not one))
     for i, file in enumerate(results):
         picture = drawing.grid(y[i : i + 1], trained.shape, 1, border=0)
         if back is not None:
@@ -315,9 +305,9 @@ def _write(
         sheet = drawing.grid(y[:64], trained.shape, 16, zoom=2)
     drawing.save_png(output / overview, sheet)
     lines_of = zip(inputs or range(len(results)), results, arrived, strict=True)
-    told = [{"input": of, "file": file, "arrived": one} for of, file, one in lines_of]
-    _outputs.mark(output, files[:-1], lines=told)
-    return written._replace(missed=tuple(file for file, one in zip(results, arrived, strict=True) if not one))
+    listed = [{"input": of, "file": file, "arrived": one} for of, file, one in lines_of]
+    _outputs.mark(output, files[:-1], lines=listed)
+    return saved._replace(missed=tuple(file for file, one in zip(results, arrived, strict=True) if not one))
 
 
 def _numbered(n: int) -> list[str]:

@@ -1,28 +1,28 @@
-"""A trained run or an exported model, opened and at work."""
+"""A loaded run or model, and samples carried along its lines."""
 
-import dataclasses
 import zlib
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from efm_jax import checkpoint, sampling, training
+from efm_jax import sampling, training
 from efm_jax.datasets.spaces import Space
 from efm_jax.models import build, configs
 from efm_jax.models import space as _run_space
 from efm_jax.types import FieldLines, FieldMatching, Network
 
+__all__ = ["Trained", "labels_of", "transport"]
+
 
 class Trained(NamedTuple):
-    """A run folder opened.
+    """A trained run or model, loaded.
 
     Attributes:
         config: Its configuration.
         recipe: Its recipe, for lines: where they start and end. Its field is that of minibatches, whatever was trained on.
         network: Its network.
-        state: The checkpoint opened.
+        state: Its checkpoint; of a model folder, parameters and average are its weights, and there is no optimizer state.
         shape: Shape of one sample.
         seconds: Training time, over all resumes.
         space: The space its network sees, see `spaces`; None for that of the samples. `transport` enters and leaves it.
@@ -35,33 +35,6 @@ class Trained(NamedTuple):
     shape: tuple[int, ...]
     seconds: float
     space: Space | None = None
-
-
-def load(folder: str | Path, *, step: int | None = None) -> Trained:
-    """Open a run folder at its newest checkpoint, or at another one it keeps; its data need not be there.
-
-    Args:
-        folder: The run folder.
-        step: Step of the checkpoint; None for the newest.
-
-    Raises:
-        ValueError: The folder holds no run, no checkpoint of that step, or one that this version cannot read; or its
-            checkpoints are of a version that did not keep the shape of a sample, and its data are gone.
-    """
-    folder = Path(folder).expanduser()
-    if not (folder / "config.json").is_file():
-        raise ValueError(
-            f"{folder} is not a run folder: it holds no config.json; train one with `efm train`."
-        )
-    config = configs.load(folder / "config.json")
-    shape = _shape(folder, config.data)
-    network = build.network(config.network, build.sample_shape(config, shape), config.recipe.gap)
-    space = _run_space.opened(folder, config.data, shape)
-    optimizer = build.optimizer(config.optimizer, config.steps)
-    like = jax.eval_shape(lambda key: training.init_state(key, network, optimizer), jax.random.key(0))
-    state, meta = checkpoint.restore(folder / "checkpoints", like, step)
-    lines_only = build.recipe(dataclasses.replace(config.recipe, field="minibatch"))
-    return Trained(config, lines_only, network, state, shape, float(meta.get("seconds", 0.0)), space)
 
 
 def transport(
@@ -129,17 +102,3 @@ def labels_of(trained: Trained, label: int | None, count: int, *, guidance: floa
             f"{classes - 1}, and no guidance."
         )
     return np.full(count, -1 if label is None else label, np.int32)
-
-
-def _shape(folder: Path, data: configs.Data) -> tuple[int, ...]:
-    """Shape of a sample: what a checkpoint says, or else, of runs of older versions, what the data are."""
-    kept = (checkpoint.read_meta(folder / "checkpoints") or {}).get("shape")
-    if kept is not None:
-        return tuple(kept)
-    try:
-        return build.sources(data)[0].shape
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"the checkpoints in {folder} are of a version that did not keep the shape of a sample, and its data are not "
-            f"where config.json says ({error}); put them there, once, to open or export the run."
-        ) from error

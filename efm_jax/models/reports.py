@@ -1,10 +1,10 @@
-"""Runs and models scored: held-out samples carried, read, compared and drawn.
+"""The report of a run or model: held-out samples carried, read, compared and drawn.
 
     pictures/    samples of both maps and the path between the plates
     report.json  the scores of the held-out samples, with how each was made
     step_N/      the same of the checkpoint of step N, where that was asked for
 
-Whatever of these a finished run folder holds can be made again from its config and checkpoint by `evaluate`.
+`evaluate` can make all of these again from a finished run folder.
 """
 
 import dataclasses
@@ -16,120 +16,60 @@ import numpy as np
 
 from efm_jax._core import checks, files
 from efm_jax._core.versions import versions
-from efm_jax.datasets import Source
-from efm_jax.evaluation import drawing
-from efm_jax.evaluation import parts as _scores
-from efm_jax.models import _report_parts, build, configs
-from efm_jax.models.model import Trained, load, transport
+from efm_jax.evaluation import drawing, entries
+from efm_jax.evaluation.features import extractors
+from efm_jax.models import build, configs, scoring
+from efm_jax.models.loading import find, is_model, load
+from efm_jax.models.model import Trained, transport
+from efm_jax.models.scoring import Direction
 from efm_jax.types import FieldLines
+
+__all__ = ["destination", "evaluate", "summary"]
 
 
 def evaluate(
-    folder: str | Path,
+    model: str | Path | Trained,
     *,
+    step: int | None = None,
     samples: int | None = None,
     features: str | None = None,
-    step: int | None = None,
     source: str | None = None,
     target: str | None = None,
-    output: str | Path | None = None,
     round_trip: int = 100,
-) -> dict[str, Any]:
-    """Score a run on held-out samples, draw its drawing, and write report.json: see `assess`.
-
-    Args:
-        folder: The run folder.
-        samples: See `assess`.
-        features: See `assess`; the features of real pictures are kept in the folder.
-        step: Score another checkpoint than the newest; its report goes to `step_N` in the folder.
-        source: P, where it is not what the run was trained on, or not where that was.
-        target: Q, likewise.
-        output: Folder for report and pictures; None for the run's own. A report on other data is only returned then.
-        round_trip: See `assess`.
-
-    Returns:
-        The report, as written.
-    """
-    folder = Path(folder)
-    _report_parts.check_features(features)
-    trained = load(folder, step=step)
-    return assess(
-        trained,
-        samples=samples,
-        features=features,
-        source=source,
-        target=target,
-        output=destination(folder, step, source=source, target=target, output=output),
-        cache=folder / "features",
-        round_trip=round_trip,
-    )
-
-
-def destination(
-    folder: str | Path,
-    step: int | None = None,
-    *,
-    source: str | None = None,
-    target: str | None = None,
-    output: str | Path | None = None,
-) -> Path | None:
-    """Where `evaluate`, given the same, writes its report: the folder asked for, else `report_folder`.
-
-    None, for nowhere, of a report on other data than the run's, which is not put among the run's own unless asked for.
-
-    Examples:
-        >>> destination("run", target="digits:5") is None
-        True
-    """
-    if output is not None:
-        return Path(output)
-    return report_folder(folder, step) if source is None and target is None else None
-
-
-def report_folder(folder: str | Path, step: int | None = None) -> Path:
-    """Where the report of a run goes: its folder; that of a checkpoint asked for by its step, to one inside.
-
-    Examples:
-        >>> report_folder("run", 500).name
-        'step_000000500'
-    """
-    return Path(folder) if step is None else Path(folder) / f"step_{step:09d}"
-
-
-def assess(
-    trained: Trained,
-    *,
-    samples: int | None = None,
-    features: str | None = None,
-    source: str | None = None,
-    target: str | None = None,
-    output: str | Path | None = None,
     cache: str | Path | None = None,
-    round_trip: int = 100,
+    output: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Score a run or a model on held-out samples.
+    """Score a run or a model on held-out samples, and write `report.json` and pictures.
 
-    P -> Q always; Q -> P too where P is data. Digits are read by the digit classifier, anything else is compared in
-    sample space, and pictures on features of EfficientNet-Lite0 besides. `samples_per_second` counts the compilation.
+    P -> Q always; Q -> P too where P is data. Digits are read by the digit classifier, other samples are compared in sample
+    space, and pictures also on features of EfficientNet-Lite0. `samples_per_second` counts the compilation.
 
     Args:
-        trained: The run or model, opened.
+        model: A run folder, a model folder, the name of a released model, or what `load` returned.
+        step: Of a run folder: score the checkpoint of this step; None for the newest.
         samples: Samples to transport; None for the run's own number.
         features: Of pictures: "efficientnet", "inception:FILE" (see `features.inception`) or "none"; None for the first
             where it is installed, and for none of digits.
         source: P; None for what the configuration says.
         target: Q, likewise.
-        output: Folder for `report.json` and `pictures/`; None writes neither.
-        cache: Folder that keeps the features of real pictures; None for none.
         round_trip: Samples at most that are carried there and back, where lines start at the samples; 0 for none.
+        cache: Folder that keeps the features of real pictures; None for `features` in a run folder, the user's cache folder
+            for a model, and no cache for what `load` returned.
+        output: Folder for report and pictures; None for `destination`.
 
     Returns:
         The report.
 
     Raises:
-        ValueError: The data are not there, or are not of the shape or the classes of the model.
+        ValueError: There is no such run or model; or its data are not there, or are not of its shape or classes.
     """
-    _report_parts.check_features(features)
+    scoring.check_features(features)
+    if isinstance(model, Trained):
+        trained = model
+    else:
+        folder, trained = find(model), load(model, step=step)
+        cache = cache or (extractors.cache_folder() if is_model(folder) else folder / "features")
+        output = destination(model, step, source=source, target=target, output=output)
     config = trained.config
     data = dataclasses.replace(
         config.data, source=source or config.data.source, target=target or config.data.target
@@ -138,7 +78,7 @@ def assess(
     count = config.sampling.samples if samples is None else checks.count("samples", samples)
     if round_trip < 0:
         raise ValueError(f"round_trip must be a number of samples >= 0, 0 for none, got {round_trip!r}.")
-    train_pair, test_pair = _report_parts.opened(config, trained.shape)
+    train, test = scoring.open_data(config, trained.shape)
     names = (data.source, data.target)
     report: dict[str, Any] = {
         "config": configs.to_dict(config),
@@ -149,56 +89,80 @@ def assess(
         "maps": {},
     }
     if trained.space is not None:
-        report["space"] = _report_parts.in_space(trained.space, names, test_pair)
-    returns = round_trip if _report_parts.starts_at_samples(trained.recipe, trained.shape) else 0
+        report["space"] = scoring.space_report(trained.space, names, test)
+    returns = round_trip if scoring.starts_at_samples(trained.recipe, trained.shape) else 0
     for reverse in (False, True):
-        start, end = (1, 0) if reverse else (0, 1)
-        if train_pair[end].size is None and len(train_pair[end].shape) == 3:
+        direction = Direction(reverse, names, train, test)
+        start, end = direction.start, direction.end
+        if train[end].size is None and len(train[end].shape) == 3:
             continue  # pictures back to white noise: nothing to score
-        x = _report_parts.held_out(test_pair[start], count, side=start)
-        cond = None
+        x, cond = scoring.held_out(test[start], count, side=start), None
         if config.network.classes is not None:
-            x, cond = _report_parts.of_each_class(test_pair[start], train_pair, len(x), side=start)
-        scores, y = _one_way(trained, x, cond, reverse, names, (train_pair, test_pair), returns)
+            x, cond = scoring.of_each_class(test[start], train, len(x), side=start)
+        scores, y = _one_way(trained, x, cond, direction, returns)
         wanted = features is not None or "wasserstein2" in scores
         if len(trained.shape) == 3 and features != "none" and wanted:
-            scores["features"] = _report_parts.on_features(
-                x, y, (start, end), train_pair, test_pair, cache, features
-            )
+            scores["features"] = scoring.feature_scores(x, y, direction, cache, features)
         if trained.space is not None:
-            scores["reconstruction"] = _report_parts.reconstructed(
-                trained.space, count, names, start, end, train_pair, test_pair
-            )
-        report["maps"][f"{names[start]} -> {names[end]}"] = scores
+            scores["reconstruction"] = scoring.reconstruction(trained.space, count, direction)
+        report["maps"][direction.label] = scores
         if output is not None:
-            _draw(Path(output) / "pictures", trained, x, y, test_pair, reverse, cond)
+            _draw(Path(output) / "pictures", trained, x, y, direction, cond)
     if output is not None:
         Path(output).mkdir(parents=True, exist_ok=True)
         files.write_json(Path(output) / "report.json", report)
     return report
 
 
+def destination(
+    place: str | Path,
+    step: int | None = None,
+    *,
+    source: str | None = None,
+    target: str | None = None,
+    output: str | Path | None = None,
+) -> Path | None:
+    """Return where `evaluate`, given the same, writes its report; None where it writes none.
+
+    That is `output` if given; else a run folder, or `step_N` in it for a checkpoint asked for by its step. Reports on other
+    data than the run's, and those of models, are not written unless asked for.
+
+    Examples:
+        >>> destination("run", 500).name, destination("moons"), destination("run", target="digits:5")
+        ('step_000000500', None, None)
+    """
+    if output is not None:
+        return Path(output)
+    folder = Path(place).expanduser()
+    if source is not None or target is not None or is_model(folder) or not folder.exists():
+        return None
+    return folder if step is None else folder / f"step_{step:09d}"
+
+
 def _one_way(
-    trained: Trained, x, cond, reverse: bool, names, pairs, round_trip: int
+    trained: Trained, x: np.ndarray, cond: np.ndarray | None, direction: Direction, round_trip: int
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Carry samples one way; the scores of their ends, and those."""
-    train_pair, test_pair = pairs
-    start, end = (1, 0) if reverse else (0, 1)
+    """Carry samples one way; return the scores of their ends, and the ends."""
     began = time.perf_counter()
-    lines = transport(trained, x, reverse=reverse, cond=cond)
+    lines = transport(trained, x, reverse=direction.reverse, cond=cond)
     y = np.asarray(lines.end)[:, :-1]
     seconds = time.perf_counter() - began
-    scores = _report_parts.score(x, y, lines, names, start, end, train_pair, test_pair)
-    if cond is not None and _report_parts.is_digits(names[end]) and train_pair[end].classes is not None:
-        as_asked = _scores.Read(y).labels == cond
-        scores["read_as_label"] = _scores.share(as_asked, "outputs whose most probable digit is the label")
+    scores = scoring.score(x, y, lines, direction)
+    end = direction.end
+    if (
+        cond is not None
+        and scoring.is_digits(direction.names[end])
+        and direction.train[end].classes is not None
+    ):
+        as_asked = entries.Read(y).labels == cond
+        scores["read_as_label"] = entries.share(as_asked, "outputs whose most probable digit is the label")
     scores["seconds"] = round(seconds, 2)
     scores["samples_per_second"] = round(len(y) / seconds, 2)
     if round_trip > 0:
         first = slice(round_trip)
         labels = None if cond is None else cond[first]
-        back = transport(trained, y[first], reverse=not reverse, cond=labels)
-        scores["round_trip"] = _report_parts.round_trip(_kept(trained, x[first], reverse), lines, back)
+        back = transport(trained, y[first], reverse=not direction.reverse, cond=labels)
+        scores["round_trip"] = scoring.round_trip(_kept(trained, x[first], direction.reverse), lines, back)
     return scores, y
 
 
@@ -210,16 +174,14 @@ def _kept(trained: Trained, x: np.ndarray, reverse: bool) -> np.ndarray:
     return np.asarray(side.decode(side.encode(x)))
 
 
-def _draw(
-    folder: Path, trained: Trained, x, y, pair: tuple[Source, Source], reverse: bool, cond: np.ndarray | None
-) -> None:
+def _draw(folder: Path, trained: Trained, x, y, direction: Direction, cond: np.ndarray | None) -> None:
     def first(n: int, save: int) -> FieldLines:
         labels = None if cond is None else cond[:n]
-        return transport(trained, x[:n], reverse=reverse, save=save, cond=labels)
+        return transport(trained, x[:n], reverse=direction.reverse, save=save, cond=labels)
 
-    name = "backward" if reverse else "forward"
+    name = "backward" if direction.reverse else "forward"
     if len(trained.shape) == 3:
-        from_noise = pair[1 if reverse else 0].size is None
+        from_noise = direction.test[direction.start].size is None
         shown = (
             drawing.grid(y[:64], trained.shape, 16, zoom=2)
             if from_noise
@@ -235,19 +197,19 @@ def _draw(
         drawing.lines_figure(
             folder / f"{name}.png",
             np.asarray(some.path),
-            _report_parts.held_out(pair[0], len(x), side=0),
-            _report_parts.held_out(pair[1], len(x), side=1),
+            scoring.held_out(direction.test[0], len(x), side=0),
+            scoring.held_out(direction.test[1], len(x), side=1),
             gap=trained.config.recipe.gap,
             arrived=np.asarray(some.arrived),
         )
 
 
 def summary(report: dict[str, Any]) -> str:
-    """Say a report in a few lines: each score beside what real samples get."""
-    told = [f"step {report['step']:,}, {report['training_seconds']:.0f} s of training"]
+    """Summarize a report in a few lines: each score, and what real samples get."""
+    said = [f"step {report['step']:,}, {report['training_seconds']:.0f} s of training"]
     if "space" in report:
         kept = ", ".join(f"{share:.1%} of {name}" for name, share in report["space"]["explained"].items())
-        told.append(f"{report['space']['components']} components keep {kept}")
+        said.append(f"{report['space']['components']} components keep {kept}")
     for name, scores in report["maps"].items():
         parts = []
         if "read_as_target" in scores:
@@ -268,23 +230,24 @@ def summary(report: dict[str, Any]) -> str:
                     f"{seen[key]['label']}: {seen[key]['value']:.3f} (floor {seen[key]['floor']:.3f})"
                 )
         if "round_trip" in scores:
-            there, other = (_number(scores["round_trip"][part], 4) for part in ("value", "of_others"))
-            parts.append(f"there and back: {there} a dimension (another sample: {other})")
+            value, other = (_number(scores["round_trip"][part], 4) for part in ("value", "of_others"))
+            parts.append(f"there and back: {value} a dimension (another sample: {other})")
         if "reconstruction" in scores:
-            parts.append(f"reconstructions alone: {_alone(scores['reconstruction'])}")
+            parts.append(f"reconstructions alone: {_without_lines(scores['reconstruction'])}")
         parts.append(f"arrived: {scores['arrived']['value']:.1%}")
         parts.append(f"evaluations: {scores['evaluations']['mean']:.0f}")
-        told.append(f"{name}: " + ", ".join(parts))
-    return "\n".join(told)
+        said.append(f"{name}: " + ", ".join(parts))
+    return "\n".join(said)
 
 
-def _alone(scores: dict[str, Any]) -> str:
-    told = [("read_as_target", "read as it"), ("read_with_confidence", "read with confidence")]
-    parts = [f"{label} {scores[key]['value']:.1%}" for key, label in told if key in scores]
-    told = [("kid", "KID"), ("wasserstein2", "W2")]
-    return ", ".join(
-        parts + [f"{label} {_number(scores[key]['value'], 3)}" for key, label in told if key in scores]
-    )
+def _without_lines(scores: dict[str, Any]) -> str:
+    shares = {"read_as_target": "read as it", "read_with_confidence": "read with confidence"}
+    distances = {"kid": "KID", "wasserstein2": "W2"}
+    parts = [f"{label} {scores[key]['value']:.1%}" for key, label in shares.items() if key in scores]
+    parts += [
+        f"{label} {_number(scores[key]['value'], 3)}" for key, label in distances.items() if key in scores
+    ]
+    return ", ".join(parts)
 
 
 def _number(value: float | None, digits: int) -> str:

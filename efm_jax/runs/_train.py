@@ -14,7 +14,7 @@ import optax
 from efm_jax import checkpoint, training
 from efm_jax.models import build, configs
 from efm_jax.models import space as _run_space
-from efm_jax.models.model import load
+from efm_jax.models.loading import load
 from efm_jax.runs import _folder, plans, second_run
 from efm_jax.runs._fit import fit
 from efm_jax.training import hosts

@@ -6,8 +6,8 @@ import numpy as np
 import tyro
 
 from efm_jax import models, runs
-from efm_jax.evaluation import digits, drawing, parts
-from efm_jax.models import _report_parts, build
+from efm_jax.evaluation import digits, drawing, entries
+from efm_jax.models import build, scoring
 from experiments._lib.record import Record
 from experiments.class_guidance.config import Config, run
 
@@ -41,14 +41,14 @@ def row(trained: models.Trained, config: Config, guidance: float) -> dict:
     y, labels, lines = drawn(trained, config.each, guidance)
     train, test = (build.sources(trained.config.data, split=split)[1] for split in ("train", "test"))
     report = digits.generation_report(
-        y, _report_parts.held_out(train, 2000, side=3), _report_parts.held_out(test, 2000, side=5)
+        y, scoring.held_out(train, 2000, side=3), scoring.held_out(test, 2000, side=5)
     )
-    read = parts.Read(y)
+    read = entries.Read(y)
     asked = read.labels == labels
     return {
         "n": len(y),
-        "read_as_label": parts.share(asked, "samples whose most probable digit is the class asked for"),
-        "clearly": parts.share(asked & read.clearly(0.9), "the same, with confidence >= 0.9"),
+        "read_as_label": entries.share(asked, "samples whose most probable digit is the class asked for"),
+        "clearly": entries.share(asked & read.clearly(0.9), "the same, with confidence >= 0.9"),
         "by_class": [round(float(asked[labels == label].mean()), 3) for label in range(CLASSES)],
         "kid": report["kid"],
         "classes": report["classes"],
@@ -60,7 +60,7 @@ def row(trained: models.Trained, config: Config, guidance: float) -> dict:
 def drawn(trained: models.Trained, each: int, guidance: float):
     """So many digits of each class, in turn, from the same noise at every scale; with their labels and lines."""
     pair = build.sources(trained.config.data, split="test")
-    x = _report_parts.held_out(pair[0], each * CLASSES, side=0)
+    x = scoring.held_out(pair[0], each * CLASSES, side=0)
     labels = np.tile(np.arange(CLASSES, dtype=np.int32), each)
     lines = models.transport(trained, x, cond=labels, guidance=guidance)
     return np.asarray(lines.end)[:, :-1], labels, lines

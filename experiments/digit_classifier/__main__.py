@@ -19,7 +19,7 @@ import tyro
 
 from efm_jax._core.files import write_json
 from efm_jax.datasets import digits, read_mnist
-from efm_jax.evaluation import digit_reader
+from efm_jax.evaluation import digit_classifier
 from experiments.digit_classifier.config import Config
 from experiments.digit_classifier.train import non_digits, train
 
@@ -38,7 +38,7 @@ class Command:
     """
 
     mnist: Path
-    weights: Path = digit_reader.WEIGHTS
+    weights: Path = digit_classifier.WEIGHTS
     result: Path = HERE / "result.json"
     config: Config = field(default_factory=Config)
 
@@ -52,7 +52,7 @@ def main(command: Command) -> None:
     params = train(brightness(pictures), labels, config)
     seconds = time.perf_counter() - begin
     command.weights.parent.mkdir(parents=True, exist_ok=True)
-    digit_reader.save_weights(command.weights, params)
+    digit_classifier.save_weights(command.weights, params)
 
     rng = np.random.default_rng(config.seed + 1)
     black = brightness(test)
@@ -69,7 +69,9 @@ def main(command: Command) -> None:
         "what": "digit reader (efm_jax.classifier), trained on MNIST's training digits (55,000 to fit, 5,000 to calibrate)",
         "scores": {name: scores(x, test_labels, command, config.confident) for name, x in sets.items()},
         "non_digits_read_with_confidence": {
-            name: float((digit_reader.read_digits(x, weights=command.weights)[1] >= config.confident).mean())
+            name: float(
+                (digit_classifier.read_digits(x, weights=command.weights)[1] >= config.confident).mean()
+            )
             for name, x in zip(
                 ("noise", "blobs", "shuffled_tiles"), np.split(signed(nothing), 3), strict=True
             )
@@ -90,7 +92,7 @@ def main(command: Command) -> None:
 
 def scores(x: np.ndarray, labels: np.ndarray, command: Command, confident: float) -> dict:
     """Accuracy, calibration and confidence on pictures with known labels."""
-    read, confidence = digit_reader.read_digits(x, weights=command.weights)
+    read, confidence = digit_classifier.read_digits(x, weights=command.weights)
     right = read == labels
     sure = confidence >= confident
     return {
@@ -112,7 +114,7 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15)
 
 def brightness(pictures: np.ndarray) -> np.ndarray:
     """Bytes [n, 28, 28] as the reader's [n, 32, 32] in [0, 1]."""
-    return digits.pad(pictures, digit_reader.SIDE).astype(np.float32) / np.float32(255.0)
+    return digits.pad(pictures, digit_classifier.SIDE).astype(np.float32) / np.float32(255.0)
 
 
 def signed(pictures: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from tqdm import trange
 
-from efm_jax.evaluation import digit_reader
+from efm_jax.evaluation import digit_classifier
 from experiments.digit_classifier.config import Config
 
 
@@ -27,11 +27,11 @@ def train(gray: np.ndarray, labels: np.ndarray, config: Config) -> dict[str, np.
         ),
     )
     key, init_key = jax.random.split(jax.random.key(config.seed))
-    params = digit_reader.init_params(init_key)
+    params = digit_classifier.init_params(init_key)
     opt_state = optimizer.init(params)
 
     def loss_fn(params, pictures, targets, key):
-        scores, _ = digit_reader.logits(params, pictures, key=key, dropout=config.dropout)
+        scores, _ = digit_classifier.logits(params, pictures, key=key, dropout=config.dropout)
         return optax.softmax_cross_entropy(scores, targets).mean()
 
     @jax.jit
@@ -39,8 +39,10 @@ def train(gray: np.ndarray, labels: np.ndarray, config: Config) -> dict[str, np.
         change, other, drop = jax.random.split(key, 3)
         shown = jnp.concatenate([digits, non_digits(other, digits, config.non_digits)])
         pictures = augment(change, shown, config)
-        doubt = jnp.full((config.non_digits, digit_reader.NUM_CLASSES), 1.0 / digit_reader.NUM_CLASSES)
-        targets = jnp.concatenate([jax.nn.one_hot(labels, digit_reader.NUM_CLASSES), doubt])
+        doubt = jnp.full(
+            (config.non_digits, digit_classifier.NUM_CLASSES), 1.0 / digit_classifier.NUM_CLASSES
+        )
+        targets = jnp.concatenate([jax.nn.one_hot(labels, digit_classifier.NUM_CLASSES), doubt])
         loss, grads = jax.value_and_grad(loss_fn)(params, pictures, targets, drop)
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return optax.apply_updates(params, updates), opt_state, loss
@@ -65,7 +67,7 @@ def calibrated(params, gray: np.ndarray, labels: np.ndarray) -> dict[str, np.nda
     The last layer is divided by the temperature that minimizes the negative log-likelihood. The features are
     divided by their root mean square, so that kernels and distances on them have a scale.
     """
-    forward = jax.jit(digit_reader.logits)
+    forward = jax.jit(digit_classifier.logits)
     outputs = [forward(params, part) for part in np.array_split(gray, 10)]
     scores, features = (
         np.concatenate([np.asarray(part, float) for part in parts]) for parts in zip(*outputs, strict=True)

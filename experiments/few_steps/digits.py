@@ -7,7 +7,7 @@ import numpy as np
 
 from efm_jax import models, sampling
 from efm_jax.datasets import batch
-from efm_jax.models import _report_parts, build
+from efm_jax.models import build, scoring
 from efm_jax.sampling import grids
 from experiments._lib.publish import without_paths
 from experiments._lib.record import Record
@@ -30,7 +30,7 @@ def score_runs(folders: list[Path], path: Path, config: DigitsConfig) -> None:
 def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> None:
     trained = models.load(folder)
     laws = trained.config.data.source, trained.config.data.target
-    if not all(map(_report_parts.is_digits, laws)) or _report_parts.digit_of(laws[1]) is None:
+    if not all(map(scoring.is_digits, laws)) or scoring.digit_of(laws[1]) is None:
         raise SystemExit(f"{folder} must be a translation of digits to one digit, got {laws[0]} -> {laws[1]}")
     if trained.config.network.classes is not None:
         raise SystemExit(f"{folder} has classes; give a run without")
@@ -51,7 +51,7 @@ def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> Non
             "runs", told | {"reflow": made.reflow.run is not None, "seconds": round(trained.seconds, 1)}
         )
     train_pair, test_pair = (build.sources(trained.config.data, split=split) for split in ("train", "test"))
-    x = _report_parts.held_out(test_pair[0], config.samples, side=0)
+    x = scoring.held_out(test_pair[0], config.samples, side=0)
     # of a run in components the lines are those of its space
     sides = None if trained.space is None else build.sides(trained.config.data, trained.space)
     inside = x if sides is None else sides[0].encode(x)
@@ -76,7 +76,7 @@ def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> Non
         )
         y = np.asarray(lines.end)[:, :-1]
         y = y if sides is None else sides[1].decode(y)
-        found = _report_parts.score(x, y, lines, laws, 0, 1, train_pair, test_pair)
+        found = scoring.score(x, y, lines, scoring.Direction(False, laws, train_pair, test_pair))
         return {name: found[name] for name in ("n", "read_as_target", "hue_change_degrees", "kid", "arrived")}
 
     places = [

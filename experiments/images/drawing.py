@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from efm_jax import models
 from efm_jax.evaluation import drawing
-from efm_jax.models import _report_parts, build
+from efm_jax.models import build, scoring
 from experiments.images.config import METHODS, Task
 from experiments.images.run import RESULTS, Place, slug
 
@@ -25,7 +25,7 @@ def draw(name: str, task: Task, root: Path) -> None:
         return
     pair = build.sources(task.data, split="test")
     for reverse in (False,) if task.generates else (False, True):
-        x = _report_parts.held_out(pair[int(reverse)], COLUMNS, side=int(reverse))
+        x = scoring.held_out(pair[int(reverse)], COLUMNS, side=int(reverse))
         rows = {"" if task.generates else "inputs": x}
         paths = {}
         for method, folder in found.items():

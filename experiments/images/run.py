@@ -136,6 +136,6 @@ def partners(
         x = made.reshape(len(made), -1).astype(np.float32) / 127.5 - 1.0
         lines = models.transport(trained, x, reverse=reverse)
         made = as_pictures(np.asarray(lines.end)[:, :-1], made.shape[1:])
-    return evaluation.partners_report(
+    return evaluation.paired_report(
         made, target.images, held_out, extractor=efficientnet_lite0(), cache=cache
     )

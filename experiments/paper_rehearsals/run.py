@@ -24,7 +24,7 @@ from PIL import Image
 from efm_jax import checkpoint, models, runs, training
 from efm_jax._core import files, trees
 from efm_jax._core.versions import versions
-from efm_jax.models import configs, model_folder
+from efm_jax.models import configs
 from efm_jax.models.presets import PRESETS
 from efm_jax.runs import _folder
 from experiments._lib.publish import without_paths
@@ -79,9 +79,7 @@ def rehearse(
         "resume", *line, "--run", str(run), "--steps", str(END), "--no-progress"
     )
     used["export"] = efm("export", "export", str(run), "--output", str(model))
-    used["draw from the model"] = efm(
-        "draw", *draw(name, data), "--model", str(model), "--output", str(drawn)
-    )
+    used["draw from the model"] = efm("draw", *draw(name, data), str(model), "--output", str(drawn))
     config = configs.load(run / "config.json")
     log = runs.read_log(whole)
     step = statistics.median(
@@ -153,7 +151,7 @@ def _states(whole: Path, run: Path, model: Path, stopped: list[dict]) -> dict[st
     log, log_whole = runs.read_log(run), runs.read_log(whole)
     losses = [entry["loss"] for entry in log]
     average = trees.pack(training.ema_params(trained.state))
-    exported = trees.pack(training.ema_params(model_folder.open_folder(model).state))
+    exported = trees.pack(training.ema_params(models.load(model).state))
     return {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.state.params)),
         "checkpoint_MB": _megabytes(files.find(run / "checkpoints")[int(trained.state.step)]),

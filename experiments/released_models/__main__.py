@@ -11,7 +11,7 @@ import tyro
 
 from efm_jax import runs
 from efm_jax._core import files
-from efm_jax.models import model_folder, reports
+from efm_jax.models import exporting, loading, reports
 from experiments._lib.publish import without_paths
 from experiments.released_models.config import LICENCE, LICENCE_OF_DIGITS, RUNS, digits
 
@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 def main(
     folder: Path = Path("runs"),
     data: Path | None = None,
-    models: Path = model_folder.RELEASED,
+    models: Path = loading.RELEASED,
     results: Path = RESULTS,
 ) -> None:
     """Make all of them, with run folders in `folder`; the digits where `data` holds a folder `mnist` of IDX files."""
@@ -36,7 +36,7 @@ def main(
         print(reports.summary(report))
         files.write_json(results / f"{name}.json", without_paths(report))
         shutil.rmtree(models / name, ignore_errors=True)
-        print(f"wrote {model_folder.export(run, models / name, license=license)}")
+        print(f"wrote {exporting.export(run, models / name, license=license)}")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from efm_jax.evaluation import digit_reader, parts
-from efm_jax.evaluation.digits import generation_report, samples_report, translation_report
+from efm_jax.evaluation import digit_classifier, entries
+from efm_jax.evaluation.digits import generation_report, translation_report
+from efm_jax.evaluation.samples import samples_report
 
 CHEAP = {"kid_subsets": 20, "kid_subset_size": 100}
 
@@ -147,7 +148,7 @@ def test_lines_and_evaluations_are_counted():
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 20), (13, 20), (20, 20), (950, 1000)])
 def test_shares_carry_their_uncertainty(hits, n):
-    got = parts.share(np.arange(n) < hits, "")
+    got = entries.share(np.arange(n) < hits, "")
     assert got["value"] == hits / n
     assert got["standard_error"] == pytest.approx(np.sqrt(hits / n * (1 - hits / n) / n))
     want = binomtest(hits, n).proportion_ci(0.95, method="wilson")
@@ -218,7 +219,7 @@ def test_copies_of_the_training_set_are_found_out_even_in_another_color():
 def test_one_class_only_shows_in_the_spread():
     got = generated("ones")["classes"]
     _, held, _ = thirds()
-    labels = digit_reader.read_digits(held)[0]
+    labels = digit_classifier.read_digits(held)[0]
     q = (np.bincount(labels, minlength=10) + 0.5) / 505.0
     p = (np.asarray(got["counts"]) + 0.5) / 205.0
     assert got["counts"][1] >= 194
@@ -277,7 +278,7 @@ def test_expected_kl_equals_a_simulation():
     p_hat, q_hat = rng.multinomial(n, q, 4000) / n, rng.multinomial(m, q, 4000) / m
     kl = np.sum(p_hat * np.log(p_hat / q_hat), axis=1)
     # first order in 1/n and 1/m: the next order is 1/100 of it here, the mean of 4,000 draws scatters by 1 %
-    assert parts.sampling_kl(10, n, m) == pytest.approx(kl.mean(), rel=0.04)
+    assert entries.sampling_kl(10, n, m) == pytest.approx(kl.mean(), rel=0.04)
 
 
 X = np.zeros((4, 3072), np.float32)

@@ -9,7 +9,7 @@ import torch_files
 from PIL import Image
 
 from efm_jax.datasets import as_pictures
-from efm_jax.evaluation import digit_reader
+from efm_jax.evaluation import digit_classifier
 from efm_jax.evaluation.features import Extractor, digits, efficientnet, efficientnet_lite0, extract, own
 
 # a small network with all there is in the large one: a first block without expansion, both kernels, both strides, sums
@@ -218,7 +218,7 @@ def test_a_cache_that_cannot_be_written_is_only_warned_of(tmp_path):
 def test_digit_features_are_the_classifiers():
     flat = np.random.default_rng(0).uniform(-1, 1, (3, 32 * 32 * 3)).astype(np.float32)
     images = as_pictures(flat, (32, 32, 3))
-    expected = digit_reader.digit_features(images.reshape(3, -1) / 127.5 - 1.0, batch_size=3)
+    expected = digit_classifier.digit_features(images.reshape(3, -1) / 127.5 - 1.0, batch_size=3)
     np.testing.assert_allclose(
         extract(digits(), images), expected, atol=1e-5
     )  # float32 of one scaling or another

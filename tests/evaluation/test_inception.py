@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 import torch_files
 
-from efm_jax.evaluation import folders
+from efm_jax.evaluation import pictures
 from efm_jax.evaluation.features import (
     check_activations,
     extract,
@@ -278,14 +278,14 @@ def test_only_the_published_file_makes_a_fid(tmp_path, small, monkeypatch):
     a, b = photographs(16, 8, 8, seed=1), photographs(40, 8, 8, seed=2)
 
     def labels():
-        report = folders.pictures_report(a, b, extractor=open_extractor(f"inception:{path}"), kid_subsets=2)
+        report = pictures.pictures_report(a, b, extractor=open_extractor(f"inception:{path}"), kid_subsets=2)
         return {report["scores"][name]["label"] for name in ("kid", "frechet")}, report
 
     digest = fid.hashlib.sha256(path.read_bytes()).hexdigest()
     told, report = labels()
     assert told == {f"KID-Inception-{digest[:8]}", f"Frechet-Inception-{digest[:8]}"}
     assert "unknown origin" in report["features"]["how"]
-    assert "FID" not in folders.table(report).splitlines()[3]
+    assert "FID" not in pictures.table(report).splitlines()[3]
     monkeypatch.setattr(fid, "PUBLISHED", digest)
     told, report = labels()
     assert told == {"KID-Inception", "FID"}

@@ -95,17 +95,18 @@ def test_the_published_codes_field_is_one_option_away(name, monkeypatch):
 def test_every_command_of_the_page_can_be_given(monkeypatch):
     given = []
     monkeypatch.setattr(cli, "_train", lambda run, config, **options: given.append((run.name, config)))
-    monkeypatch.setattr(cli, "_tell", lambda run, report: None)
+    monkeypatch.setattr(cli, "_print_report", lambda run, report: None)
     monkeypatch.setattr(
-        "efm_jax.models.reports.evaluate", lambda run, **options: given.append((run.name, options))
+        "efm_jax.models.reports.evaluate", lambda run, **options: given.append((Path(run).name, options))
     )
     monkeypatch.setattr(
-        "efm_jax.models.model_folder.export", lambda run, output, **options: given.append((run.name, output))
+        "efm_jax.models.exporting.export",
+        lambda run, output, **options: given.append((Path(run).name, output)),
     )
-    written = apply.Written(Path("out"), 1, 1)
+    saved = apply.Saved(Path("out"), 1, 1)
     for verb in ("generate", "translate"):
         monkeypatch.setattr(
-            apply, verb, lambda run, *rest, **options: given.append((run.name, rest)) or written
+            apply, verb, lambda run, *rest, **options: given.append((Path(run).name, rest)) or saved
         )
     page = (ROOT / "docs" / "paper_settings.md").read_text()
     block = page.split("<!-- lines: paper -->")[1].split("```")[1]

@@ -8,8 +8,9 @@ import pytest
 import safetensors.numpy
 from _models import rewrite
 
+from efm_jax import models
 from efm_jax._core import tensors
-from efm_jax.models import model_folder
+from efm_jax.models import loading
 
 run, shared, model = _models.run, _models.shared, _models.model  # fixtures
 
@@ -33,14 +34,14 @@ def test_weights_that_are_missing_cut_foreign_or_a_pickle_are_refused_and_nothin
         with pytest.raises(
             ValueError, match=r"model.safetensors cannot be read as safetensors .* fetch it again"
         ):
-            model_folder.open_folder(model)
+            models.load(model)
     assert not marker.exists()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # still well-formed: only the digest can tell
     with pytest.raises(ValueError, match="its bytes are not those that were written"):
-        model_folder.open_folder(model)
+        models.load(model)
     path.unlink()
     with pytest.raises(ValueError, match=r"holds no model.safetensors: the model is not whole"):
-        model_folder.open_folder(model)
+        models.load(model)
 
 
 @pytest.mark.parametrize(
@@ -69,15 +70,15 @@ def test_tensors_that_do_not_fit_the_network_are_named(model, spoil, told):
     path = model / "model.safetensors"
     path.write_bytes(safetensors.numpy.save(spoil(tensors.read(path))))
     with pytest.raises(ValueError, match=f"does not fit .*{told}.* fetch them again"):
-        model_folder.open_folder(model)
+        models.load(model)
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"format": "other"}, 'is not that of a model, expected "format": "efm_jax model"'),
-        ({"version": 2}, "version 2 of the model's form, expected 1 to 1; update efm_jax"),
-        ({"version": "1"}, "version '1' of the model's form"),
+        ({"format": "other"}, 'does not belong to a model: it has no "format": "efm_jax model"'),
+        ({"version": 2}, "version 2 of the format, expected 1 to 1; update efm_jax"),
+        ({"version": "1"}, "version '1' of the format"),
         ({"code": "print()"}, "must hold format, version, .*: unknown 'code'"),
         ({"file": {"bytes": 3}}, "'file' or 'training' is not as it was written"),
         (
@@ -96,19 +97,21 @@ def test_tensors_that_do_not_fit_the_network_are_named(model, spoil, told):
 def test_a_config_that_this_version_does_not_know_is_refused(model, changes, told):
     rewrite(model, **changes)
     with pytest.raises(ValueError, match=told):
-        model_folder.open_folder(model)
+        models.load(model)
 
 
 def test_what_is_no_model_folder_is_told_what_it_is(run, model, tmp_path):
-    with pytest.raises(ValueError, match=r"is not a model folder: it holds no config.json"):
-        model_folder.open_folder(tmp_path)
-    with pytest.raises(ValueError, match=r"is a file; give the folder that holds model.safetensors"):
-        model_folder.open_folder(model / "model.safetensors")
-    with pytest.raises(ValueError, match="it is a run folder: make a model of it with `efm export`"):
-        model_folder.open_folder(run)
+    with pytest.raises(ValueError, match=r"holds no run and no model: it has no config.json"):
+        models.load(tmp_path)
+    with pytest.raises(ValueError, match=r"model.safetensors is a file; give the folder it lies in"):
+        models.load(model / "model.safetensors")
+    with pytest.raises(
+        ValueError, match=r"nowhere: no folder has this name\.\n.*digits, eight_gaussians, moons"
+    ):
+        models.load("nowhere")
     for text in ("{", '"\\', "[" * 100_000):
         (model / "config.json").write_text(text)
         with pytest.raises(ValueError, match=r"config.json is not a JSON file .* fetch it again"):
-            model_folder.open_folder(model)
-    assert model_folder.is_model(model)
-    assert not model_folder.is_model(run)
+            models.load(model)
+    assert loading.is_model(model)
+    assert not loading.is_model(run)

@@ -8,8 +8,8 @@ import pytest
 
 from efm_jax import models
 from efm_jax.datasets import batch
-from efm_jax.evaluation import digit_reader, digits
-from efm_jax.models import _report_parts, build, configs, model_folder
+from efm_jax.evaluation import digit_classifier, samples
+from efm_jax.models import build, configs, loading, scoring
 from experiments.released_models import config as released
 from experiments.released_models.config import RUNS
 
@@ -19,18 +19,18 @@ RESULTS = Path(released.__file__).parent / "results"
 @pytest.mark.parametrize("name", RUNS)
 def test_a_model_that_comes_with_the_package_maps_as_its_report_says(name):
     stated = json.loads((RESULTS / f"{name}.json").read_text())
-    trained = model_folder.open_folder(name)
+    trained = models.load(name)
     given = RUNS[name]
     assert trained.config == given
-    assert sum(path.stat().st_size for path in model_folder.find(name).iterdir()) < 60_000
+    assert sum(path.stat().st_size for path in loading.find(name).iterdir()) < 60_000
     stated_score = stated["maps"][f"{given.data.source} -> {given.data.target}"]["wasserstein2"]
     pair = build.sources(given.data, split="test")
     law = {"x": (0, 0, 1000), "a": (1, 3, 2000), "b": (1, 5, 2000)}  # as `reports.evaluate` draws them
     x, real_a, real_b = (
-        batch(pair[plate], _report_parts.EVALUATION_SEED, side, 0, n) for plate, side, n in law.values()
+        batch(pair[plate], scoring.EVALUATION_SEED, side, 0, n) for plate, side, n in law.values()
     )
     y = np.asarray(models.transport(trained, x).end)[:, :-1]
-    found = digits.samples_report(y, real_a, real_b)["wasserstein2"]
+    found = samples.samples_report(y, real_a, real_b)["wasserstein2"]
     assert found["floor"] == pytest.approx(stated_score["floor"], rel=1e-6)  # the same samples
     # elsewhere float32 may round a line or two to the other side of a ridge, a jump of up to 8: one in 1,000 moves W2^2,
     # which is 0.25 and 0.13 here, by 0.06
@@ -39,15 +39,15 @@ def test_a_model_that_comes_with_the_package_maps_as_its_report_says(name):
 
 
 def test_the_models_that_come_with_the_package_are_small():
-    names = [path.name for path in model_folder.RELEASED.iterdir()]
+    names = [path.name for path in loading.RELEASED.iterdir()]
     assert sorted(names) == ["digits", *sorted(RUNS)]
-    assert sum(path.stat().st_size for path in model_folder.RELEASED.rglob("*") if path.is_file()) < 5_000_000
+    assert sum(path.stat().st_size for path in loading.RELEASED.rglob("*") if path.is_file()) < 5_000_000
 
 
 @pytest.mark.slow
 def test_the_model_of_digits_turns_threes_into_twos_of_their_color():
     """Digits of the wheel are MNIST's, but may be of its training set: less is asked than its report says, 98 %."""
     x = batch(build.sources(configs.Data("digits:3", "digits:2"), split="test")[0], 0, 0, 0, 60)
-    lines = models.transport(model_folder.open_folder("digits"), x)
-    labels, _ = digit_reader.read_digits(np.asarray(lines.end)[:, :-1])
+    lines = models.transport(models.load("digits"), x)
+    labels, _ = digit_classifier.read_digits(np.asarray(lines.end)[:, :-1])
     assert (np.asarray(labels) == 2).mean() > 0.9

@@ -11,7 +11,7 @@ from PIL import Image
 
 from efm_jax import cli, models
 from efm_jax.datasets.folder import read_folder
-from efm_jax.models import apply, build, model_folder
+from efm_jax.models import apply, build
 
 run, shared, model = _models.run, _models.shared, _models.model  # fixtures
 
@@ -29,12 +29,12 @@ def test_own_pictures_of_any_size_through_the_command_line(shared, tmp_path, cap
     (given / "notes.txt").write_text("no picture")
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as stop:
-        cli.main(["translate", "--model", str(shared), "--input", str(given), "--output", str(out)])
+        cli.main(["translate", str(shared), "--input", str(given), "--output", str(out)])
     assert stop.value.code == 1  # some were left out
     told = capsys.readouterr()
-    assert "wrote 5 samples" in told.out
+    assert "Saved 5 samples" in told.out
     assert "left out, cannot be read: broken.png\n" in told.err
-    assert "left out, of a kind not taken: moving.gif\n" in told.err
+    assert "left out, format not supported: moving.gif\n" in told.err
     pictures = {"a.png", "a.jpg.png", "deep/b.png", "pairs.png", "gray.png"}
     assert {str(p.relative_to(out)) for p in out.rglob("*.png")} == {*pictures, "pairs_all.png"}
     assert {Image.open(out / name).size for name in pictures} == {(SHAPE[1], SHAPE[0])}
@@ -42,7 +42,7 @@ def test_own_pictures_of_any_size_through_the_command_line(shared, tmp_path, cap
     (given / "broken.png").unlink()
     read = read_folder(given, size=SHAPE[:2])
     x = (read.images.reshape(5, -1) / 127.5 - 1.0).astype(np.float32)
-    y = np.asarray(models.transport(model_folder.open_folder(shared), x).end)[:, :-1].reshape(5, *SHAPE)
+    y = np.asarray(models.transport(models.load(shared), x).end)[:, :-1].reshape(5, *SHAPE)
     written = np.asarray(Image.open(out / "gray.png"), float)
     # levels are rounded; float32 sums in another order may move a value across the middle between two
     assert np.abs(written - 255 * (np.clip(y[read.names.index("gray.png")], -1, 1) + 1) / 2).max() < 0.51
@@ -53,14 +53,14 @@ def test_a_picture_of_its_own_whole_and_at_its_own_size(shared, tmp_path, capsys
     rng = np.random.default_rng(0)
     path = tmp_path / "photo.jpeg"
     Image.fromarray(rng.integers(0, 255, (50, 20, 3), dtype=np.uint8)).save(path)
-    command = ["translate", "--model", str(shared), "--input", str(path), "--output"]
+    command = ["translate", str(shared), "--input", str(path), "--output"]
     sizes = {"crop": (6, 4), "pad": (2, 4), "crop-own": (20, 13), "pad-own": (20, 50)}
     for name, size in sizes.items():
         fit, _, own = name.partition("-")
         cli.main([*command, str(tmp_path / name), "--fit", fit, *(["--own-size"] if own else [])])
         assert {file.name for file in (tmp_path / name).iterdir()} == {"photo.png", "pairs.png", "lines.json"}
         assert Image.open(tmp_path / name / "photo.png").size == size
-    assert capsys.readouterr().out.count("wrote 1 samples") == 4
+    assert capsys.readouterr().out.count("Saved 1 samples") == 4
     with pytest.raises(ValueError, match="another folder than that of the input"):
         apply.translate(shared, f"folder:{path}", tmp_path)
     with pytest.raises(
@@ -71,8 +71,8 @@ def test_a_picture_of_its_own_whole_and_at_its_own_size(shared, tmp_path, capsys
 
 def test_generate_needs_the_model_alone(shared, run, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where no folder `photos` is
-    cli.main(["generate", "--model", str(shared), "--count", "3", "--output", "out"])
-    assert "wrote 3 samples" in capsys.readouterr().out
+    cli.main(["generate", str(shared), "--count", "3", "--output", "out"])
+    assert "Saved 3 samples" in capsys.readouterr().out
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"00000.png", "00001.png", "00002.png", "grid.png", "lines.json"}
     (tmp_path / "out" / "00003.png").write_bytes(b"mine")
@@ -92,16 +92,14 @@ def test_generate_needs_the_model_alone(shared, run, tmp_path, capsys, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["translate", "--input", ".", "--output", "o"], "RUN_OR_MODEL"),
+        (["translate", "r", "--model", "m", "--input", ".", "--output", "o"], "Unrecognized"),
         (
-            ["translate", "--input", ".", "--output", "o"],
-            "give a run folder or --model FOLDER, one of them, got 0",
+            ["generate", "none", "--count", "1", "--output", "o"],
+            "there is no run or model none: no folder has this name",
         ),
-        (["translate", "r", "--model", "m", "--input", ".", "--output", "o"], "one of them, got 2"),
-        (
-            ["generate", "--model", "none", "--count", "1", "--output", "o"],
-            "there is no folder none, nor does a model of that name come with efm_jax",
-        ),
-        (["export", "none", "--out", "m"], "none is not a run folder"),
+        (["export", "none", "--out", "m"], "there is no run or model none"),
+        (["resume", "none"], "none is not a run folder: it holds no config.json"),
     ],
 )
 def test_mistakes_on_the_command_line(arguments, told, tmp_path, monkeypatch, capsys):
@@ -135,6 +133,6 @@ def test_a_model_whose_p_is_data_says_so_when_asked_to_generate(model, tmp_path,
     config = json.loads((model / "config.json").read_text())["config"]
     rewrite(model, config={**config, "data": {"source": "folder:cats", "target": "folder:dogs"}})
     with pytest.raises(
-        ValueError, match=r"begins with samples of folder:cats, which are not here .* `efm translate`"
+        ValueError, match=r"starts at samples of folder:cats, which are not here .*\n.* `efm translate`"
     ):
         apply.generate(model, 3, tmp_path / "out")

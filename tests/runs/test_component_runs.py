@@ -10,7 +10,7 @@ import safetensors.numpy
 
 from efm_jax import cli, models, runs, training
 from efm_jax.datasets import batch, spaces
-from efm_jax.models import _report_parts, build, configs, model_folder, reports
+from efm_jax.models import build, configs, reports, scoring
 from efm_jax.models import space as _space_file
 
 RNG = np.random.default_rng(0)
@@ -146,7 +146,7 @@ def test_the_report_says_what_the_space_keeps_and_what_it_can_reach(data, traine
         spaces.explained(space, batch(pair[1], 0, 0, 0, pair[1].size)), rel=1e-5
     )
     config = models.load(trained_run).config
-    x = _report_parts.held_out(pair[0], config.sampling.samples, side=0)[:100]
+    x = scoring.held_out(pair[0], config.sampling.samples, side=0)[:100]
     lost = np.sqrt(np.mean((space.decode(space.encode(x)) - x) ** 2))
     # what the components cannot hold is no error of lines there and back
     there_and_back = report["maps"][f"{config.data.source} -> {config.data.target}"]["round_trip"]["value"]
@@ -162,8 +162,8 @@ def test_the_report_says_what_the_space_keeps_and_what_it_can_reach(data, traine
 
 
 def test_a_model_folder_holds_its_space_bit_for_bit(trained_run, tmp_path):
-    folder = model_folder.export(trained_run, tmp_path / "model")
-    ours, theirs = models.load(trained_run), model_folder.open_folder(folder)
+    folder = models.export(trained_run, tmp_path / "model")
+    ours, theirs = models.load(trained_run), models.load(folder)
     for wanted, got in zip(ours.space, theirs.space, strict=True):
         np.testing.assert_array_equal(wanted, got, strict=True)
     x = RNG.uniform(-1, 1, (3, 36)).astype(np.float32)
@@ -179,7 +179,7 @@ def test_a_model_folder_holds_its_space_bit_for_bit(trained_run, tmp_path):
     ):
         safetensors.numpy.save_file(tensors | {name: value}, folder / "model.safetensors")
         with pytest.raises(ValueError, match=f"does not fit .*{told}"):
-            model_folder.open_folder(folder)
+            models.load(folder)
 
 
 def test_a_run_without_components_is_written_as_ever():

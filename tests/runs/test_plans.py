@@ -7,7 +7,7 @@ import pytest
 
 from efm_jax.datasets import batch, from_array, from_pictures, toys, white_noise
 from efm_jax.evaluation import features
-from efm_jax.models import configs, model_folder
+from efm_jax.models import configs, exporting
 from efm_jax.runs import plans
 from experiments._lib.publish import without_paths
 
@@ -109,6 +109,6 @@ def test_runs_without_it_are_written_as_ever():
 
 def test_a_file_of_features_goes_out_without_its_path():
     config = replace(RUN, recipe=replace(RUN.recipe, plan_features="inception:/home/me/weights.pth"))
-    for given in (model_folder._given_away, without_paths):
+    for given in (exporting._without_paths, without_paths):
         recipe = configs.from_dict(given(configs.to_dict(config))).recipe
         assert recipe.plan_features == "inception:weights.pth"

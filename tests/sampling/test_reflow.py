@@ -213,5 +213,5 @@ def test_the_command_trains_twice_goes_on_and_gives_away(tmp_path, capsys):
     assert json.loads((tmp_path / "model" / "config.json").read_text())["config"]["reflow"]["run"] == "first"
     np.save(tmp_path / "x.npy", samples(7))
     there = ["--input", f"npy:{tmp_path / 'x.npy'}", "--output", str(tmp_path / "out")]
-    cli.main(["translate", "--model", str(tmp_path / "model"), *there])
+    cli.main(["translate", str(tmp_path / "model"), *there])
     assert np.load(tmp_path / "out" / "translated.npy").shape == (7, 2)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from efm_jax import checkpoint, training
-from efm_jax.models import build, configs, model_folder
+from efm_jax import checkpoint, models, training
+from efm_jax.models import build, configs
 
 SHAPE = (4, 6, 3)
 
@@ -66,7 +66,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def shared(run):
-    return model_folder.export(run, run.parent / "model")
+    return models.export(run, run.parent / "model")
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from PIL import Image
 
 from efm_jax.evaluation.drawing import save_png
 from efm_jax.evaluation.features import own
-from efm_jax.evaluation.folders import pictures_report
+from efm_jax.evaluation.pictures import pictures_report
 
 
 @functools.cache

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from efm_jax._core import files
-from efm_jax.evaluation import digit_reader
+from efm_jax.evaluation import digit_classifier
 from efm_jax.evaluation.features import efficientnet
 
 _MOST_AT_ONCE = 32  # more pictures at once make no CPU faster
@@ -88,19 +88,19 @@ def digits(weights: str | Path | None = None) -> Extractor:
         >>> digits().apply(np.zeros((2, 32, 32, 3), np.uint8)).shape
         (2, 128)
     """
-    with open(digit_reader.WEIGHTS if weights is None else weights, "rb") as file:
+    with open(digit_classifier.WEIGHTS if weights is None else weights, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
 
     def apply(pictures: np.ndarray) -> np.ndarray:
         flat = pictures.reshape(len(pictures), -1).astype(np.float32) / 127.5 - 1.0
-        return digit_reader.digit_features(flat, batch_size=len(flat), weights=weights)
+        return digit_classifier.digit_features(flat, batch_size=len(flat), weights=weights)
 
     return Extractor(
         "digit reader",
         "Digits",
         apply,
         f"the digit reader, weights of sha256 {digest[:16]}, 128 activations before its last layer, brightest channel",
-        digit_reader.SIDE,
+        digit_classifier.SIDE,
         f"digit reader 1 {digest}",
         1 << 20,
     )

@@ -13,7 +13,7 @@ from efm_jax.evaluation.features import Extractor, efficientnet_lite0, extract
 Report = dict[str, Any]
 
 
-def partners_report(
+def paired_report(
     y: UInt8[np.ndarray, "n h w c"],
     targets: UInt8[np.ndarray, "m h w c"],
     partner: Int[np.ndarray, " n"] | None = None,
@@ -46,7 +46,7 @@ def partners_report(
     Examples:
         >>> from efm_jax.evaluation import features
         >>> x = np.random.default_rng(0).integers(0, 250, (6, 4, 4, 3)).astype(np.uint8)
-        >>> report = partners_report(x + np.uint8(2), x, extractor=features.own(lambda x: x.mean(axis=(1, 2)), "colors"))
+        >>> report = paired_report(x + np.uint8(2), x, extractor=features.own(lambda x: x.mean(axis=(1, 2)), "colors"))
         >>> round(report["pixels"]["distance"]["value"], 6), report["features"]["first"]["value"]
         (2.0, 1.0)
     """
@@ -69,7 +69,7 @@ def partners_report(
     }
 
 
-def folders_partners_report(
+def paired_folders_report(
     a: str | Path,
     b: str | Path,
     *,
@@ -95,7 +95,7 @@ def folders_partners_report(
         cache: Folder that keeps features; None for none.
 
     Returns:
-        As `partners_report`, with `n`, `without_partner` (names in `a`) and `size`, the side compared at or None.
+        As `paired_report`, with `n`, `without_partner` (names in `a`) and `size`, the side compared at or None.
 
     Raises:
         FileNotFoundError: If a folder does not exist or holds no picture.
@@ -112,7 +112,7 @@ def folders_partners_report(
             f"no picture in {a} has a partner of the same name in {b}: {read[0].names[0]} is in the first, "
             f"{read[1].names[0]} in the second."
         )
-    report = partners_report(
+    report = paired_report(
         read[0].images[found],
         read[1].images,
         partner[found],

@@ -1,7 +1,7 @@
-"""What a run's report is made of: held-out samples to start from, scores of where their lines end."""
+"""The scores of a model's report: held-out samples to start from, scores of the ends of their lines."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +9,67 @@ import numpy as np
 
 from efm_jax.datasets import Source, as_pictures, batch, class_shares, spaces
 from efm_jax.datasets.spaces import Space
-from efm_jax.evaluation import digits as evaluation
-from efm_jax.evaluation import folders, partners
+from efm_jax.evaluation import digits, paired, pictures
 from efm_jax.evaluation.features import efficientnet_lite0, open_extractor
+from efm_jax.evaluation.samples import samples_report
 from efm_jax.models import build, configs
 from efm_jax.types import FieldLines, FieldMatching
 
+__all__ = [
+    "EVALUATION_SEED",
+    "Direction",
+    "check_features",
+    "digit_of",
+    "feature_scores",
+    "held_out",
+    "is_digits",
+    "of_each_class",
+    "open_data",
+    "reconstruction",
+    "round_trip",
+    "score",
+    "space_report",
+    "starts_at_samples",
+]
+
 EVALUATION_SEED = 20_000
 """Seeds the samples and noise of reports, whatever the run's seed: runs are scored on the same inputs."""
+
+
+class Direction(NamedTuple):
+    """One direction of a map, with the samples at both ends.
+
+    Attributes:
+        reverse: Whether it goes from Q to P.
+        names: The specifications of P and Q.
+        train: The training samples of P and Q.
+        test: The held-out samples of P and Q.
+    """
+
+    reverse: bool
+    names: tuple[str, str]
+    train: tuple[Source, Source]
+    test: tuple[Source, Source]
+
+    @property
+    def start(self) -> int:
+        """The side at which lines start: 0 for P, 1 for Q."""
+        return int(self.reverse)
+
+    @property
+    def end(self) -> int:
+        """The side at which lines end."""
+        return 1 - int(self.reverse)
+
+    @property
+    def label(self) -> str:
+        """What the direction is called in a report."""
+        return f"{self.names[self.start]} -> {self.names[self.end]}"
+
+    def real(self, count: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+        """Training samples and held-out samples of the end."""
+        train, test = self.train[self.end], self.test[self.end]
+        return held_out(train, count, side=2 + self.end), held_out(test, count, side=4 + self.end)
 
 
 def digit_of(spec: str) -> int | None:
@@ -31,13 +84,13 @@ def digit_of(spec: str) -> int | None:
     return int(last) if kind in ("digits", "mnist") and last.isdigit() else None
 
 
-def opened(config: configs.Run, shape: tuple[int, ...]) -> list[tuple[Source, Source]]:
-    """Training and held-out samples of both sides, of the shape and the classes of the model."""
+def open_data(config: configs.Run, shape: tuple[int, ...]) -> tuple[tuple[Source, Source], ...]:
+    """Open the training and the held-out samples of both sides, and check their shape and classes."""
     try:
-        pairs = [build.sources(config.data, split=split) for split in ("train", "test")]
+        pairs = tuple(build.sources(config.data, split=split) for split in ("train", "test"))
     except FileNotFoundError as error:
         raise ValueError(
-            f"{error} Say where the data are by --source and --target (source=, target=)."
+            f"{error}\nSay where the data are with --source and --target (source=, target=)."
         ) from error
     if pairs[0][0].shape != shape:
         raise ValueError(
@@ -49,7 +102,7 @@ def opened(config: configs.Run, shape: tuple[int, ...]) -> list[tuple[Source, So
 
 
 def starts_at_samples(recipe: FieldMatching, shape: tuple[int, ...]) -> bool:
-    """Whether lines start at the samples themselves both ways, so that they can be followed back; pfgm's do not."""
+    """Return whether lines start at the samples themselves both ways, so that they can be followed back; pfgm's do not."""
     x = np.zeros((1, int(np.prod(shape))), np.float32)
     keys = jax.random.key(0), jax.random.key(1)
     starts = [[np.asarray(recipe.start(key, x, reverse)) for key in keys] for reverse in (False, True)]
@@ -57,7 +110,7 @@ def starts_at_samples(recipe: FieldMatching, shape: tuple[int, ...]) -> bool:
 
 
 def check_features(features: str | None) -> None:
-    """See what features a run is asked for, before lines are followed."""
+    """Check the features of a report before lines are followed."""
     known = features in (None, "efficientnet", "none")
     if not known and not (features or "").startswith("inception:"):
         raise ValueError(
@@ -68,7 +121,7 @@ def check_features(features: str | None) -> None:
 
 
 def held_out(source: Source, count: int, *, side: int) -> np.ndarray:
-    """The same samples of a source for all runs: of a finite one, at most all."""
+    """Draw the same samples of a source for all runs: of a finite one, at most all."""
     n = count if source.size is None else min(count, source.size)
     return batch(source, EVALUATION_SEED, side, 0, n)
 
@@ -76,44 +129,37 @@ def held_out(source: Source, count: int, *, side: int) -> np.ndarray:
 def of_each_class(
     source: Source, pair: tuple[Source, Source], count: int, *, side: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Held-out samples of as many classes in turn as there are, with their labels; of any class where they have none."""
+    """Draw held-out samples of all classes in turn, with their labels; of any class where the source has none."""
     labeled = next(one for one in (source, *pair[::-1]) if one.classes is not None)
-    there = np.flatnonzero(class_shares(labeled)).astype(np.int32)
-    each = max(count // len(there), 1)
-    x = batch(source, EVALUATION_SEED, side, 0, each * len(there), labels=there)
-    in_turn = np.arange(len(x)).reshape(len(there), each).T.ravel()
-    return x[in_turn], np.repeat(there, each)[in_turn]
+    classes = np.flatnonzero(class_shares(labeled)).astype(np.int32)
+    each = max(count // len(classes), 1)
+    x = batch(source, EVALUATION_SEED, side, 0, each * len(classes), labels=classes)
+    in_turn = np.arange(len(x)).reshape(len(classes), each).T.ravel()
+    return x[in_turn], np.repeat(classes, each)[in_turn]
 
 
 def is_digits(name: str) -> bool:
-    """Whether a specification is one of digits, which can be read."""
+    """Return whether a specification is of digits, which the digit classifier can read."""
     return name.partition(":")[0] in ("digits", "mnist")
 
 
-def score(x, y, lines, names, start, end, train_pair, test_pair) -> dict[str, Any]:
-    """Outputs beside real samples: read as digits, or compared in sample space."""
-    arrived, evaluations = np.asarray(lines.arrived), np.asarray(lines.num_evaluations)
-    real_a = held_out(train_pair[end], 2000, side=2 + end)
-    real_b = held_out(test_pair[end], 2000, side=4 + end)
-    digits = [is_digits(name) for name in names]
-    wanted = digit_of(names[end])
-    if all(digits) and wanted is not None:
-        return evaluation.translation_report(
-            x,
-            y,
-            real_a,
-            real_b,
-            target_digit=wanted,
-            arrived=arrived,
-            num_evaluations=evaluations,
-        )
-    if digits[end]:
-        return evaluation.generation_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
-    return evaluation.samples_report(y, real_a, real_b, arrived=arrived, num_evaluations=evaluations)
+def score(x: np.ndarray, y: np.ndarray, lines: FieldLines, direction: Direction) -> dict[str, Any]:
+    """Score outputs `y` of inputs `x` against real samples: read as digits, or compared in sample space."""
+    cost: dict[str, Any] = {
+        "arrived": np.asarray(lines.arrived),
+        "num_evaluations": np.asarray(lines.num_evaluations),
+    }
+    real_a, real_b = direction.real()
+    target = digit_of(direction.names[direction.end])
+    if all(map(is_digits, direction.names)) and target is not None:
+        return digits.translation_report(x, y, real_a, real_b, target_digit=target, **cost)
+    if is_digits(direction.names[direction.end]):
+        return digits.generation_report(y, real_a, real_b, **cost)
+    return samples_report(y, real_a, real_b, **cost)
 
 
 def round_trip(x: np.ndarray, there: FieldLines, back: FieldLines) -> dict[str, Any]:
-    """How far samples are from where lines there and back again bring them, root mean square per dimension.
+    """Measure how far samples are from the ends of their lines there and back, root mean square per dimension.
 
     Exact lines of any field come back exactly: what is left is the solver's error, of both ways, where the field is smooth
     and where it is not. It says nothing of whether lines end at the right place.
@@ -145,11 +191,11 @@ def round_trip(x: np.ndarray, there: FieldLines, back: FieldLines) -> dict[str, 
     }
 
 
-def in_space(space: Space, names: tuple[str, str], test_pair) -> dict[str, Any]:
-    """What a run's space is and how much of held-out samples it keeps."""
+def space_report(space: Space, names: tuple[str, str], test: tuple[Source, Source]) -> dict[str, Any]:
+    """Describe the space of a run, and the share of the variance of held-out samples that it keeps."""
     kept = {
         name: spaces.explained(space, held_out(source, 2000, side=4 + side))
-        for side, (name, source) in enumerate(zip(names, test_pair, strict=True))
+        for side, (name, source) in enumerate(zip(names, test, strict=True))
         if name.partition(":")[0] != "noise"
     }
     return {
@@ -161,41 +207,37 @@ def in_space(space: Space, names: tuple[str, str], test_pair) -> dict[str, Any]:
     }
 
 
-def reconstructed(space: Space, count: int, names, start, end, train_pair, test_pair) -> dict[str, Any]:
-    """The scores of real samples of the end that are encoded and decoded, and no more: what a map in the space can reach."""
-    digits = is_digits(names[end])
+def reconstruction(space: Space, count: int, direction: Direction) -> dict[str, Any]:
+    """Score real samples of the end, encoded and decoded and no more: the best that a map in the space can reach."""
     # distances in sample space are to held-out samples, those of digits to samples of training: take the others
-    real = held_out((test_pair if digits else train_pair)[end], 2000, side=(4 if digits else 2) + end)[:count]
+    train, test = direction.real()
+    real = (test if is_digits(direction.names[direction.end]) else train)[:count]
     kept = space.decode(space.encode(real))
     still = FieldLines(jnp.asarray(kept), None, jnp.ones(len(kept), bool), jnp.zeros(len(kept), int))
-    scores = score(real, kept, still, names, start, end, train_pair, test_pair)
+    scores = score(real, kept, still, direction)
     return {name: value for name, value in scores.items() if name not in ("arrived", "evaluations")}
 
 
-def on_features(
-    x, y, ends, train_pair, test_pair, cache: str | Path | None, features: str | None
+def feature_scores(
+    x: np.ndarray, y: np.ndarray, direction: Direction, cache: str | Path | None, features: str | None
 ) -> dict[str, Any]:
-    """Outputs beside training pictures, held-out ones for the floor, and their inputs where these are data; or why not."""
-    start, end = ends
-    shape = test_pair[end].shape
-    sound = np.isfinite(y).all(axis=1)
-    x, y = x[sound], y[sound]
-    real = [
-        held_out(pair[end], min(len(y), 2000), side=side)
-        for pair, side in ((train_pair, 2 + end), (test_pair, 4 + end))
-    ]
+    """Score outputs on features against training pictures, and against their inputs where these are data; or say why not."""
+    shape = direction.test[direction.end].shape
+    finite = np.isfinite(y).all(axis=1)
+    x, y = x[finite], y[finite]
+    real = direction.real(min(len(y), 2000))
     fewest = min(map(len, (y, *real)))
-    if fewest < folders.LEAST:
-        return {"left_out": f"{fewest} pictures of a side are too few; at least {folders.LEAST} are needed"}
+    if fewest < pictures.LEAST:
+        return {"left_out": f"{fewest} pictures of a side are too few; at least {pictures.LEAST} are needed"}
     try:
         extractor = efficientnet_lite0() if features in (None, "efficientnet") else open_extractor(features)
     except ImportError as error:
         if features is not None:
             raise
         return {"left_out": str(error)}
-    made, *real = (as_pictures(part, shape) for part in (y, *real))
-    report = folders.pictures_report(made, *real, extractor=extractor, cache=cache)
-    if train_pair[start].size is not None:
+    outputs, *real = (as_pictures(part, shape) for part in (y, *real))
+    report = pictures.pictures_report(outputs, *real, extractor=extractor, cache=cache)
+    if direction.train[direction.start].size is not None:
         inputs = as_pictures(x, shape)
-        report["own_input"] = partners.partners_report(made, inputs, extractor=extractor, cache=cache)
+        report["own_input"] = paired.paired_report(outputs, inputs, extractor=extractor, cache=cache)
     return report

@@ -7,7 +7,7 @@ from jaxtyping import Bool
 
 from efm_jax import metrics
 from efm_jax.datasets.digits import hue_difference, hue_of
-from efm_jax.evaluation import digit_reader
+from efm_jax.evaluation import digit_classifier
 
 Report = dict[str, Any]
 
@@ -20,7 +20,9 @@ class Read:
         self.labels: np.ndarray = np.full(len(x), -1)
         self.confidence: np.ndarray = np.zeros(len(x), np.float32)
         if self.finite.any():
-            self.labels[self.finite], self.confidence[self.finite] = digit_reader.read_digits(x[self.finite])
+            self.labels[self.finite], self.confidence[self.finite] = digit_classifier.read_digits(
+                x[self.finite]
+            )
 
     def clearly(self, confident: float) -> np.ndarray:
         """Which pictures are read with at least this confidence."""
@@ -60,7 +62,7 @@ def share(hits: Bool[np.ndarray, " n"], how: str) -> Report:
 
 def counts(labels: np.ndarray) -> list[int]:
     """How often each digit was read."""
-    return np.bincount(labels[labels >= 0], minlength=digit_reader.NUM_CLASSES).tolist()
+    return np.bincount(labels[labels >= 0], minlength=digit_classifier.NUM_CLASSES).tolist()
 
 
 def hue_change(x: np.ndarray, y: np.ndarray) -> Report:
@@ -68,7 +70,7 @@ def hue_change(x: np.ndarray, y: np.ndarray) -> Report:
     finite = finite_rows(x) & finite_rows(y)
     report: Report = {"how": "degrees 0..180 between hues of input and output; those without a hue left out"}
     change = np.zeros(0)
-    if finite.any() and digit_reader.channels(x.shape[1]) == 3:
+    if finite.any() and digit_classifier.channels(x.shape[1]) == 3:
         change = np.asarray(hue_difference(hue_of(x[finite]), hue_of(y[finite])))
         change = change[np.isfinite(change)]
     report |= {"n": len(change), "left_out": len(x) - len(change)}
@@ -90,7 +92,7 @@ def kid(y, real_a, real_b, subsets: int, subset_size: int, seed: int) -> Report:
     }
     if smallest < 4:
         return report | {name: None for name in ("value", "standard_error", "floor", "floor_standard_error")}
-    made, a, b = (digit_reader.digit_features(part) for part in (y, real_a, real_b))
+    made, a, b = (digit_classifier.digit_features(part) for part in (y, real_a, real_b))
     value, error = metrics.kid(made, a, subsets=subsets, subset_size=size, seed=seed)
     floor, floor_error = metrics.kid(b, a, subsets=subsets, subset_size=size, seed=seed)
     return report | {
@@ -155,8 +157,8 @@ def sampling_kl(num_classes: int, n: int, m: int) -> float | None:
 
 def neighbors(y: np.ndarray, real_a: np.ndarray, real_b: np.ndarray) -> Report:
     """Distances to the nearest training picture, of outputs and of pictures never seen."""
-    train = digit_reader.brightness(real_a).reshape(len(real_a), -1)
-    held = metrics.nearest(digit_reader.brightness(real_b).reshape(len(real_b), -1), train)
+    train = digit_classifier.brightness(real_a).reshape(len(real_a), -1)
+    held = metrics.nearest(digit_classifier.brightness(real_b).reshape(len(real_b), -1), train)
     report: Report = {
         "how": "Euclidean distance in brightness 0..1 (color left out) to the nearest picture of real_a; "
         "near copies are nearer than 99 % of real_b",
@@ -167,7 +169,7 @@ def neighbors(y: np.ndarray, real_a: np.ndarray, real_b: np.ndarray) -> Report:
         "share_of_near_copies": None,
     }
     if len(y):
-        made = metrics.nearest(digit_reader.brightness(y).reshape(len(y), -1), train)
+        made = metrics.nearest(digit_classifier.brightness(y).reshape(len(y), -1), train)
         report |= {
             "median": float(np.median(made)),
             "smallest": float(made.min()),

@@ -9,8 +9,8 @@ from PIL import Image, ImageFilter
 
 from efm_jax.datasets import from_pictures, white_noise
 from efm_jax.evaluation.features import own
-from efm_jax.evaluation.folders import pictures_report, table, write
-from efm_jax.models import _report_parts, reports
+from efm_jax.evaluation.pictures import pictures_report, table, write
+from efm_jax.models import reports, scoring
 
 DISTANCES = ("kid", "frechet")
 SCORES = (*DISTANCES, "precision", "recall", "density", "coverage", "near_copies")
@@ -160,14 +160,11 @@ def test_pictures_of_a_run_are_compared_where_the_network_is_there(tmp_path, mon
     y[5] = np.nan
 
     def compared(count=24, features=None, start=0):
-        pairs = [[source, source] for source in pair]
-        if start == 1:
-            pairs = [[noise, source] for source in pair]
-        return _report_parts.on_features(
-            x[:count], y[:count], (0, 1), *pairs, tmp_path / "features", features
-        )
+        train, test = ((noise if start == 1 else source, source) for source in pair)
+        direction = scoring.Direction(False, ("P", "Q"), train, test)
+        return scoring.feature_scores(x[:count], y[:count], direction, tmp_path / "features", features)
 
-    monkeypatch.setattr(_report_parts, "efficientnet_lite0", lambda: FEATURES)
+    monkeypatch.setattr(scoring, "efficientnet_lite0", lambda: FEATURES)
     got = compared()
     assert got["n"] == 23
     assert got["scores"]["kid"]["label"] == "KID-random"
@@ -176,13 +173,13 @@ def test_pictures_of_a_run_are_compared_where_the_network_is_there(tmp_path, mon
     assert len(list((tmp_path / "features").iterdir())) == 3  # outputs and inputs are the same pictures here
     assert "own_input" not in compared(start=1)  # noise has no content to keep
     assert "at least 8 are needed" in compared(6)["left_out"]
-    monkeypatch.setattr(_report_parts, "open_extractor", lambda name: FEATURES._replace(label=name))
+    monkeypatch.setattr(scoring, "open_extractor", lambda name: FEATURES._replace(label=name))
     assert compared(features="inception:f")["scores"]["frechet"]["label"] == "Frechet-inception:f"
 
     def missing():
         raise ImportError("not installed")
 
-    monkeypatch.setattr(_report_parts, "efficientnet_lite0", missing)
+    monkeypatch.setattr(scoring, "efficientnet_lite0", missing)
     assert compared() == {"left_out": "not installed"}
     with pytest.raises(ImportError):
         compared(features="efficientnet")

@@ -73,10 +73,10 @@ def test_png_holds_the_array_and_replaces_only_as_a_whole(tmp_path, monkeypatch)
     np.testing.assert_array_equal(np.asarray(Image.open(file)), array)
     before = file.read_bytes()
 
-    def fail(self, target):
+    def fail(source, target):
         raise OSError("disk full")
 
-    monkeypatch.setattr("pathlib.Path.replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         drawing.save_png(file, array[::-1])
     assert file.read_bytes() == before

@@ -26,7 +26,7 @@ def arrives(monkeypatch):
         arrived = np.resize(np.array(which), len(x))
         return FieldLines(end, None, arrived, np.ones(len(x), np.int32))
 
-    monkeypatch.setattr(apply, "opened", lambda run: trained)
+    monkeypatch.setattr(apply, "load", lambda run: trained)
     monkeypatch.setattr(apply, "transport", stay)
     return which, followed
 
@@ -75,7 +75,7 @@ def test_the_picture_of_all_is_beside_the_persons(arrives, tmp_path):
 def test_a_file_of_the_persons_is_never_overwritten_unasked(arrives, tmp_path):
     save(tmp_path, {"ov/a.png": 1, "ov/b.png": 2, "ov/sub/a.png": 3, "ov/sub/b.jpg": 4})
     before = contents(tmp_path)
-    with pytest.raises(ValueError, match=r"2 of the 4 files .* the first is .*/ov/a\.png; .* --overwrite"):
+    with pytest.raises(ValueError, match=r"2 of the 4 files .* the first is .*/ov/a\.png\.\n.* --overwrite"):
         apply.translate("run", tmp_path / "ov" / "sub", tmp_path / "ov")
     assert arrives[1] == []  # no line was followed
     assert contents(tmp_path) == before
@@ -108,11 +108,11 @@ def test_what_a_run_before_wrote_may_be_replaced_and_stays_known(arrives, tmp_pa
 def test_an_output_in_the_input_is_not_read_again(arrives, tmp_path):
     save(tmp_path, {"a.png": 1, "deep/b.png": 2})
     for _ in range(2):
-        assert apply.translate("run", tmp_path, tmp_path / "out").carried == 2
+        assert apply.translate("run", tmp_path, tmp_path / "out").samples == 2
     save(tmp_path, {"out/mine.png": 3})
     with pytest.raises(ValueError, match=r"would not be read, and holds 1 .* the first is mine\.png"):
         apply.translate("run", tmp_path, tmp_path / "out")
-    assert apply.translate("run", tmp_path, tmp_path / "out", overwrite=True).carried == 2
+    assert apply.translate("run", tmp_path, tmp_path / "out", overwrite=True).samples == 2
 
 
 def test_what_is_read_is_not_replaced_and_what_is_in_the_way_is_named(arrives, tmp_path):
@@ -137,8 +137,8 @@ def test_lines_that_did_not_arrive_are_marked_and_named(arrives, tmp_path, capsy
     command = ["translate", "run", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     cli.main(command)  # status 0
     told = capsys.readouterr()
-    assert "wrote 3 samples" in told.out
-    assert "2 of their lines arrived; 1 did not, " in told.out
+    assert "Saved 3 samples" in told.out
+    assert "(2 of 3 lines arrived; see " in told.out
     assert told.err == "efm: did not arrive: b.png\n"
     assert json.loads((tmp_path / "out" / "lines.json").read_text())["lines"] == [
         {"input": "a.png", "file": "a.png", "arrived": True},
@@ -157,9 +157,9 @@ def test_lines_that_did_not_arrive_are_marked_and_named(arrives, tmp_path, capsy
 def test_rows_of_an_array_that_did_not_arrive(arrives, tmp_path, monkeypatch):
     which, _ = arrives
     which[:] = [True, False, True]
-    flat = apply.opened("run")._replace(shape=(2,))
-    monkeypatch.setattr(apply, "opened", lambda run: flat)
+    flat = apply.load("run")._replace(shape=(2,))
+    monkeypatch.setattr(apply, "load", lambda run: flat)
     np.save(tmp_path / "x.npy", np.zeros((3, 2), np.float32))
-    written = apply.translate("run", f"npy:{tmp_path / 'x.npy'}", tmp_path / "out")
-    assert written.missed == ("row 1",)
+    saved = apply.translate("run", f"npy:{tmp_path / 'x.npy'}", tmp_path / "out")
+    assert saved.missed == ("row 1",)
     assert json.loads((tmp_path / "out" / "lines.json").read_text())["arrived"] == [True, False, True]

@@ -9,9 +9,9 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 
 from efm_jax import metrics
-from efm_jax.evaluation import partners
+from efm_jax.evaluation import paired
 from efm_jax.evaluation.drawing import save_png
-from efm_jax.evaluation.partners import folders_partners_report, partners_report
+from efm_jax.evaluation.paired import paired_folders_report, paired_report
 
 
 def test_ranks_equal_sorting():
@@ -55,7 +55,7 @@ def test_outputs_without_partner_are_named(outputs, partner, told):
 def test_partners_are_lost_with_noise():
     targets = scenes(60, seed=1)
     reports = [
-        partners_report(noisy(targets, level), targets, extractor=FEATURES) for level in (0, 20, 60, 150)
+        paired_report(noisy(targets, level), targets, extractor=FEATURES) for level in (0, 20, 60, 150)
     ]
     for space in ("pixels", "features"):
         distances = [got[space]["distance"]["value"] for got in reports]
@@ -67,11 +67,11 @@ def test_partners_are_lost_with_noise():
     # noise of 20 gray levels, cut at 0 and 255: a little less than 20
     assert 17 < reports[1]["pixels"]["distance"]["value"] < 20.1
     shuffled = np.random.default_rng(0).permutation(60)
-    got = partners_report(targets, targets[shuffled], np.argsort(shuffled), extractor=FEATURES)
+    got = paired_report(targets, targets[shuffled], np.argsort(shuffled), extractor=FEATURES)
     assert got["features"]["rank"]["value"] == 1.0
     json.dumps(got, allow_nan=False)
     with pytest.raises(ValueError, match="must have one size"):
-        partners_report(targets, targets[:, 1:], extractor=FEATURES)
+        paired_report(targets, targets[:, 1:], extractor=FEATURES)
 
 
 def test_partners_in_folders_are_found_by_name(tmp_path):
@@ -81,14 +81,14 @@ def test_partners_in_folders_are_found_by_name(tmp_path):
         path = tmp_path / "b" / f"{i}.bmp"  # another format of the same name
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(picture).save(path)
-    got = folders_partners_report(a, tmp_path / "b", extractor=FEATURES)
+    got = paired_folders_report(a, tmp_path / "b", extractor=FEATURES)
     assert got["n"] == 15
     assert got["without_partner"] == [f"{i}.png" for i in range(15, 20)]
     assert got["size"] is None
     assert got["features"]["rank"]["value"] == got["pixels"]["first"]["value"] == 1.0
     assert got["features"]["rank"]["floor"] == 8.0
-    assert partners.table(got).count("| 15 |") == 6
+    assert paired.table(got).count("| 15 |") == 6
     other = fill(tmp_path / "c", [])
     save_png(other / "else.png", images[0])
     with pytest.raises(ValueError, match=r"no picture in .* same name.*0\.png .*else\.png"):
-        folders_partners_report(a, other, extractor=FEATURES)
+        paired_folders_report(a, other, extractor=FEATURES)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from efm_jax import checkpoint, cli, models, training
-from efm_jax.models import _report_parts, build, configs, model_folder, reports
+from efm_jax.models import build, configs, reports, scoring
 from efm_jax.types import FieldLines
 
 CONFIG = configs.from_dict(
@@ -61,7 +61,7 @@ def test_samples_there_and_back_are_those_of_two_transports(run, report):
     trained = models.load(run)
     (name, scores), _ = report["maps"].items()
     pair = build.sources(CONFIG.data, split="test")
-    x = _report_parts.held_out(pair[0], 40, side=0)
+    x = scoring.held_out(pair[0], 40, side=0)
     there = models.transport(trained, x).end[:, :-1]
     back = np.asarray(models.transport(trained, np.asarray(there), reverse=True).end)[:, :-1]
     got = scores["round_trip"]
@@ -86,12 +86,12 @@ def test_there_and_back_in_closed_form():
     end = x + np.array([3.0, 0.0, 4.0])  # 25 / 3 a dimension
     end[2] = np.nan
     there = lines(np.zeros((9, 3)), [True, False, *[True] * 7], np.full(9, 5))
-    got = _report_parts.round_trip(x, there, lines(end, [True] * 4, [7, 7, 7, 7]))
+    got = scoring.round_trip(x, there, lines(end, [True] * 4, [7, 7, 7, 7]))
     assert got["value"] == pytest.approx(np.sqrt(25 / 3))
     assert (got["n"], got["left_out"], got["evaluations"]) == (2, 2, 12.0)
     assert got["of_others"] == pytest.approx(2.0)
     assert got["standard_error"] == pytest.approx(0.0, abs=1e-9)
-    none = _report_parts.round_trip(x, there, lines(end, [False] * 4, [7, 7, 7, 7]))
+    none = scoring.round_trip(x, there, lines(end, [False] * 4, [7, 7, 7, 7]))
     assert none["value"] is none["of_others"] is none["standard_error"] is None
     json.dumps(none, allow_nan=False)
 
@@ -112,9 +112,9 @@ def test_a_checkpoint_is_scored_by_its_step(run, report, capsys):
 
 def test_a_model_is_scored_as_its_run_and_on_other_data(run, report, tmp_path, capsys, monkeypatch, drawn):
     monkeypatch.chdir(tmp_path)
-    model = model_folder.export(run, tmp_path / "model")
+    model = models.export(run, tmp_path / "model")
     before = {path.name for path in model.iterdir()}
-    cli.main(["evaluate", "--model", str(model), "--output", "scores", "--round-trip", "40"])
+    cli.main(["evaluate", str(model), "--output", "scores", "--round-trip", "40"])
     told = json.loads((tmp_path / "scores" / "report.json").read_text())
     timed = ("seconds", "samples_per_second")
     for name, scores in report["maps"].items():
@@ -126,7 +126,7 @@ def test_a_model_is_scored_as_its_run_and_on_other_data(run, report, tmp_path, c
     assert {path.name for path in model.iterdir()} == before
     capsys.readouterr()
     # P alone is another law: nothing is written where nothing is asked for
-    cli.main(["evaluate", "--model", str(model), "--source", "eight_gaussians", "--round-trip", "0"])
+    cli.main(["evaluate", str(model), "--source", "eight_gaussians", "--round-trip", "0"])
     out = capsys.readouterr().out
     assert "eight_gaussians -> moons" in out
     assert "report" not in out
@@ -146,18 +146,14 @@ def test_a_model_is_scored_as_its_run_and_on_other_data(run, report, tmp_path, c
             "features of a run must be 'efficientnet', 'inception:FILE', 'none' or None, got 'vgg'",
         ),
         (["--features", "inception:gone.pth"], "there is no file gone.pth"),
-        (["--step", "3"], "a model holds the weights of one step"),
-        (
-            ["--a", "x", "--b", "y"],
-            "either a run folder, or two folders of pictures as --a FOLDER --b FOLDER, or a model",
-        ),
+        (["--step", "3"], "moons is a model and holds the weights of one step"),
     ],
 )
 def test_mistakes_are_named_before_lines_are_followed(arguments, told, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(reports, "transport", lambda *_, **__: pytest.fail("lines were followed"))
     with pytest.raises(SystemExit) as stop:
-        cli.main(["evaluate", "--model", "moons", *arguments])
+        cli.main(["evaluate", "moons", *arguments])
     assert stop.value.code == 2
     assert told in capsys.readouterr().err
 

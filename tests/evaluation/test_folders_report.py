@@ -5,10 +5,9 @@ import json
 import pytest
 from _scenes import FEATURES, fill, report, scenes
 
-from efm_jax import cli
+from efm_jax import cli, evaluation
 from efm_jax.datasets import common_size, read_folder
-from efm_jax.evaluation import digits
-from efm_jax.evaluation.folders import folders_report
+from efm_jax.evaluation.pictures import folders_report
 
 
 def test_folders_of_one_size_are_compared_as_they_are(tmp_path):
@@ -21,7 +20,7 @@ def test_folders_of_one_size_are_compared_as_they_are(tmp_path):
     assert got["sets"]["a"]["pictures"] == 30
     assert got["sets"]["b"]["shape"] == [16, 16, 3]
     assert got["sets"]["a"]["sha256"] != got["sets"]["b"]["sha256"]
-    assert digits.folders_report is folders_report
+    assert evaluation.folders_report is folders_report
 
 
 def test_any_sizes_are_brought_to_the_smallest(tmp_path):
@@ -73,7 +72,7 @@ def test_a_choice_of_pictures_is_seeded(tmp_path):
 def test_the_command_compares_two_folders(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     a, b = (fill(tmp_path / name, scenes(24, seed, 32)) for seed, name in enumerate("ab"))
-    arguments = ["evaluate", "--a", str(a), "--b", str(b), "--features", "digits", "--seed", "5"]
+    arguments = ["compare", str(a), str(b), "--features", "digits", "--seed", "5"]
     cli.main([*arguments, "--output", str(tmp_path / "report.json")])
     out = capsys.readouterr().out
     assert "| KID-Digits |" in out
@@ -82,7 +81,7 @@ def test_the_command_compares_two_folders(tmp_path, capsys, monkeypatch):
     assert got["n"] == 12
     kept = list((tmp_path / "cache" / "efm_jax" / "features").iterdir())
     assert len(kept) == 3  # the set judged, the reference, and the held-out ones
-    cli.main([*arguments, "--output", str(tmp_path / "again.json"), "--partners"])
+    cli.main([*arguments, "--output", str(tmp_path / "again.json"), "--paired"])
     assert "| first, features |" in capsys.readouterr().out
     again = json.loads((tmp_path / "again.json").read_text())
     assert again.pop("partners")["n"] == 24
@@ -92,16 +91,13 @@ def test_the_command_compares_two_folders(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "either a run folder, or two folders"),
-        (["--a", "x"], "either a run folder, or two folders"),
-        (["run", "--a", "x", "--b", "y"], "either a run folder, or two folders"),
-        (["--a", "x", "--b", "y", "--features", "none"], "two folders are compared on features"),
-        (["--a", "x", "--b", "y", "--features", "digits"], "there is no folder x"),
+        (["x", "y", "--features", "none"], "two folders are compared on features"),
+        (["x", "y", "--features", "digits"], "there is no folder x"),
     ],
 )
 def test_mistakes_of_the_command(arguments, told, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
-        cli.main(["evaluate", *arguments])
+        cli.main(["compare", *arguments])
     assert stop.value.code == 2
     assert told in capsys.readouterr().err

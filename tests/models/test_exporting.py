@@ -12,13 +12,13 @@ from _models import SHAPE, made_run
 
 from efm_jax import checkpoint, models, training
 from efm_jax._core import tensors as _tensors
-from efm_jax.models import _card, model_folder
+from efm_jax.models import _card, exporting
 
 run, shared = _models.run, _models.shared  # fixtures
 
 
 def test_weights_config_and_ends_of_lines_are_those_of_the_run_bit_for_bit(run, shared):
-    ours, theirs = models.load(run), model_folder.open_folder(shared)
+    ours, theirs = models.load(run), models.load(shared)
     average = training.ema_params(ours.state)
     for wanted, got in zip(jax.tree.leaves(average), jax.tree.leaves(theirs.state.params), strict=True):
         np.testing.assert_array_equal(wanted, got, strict=True)
@@ -34,7 +34,7 @@ def test_weights_config_and_ends_of_lines_are_those_of_the_run_bit_for_bit(run, 
 
 
 def test_the_last_weights_are_given_on_request_only(run, tmp_path):
-    last = model_folder.open_folder(model_folder.export(run, tmp_path / "last", weights="last"))
+    last = models.load(models.export(run, tmp_path / "last", weights="last"))
     ours = models.load(run)
     for wanted, got in zip(jax.tree.leaves(ours.state.params), jax.tree.leaves(last.state.ema), strict=True):
         np.testing.assert_array_equal(wanted, got, strict=True)
@@ -42,7 +42,7 @@ def test_the_last_weights_are_given_on_request_only(run, tmp_path):
     # the report scores the average, so it says nothing of these
     assert "0.125" not in (tmp_path / "last" / "README.md").read_text()
     with pytest.raises(ValueError, match="weights must be 'average' or 'last', got 'best'"):
-        model_folder.export(run, tmp_path / "best", weights="best")  # type: ignore[arg-type]
+        models.export(run, tmp_path / "best", weights="best")  # type: ignore[arg-type]
 
 
 def test_no_path_of_the_maker_goes_out(run, shared):
@@ -51,7 +51,7 @@ def test_no_path_of_the_maker_goes_out(run, shared):
         assert str(run.parent) not in text
         assert "folder:photos" in text
     assert [
-        model_folder._last_part(spec)
+        exporting._last_part(spec)
         for spec in ("mnist:/data/mnist:3", "npz:~/a/b.npz:key", "folder:/x/y/", "digits:3")
     ] == [
         "mnist:mnist:3",
@@ -63,7 +63,7 @@ def test_no_path_of_the_maker_goes_out(run, shared):
 
 def test_the_card_is_made_from_the_run(shared):
     card = (shared / "README.md").read_text()
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(model_folder.open_folder(shared).state.params))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(models.load(shared).state.params))
     for told in (
         "# model\n",
         "4 x 6 pixels (height x width), 3 channels",
@@ -73,8 +73,8 @@ def test_the_card_is_made_from_the_run(shared):
         "0.75 at step 10, 0.5 at step 20",
         "**euler**, steps 2",
         "| noise -> folder:photos | kid | value 0.125, floor 0.0625 | 9 | some \\| how |",
-        "efm translate --model model --input PICTURES --output OUT",
-        "efm generate --model model",
+        "efm translate model --input PICTURES --output OUT",
+        "efm generate model",
         "## License\n\nNot stated: whoever gives this model away writes its license here.",
     ):
         assert told in card
@@ -86,11 +86,11 @@ def test_a_run_without_report_or_with_that_of_another_step_has_no_scores(tmp_pat
     report = json.loads((run / "report.json").read_text())
     (run / "report.json").write_text(json.dumps({**report, "step": 10}))
     (run / "log.jsonl").unlink()
-    card = (model_folder.export(run, tmp_path / "a b", license="CC BY 4.0") / "README.md").read_text()
+    card = (models.export(run, tmp_path / "a b", license="CC BY 4.0") / "README.md").read_text()
     assert card.endswith("## License\n\nCC BY 4.0\n")
     assert "were not scored" in card
     assert "not logged" in card
-    assert "efm translate --model 'a b' --input npy:SAMPLES.npy" in card
+    assert "efm translate 'a b' --input npy:SAMPLES.npy" in card
 
 
 def test_the_card_shows_scores_on_features_too():
@@ -103,20 +103,20 @@ def test_the_card_shows_scores_on_features_too():
 def test_a_place_that_is_taken_is_not_touched_and_a_failure_leaves_nothing(run, tmp_path, monkeypatch):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine").touch()
-    with pytest.raises(ValueError, match="taken is there already and is never overwritten"):
-        model_folder.export(run, tmp_path / "taken")
+    with pytest.raises(ValueError, match="taken exists and is never overwritten"):
+        models.export(run, tmp_path / "taken")
     (tmp_path / "empty").mkdir()
 
     def full(path, text):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(model_folder.files, "write_text", full)
+        patch.setattr(exporting.files, "write_bytes", full)
         with pytest.raises(OSError, match="No space left"):
-            model_folder.export(run, tmp_path / "empty")
+            models.export(run, tmp_path / "empty")
     assert {path.name for path in tmp_path.iterdir()} == {"taken", "empty"}
     assert not list((tmp_path / "empty").iterdir())
-    model_folder.export(run, tmp_path / "empty")
+    models.export(run, tmp_path / "empty")
     assert {p.name for p in (tmp_path / "empty").iterdir()} == {
         "model.safetensors",
         "config.json",
@@ -132,7 +132,7 @@ def test_weights_that_are_not_finite_are_not_given_away(run, tmp_path):
     with pytest.raises(
         ValueError, match=r"holds 1 NaN or infinite numbers of 3; .* export a run whose loss is finite"
     ):
-        model_folder.export(bad, tmp_path / "model")
+        models.export(bad, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
@@ -143,8 +143,8 @@ def test_a_run_is_opened_and_exported_when_its_data_are_gone(tmp_path):
     with pytest.raises(
         ValueError, match=r"did not keep the shape of a sample, and its data are not where config\.json says"
     ):
-        model_folder.export(tmp_path / "old", tmp_path / "none")
-    ours, theirs = models.load(run), model_folder.open_folder(model_folder.export(run, tmp_path / "model"))
+        models.export(tmp_path / "old", tmp_path / "none")
+    ours, theirs = models.load(run), models.load(models.export(run, tmp_path / "model"))
     assert ours.shape == theirs.shape == (2,)
     average = training.ema_params(ours.state)
     for wanted, got in zip(jax.tree.leaves(average), jax.tree.leaves(theirs.state.params), strict=True):

@@ -1,0 +1,150 @@
+"""The format of a model folder, and how it is read; nothing in it is executed.
+
+model.safetensors   the weights: the moving average of a run's parameters; of a run in components, with their space
+config.json         the run's configuration, shape of the samples, versions, size and SHA-256 of the weights
+README.md           the model card, for people
+"""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from efm_jax import __version__
+from efm_jax._core import files
+from efm_jax._core import tensors as _tensors
+from efm_jax.datasets.spaces import Space
+from efm_jax.models import build, configs
+from efm_jax.models import space as _space_file
+from efm_jax.models.model import Trained
+from efm_jax.training.state import TrainState
+
+FORMAT = "efm_jax model"
+VERSION = 1
+"""Version of the format; a later one is refused."""
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+_KEYS = ("format", "version", "config", "shape", "weights", "training", "versions", "file")
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder holds a model, or what is left of one, rather than a run."""
+    if (folder / WEIGHTS).is_file():
+        return True
+    try:
+        record = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(record, dict) and "format" in record
+
+
+def read(folder: Path) -> Trained:
+    """Read a model folder: rebuild recipe and network from its config, read its weights, check every part.
+
+    The parameters and their average are both the weights; there is no state of an optimizer.
+
+    Raises:
+        ValueError: A file is missing, damaged or of another kind; the configuration has an unknown key or a wrong value; the
+            tensors' names, shapes or dtypes are not those of the network, or they hold NaN.
+    """
+    record = _record(folder)
+    try:
+        config = configs.from_dict(record["config"])
+        shape = _shape(record["shape"])
+        inner = build.sample_shape(config, shape)
+        network = build.network(config.network, inner, config.recipe.gap)
+        recipe = build.recipe(dataclasses.replace(config.recipe, field="minibatch"))
+        wanted = jax.eval_shape(network.init, jax.random.key(0))
+        if config.data.components is not None:
+            wanted = {"network": wanted, "space": _space_like(math.prod(shape), *inner)}
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(
+            f"{folder / CONFIG} does not describe a model that efm_jax {__version__} knows: {error} It was written by "
+            f"efm_jax {_version(record)}; use that version or a newer one, or restore the file."
+        ) from error
+    path, space = folder / WEIGHTS, None
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no {WEIGHTS}: the model is not whole; fetch it again.")
+    tensors = _tensors.read(path)
+    try:
+        params = _tensors.fitted(tensors, wanted)
+        if config.data.components is not None:
+            given = {name: np.asarray(value) for name, value in params["space"].items()}
+            params, space = params["network"], _space_file.checked(Space(**given), "it")
+    except ValueError as error:
+        raise ValueError(
+            f"{path} does not fit {folder / CONFIG}: {error}. Both must come from one export; fetch them again."
+        ) from None
+    broken = files.damage(folder, {WEIGHTS: (record["file"]["bytes"], record["file"]["sha256"])})
+    if broken:
+        raise ValueError(f"{broken} {CONFIG} says which they are: fetch both again, or export the run again.")
+    state = TrainState(
+        params=params,
+        ema=params,
+        opt_state=(),
+        step=jnp.asarray(record["training"]["step"], jnp.int32),
+        key=jax.random.key(config.seed),
+        skipped=jnp.zeros((), jnp.int32),
+        skipped_in_row=jnp.zeros((), jnp.int32),
+    )
+    return Trained(config, recipe, network, state, shape, float(record["training"]["seconds"]), space)
+
+
+def _space_like(dim: int, k: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of a space's tensors."""
+    shapes = {"mean": (dim,), "basis": (dim, k), "scale": (k,)}
+    return {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """Read and check config.json."""
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no {CONFIG}: the model is not whole; fetch it again.")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a JSON file ({error}); fetch it again.") from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise ValueError(
+            f'{path} does not belong to a model: it has no "format": "{FORMAT}"; fetch the model again.'
+        )
+    if type(record.get("version")) is not int or not 1 <= record["version"] <= VERSION:
+        raise ValueError(
+            f"{path} has version {record.get('version')!r} of the format, expected 1 to {VERSION}; update efm_jax "
+            f"(this is {__version__}, the model was written by {_version(record)})."
+        )
+    faults = [f"unknown {key!r}" for key in record if key not in _KEYS]
+    faults += [f"missing {key!r}" for key in _KEYS if key not in record]
+    file, training = record.get("file"), record.get("training")
+    if not faults and not (
+        isinstance(file, dict)
+        and type(file.get("bytes")) is int
+        and isinstance(file.get("sha256"), str)
+        and isinstance(training, dict)
+        and type(training.get("step")) is int
+        and type(training.get("seconds")) in (int, float)
+    ):
+        faults = ["'file' or 'training' is not as it was written"]
+    if faults:
+        raise ValueError(
+            f"{path} must hold {', '.join(_KEYS)}: {'; '.join(faults)}. Restore it, or fetch the model again."
+        )
+    return record
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    if not isinstance(shape, list) or not shape or not all(type(n) is int and n >= 1 for n in shape):
+        raise ValueError(f"shape must be a list of whole numbers >= 1, got {shape!r}.")
+    return tuple(shape)
+
+
+def _version(record: dict[str, Any]) -> str:
+    versions = record.get("versions")
+    return str(versions.get("efm_jax", "?")) if isinstance(versions, dict) else "?"

@@ -1,0 +1,159 @@
+"""Export a run as a model folder: the weights, what is needed to rebuild the network, and a model card.
+
+No data go with a model: of paths in the configuration only the last part is kept.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+
+from efm_jax import training
+from efm_jax._core import files, logs
+from efm_jax._core import tensors as _tensors
+from efm_jax._core.versions import versions
+from efm_jax.models import _card, configs
+from efm_jax.models._model_folder import CARD, CONFIG, FORMAT, VERSION, WEIGHTS
+from efm_jax.models.loading import find, is_model, load
+from efm_jax.models.model import Trained
+
+__all__ = ["export"]
+
+_WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10", "inception")
+
+
+def export(
+    place: str | Path,
+    output: str | Path,
+    *,
+    weights: Literal["average", "last"] = "average",
+    license: str | None = None,
+) -> Path:
+    """Export the newest checkpoint of a run as a model folder, whole or not at all.
+
+    The run's data need not be there. A model folder or a released model is copied as it is.
+
+    Args:
+        place: A run folder; or a model folder, or the name of a released model.
+        output: The folder to write; it must not exist, or be empty.
+        weights: The moving average of the parameters, which sampling uses, or the last ones.
+        license: The license to state on the model card; None leaves it to be written.
+
+    Returns:
+        The model folder.
+
+    Raises:
+        ValueError: There is no such run, its weights hold NaN, or the output folder is taken; or `weights` or `license` is
+            given for a model.
+        OSError: The folder cannot be written; nothing is left of it then.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sorted(path.name for path in export("moons", f"{folder}/mine").iterdir())
+        ['README.md', 'config.json', 'model.safetensors']
+
+    Source of the tensors' format: https://github.com/huggingface/safetensors.
+    """
+    if weights not in ("average", "last"):
+        raise ValueError(f"weights must be 'average' or 'last', got {weights!r}.")
+    final = Path(os.path.abspath(Path(output).expanduser()))
+    if final.exists() and (not final.is_dir() or any(final.iterdir())):
+        raise ValueError(f"{final} exists and is never overwritten; choose another folder, or delete it.")
+    folder, trained = find(place), load(place)
+    if is_model(folder):
+        if weights != "average" or license is not None:
+            raise ValueError(
+                f"{place} is a model already: its weights and license stay as they are; leave both out."
+            )
+        content = {
+            name: (folder / name).read_bytes() for name in (WEIGHTS, CONFIG, CARD) if (folder / name).exists()
+        }
+    else:
+        content = _content(folder, final.name, trained, weights, license)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    draft = files.draft_for(final)
+    try:
+        draft.mkdir()
+        for name, data in content.items():
+            files.write_bytes(draft / name, data)
+        if final.exists():
+            final.rmdir()
+        draft.rename(final)
+        files.sync_folder(final.parent)
+    finally:
+        files.clear(draft)
+    return final
+
+
+def _content(run: Path, name: str, trained: Trained, weights: str, license: str | None) -> dict[str, bytes]:
+    """The files of the model folder of a run."""
+    params = training.ema_params(trained.state) if weights == "average" else trained.state.params
+    space = trained.space
+    tensors = _tensors.encode(params if space is None else {"network": params, "space": space._asdict()})
+    record = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": _without_paths(configs.to_dict(trained.config)),
+        "shape": list(trained.shape),
+        "weights": weights,
+        "training": {
+            "step": int(trained.state.step),
+            "seconds": trained.seconds,
+            "skipped_steps": int(trained.state.skipped),
+        },
+        "versions": versions(),
+        "file": {"bytes": len(tensors), "sha256": hashlib.sha256(tensors).hexdigest()},
+    }
+    card = _card.card(
+        name,
+        record,
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
+        log=[line for line in logs.read(run / "log.jsonl") if line["step"] <= record["training"]["step"]],
+        scores=_scores(run, trained, record),
+        license=license,
+    )
+    return {
+        WEIGHTS: tensors,
+        CONFIG: (json.dumps(record, indent=2, allow_nan=False) + "\n").encode(),
+        CARD: card.encode(),
+    }
+
+
+def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with only the last part of each path."""
+    data = {**config["data"], **{side: _last_part(config["data"][side]) for side in ("source", "target")}}
+    exported = {**config, "data": data}
+    if "plan_features" in config["recipe"]:
+        features = _last_part(config["recipe"]["plan_features"])
+        exported["recipe"] = {**config["recipe"], "plan_features": features}
+    if "reflow" in config:
+        exported["reflow"] = {**config["reflow"], "run": Path(config["reflow"]["run"]).name}
+    return exported
+
+
+def _last_part(spec: str) -> str:
+    kind, _, rest = spec.partition(":")
+    if kind not in _WITH_PATHS:
+        return spec
+    return f"{kind}:{rest.replace(os.sep, '/').rstrip('/').rpartition('/')[2] or rest}"
+
+
+def _scores(run: Path, trained: Trained, record: dict[str, Any]) -> dict[str, dict] | None:
+    """The scores in the run's report, if it is a report of these weights."""
+    try:
+        report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    maps, step = isinstance(report, dict) and report.get("maps"), record["training"]["step"]
+    if record["weights"] != "average" or not isinstance(maps, dict) or report.get("step") != step:
+        return None
+    old, new = trained.config.data, configs.Data(**record["config"]["data"])
+    names = {
+        f"{old.source} -> {old.target}": f"{new.source} -> {new.target}",
+        f"{old.target} -> {old.source}": f"{new.target} -> {new.source}",
+    }
+    return {names[label]: scores for label, scores in maps.items() if label in names}

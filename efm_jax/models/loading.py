@@ -1,0 +1,120 @@
+"""Load a run folder, a model folder, or a model that comes with efm_jax."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+
+from efm_jax import checkpoint, training
+from efm_jax.models import _model_folder, build, configs
+from efm_jax.models import space as _run_space
+from efm_jax.models.model import Trained
+
+__all__ = ["RELEASED", "find", "is_model", "load", "released"]
+
+RELEASED = Path(__file__).parent / "released"
+"""The models that come with the package, made by `experiments/released_models`."""
+
+
+def released() -> list[str]:
+    """List the names of the models that come with efm_jax; `load` takes each by its name."""
+    return sorted(path.parent.name for path in RELEASED.glob(f"*/{_model_folder.CONFIG}"))
+
+
+def find(place: str | Path) -> Path:
+    """Return the folder of a run or model: the one given, or that of a released model, by its name.
+
+    Raises:
+        ValueError: There is no such folder, and no released model of that name.
+
+    Examples:
+        >>> find("moons").parent.name
+        'released'
+    """
+    folder = Path(place).expanduser()
+    if folder.exists():
+        return folder
+    if str(place) in released():
+        return RELEASED / place
+    raise ValueError(
+        f"there is no run or model {place}: no folder has this name.\n"
+        f"Check the path, or take a model that comes with efm_jax: {', '.join(released())}."
+    )
+
+
+def is_model(folder: str | Path) -> bool:
+    """Return whether a folder holds an exported model, or what is left of one, rather than a run.
+
+    Examples:
+        >>> is_model(find("moons"))
+        True
+    """
+    return _model_folder.is_model(Path(folder).expanduser())
+
+
+def load(place: str | Path, *, step: int | None = None) -> Trained:
+    """Load a run folder, a model folder, or a released model by its name; no data are needed.
+
+    Args:
+        place: A run folder, a folder written by `export`, or one of `released()`.
+        step: Of a run: the checkpoint of this step; None for the newest.
+
+    Returns:
+        What `transport` and `evaluate` take.
+
+    Raises:
+        ValueError: The place holds no run or model, no checkpoint of that step, or a file that is damaged or of a version
+            that this efm_jax does not know; or the checkpoints are too old to hold the shape of a sample, and the run's
+            data are gone.
+
+    Examples:
+        >>> import numpy as np
+        >>> from efm_jax.models import transport
+        >>> model = load("moons")
+        >>> model.shape, model.config.recipe.gap > 0
+        ((2,), True)
+        >>> x = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
+        >>> lines = transport(model, x)  # from a Gaussian to the moons, within x_1 = -4 .. 7
+        >>> lines.end.shape, bool(lines.arrived.all())
+        ((500, 3), True)
+    """
+    folder = find(place)
+    if not is_model(folder):
+        return _run(folder, step)
+    if step is not None:
+        raise ValueError(
+            f"{place} is a model and holds the weights of one step.\nLeave the step out, or give the run folder."
+        )
+    return _model_folder.read(folder)
+
+
+def _run(folder: Path, step: int | None) -> Trained:
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"{folder} is a file; give the folder it lies in."
+            if folder.is_file()
+            else f"{folder} holds no run and no model: it has no config.json.\nTrain a run with `efm train`."
+        )
+    config = configs.load(folder / "config.json")
+    shape = _shape(folder, config.data)
+    network = build.network(config.network, build.sample_shape(config, shape), config.recipe.gap)
+    space = _run_space.opened(folder, config.data, shape)
+    optimizer = build.optimizer(config.optimizer, config.steps)
+    like = jax.eval_shape(lambda key: training.init_state(key, network, optimizer), jax.random.key(0))
+    state, meta = checkpoint.restore(folder / "checkpoints", like, step)
+    lines_only = build.recipe(dataclasses.replace(config.recipe, field="minibatch"))
+    return Trained(config, lines_only, network, state, shape, float(meta.get("seconds", 0.0)), space)
+
+
+def _shape(folder: Path, data: configs.Data) -> tuple[int, ...]:
+    """Shape of a sample: what a checkpoint says, or else, of runs of older versions, what the data are."""
+    kept = (checkpoint.read_meta(folder / "checkpoints") or {}).get("shape")
+    if kept is not None:
+        return tuple(kept)
+    try:
+        return build.sources(data)[0].shape
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"the checkpoints in {folder} are of a version that did not keep the shape of a sample, and its data are not "
+            f"where config.json says ({error}); put them there, once, to open or export the run."
+        ) from error
