@@ -128,13 +128,13 @@ def destination(
     data than the run's, and those of models, are not written unless asked for.
 
     Examples:
-        >>> destination("run", 500).name, destination("moons"), destination("run", target="digits:5")
-        ('step_000000500', None, None)
+        >>> destination("moons"), destination("moons", output="scores").name
+        (None, 'scores')
     """
     if output is not None:
         return Path(output)
-    folder = Path(place).expanduser()
-    if source is not None or target is not None or is_model(folder) or not folder.exists():
+    folder = find(place)
+    if source is not None or target is not None or is_model(folder):
         return None
     return folder if step is None else folder / f"step_{step:09d}"
 
