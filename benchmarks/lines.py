@@ -25,8 +25,9 @@ from benchmarks import _rows
 from efm_jax import fields, matching, networks, sampling, training
 from efm_jax.charges.plates import capacitor
 from efm_jax.datasets.toys import eight_gaussians, gaussian
+from efm_jax.lines import adaptive, fixed, trace
 from efm_jax.lines.clocks import logit
-from efm_jax.lines.tracing import trace
+from efm_jax.lines.whole_space import to_height
 from efm_jax.types import FieldLines
 
 GAP, LAUNCH, LINES, CHARGES = 6.0, 0.02, 256, 256
@@ -57,7 +58,7 @@ def two_samples():
         coulomb, capacitor(jnp.asarray(p.draw(rng, CHARGES)), jnp.asarray(q.draw(rng, CHARGES)), GAP)
     )
     points = jnp.c_[jnp.asarray(p.draw(rng, LINES)), jnp.full(LINES, LAUNCH * GAP)]
-    best = trace(field, points, (1 - LAUNCH) * GAP, clock="sine", rtol=1e-6, atol=1e-6)
+    best = trace(field, points, (1 - LAUNCH) * GAP, stepping=adaptive(rtol=1e-6, clock="sine"))
     return field, points, np.asarray(best.end)[:, :-1]
 
 
@@ -133,12 +134,11 @@ def thousand():
     network, recipe = matching.flow_network(networks.mlp(2, gap=GAP)), matching.efm(GAP)
     state = training.init_state(jax.random.key(0), network, training.adam())
     charges = capacitor(jnp.asarray(p.draw(rng, 1024)), jnp.asarray(q.draw(rng, 1024)), GAP)
-    exact = partial(
-        trace, fields.field_fn(charges), to=(1 - LAUNCH) * GAP, rtol=1e-3, atol=1e-3, clock="sine"
-    )
+    stepping = adaptive(rtol=1e-3, clock="sine")
+    exact = partial(trace, fields.field_fn(charges), to=(1 - LAUNCH) * GAP, stepping=stepping)
     ways = {
         "mlp 3 x 64, Euler 100": lambda x: sampling.transport(
-            state, recipe, network, x, solver="euler", steps=100, clock="sine"
+            state, recipe, network, x, stepping=fixed("euler", 100)
         ),
         "exact field, 2 x 1,024 charges, tolerance 1e-3": lambda x: exact(
             jnp.c_[x, jnp.full(1000, LAUNCH * GAP)]
@@ -181,16 +181,16 @@ def main():
         for solver, stages in (("euler", 1), ("heun", 2), ("midpoint", 2), ("tsit5", 6)):
             for clock, value in clocks.items():
                 for steps in (24 // stages, 48 // stages, 96 // stages):
-                    fixed = partial(run, solver=solver, clock=value, steps=steps)
-                    add(name, solver, clock, {"steps": steps}, ends, fixed, points)
+                    by = partial(run, stepping=fixed(solver, steps, clock=value))
+                    add(name, solver, clock, {"steps": steps}, ends, by, points)
         for tolerance in TOLERANCES:
             setting = {"tolerance": tolerance}
-            controlled = partial(run, rtol=tolerance, atol=tolerance)
             for solver in ("bosh3", "tsit5", "dopri5"):
                 for clock, value in clocks.items():
-                    by = partial(controlled, solver=solver, clock=value)
+                    by = partial(run, stepping=adaptive(solver, rtol=tolerance, clock=value))
                     add(name, solver, clock, setting, ends, by, points)
-            add(name, "tsit5", "arc length", setting, ends, partial(controlled, by="arc"), points)
+            by = partial(to_height, field, to=to, stepping=adaptive(rtol=tolerance))
+            add(name, "tsit5", "arc length", setting, ends, by, points)
             add(name, "tsit5 (diffrax)", "linear", setting, ends, as_one_state(field, tolerance), points)
     print(_rows.write("lines", rows, thousand=thousand()))
 

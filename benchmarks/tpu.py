@@ -32,7 +32,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from benchmarks import _hlo, _rows, roofline
 from benchmarks.roofline import DIM, PAPER, SHAPE
-from efm_jax import sampling, training
+from efm_jax import lines, sampling, training
 from efm_jax.charges.plates import Charges
 from efm_jax.fields import coulomb
 from efm_jax.models import build
@@ -136,7 +136,9 @@ def sample(mesh: Mesh, dtype: str) -> Iterator[dict[str, Any]]:
     """`transport` of samples split over the devices."""
     recipe, network = build.recipe(PAPER.recipe), _network(dtype)
     state = _state(mesh, network, build.optimizer(PAPER.optimizer, PAPER.steps))
-    run = jax.jit(lambda state, x: sampling.transport(state, recipe, network, x, steps=STEPS).end)
+    run = jax.jit(
+        lambda state, x: sampling.transport(state, recipe, network, x, stepping=lines.fixed(steps=STEPS)).end
+    )
     shapes = (state, _shape(mesh, PartitionSpec(AXIS), PAPER.recipe.num_points * mesh.size, DIM))
     ideal = roofline.sampling(dtype)
     row = {

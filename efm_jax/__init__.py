@@ -37,7 +37,7 @@ if _TYPE_CHECKING:
     from efm_jax.datasets import spaces
     from efm_jax.evaluation import features
     from efm_jax.fields import widths
-    from efm_jax.lines import clocks, launches, likelihood, roaming
+    from efm_jax.lines import clocks, launches, likelihood, whole_space
     from efm_jax.matching import couplings, gaps, points
     from efm_jax.models import configs, presets
     from efm_jax.sampling import grids, guidance, reflow
@@ -69,12 +69,12 @@ __all__ = [
     "points",
     "presets",
     "reflow",
-    "roaming",
     "runs",
     "sampling",
     "spaces",
     "training",
     "types",
+    "whole_space",
     "widths",
 ]
 
@@ -91,8 +91,8 @@ _SHORT = {
     "points": "matching.points",
     "presets": "models.presets",
     "reflow": "sampling.reflow",
-    "roaming": "lines.roaming",
     "spaces": "datasets.spaces",
+    "whole_space": "lines.whole_space",
     "widths": "fields.widths",
 }
 """Modules that also go by a short name."""

@@ -1,10 +1,13 @@
-"""Field lines: traced from plate to plate, by height or through the whole space."""
+"""Field lines: traced from plate to plate by height (`trace`), or through the whole space (`whole_space`)."""
 
-from efm_jax.lines.tracing import rate, trace
-from efm_jax.types import FieldLines
+from efm_jax.lines.stepping import Stepping, adaptive, fixed
+from efm_jax.lines.tracing import FieldLines, rate, trace
 
 __all__ = [
     "FieldLines",
+    "Stepping",
+    "adaptive",
+    "fixed",
     "rate",
     "trace",
 ]

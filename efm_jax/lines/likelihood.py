@@ -2,7 +2,7 @@
 
 The lines of a field are a flow in the height, `dx/dz = v = E_x / E_z`, so a density known on one plate is known at the
 other end of every line. How well it is the density of Q depends on the field: the capacitor chain transports exactly
-(and has `fields.log_density_path` in closed form, the oracle of this room); a learned field has the density it has.
+(and has `fields.log_density_path` in closed form, the oracle of this module); a learned field has the density it has.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from efm_jax._core import checks
 from efm_jax._core.trees import as_pytree
-from efm_jax.lines import clocks
+from efm_jax.lines.stepping import Stepping, adaptive, chosen
 from efm_jax.lines.tracing import trace
 from efm_jax.types import FieldFn, Key
+
+__all__ = ["LogProb", "log_prob"]
 
 
 class LogProb(NamedTuple):
@@ -46,12 +48,7 @@ def log_prob(
     span: tuple[float, float],
     key: Key | None = None,
     probes: int = 1,
-    solver: str = "tsit5",
-    steps: int | None = None,
-    clock: str | clocks.Clock = "linear",
-    rtol: float = 1e-5,
-    atol: float = 1e-5,
-    max_steps: int = 1000,
+    stepping: Stepping | None = None,
 ) -> LogProb:
     r"""Log-density that the field's lines give to samples at one height, from a density known at another.
 
@@ -71,12 +68,8 @@ def log_prob(
             lines smooth between them: lines of point charges are to stop short of the plates.
         key: Randomness of Hutchinson's estimate; None for the exact divergence.
         probes: Sign vectors a line, averaged; with a key only.
-        solver: As in `lines.trace`.
-        steps: As in `lines.trace`: fixed steps, or error control when None.
-        clock: As in `lines.trace`.
-        rtol: As in `lines.trace`.
-        atol: As in `lines.trace`; the log-density is one more component under the same control.
-        max_steps: As in `lines.trace`.
+        stepping: As in `lines.trace`; None: `adaptive(rtol=1e-5)`. The log-density is one more component under the same
+            error control.
 
     Returns:
         Log-densities, NaN for the lines that did not arrive.
@@ -115,12 +108,7 @@ def log_prob(
         jax.tree_util.Partial(_with_divergence, as_pytree(field), signs),
         jnp.concatenate([x, column, column + there], axis=1),
         known,
-        solver=solver,
-        steps=steps,
-        clock=clock,
-        rtol=rtol,
-        atol=atol,
-        max_steps=max_steps,
+        stepping=chosen(stepping, adaptive(rtol=1e-5)),
     )
     origin, gained = lines.end[:, :-2], lines.end[:, -2]
     before = prior(origin)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from efm_jax import charges, matching, networks, training
+from efm_jax import charges, lines, matching, networks, training
 from efm_jax.charges.plates import Charges
 from efm_jax.datasets import Source, batch, open_source, spaces, white_noise
 from efm_jax.datasets.spaces import Space
@@ -328,3 +328,10 @@ def optimizer(config: configs.Optimizer, steps: int) -> optax.GradientTransforma
         weight_decay=config.weight_decay,
         cosine_steps=steps if config.cosine else None,
     )
+
+
+def stepping(sampling: configs.Sampling) -> lines.Stepping:
+    """How a run's samples follow lines."""
+    if sampling.solver in ("tsit5", "dopri5"):
+        return lines.adaptive(sampling.solver, clock=sampling.clock)
+    return lines.fixed(sampling.solver, sampling.steps, clock=sampling.clock)

@@ -55,7 +55,6 @@ def transport(
     A recipe whose lines start at random (pfgm) draws them by the samples given: the same again for the same samples. Class
     labels `cond` [n] and guidance: see `sampling.transport`.
     """
-    adaptive = trained.config.sampling.solver in ("tsit5", "dopri5")
     sides = None if trained.space is None else build.sides(trained.config.data, trained.space)
     lines = sampling.transport(
         trained.state,
@@ -64,9 +63,7 @@ def transport(
         x if sides is None else sides[int(reverse)].encode(x),
         reverse=reverse,
         key=jax.random.key(zlib.crc32(np.asarray(x, np.float32).tobytes())),
-        solver=trained.config.sampling.solver,
-        steps=None if adaptive else trained.config.sampling.steps,
-        clock=trained.config.sampling.clock,
+        stepping=build.stepping(trained.config.sampling),
         batch_size=min(batch_size, len(x)),
         save=save,
         cond=cond,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from efm_jax import checkpoint, training
 from efm_jax.datasets import Source, batch, from_pairs
-from efm_jax.models import configs
+from efm_jax.models import build, configs
 from efm_jax.models.model import Trained
 from efm_jax.sampling import reflow
 from efm_jax.types import Params
@@ -121,7 +121,7 @@ def training_pairs(
     """
     check(config, first, pair)
     wanted = config.reflow
-    sampling, side = first.config.sampling, int(wanted.reverse)
+    side = int(wanted.reverse)
     x = batch(pair[side], PAIRS_SEED + config.seed, side, 0, wanted.pairs)
     found = reflow.pairs(
         first.state,
@@ -129,9 +129,7 @@ def training_pairs(
         first.network,
         x,
         reverse=wanted.reverse,
-        solver=sampling.solver,
-        steps=None if sampling.solver in ("tsit5", "dopri5") else sampling.steps,
-        clock=sampling.clock,
+        stepping=build.stepping(first.config.sampling),
         batch_size=250,
     )
     if found.lost:

@@ -4,8 +4,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
-from efm_jax.lines import launches, roaming
-from efm_jax.lines.roaming import EndedLines
+from efm_jax.lines import launches, whole_space
+from efm_jax.lines.stepping import Stepping
+from efm_jax.lines.whole_space import EndedLines
 from efm_jax.types import FieldFn, Key
 
 
@@ -17,9 +18,7 @@ def stochastic_map(
     *,
     reverse: bool = False,
     offset: float | None = None,
-    solver: str = "tsit5",
-    tolerance: float = 1e-4,
-    max_steps: int = 1000,
+    stepping: Stepping | None = None,
     max_length: float | None = None,
     region: float | None = None,
     at_once: int | None = None,
@@ -29,7 +28,7 @@ def stochastic_map(
 
     Each sample leaves its plate to one side or the other with the probability of the flux rule
     (`launches.from_samples`), and its line is followed anywhere in space, round the outside and through the plates, until
-    it meets the other plate where the field's two sides point at each other (`roaming.to_plate`). For the field of P
+    it meets the other plate where the field's two sides point at each other (`whole_space.to_plate`). For the field of P
     and Q the ends are distributed as Q, whatever the gap; `transport` goes forward only, which is another, biased map.
 
     The field must be right outside the slab too: half the lines or more leave it. A network that was taught between the
@@ -44,12 +43,10 @@ def stochastic_map(
         reverse: From Q to P, against the field.
         offset: Distance from a plate at which its sides are told apart; None: 1 % of the gap. For a field of point
             charges, three times `launches.spacing` or more.
-        solver: "tsit5", "dopri5" or "bosh3".
-        tolerance: Error of a step, see `roaming.to_plate`.
-        max_steps: Steps after which a line has not arrived.
+        stepping: `lines.adaptive(...)`, see `whole_space.to_plate`.
         max_length: Length after which a line has not arrived; None for no bound.
-        region: Distance from the middle beyond which a line has not arrived, see `roaming.to_plate`.
-        at_once: Lines under way at once, see `roaming.to_plate`; None: all, row i of the field's points being sample i.
+        region: Distance from the middle beyond which a line has not arrived, see `whole_space.to_plate`.
+        at_once: Lines under way at once, see `whole_space.to_plate`; None: all, row i of the field's points being sample i.
         save: Points to keep along each line.
 
     Returns:
@@ -76,15 +73,13 @@ def stochastic_map(
     offset = 1e-2 * gap if offset is None else checks.positive("offset", offset)
     height = gap if reverse else 0.0
     launch = launches.from_samples(key, field, x, height=height, offset=offset, reverse=reverse)
-    return roaming.to_plate(
+    return whole_space.to_plate(
         field,
         launch.points,
         gap,
         offset=offset,
         reverse=reverse,
-        solver=solver,
-        tolerance=tolerance,
-        max_steps=max_steps,
+        stepping=stepping,
         max_length=max_length,
         region=region,
         at_once=at_once,

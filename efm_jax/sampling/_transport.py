@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from efm_jax._core import checks
-from efm_jax.lines import clocks
+from efm_jax.lines.stepping import Stepping, chosen, fixed
 from efm_jax.lines.tracing import trace
 from efm_jax.matching import classes
-from efm_jax.sampling.guidance import combined
+from efm_jax.sampling.guidance import guided
 from efm_jax.training.state import TrainState, ema_params
 from efm_jax.types import FieldFn, FieldLines, FieldMatching, Key, Network, Params
 
@@ -28,9 +28,9 @@ def learned_field(
         network: The network.
         params: Its parameters, e.g. `training.ema_params(state)`.
         cond: Class labels [n], row by row those of the points, -1 for no class; None for none.
-        guidance: Scale g of guidance, `v = v_null + g (v_cond - v_null)` of the lines' velocities, see the room `guidance`.
-            1 is the field of the labels, 0 that of the null label; any other asks the network twice for each point, in
-            one batch.
+        guidance: Scale g of guidance, `v = v_null + g (v_cond - v_null)` of the lines' velocities, see
+            [efm_jax.sampling.guidance][]. 1 is the field of the labels, 0 that of the null label; any other asks the
+            network twice for each point, in one batch.
 
     Returns:
         A function from points [n, D+1] to vectors [n, D+1].
@@ -72,22 +72,14 @@ def transport(
     key: Key | None = None,
     cond: Int[Array | np.ndarray, " n"] | None = None,
     guidance: float = 1.0,
-    by: str = "height",
-    solver: str | None = None,
-    steps: int | None = None,
-    step: float | None = None,
-    clock: str | clocks.Clock | None = None,
-    rtol: float = 1e-4,
-    atol: float = 1e-4,
-    max_steps: int = 1000,
-    max_length: float | None = None,
+    stepping: Stepping | None = None,
     batch_size: int | None = None,
     save: int | None = None,
 ) -> FieldLines:
     """Carry samples from one plate to the other along the lines of a trained field.
 
     `dx/dz = f_x / f_z` from the recipe's first height to its last, or back when `reverse`: Algorithm 2 of the paper
-    with `solver="euler", step=dz`. The parameters are the moving average of the state.
+    with `stepping=lines.fixed("euler", step=dz)`. The parameters are the moving average of the state.
 
     The default, midpoint with 24 steps in the clock `z = gap sin^2(pi u / 2)`, spends 48 evaluations a line, and steps
     near the plates are short, where the direction of the field turns fastest. On a network taught the field from a
@@ -105,17 +97,8 @@ def transport(
         cond: Class labels [n], -1 for no class.
         guidance: Scale of guidance toward the labels, see `learned_field`; an evaluation of the field is then two of the
             network.
-        by: "height" or "arc", see `lines.trace`.
-        solver: See `lines.trace`; None: "midpoint" by height, "tsit5" by arc length. "bosh3", "tsit5" and "dopri5"
-            choose their own steps unless `steps` or `step` is given.
-        steps: Fixed steps; None with "euler", "midpoint", "heun" or "ab2" by height means 24, or those of a grid.
-        step: Fixed step dz instead of `steps`.
-        clock: How the height advances, see `clocks`, or steps that are laid out, see `grids`; None: "linear" with `step`,
-            which is then dz, else "sine".
-        rtol: Relative tolerance of solvers that choose their steps.
-        atol: Absolute tolerance of them.
-        max_steps: Steps of them after which a line has not arrived.
-        max_length: By arc length, length after which a line has not arrived.
+        stepping: `lines.fixed(...)`, `lines.adaptive(...)`, or what `grids.place` returns; None: `fixed()`, midpoint with
+            24 steps in the sine clock.
         batch_size: Lines traced at once; the last batch is padded, so one shape is compiled. None for all at once.
         save: Points to keep along each line, see `lines.trace`.
 
@@ -128,11 +111,11 @@ def transport(
 
     Examples:
         >>> import jax, jax.numpy as jnp
-        >>> from efm_jax import matching, networks, training
+        >>> from efm_jax import lines, matching, networks, training
         >>> recipe, network = matching.efm(6.0), networks.mlp(2, gap=6.0, width=8, depth=1)
         >>> state = training.init_state(jax.random.key(0), network, training.adam())
-        >>> lines = transport(state, recipe, network, jnp.zeros((5, 2)), steps=4)
-        >>> lines.end.shape, lines.path is None
+        >>> found = transport(state, recipe, network, jnp.zeros((5, 2)), stepping=lines.fixed(steps=4))
+        >>> found.end.shape, found.path is None
         ((5, 3), True)
 
     Source: Kolesov et al. (2025), arXiv 2502.02367, Algorithm 2.
@@ -144,14 +127,7 @@ def transport(
     if cond is not None:
         classes.check_takes_labels(network)
     size = len(x) if batch_size is None else min(checks.count("batch_size", batch_size), len(x))
-    if solver is None:
-        solver = "midpoint" if by == "height" else "tsit5"
-    if by == "height":
-        grid = isinstance(clock, clocks.Grid)
-        if solver in ("euler", "midpoint", "heun", "ab2") and steps is None and step is None and not grid:
-            steps = 24
-        if clock is None:
-            clock = "sine" if step is None else "linear"
+    stepping = chosen(stepping, fixed())
     params = ema_params(state)
     points = recipe.start(jax.random.key(0) if key is None else key, x, reverse)
     parts = []
@@ -164,15 +140,7 @@ def transport(
             ),
             points[rows],
             recipe.span[0] if reverse else recipe.span[1],
-            by=by,
-            solver=solver,
-            steps=steps,
-            step=step,
-            clock="linear" if clock is None else clock,
-            rtol=rtol,
-            atol=atol,
-            max_steps=max_steps,
-            max_length=max_length,
+            stepping=stepping,
             save=save,
         )
         real = min(size, len(x) - i)
@@ -188,4 +156,4 @@ def transport(
 def _with_and_without(apply: Callable[..., Array], cond: Array, scale: Array, points: Array) -> Array:
     both = jnp.concatenate([cond, jnp.full_like(cond, -1)])
     field, null = jnp.split(apply(jnp.concatenate([points, points]), cond=both), 2)
-    return combined(scale, field, null)
+    return guided(field, null, scale)

@@ -25,10 +25,23 @@ from jaxtyping import Array, Float
 from efm_jax import lines
 from efm_jax._core import checks
 from efm_jax._core.trees import as_pytree
-from efm_jax.lines import clocks
+from efm_jax.lines import Stepping, clocks
 from efm_jax.sampling._transport import learned_field
 from efm_jax.training.state import TrainState, ema_params
 from efm_jax.types import FieldFn, FieldMatching, Key, Network
+
+__all__ = [
+    "EVEN",
+    "ORDERS",
+    "SMEARED",
+    "Along",
+    "Pilots",
+    "density",
+    "equidistribute",
+    "pilot_lines",
+    "pilots",
+    "place",
+]
 
 ORDERS = {"euler": 1, "midpoint": 2, "heun": 2, "ab2": 2, "bosh3": 3}
 """Solvers that fixed grids are placed for, and their orders."""
@@ -100,8 +113,8 @@ def pilots(
         >>> recipe, network = matching.cfm(), matching.flow_network(networks.mlp(2, gap=1.0, width=8, depth=1))
         >>> state = training.init_state(jax.random.key(0), network, training.adam())
         >>> x = jax.random.normal(jax.random.key(1), (16, 2))
-        >>> grid = place(pilots(state, recipe, network, x, along="sine"), 4, solver="euler")
-        >>> sampling.transport(state, recipe, network, x, solver="euler", clock=grid).num_evaluations.max().item()
+        >>> stepping = place(pilots(state, recipe, network, x, along="sine"), 4, solver="euler")
+        >>> sampling.transport(state, recipe, network, x, stepping=stepping).num_evaluations.max().item()
         4
     """
     x = checks.samples("x", x)
@@ -163,7 +176,7 @@ def pilot_lines(
     return Pilots(field, points, to, chosen, paths, rates, ends)
 
 
-def place(pilots: Pilots, steps: int, *, solver: str = "midpoint") -> clocks.Grid:
+def place(pilots: Pilots, steps: int, *, solver: str = "midpoint") -> Stepping:
     """Place the steps of a solver where the pilot lines bend.
 
     For each clock the pilots are followed with equal nodes and with those of the density, smeared by each of `SMEARED`; the
@@ -177,7 +190,7 @@ def place(pilots: Pilots, steps: int, *, solver: str = "midpoint") -> clocks.Gri
         solver: "euler", "midpoint", "heun", "ab2" or "bosh3".
 
     Returns:
-        The grid: give it to `lines.trace` or `sampling.transport` as their clock, with the same solver.
+        The stepping for `lines.trace` or `sampling.transport`: the solver's steps in a grid, its clock.
 
     Raises:
         ValueError: The solver is another, or `steps` is not a whole number >= 1.
@@ -188,8 +201,8 @@ def place(pilots: Pilots, steps: int, *, solver: str = "midpoint") -> clocks.Gri
         >>> import jax, jax.numpy as jnp
         >>> def field(p):
         ...     return jnp.stack([jnp.cosh((p[:, 1] - 0.5) / 0.05) ** -2 / 0.05, jnp.ones(len(p))], 1)
-        >>> grid = place(pilot_lines(field, jnp.zeros((1, 2)), 1.0, along="linear"), 4)
-        >>> bool((jnp.abs(grid.shares[1:-1] - 0.5) < 0.2).all())
+        >>> stepping = place(pilot_lines(field, jnp.zeros((1, 2)), 1.0, along="linear"), 4)
+        >>> bool((jnp.abs(stepping.clock.shares[1:-1] - 0.5) < 0.2).all())
         True
 
     Source: equidistribution of the local error, e.g. Ascher, Mattheij, Russell, Numerical Solution of Boundary Value
@@ -201,19 +214,19 @@ def place(pilots: Pilots, steps: int, *, solver: str = "midpoint") -> clocks.Gri
         rho = density(x, g, ORDERS[solver])
         smeared = [equidistribute(_smeared(rho, width / steps), steps) for width in SMEARED]
         for nodes in (np.linspace(0.0, 1.0, steps + 1), *(smeared if steps > 1 else ())):
-            grid = clocks.grid(nodes, clock)
-            coarse = lines.trace(pilots.field, pilots.points, pilots.to, solver=solver, clock=grid)
+            stepping = lines.fixed(solver, clock=clocks.grid(nodes, clock))
+            coarse = lines.trace(pilots.field, pilots.points, pilots.to, stepping=stepping)
             apart = np.linalg.norm(np.asarray(coarse.end)[:, :-1] - pilots.ends, axis=1)
             arrived = np.asarray(coarse.arrived) & np.isfinite(apart)
             lost = int((np.isfinite(pilots.ends).all(axis=1) & ~arrived).sum())
-            found.setdefault((lost, float(apart[arrived].mean()) if arrived.any() else np.inf), grid)
+            found.setdefault((lost, float(apart[arrived].mean()) if arrived.any() else np.inf), stepping)
     return found[min(found)]
 
 
 def density(
     x: Float[np.ndarray, "m1 k dim"], g: Float[np.ndarray, "m1 k dim"], order: int
 ) -> Float[np.ndarray, " m"]:
-    """Return how densely the steps of a solver should lie, from fine lines: the formula of the room.
+    """Return how densely the steps of a solver should lie, from fine lines: the formula in the head of this module.
 
     Args:
         x: Lines at m + 1 equal steps of a parameter from 0 to 1.

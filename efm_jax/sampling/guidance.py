@@ -28,61 +28,41 @@ Source: Ho and Salimans (2022), "Classifier-free diffusion guidance", arXiv 2207
 velocities of flow matching: Zheng et al. (2023), "Guided flows", arXiv 2311.13443.
 """
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from efm_jax._core import checks
-from efm_jax._core.trees import as_pytree
-from efm_jax.types import FieldFn
+__all__ = ["guided"]
 
 
-def guided_field(field: FieldFn, null: FieldFn, guidance: float) -> FieldFn:
-    r"""The field whose lines have the velocity `v_null + guidance (v - v_null)`, see the head of this module.
+def guided(
+    field: Float[Array, "n dim1"], null: Float[Array, "n dim1"], guidance: float | Float[Array, ""]
+) -> Float[Array, "n dim1"]:
+    r"""Combine the vectors of two fields at the same points, so that lines have the velocity `v_null + g (v - v_null)`.
 
     With g the guidance, without a division,
 
     $$F = g\,|f_{\varnothing,z}|\,f_c + (1 - g)\,|f_{c,z}|\,f_\varnothing,$$
 
-    whose slope $F_x / F_z$ is $v_g$ wherever both fields go up (or both down, and then F goes down).
+    whose slope $F_x / F_z$ is $v_g$ wherever both fields go up (or both down, and then F goes down). For a network with
+    class labels use `sampling.learned_field(network, params, cond=labels, guidance=g)`.
 
     Args:
-        field: The field of the class, [n, D+1] to [n, D+1], any positive scale; row i may be of a class of its own.
-        null: The field without a condition, any positive scale.
-        guidance: g; 0 is the null field's lines, 1 the class's, both exactly.
+        field: Vectors of the field of the class, [n, D+1], any positive scale; row i may be of a class of its own.
+        null: Vectors of the field without a condition at the same points, any positive scale.
+        guidance: g; 0 is the null field's direction, 1 that of the class.
 
     Returns:
-        A function from points [n, D+1] to vectors [n, D+1], a pytree of the arrays of both and of g: lines of another g are
-        not compiled anew, but for g = 0 and 1, which are the fields themselves.
-
-    Raises:
-        ValueError: `guidance` is not a finite number.
+        The vectors F, [n, D+1].
 
     Examples:
         >>> import jax.numpy as jnp
-        >>> of_class = lambda points: 5.0 * jnp.asarray([[2.0, 1.0]])
-        >>> null = lambda points: 0.1 * jnp.asarray([[1.0, 1.0]])
-        >>> f = guided_field(of_class, null, 3.0)(jnp.zeros((1, 2)))
+        >>> f = guided(jnp.asarray([[10.0, 5.0]]), jnp.asarray([[0.1, 0.1]]), 3.0)
         >>> round(float(f[0, 0] / f[0, 1]), 4)  # 1 + 3 (2 - 1)
         4.0
     """
-    guidance = checks.finite("guidance", guidance)
-    if guidance in (0.0, 1.0):
-        return field if guidance else null
-    return jax.tree_util.Partial(_of_two, jnp.float32(guidance), as_pytree(field), as_pytree(null))
-
-
-def combined(
-    guidance: Float[Array, ""], field: Float[Array, "n dim1"], null: Float[Array, "n dim1"]
-) -> Float[Array, "n dim1"]:
-    """Vectors of both fields at the same points, as `guided_field` combines them."""
     up, up_null = jnp.abs(field[:, -1:]), jnp.abs(null[:, -1:])
     # relative to the greater: products of two small z-parts would leave the range of float32
     most = jnp.maximum(jnp.maximum(up, up_null), jnp.finfo(field.dtype).tiny)
     up, up_null = up / most, up_null / most
-    g = guidance.astype(field.dtype)
+    g = jnp.asarray(guidance, field.dtype)
     return g * up_null * field + (1.0 - g) * up * null
-
-
-def _of_two(guidance, field: FieldFn, null: FieldFn, points):
-    return combined(guidance, field(points), null(points))

@@ -14,10 +14,12 @@ import numpy as np
 from jaxtyping import Array, Float32
 
 from efm_jax._core import checks
-from efm_jax.lines.clocks import Clock
+from efm_jax.lines.stepping import Stepping
 from efm_jax.sampling import _transport as sampling
 from efm_jax.training.state import TrainState
 from efm_jax.types import FieldMatching, Key, Network
+
+__all__ = ["LinePairs", "pairs"]
 
 
 class LinePairs(NamedTuple):
@@ -42,9 +44,7 @@ def pairs(
     *,
     reverse: bool = False,
     key: Key | None = None,
-    solver: str | None = None,
-    steps: int | None = None,
-    clock: str | Clock | None = None,
+    stepping: Stepping | None = None,
     batch_size: int | None = None,
 ) -> LinePairs:
     """Follow the lines of a trained field from samples and pair these with the ends.
@@ -59,9 +59,7 @@ def pairs(
         x: Samples of P, or of Q when `reverse`, [n, D].
         reverse: Follow lines from Q to P: the ends on Q's plate are then data, those on P's the field's.
         key: For recipes that want one.
-        solver: See `sampling.transport`.
-        steps: See `sampling.transport`.
-        clock: See `sampling.transport`.
+        stepping: See `sampling.transport`.
         batch_size: See `sampling.transport`.
 
     Returns:
@@ -102,9 +100,7 @@ def pairs(
         x,
         reverse=reverse,
         key=key,
-        solver=solver,
-        steps=steps,
-        clock=clock,
+        stepping=stepping,
         batch_size=batch_size,
     )
     end = np.asarray(lines.end)[:, :-1]

@@ -13,7 +13,7 @@ import optax
 from efm_jax import matching, metrics, networks, sampling, training
 from efm_jax._core.assignment import assignment
 from efm_jax.fields import widths
-from efm_jax.lines import clocks
+from efm_jax.lines import clocks, fixed
 from efm_jax.matching import couplings, points
 from efm_jax.types import FieldLines, FieldMatching, Network
 
@@ -107,9 +107,7 @@ def carried(
         built.recipe,
         built.network,
         held,
-        solver="midpoint",
-        steps=budget.evaluations // 2,
-        clock=METHODS[name].clock,
+        stepping=fixed("midpoint", budget.evaluations // 2, clock=METHODS[name].clock),
     )
     return ends(lines, held), {
         "loss": loss,

@@ -1,5 +1,6 @@
 """One row per pair, gap, seed and map: W2 of the ends to fresh samples of Q, beside the floor of two fresh sets."""
 
+import dataclasses
 import time
 from typing import Any
 
@@ -7,11 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from efm_jax import fields, metrics
+from efm_jax import fields, lines, metrics
 from efm_jax.charges.plates import Charges, capacitor, capacitor_chain, plate
 from efm_jax.datasets import batch, open_source
-from efm_jax.lines import launches, roaming
-from efm_jax.lines import tracing as lines
+from efm_jax.lines import launches, whole_space
 from experiments.exact_transport.config import Config
 
 MAPS = ("stochastic map", "capacitor chain", "forward only")
@@ -29,7 +29,7 @@ def row(config: Config, source: str, target: str, gap: float, seed: int, name: s
         ends, arrived, counts = found.end, found.arrived, {"arrived": int(found.arrived.sum())}
     else:
         found = follow(config, x, y, gap, seed, name, config.lines)
-        ends, arrived, counts = found.end, found.arrived, roaming.tally(found)
+        ends, arrived, counts = found.end, found.arrived, whole_space.tally(found)
     # a line that does not arrive ends where it was left: it counts
     distance = metrics.wasserstein2(np.asarray(ends)[:, :-1], wanted)
     floor = metrics.wasserstein2(floor_set, wanted)
@@ -74,14 +74,18 @@ def follow(
     name: str,
     count: int,
     save: int | None = None,
-) -> roaming.EndedLines:
+) -> whole_space.EndedLines:
     """Lines from the charges of P to those of Q, all directions on two plates, upwards on the chain."""
     caught = capacitor(x, y, gap)
-    policy = {"tolerance": config.tolerance, "solver": config.solver, "save": save}
+    stepping = lines.adaptive(config.solver, rtol=config.tolerance)
     if name == "stochastic map":
         launch = launches.from_charges(jax.random.key(seed), caught, count)
-        return roaming.to_charges(
-            launch.points, caught, field=fields.field_fn(caught, certified=False), **policy
+        return whole_space.to_charges(
+            launch.points,
+            caught,
+            field=fields.field_fn(caught, certified=False),
+            stepping=stepping,
+            save=save,
         )
     farthest = float(jnp.linalg.norm(jnp.concatenate([x, y]), axis=1).max())
     charges = capacitor_chain(x, y, gap, tolerance=config.chain_tolerance, reach=2 * farthest + 4 * gap)
@@ -89,13 +93,17 @@ def follow(
     # a rounding may carry a line that leaves sideways across its own plate, a mirror: below, all is the same
     caught = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), caught, plate(y, -gap, -1.0))
     field = fields.field_fn(charges, certified=False)
-    found = roaming.to_charges(launch.points, caught, field=field, max_steps=120, **policy)
+    found = whole_space.to_charges(
+        launch.points, caught, field=field, stepping=dataclasses.replace(stepping, max_steps=120), save=save
+    )
     # lines that loop far out, beyond the reach of few images, once more in the field of all of them
     lost = np.flatnonzero(~np.asarray(found.arrived))
     if len(lost) == 0:
         return found
     rows = np.resize(lost, max(32, len(lost)))
-    again = roaming.to_charges(launch.points[rows], caught, field=fields.chain_fn(x, y, gap), **policy)
+    again = whole_space.to_charges(
+        launch.points[rows], caught, field=fields.chain_fn(x, y, gap), stepping=stepping, save=save
+    )
     return _replaced(found, lost, again)
 
 
@@ -105,10 +113,18 @@ def forward_only(
     """Algorithm 2: fresh samples, upwards, Euler in height."""
     start = jnp.c_[x, jnp.full(len(x), config.launch * gap)]
     field = fields.field_fn(charges)
-    return lines.trace(field, start, gap * (1 - config.launch), solver="euler", steps=config.steps, save=save)
+    return lines.trace(
+        field,
+        start,
+        gap * (1 - config.launch),
+        stepping=lines.fixed("euler", config.steps, clock="linear"),
+        save=save,
+    )
 
 
-def _replaced(lines: roaming.EndedLines, rows: np.ndarray, by: roaming.EndedLines) -> roaming.EndedLines:
+def _replaced(
+    lines: whole_space.EndedLines, rows: np.ndarray, by: whole_space.EndedLines
+) -> whole_space.EndedLines:
     """The lines with those of the given rows replaced by the first of others."""
 
     def leaf(old, new):

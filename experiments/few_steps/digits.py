@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from efm_jax import models, sampling
+from efm_jax import lines, models, sampling
 from efm_jax.datasets import batch
 from efm_jax.models import build, scoring
 from efm_jax.sampling import grids
@@ -61,7 +61,7 @@ def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> Non
 
     def make(place: dict) -> dict:
         solver, steps = place["solver"], place["evaluations"] // EVERY_STEP[place["solver"]]
-        option: dict = {"steps": steps, "clock": clock}
+        stepping = lines.fixed(solver, steps, clock=clock)
         if place["way"] == "placed":
             if not pilots:
                 some = batch(
@@ -70,13 +70,13 @@ def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> Non
                 some = some if sides is None else sides[0].encode(some)
                 along = tuple(dict.fromkeys((clock, "linear")))
                 pilots.append(grids.pilots(*field, some, along=along, resolution=config.resolution))
-            option = {"clock": grids.place(pilots[0], steps, solver=solver)}
-        lines = sampling.transport(
-            *field, inside, key=jax.random.key(0), solver=solver, batch_size=min(250, len(x)), **option
+            stepping = grids.place(pilots[0], steps, solver=solver)
+        carried = sampling.transport(
+            *field, inside, key=jax.random.key(0), stepping=stepping, batch_size=min(250, len(x))
         )
-        y = np.asarray(lines.end)[:, :-1]
+        y = np.asarray(carried.end)[:, :-1]
         y = y if sides is None else sides[1].decode(y)
-        found = scoring.score(x, y, lines, scoring.Direction(False, laws, train_pair, test_pair))
+        found = scoring.score(x, y, carried, scoring.Direction(False, laws, train_pair, test_pair))
         return {name: found[name] for name in ("n", "read_as_target", "hue_change_degrees", "kid", "arrived")}
 
     places = [

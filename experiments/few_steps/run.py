@@ -5,7 +5,7 @@ import numpy as np
 
 from efm_jax import matching, sampling
 from efm_jax.fields import widths
-from efm_jax.lines import clocks
+from efm_jax.lines import clocks, fixed
 from efm_jax.sampling import grids, reflow
 from experiments._lib.domains import ends, flow
 from experiments.few_steps.config import EQUAL, EVERY_STEP, PLACED, Config, ways
@@ -29,10 +29,10 @@ def cell(config: Config, place: dict) -> dict:
     recipe, network, state, row = train(toys, method, p, q, seed)
     key = jax.random.key(seed)
 
-    def follow(x, **option):
-        return sampling.transport(state, recipe, network, x, key=key, **option)
+    def follow(x, stepping):
+        return sampling.transport(state, recipe, network, x, key=key, stepping=stepping)
 
-    reference = ends(follow(start, solver="midpoint", steps=config.many, clock=method.clock), start)
+    reference = ends(follow(start, fixed("midpoint", config.many, clock=method.clock)), start)
 
     def scored(way, solver, count, lines, off=reference):
         end = ends(lines, start)
@@ -47,25 +47,27 @@ def cell(config: Config, place: dict) -> dict:
 
     scores = []
     for solver, count in ways(EQUAL, (*config.evaluations, config.many)):
-        lines = follow(start, solver=solver, steps=count // EVERY_STEP[solver], clock=method.clock)
+        lines = follow(start, fixed(solver, count // EVERY_STEP[solver], clock=method.clock))
         scores.append(scored("equal", solver, count, lines))
     along = dict.fromkeys((method.clock, "log") if method.generates else (method.clock, "linear", "sine"))
     pilots = grids.pilots(
         state, recipe, network, p[: config.pilots], key=key, along=tuple(along), resolution=config.resolution
     )
     for solver, count in ways(PLACED, config.evaluations):
-        grid = grids.place(pilots, count // EVERY_STEP[solver], solver=solver)
-        lines = follow(start, solver=solver, clock=grid)
-        scores.append(scored("placed", solver, count, lines) | {"nodes": _heights(grid, recipe.span)})
+        stepping = grids.place(pilots, count // EVERY_STEP[solver], solver=solver)
+        lines = follow(start, stepping)
+        scores.append(
+            scored("placed", solver, count, lines) | {"nodes": _heights(stepping.clock, recipe.span)}
+        )
     row |= {"scores": scores}
     if method.generates:
         return row
     found = reflow.pairs(
-        state, recipe, network, p, solver="midpoint", steps=config.many // 2, clock=method.clock
+        state, recipe, network, p, stepping=fixed("midpoint", config.many // 2, clock=method.clock)
     )
     recipe, network, state, again = train(toys, REFLOW, found.x_pos, found.x_neg, seed, paired=True)
     for count in (*config.evaluations, config.many):
-        lines = follow(start, solver="euler", steps=count, clock="linear")
+        lines = follow(start, fixed("euler", count, clock="linear"))
         scores.append(scored("reflow", "euler", count, lines))
     return row | {"reflow_seconds": again["seconds"], "lost": found.lost}
 

@@ -1,5 +1,6 @@
 """Make figure and report: `python -m experiments.high_dimension` (half an hour on two cores; what is done is kept)."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from efm_jax import fields
 from efm_jax.charges.plates import capacitor, capacitor_chain, plate
 from efm_jax.datasets import batch, open_source
 from efm_jax.datasets.digits import wheel_digits
-from efm_jax.lines import launches, roaming
+from efm_jax.lines import adaptive, launches, whole_space
 from efm_jax.matching import gaps
 from experiments._lib.record import Record
 
@@ -99,14 +100,19 @@ def lines(config: Config, name: str, x: np.ndarray, y: np.ndarray, gap: float) -
     launch = launches.from_charges(
         jax.random.key(config.seed), chain, config.lines, height=0.0, hemisphere="up"
     )
-    policy = {"solver": "bosh3", "tolerance": 3e-3, "max_steps": 150}
-    found = roaming.to_charges(launch.points, caught, field=fields.field_fn(chain, certified=False), **policy)
+    stepping = adaptive("bosh3", rtol=3e-3, max_steps=150)
+    found = whole_space.to_charges(
+        launch.points, caught, field=fields.field_fn(chain, certified=False), stepping=stepping
+    )
     ended, length, arrived = (np.array(a) for a in (found.charge, found.length, found.arrived))
     lost = np.flatnonzero(~arrived)
     if len(lost):  # beyond the reach of few images: in the field of all of them
         rows = np.resize(lost, -(-len(lost) // 64) * 64)
-        again = roaming.to_charges(
-            launch.points[rows], caught, field=fields.chain_fn(x, y, gap), **policy | {"max_steps": 500}
+        again = whole_space.to_charges(
+            launch.points[rows],
+            caught,
+            field=fields.chain_fn(x, y, gap),
+            stepping=dataclasses.replace(stepping, max_steps=500),
         )
         ended[lost], length[lost], arrived[lost] = (
             np.asarray(a)[: len(lost)] for a in (again.charge, again.length, again.arrived)

@@ -10,6 +10,7 @@ import numpy as np
 
 from efm_jax import metrics, networks, sampling, training
 from efm_jax.datasets import batch, open_source
+from efm_jax.lines import adaptive, fixed
 from efm_jax.matching import couplings
 from efm_jax.types import FieldMatching, Network
 from experiments._lib.domains import CHUNK, ends
@@ -25,10 +26,8 @@ def cell(config: Config, method: Method, source: str, target: str, seed: int) ->
         samples(name, seed, side, config.test, "test") for side, name in enumerate((source, target))
     )
     recipe, network, state, row = train(config, method, p, q, seed)
-    follow = functools.partial(
-        sampling.transport, state, recipe, network, start, key=jax.random.key(seed), clock=method.clock
-    )
-    lines = follow(solver="euler", steps=config.euler, save=config.euler + 1)
+    follow = functools.partial(sampling.transport, state, recipe, network, start, key=jax.random.key(seed))
+    lines = follow(stepping=fixed("euler", config.euler, clock=method.clock), save=config.euler + 1)
     end, path = ends(lines, start), np.asarray(lines.path)[..., :-1]
     row["w2"] = w2(end, goal)
     row["sliced_w2"] = float(metrics.sliced_wasserstein2(jax.random.key(0), end, goal))
@@ -37,8 +36,8 @@ def cell(config: Config, method: Method, source: str, target: str, seed: int) ->
         row["npe"] = metrics.normalized_path_energy(path[:, sound], distance(config, source, target, seed))
         row["curvature"] = metrics.path_curvature(path[:, sound])
         row["detour"] = detour(path[:, sound])
-    adaptive = follow(solver="dopri5", rtol=config.tolerance, atol=config.tolerance)
-    exact = ends(adaptive, start)
+    controlled = follow(stepping=adaptive("dopri5", rtol=config.tolerance, clock=method.clock))
+    exact = ends(controlled, start)
     row["adaptive"] = {
         "sliced_w2": float(metrics.sliced_wasserstein2(jax.random.key(0), exact, goal)),
         "from_euler": float(np.sqrt(np.mean(np.sum((exact - end) ** 2, axis=1)))),

@@ -15,7 +15,7 @@ from efm_jax._core.versions import versions
 from efm_jax.charges.plates import capacitor
 from efm_jax.datasets import batch, open_source
 from efm_jax.evaluation import drawing
-from efm_jax.lines.tracing import trace
+from efm_jax.lines import fixed, trace
 from efm_jax.matching import points
 from efm_jax.types import FieldLines
 from experiments.toys.config import Config
@@ -96,7 +96,7 @@ def _exact(config: Config, p, q, x, gap: float, convention: str) -> FieldLines:
     )
     field = fields.field_fn(charges, convention=convention)
     start = jnp.c_[jnp.asarray(x), jnp.full(len(x), config.launch * gap)]
-    return trace(field, start, gap * (1 - config.launch), solver="euler", step=config.step, save=40)
+    return trace(field, start, gap * (1 - config.launch), stepping=fixed("euler", step=config.step), save=40)
 
 
 def _learned(config: Config, p, q, x, gap: float, convention: str) -> FieldLines:
@@ -109,4 +109,4 @@ def _learned(config: Config, p, q, x, gap: float, convention: str) -> FieldLines
         state, _ = step(
             state, batch(p, config.seed, 0, t, config.batch), batch(q, config.seed, 1, t, config.batch)
         )
-    return sampling.transport(state, recipe, network, x, solver="euler", step=config.step, save=40)
+    return sampling.transport(state, recipe, network, x, stepping=fixed("euler", step=config.step), save=40)

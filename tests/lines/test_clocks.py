@@ -6,7 +6,7 @@ import pytest
 from _flows import GAP, A, linear_field, starts
 from scipy.linalg import expm
 
-from efm_jax.lines import clocks
+from efm_jax.lines import adaptive, clocks, fixed
 from efm_jax.lines.tracing import trace
 
 
@@ -46,7 +46,7 @@ def test_a_clock_slow_near_the_plates_pays_where_the_field_is_stiff_there():
     exact = 2 * np.log((1 - eps) / eps)
 
     def error(solver, clock):
-        lines = trace(field, points, (1 - eps) * GAP, solver=solver, steps=16, clock=clock)
+        lines = trace(field, points, (1 - eps) * GAP, stepping=fixed(solver, 16, clock=clock))
         return abs(float(lines.end[0, 0]) - exact)
 
     # the slope is constant in this clock; gap - z near the far plate is known to four digits
@@ -58,7 +58,7 @@ def test_a_clock_slow_near_the_plates_pays_where_the_field_is_stiff_there():
 def test_paths_are_at_equal_heights_whatever_the_clock():
     points = starts(z=0.2)
     paths = [
-        trace(linear_field, points, GAP, clock=clock, rtol=1e-5, atol=1e-5, save=7).path
+        trace(linear_field, points, GAP, stepping=adaptive(rtol=1e-5, clock=clock), save=7).path
         for clock in ("linear", clocks.logit(1e-2))
     ]
     heights = np.linspace(0.2, GAP, 7)

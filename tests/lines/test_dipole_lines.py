@@ -6,7 +6,8 @@ from _flows import GAP
 
 from efm_jax.charges.plates import capacitor
 from efm_jax.fields import field_fn
-from efm_jax.lines.tracing import trace
+from efm_jax.lines import adaptive, trace
+from efm_jax.lines.whole_space import to_height
 
 
 def dipole(dim):
@@ -32,7 +33,7 @@ def circle(points):
 def test_lines_of_a_plain_dipole_are_circles_through_both_charges():
     points = jnp.asarray([[0.1, 1.0], [-0.3, 0.6], [0.5, 1.1]])
     center, radius = circle(points)
-    lines = trace(dipole(1), points, 1.9, rtol=1e-5, atol=1e-5, save=6)
+    lines = trace(dipole(1), points, 1.9, stepping=adaptive(rtol=1e-5), save=6)
     # the arc of the circle between the charges bulges away from its center
     expected = center + np.sign(np.asarray(points)[:, 0]) * np.sqrt(radius**2 - (1.9 - GAP / 2) ** 2)
     # step errors of 1e-5, magnified less than tenfold near the charge
@@ -45,10 +46,10 @@ def test_a_line_that_leaves_backward_meets_the_other_plane_where_its_circle_does
     """By arc length: out through z < 0, round, and up through z = GAP at twice the center of its circle."""
     points = jnp.asarray([[0.1, -0.1], [-0.05, -0.2], [0.02, -0.05]])
     center, radius = circle(points)
-    lines = trace(plain_dipole, points, GAP, by="arc", reverse=False, rtol=1e-5, atol=1e-5, save=30)
+    lines = to_height(plain_dipole, points, GAP, reverse=False, stepping=adaptive(rtol=3e-6), save=30)
     assert lines.arrived.all()
     assert np.all(np.abs(center) > 0.1)
-    # relative to the size of the circles, up to ten gaps: step errors of 1e-5 relative, some fifty steps
+    # relative to the size of the circles, up to ten gaps: step errors of 3e-6 of a gap and more, some fifty steps
     np.testing.assert_allclose(lines.end[:, 0], 2 * center, rtol=1e-3)
     path = np.asarray(lines.path, np.float64)
     off = np.hypot(path[..., 0] - center, path[..., 1] - GAP / 2) / radius
@@ -61,7 +62,7 @@ def test_a_line_that_leaves_backward_meets_the_other_plane_where_its_circle_does
 def test_the_stream_function_of_a_dipole_in_space_is_conserved():
     rng = np.random.default_rng(1)
     points = jnp.asarray(np.c_[rng.normal(size=(6, 2)) * 0.3, rng.uniform(0.3, 0.8, 6)], jnp.float32)
-    along = trace(plain_dipole, points, 1.8, rtol=1e-5, atol=1e-5, save=8)
+    along = trace(plain_dipole, points, 1.8, stepping=adaptive(rtol=1e-5), save=8)
 
     def stream(p):
         rho, z = np.hypot(p[..., 0], p[..., 1]), p[..., 2]
@@ -70,7 +71,7 @@ def test_the_stream_function_of_a_dipole_in_space_is_conserved():
     values = stream(np.asarray(along.path, np.float64))
     np.testing.assert_allclose(values, np.broadcast_to(values[0], values.shape), atol=2e-4)
     assert np.ptp(values[0]) > 0.1  # the lines do differ in it
-    by_arc = trace(plain_dipole, points, 1.8, by="arc", rtol=1e-5, atol=1e-5)
+    by_arc = to_height(plain_dipole, points, 1.8, stepping=adaptive(rtol=1e-5))
     # two solutions of one line, each to 1e-4
     np.testing.assert_allclose(by_arc.end, along.end, atol=2e-4)
     assert (along.arrived & by_arc.arrived).all()
@@ -79,20 +80,22 @@ def test_the_stream_function_of_a_dipole_in_space_is_conserved():
 def test_reverse_follows_the_field_backwards():
     """From the upper charge's plane down to the lower: against E by default, with E it never arrives."""
     points = jnp.asarray([[0.05, 1.8], [-0.1, 1.7]])
-    down = trace(plain_dipole, points, 0.2, by="arc")
+    down = to_height(plain_dipole, points, 0.2)
     assert down.arrived.all()
     center, radius = circle(points)
     expected = center + np.sign(np.asarray(points)[:, 0]) * np.sqrt(radius**2 - (0.2 - GAP / 2) ** 2)
     np.testing.assert_allclose(
         down.end[:, 0], expected, atol=1e-3
     )  # tolerance 1e-4, magnified near the charge
-    assert not trace(plain_dipole, points, 0.2, by="arc", reverse=False, max_steps=60).arrived.any()
+    assert not to_height(
+        plain_dipole, points, 0.2, reverse=False, stepping=adaptive(max_steps=60)
+    ).arrived.any()
 
 
 def test_loose_steps_by_arc_do_not_jump_across_the_plate():
     """Behind the last charge the field is turned about: a step that overshoots would circle there."""
     points = jnp.asarray(np.c_[np.linspace(-0.05, 0.05, 9), np.full(9, 0.04)], jnp.float32)
-    lines = trace(plain_dipole, points, GAP - 0.04, by="arc", rtol=1e-2, atol=1e-2)
+    lines = to_height(plain_dipole, points, GAP - 0.04, stepping=adaptive(rtol=1e-2))
     assert lines.arrived.all()
     assert lines.num_evaluations.max() < 150
     # the circle is symmetric about the middle of the gap; well inside the tolerance

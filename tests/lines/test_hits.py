@@ -9,7 +9,7 @@ from scipy import stats
 from efm_jax import metrics
 from efm_jax.charges.plates import capacitor, capacitor_chain
 from efm_jax.datasets import toys
-from efm_jax.lines import _endings, launches, roaming
+from efm_jax.lines import _arrivals, launches, whole_space
 
 plane = _lines_to_charges.plane  # the fixture
 
@@ -17,7 +17,7 @@ plane = _lines_to_charges.plane  # the fixture
 def assert_uniform(lines, charges, independent=True):
     """Every negative charge is hit as often as any other; 99.8 % of the lines arrive."""
     arrived = np.asarray(lines.arrived)
-    assert arrived.mean() >= 0.998, roaming.tally(lines)
+    assert arrived.mean() >= 0.998, whole_space.tally(lines)
     (ends,) = np.nonzero(np.asarray(charges.charge) < 0)
     hits = np.bincount(np.asarray(lines.charge)[arrived], minlength=len(charges.charge))
     assert hits[ends].sum() == arrived.sum()
@@ -75,9 +75,9 @@ def test_the_chain_is_deterministic_where_order_is_kept():
     x, y = rng.normal(size=(2, 128, 1)).astype(np.float32)
     charges = capacitor_chain(x, 0.7 * y + 1, 6.0, reach=60.0)
     launch = launches.from_charges(KEY, charges, LINES, height=0.0, hemisphere="up")
-    reach = roaming.capture_radius(charges, height=6.0)
-    lines = roaming.to_charges(launch.points, charges, reach=reach)
-    assert np.asarray(lines.arrived).mean() >= 0.999, roaming.tally(lines)
+    reach = whole_space.capture_radius(charges, height=6.0)
+    lines = whole_space.to_charges(launch.points, charges, reach=reach)
+    assert np.asarray(lines.arrived).mean() >= 0.999, whole_space.tally(lines)
     hits = np.bincount(np.asarray(lines.charge), minlength=len(charges.charge))[np.asarray(reach) > 0]
     assert np.abs(hits - 16).max() <= 3
     from_, to = np.asarray(charges.positions)[np.asarray(launch.origin), 0], np.asarray(lines.end)[:, 0]
@@ -86,9 +86,9 @@ def test_the_chain_is_deterministic_where_order_is_kept():
 
 
 def test_equal_shapes_are_compiled_once(plane):
-    before = _endings.to_charges_jit._cache_size()
+    before = _arrivals.to_charges_jit._cache_size()
     other = plates(2, gap=5.0, seed=9)
     lines = mapped(other)[1]
-    assert _endings.to_charges_jit._cache_size() == before
+    assert _arrivals.to_charges_jit._cache_size() == before
     assert_uniform(lines, other)
     assert np.all(np.asarray(lines.end)[:, -1] == 5.0)

@@ -9,7 +9,7 @@ import scipy.stats
 from jax.scipy.stats import norm
 
 from efm_jax import fields
-from efm_jax.lines import likelihood
+from efm_jax.lines import fixed, likelihood
 
 A = np.array([[0.3, -1.1, 0.2], [0.7, -0.2, 0.0], [-0.4, 0.5, 0.6]])
 
@@ -51,7 +51,7 @@ def test_hutchinson_has_no_bias_and_one_dimension_needs_one_probe():
     key = jax.random.key(0)
     field = jax.tree_util.Partial(linear, 1.0)
     found = likelihood.log_prob(
-        field, x, standard, span=(0.0, 1.0), key=key, probes=2, steps=20, solver="heun"
+        field, x, standard, span=(0.0, 1.0), key=key, probes=2, stepping=fixed("heun", 20)
     )
     guesses = np.asarray(found.log_prob).reshape(500, 4)
     # the off-diagonal parts of A are what varies: their spread, over sqrt(500) independent lines
@@ -98,7 +98,11 @@ def test_bad_input_is_refused_with_the_mend(change, message):
     given = {"x": samples(), "prior": standard, "span": (0.0, 1.0)} | change
     with pytest.raises(ValueError, match=message):
         likelihood.log_prob(
-            jax.tree_util.Partial(linear, 1.0), given.pop("x"), given.pop("prior"), steps=2, **given
+            jax.tree_util.Partial(linear, 1.0),
+            given.pop("x"),
+            given.pop("prior"),
+            stepping=fixed(steps=2),
+            **given,
         )
 
 

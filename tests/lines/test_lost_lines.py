@@ -1,11 +1,14 @@
 """Lines that do not arrive: stopped where they are, finite, reported, and no hindrance to the others."""
 
+from functools import partial
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from _flows import GAP, linear_field, starts
 
-from efm_jax.lines.tracing import trace
+from efm_jax.lines import adaptive, fixed, trace
+from efm_jax.lines.whole_space import to_height
 
 
 def turning_field(points):
@@ -15,11 +18,11 @@ def turning_field(points):
 
 
 @pytest.mark.parametrize(
-    "option", [{}, {"solver": "euler", "step": 0.1}, {"solver": "midpoint", "steps": 12}]
+    "stepping", [adaptive(), fixed("euler", step=0.1), fixed("midpoint", 12, clock="linear")]
 )
-def test_a_line_that_turns_back_is_stopped_and_reported(option):
+def test_a_line_that_turns_back_is_stopped_and_reported(stepping):
     points = jnp.asarray([[0.0, 0.0], [1.0, 0.5]])
-    lines = trace(turning_field, points, GAP, save=5, **option)
+    lines = trace(turning_field, points, GAP, stepping=stepping, save=5)
     assert not lines.arrived.any()
     assert np.isfinite(lines.end).all()
     assert np.isfinite(lines.path).all()
@@ -27,7 +30,7 @@ def test_a_line_that_turns_back_is_stopped_and_reported(option):
     assert np.all(np.asarray(lines.end)[:, -1] <= 1.0 + 1e-4)
     assert np.all(np.asarray(lines.end)[:, -1] > 0.8)
     np.testing.assert_array_equal(lines.path[-1], lines.end)
-    below = trace(turning_field, points, 0.9, rtol=1e-5, atol=1e-5)
+    below = trace(turning_field, points, 0.9, stepping=adaptive(rtol=1e-5))
     assert below.arrived.all()
     exact = np.asarray(points)[:, 0] + np.log((1 - np.asarray(points)[:, 1]) / 0.1)
     np.testing.assert_allclose(
@@ -36,21 +39,23 @@ def test_a_line_that_turns_back_is_stopped_and_reported(option):
 
 
 def test_a_line_too_long_is_given_up():
-    lines = trace(turning_field, starts(dim=1), GAP, by="arc", max_length=50.0)
+    lines = to_height(turning_field, starts(dim=1), GAP, max_length=50.0)
     assert not lines.arrived.any()
     assert np.isfinite(lines.end).all()
     # the step that passes the limit is the last; steps are at most half the distance from the start
     assert np.all(np.asarray(lines.end)[:, 0] < 120.0)
 
 
-@pytest.mark.parametrize("option", [{}, {"solver": "heun", "steps": 8}, {"by": "arc"}])
-def test_nan_stops_only_the_lines_that_meet_it(option):
+@pytest.mark.parametrize(
+    "follow", [trace, partial(trace, stepping=fixed("heun", 8, clock="linear")), to_height]
+)
+def test_nan_stops_only_the_lines_that_meet_it(follow):
     def field(points):
         flow = jnp.concatenate([jnp.ones_like(points[:, :-1]), jnp.ones_like(points[:, -1:])], axis=1)
         return jnp.where(points[:, :1] > 1.0, jnp.nan, flow)
 
     points = jnp.asarray([[-2.0, 0.0], [0.0, 0.0], [2.0, 0.0]])
-    lines = trace(field, points, GAP, save=3, **option)
+    lines = follow(field, points, GAP, save=3)
     np.testing.assert_array_equal(lines.arrived, [True, False, False])
     assert np.isfinite(lines.end).all()
     assert np.isfinite(lines.path).all()
@@ -60,14 +65,14 @@ def test_nan_stops_only_the_lines_that_meet_it(option):
 
 
 def test_steps_that_run_out_are_reported():
-    lines = trace(linear_field, starts(), GAP, max_steps=2)
+    lines = trace(linear_field, starts(), GAP, stepping=adaptive(max_steps=2))
     assert not lines.arrived.any()
     assert np.isfinite(lines.end).all()
     assert np.all(np.asarray(lines.end)[:, -1] < GAP)
 
 
-@pytest.mark.parametrize("by", ["height", "arc"])
-def test_where_the_field_vanishes_a_line_does_not_move(by):
-    lines = trace(jnp.zeros_like, starts(), GAP, by=by)
+@pytest.mark.parametrize("follow", [trace, to_height])
+def test_where_the_field_vanishes_a_line_does_not_move(follow):
+    lines = follow(jnp.zeros_like, starts(), GAP)
     assert not lines.arrived.any()
     np.testing.assert_array_equal(lines.end, starts())

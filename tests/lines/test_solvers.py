@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from _flows import GAP, A, linear_field, starts
 
-from efm_jax.lines.tracing import trace
+from efm_jax.lines import adaptive, fixed, trace
+from efm_jax.lines.whole_space import to_height
 
 
 def waving_field(points):
@@ -24,41 +25,45 @@ def test_fixed_steps_converge_with_the_order_of_the_solver(solver, order):
     counts = (64, 128, 256)
     with jax.enable_x64(True):  # at fifth order float32 has no room between coarse steps and rounding
         points = jnp.asarray([[0.7, 0.0]])
-        ends = [trace(waving_field, points, 3.0, solver=solver, steps=k, clock=clock).end for k in counts]
+        ends = [trace(waving_field, points, 3.0, stepping=fixed(solver, k, clock=clock)).end for k in counts]
     errors = [abs(float(end[0, 0]) - 0.7 * np.exp(np.sin(3.0))) for end in ends]
     slope = -np.polyfit(np.log(counts), np.log(errors), 1)[0]
     # the next power of the step still shows: measured 1.01, 2.09, 2.14, 2.0, 2.98, 4.9, 4.99
     assert abs(slope - order) < 0.3, (errors, slope)
 
 
-@pytest.mark.parametrize(("solver", "by"), [("bosh3", "height"), ("tsit5", "arc"), ("dopri5", "arc")])
-def test_error_follows_the_tolerance(solver, by):
+@pytest.mark.parametrize(
+    ("solver", "follow", "tightest"),
+    [("bosh3", trace, 1e-4), ("tsit5", to_height, 1e-5), ("dopri5", to_height, 1e-5)],
+)
+def test_error_follows_the_tolerance(solver, follow, tightest):
     points = starts(dim=1)
     exact = np.asarray(points, np.float64)[:, :1] * np.exp(np.sin(3.0))
     errors, costs = [], []
-    for tolerance in (1e-2, 1e-3, 1e-4):
-        lines = trace(waving_field, points, 3.0, by=by, solver=solver, rtol=tolerance, atol=tolerance)
+    tolerances = (100 * tightest, 10 * tightest, tightest)
+    for tolerance in tolerances:
+        lines = follow(waving_field, points, 3.0, stepping=adaptive(solver, rtol=tolerance))
         errors.append(np.abs(np.asarray(lines.end)[:, :-1] - exact).max())
         costs.append(int(lines.num_evaluations.max()))
     # some ten steps, each with at most its tolerance relative to |x| <= 3
-    assert all(e < 10 * t for e, t in zip(errors, (1e-2, 1e-3, 1e-4), strict=True)), errors
+    assert all(e < 10 * t for e, t in zip(errors, tolerances, strict=True)), errors
     assert errors[2] < errors[0] / 10
     assert costs[0] < costs[1] < costs[2]
 
 
 @pytest.mark.parametrize(
-    ("solver", "option", "expected"),
+    ("follow", "stepping", "expected"),
     [
-        ("euler", {"step": 0.25}, 8),
-        ("heun", {"steps": 8}, 16),
-        ("midpoint", {"steps": 8}, 16),
-        ("ab2", {"steps": 8}, 8),
-        ("tsit5", {"steps": 8}, 49),  # the last stage of a step is the first of the next
-        ("tsit5", {}, None),
-        ("bosh3", {"by": "arc"}, None),
+        (trace, fixed("euler", step=0.25), 8),
+        (trace, fixed("heun", 8), 16),
+        (trace, fixed("midpoint", 8), 16),
+        (trace, fixed("ab2", 8), 8),
+        (trace, fixed("tsit5", 8), 49),  # the last stage of a step is the first of the next
+        (trace, adaptive(), None),
+        (to_height, adaptive("bosh3"), None),
     ],
 )
-def test_evaluations_reported_are_the_evaluations_made(solver, option, expected):
+def test_evaluations_reported_are_the_evaluations_made(follow, stepping, expected):
     calls = []
 
     def counted(points):
@@ -66,7 +71,7 @@ def test_evaluations_reported_are_the_evaluations_made(solver, option, expected)
         return linear_field(points)
 
     points = starts()
-    lines = jax.block_until_ready(trace(counted, points, GAP, solver=solver, **option))
+    lines = jax.block_until_ready(follow(counted, points, GAP, stepping=stepping))
     jax.effects_barrier()
     evaluations = np.asarray(lines.num_evaluations)
     # every call serves the whole batch; its last line is under way in all of them
@@ -75,7 +80,7 @@ def test_evaluations_reported_are_the_evaluations_made(solver, option, expected)
         np.testing.assert_array_equal(evaluations, expected)
     else:
         alone = [
-            int(trace(linear_field, p[None], GAP, solver=solver, **option).num_evaluations[0]) for p in points
+            int(follow(linear_field, p[None], GAP, stepping=stepping).num_evaluations[0]) for p in points
         ]
         # a line's cost is its own: a first stage computed anew for another's rejected first step may add one or two
         assert np.all(np.abs(evaluations - alone) <= 2), (evaluations, alone)
@@ -84,9 +89,11 @@ def test_evaluations_reported_are_the_evaluations_made(solver, option, expected)
 def test_a_step_is_at_most_dz_and_divides_the_way():
     one = starts(n=1)
     for step, count in ((0.1, 20), (0.3, 7), (2.0, 1), (5.0, 1)):
-        assert int(trace(linear_field, one, GAP, solver="euler", step=step).num_evaluations[0]) == count
+        assert (
+            int(trace(linear_field, one, GAP, stepping=fixed("euler", step=step)).num_evaluations[0]) == count
+        )
     by_hand = np.asarray(one, np.float64)[0, :-1]
     for _ in range(20):  # Algorithm 2 of the paper, x += (f_x / f_z) dz
         by_hand = by_hand + A @ by_hand * 0.1
-    end = trace(linear_field, one, GAP, solver="euler", step=0.1).end
+    end = trace(linear_field, one, GAP, stepping=fixed("euler", step=0.1)).end
     np.testing.assert_allclose(end[0, :-1], by_hand, atol=1e-5)  # rounding of 20 steps

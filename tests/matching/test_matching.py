@@ -9,7 +9,7 @@ from scipy import stats
 from efm_jax import networks, sampling, training
 from efm_jax.charges.plates import capacitor
 from efm_jax.fields import coulomb, widths
-from efm_jax.lines import clocks
+from efm_jax.lines import clocks, fixed
 from efm_jax.matching import c2fm, cfm, couplings, efm, flow_network, ifm, pfgm, points, velocity_network
 
 GAP = 6.0
@@ -178,7 +178,7 @@ def test_recipes_whose_lines_all_go_forward_carry_a_gaussian_to_a_gaussian_in_or
         x = rng.normal(size=(2, 128, 1)).astype(np.float32)
         state, _ = step(state, x[0], x[1] + shift)
     x = rng.normal(size=(500, 1)).astype(np.float32)
-    lines = sampling.transport(state, recipe, network, x, solver="midpoint", steps=40, clock=clock)
+    lines = sampling.transport(state, recipe, network, x, stepping=fixed("midpoint", 40, clock=clock))
     assert lines.arrived.all()
     # On a line, maps without leaking or crossing lines keep the order: x -> x + shift. (Algorithm 2 on two plates
     # stretches the tails by a Cauchy law instead.) A short training errs by about a tenth; a wrong sign or factor by 1.
@@ -186,7 +186,7 @@ def test_recipes_whose_lines_all_go_forward_carry_a_gaussian_to_a_gaussian_in_or
     assert np.median(np.abs(y - x[:, 0] - shift)) < 0.2
     assert abs(y.std() - 1.0) < 0.2
     back = sampling.transport(
-        state, recipe, network, y[:, None], reverse=True, solver="midpoint", steps=40, clock=clock
+        state, recipe, network, y[:, None], reverse=True, stepping=fixed("midpoint", 40, clock=clock)
     )
     # forth and back along the same lines, at 40 steps of second order
     assert np.median(np.abs(np.asarray(back.end)[:, 0] - x[:, 0])) < 0.05
@@ -204,7 +204,7 @@ def carried(convention, shift, gap, *, steps=600):
         x = rng.normal(size=(2, 256, 1)).astype(np.float32)
         state, _ = step(state, x[0], x[1] + shift)
     x = rng.normal(size=(500, 1)).astype(np.float32)
-    lines = sampling.transport(state, recipe, network, x, solver="midpoint", steps=40)
+    lines = sampling.transport(state, recipe, network, x, stepping=fixed("midpoint", 40))
     return x[:, 0], np.asarray(lines.end)[:, 0], np.asarray(lines.arrived)
 
 

@@ -9,7 +9,7 @@ from scipy import stats
 
 from efm_jax import fields, networks, sampling, training
 from efm_jax.charges.plates import Charges
-from efm_jax.lines import tracing as lines
+from efm_jax.lines import fixed, trace
 from efm_jax.matching import flow_network, pfgm
 
 # A p-value below this comes up once in 10^4 seeds when the law is right; seeds are fixed.
@@ -209,7 +209,7 @@ def test_exact_lines_carry_the_hemisphere_to_the_data_and_back(num_extra):
 
     n = 1200
     start = recipe.start(jax.random.key(0), jnp.zeros((n, 2)), False)
-    down = lines.trace(field, start, recipe.span[1], solver="midpoint", steps=80, clock="log")
+    down = trace(field, start, recipe.span[1], stepping=fixed("midpoint", 80, clock="log"))
     assert down.arrived.all()
     end = np.asarray(down.end)[:, :2]
     distance = np.linalg.norm(end[:, None] - np.asarray(data), axis=2)
@@ -218,7 +218,7 @@ def test_exact_lines_carry_the_hemisphere_to_the_data_and_back(num_extra):
     assert (distance.min(1) < 0.5).mean() > wanted - 0.02
     # at equal shares: 11 degrees of freedom; the prior is that of a charge in the middle, and wrong by (6 / 200)^2
     assert stats.chisquare(np.bincount(distance.argmin(1), minlength=12)).pvalue > P
-    back = lines.trace(field, down.end, recipe.span[0], solver="midpoint", steps=80, clock="log")
+    back = trace(field, down.end, recipe.span[0], stepping=fixed("midpoint", 80, clock="log"))
     # what the midpoint rule misses next to a charge grows with the height, like everything there
     miss = np.linalg.norm(np.asarray(back.end - start)[:, :2], axis=1) / np.linalg.norm(start, axis=1)
     assert np.median(miss) < 0.02
@@ -230,7 +230,7 @@ def test_transport_runs_from_the_hemisphere_to_eps_and_back():
     state = training.init_state(jax.random.key(0), network, training.adam())
     x = normal(0, 6, 2)
     key = jax.random.key(3)
-    go = {"clock": "log", "steps": 4, "save": 5}
+    go = {"stepping": fixed(steps=4, clock="log"), "save": 5}
     down = sampling.transport(state, recipe, network, x, key=key, **go)
     up = sampling.transport(state, recipe, network, x, reverse=True, **go)
     assert down.arrived.all()
@@ -263,7 +263,12 @@ def test_learned_lines_carry_noise_to_a_gaussian(target):
         network = flow_network(network)
     state = trained(recipe, network, 400)
     lines = sampling.transport(
-        state, recipe, network, np.zeros((1000, 2), np.float32), clock="log", steps=30, key=jax.random.key(5)
+        state,
+        recipe,
+        network,
+        np.zeros((1000, 2), np.float32),
+        stepping=fixed(steps=30, clock="log"),
+        key=jax.random.key(5),
     )
     assert lines.arrived.mean() > 0.99
     end = np.asarray(lines.end)[np.asarray(lines.arrived), :2]

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efm_jax.lines import clocks
-from efm_jax.lines.tracing import trace
+from efm_jax.lines import clocks, fixed, trace
 from efm_jax.sampling import grids
 
 
@@ -34,7 +33,7 @@ def test_solvers_keep_their_order_on_uneven_steps(solver, order, along):
             # uneven within a step of its neighbor too: every second node is moved by a third of a step
             nodes[1:-1:2] += 1.0 / (3 * k)
             lines = trace(
-                waving_field, points, 2.0, solver=solver, clock=clocks.grid(nodes**1.5, along), steps=k
+                waving_field, points, 2.0, stepping=fixed(solver, k, clock=clocks.grid(nodes**1.5, along))
             )
             errors.append(abs(float(lines.end[0, 0]) - 0.7 * np.exp(np.sin(2.0))))
             assert lines.num_evaluations.tolist() == [k * (2 if solver in ("midpoint", "heun") else 1)]
@@ -51,8 +50,7 @@ def test_straight_lines_are_exact_in_one_step_of_euler_or_in_any(solver, nodes):
         lambda p: jnp.broadcast_to(jnp.asarray([0.5, -1.0, 2.0]), p.shape),
         points,
         6.0,
-        solver=solver,
-        clock=clocks.grid(nodes),
+        stepping=fixed(solver, clock=clocks.grid(nodes)),
         save=5,
     )
     straight = np.asarray(points) + np.linspace(0.0, 1.0, 5)[:, None, None] * np.array([1.375, -2.75, 5.5])
@@ -65,8 +63,8 @@ def test_straight_lines_are_exact_in_one_step_of_euler_or_in_any(solver, nodes):
 def test_equal_nodes_are_the_equal_steps_of_the_clock():
     points = jnp.asarray([[0.7, 0.0]])
     even = clocks.grid(np.linspace(0.0, 1.0, 7), "sine")
-    by_grid = trace(waving_field, points, 3.0, solver="heun", clock=even)
-    by_steps = trace(waving_field, points, 3.0, solver="heun", clock="sine", steps=6)
+    by_grid = trace(waving_field, points, 3.0, stepping=fixed("heun", clock=even))
+    by_steps = trace(waving_field, points, 3.0, stepping=fixed("heun", 6))
     # the same twelve evaluations, the parameter counted in steps or in shares: float32 roundings
     np.testing.assert_allclose(by_grid.end, by_steps.end, rtol=2e-6)
     np.testing.assert_allclose(
@@ -109,16 +107,18 @@ def test_few_steps_go_into_a_thin_layer(solver, steps):
     pilots = grids.pilot_lines(layered_field, jnp.zeros((1, 2)), 1.0, along="linear", resolution=256)
     # 256 midpoints, five of them in each layer's half-width, are spectrally accurate for a rise that is flat at both ends
     np.testing.assert_allclose(pilots.ends, 2.0, atol=1e-3)
-    grid = grids.place(pilots, steps, solver=solver)
+    placed = grids.place(pilots, steps, solver=solver)
+    assert (placed.solver, placed.steps) == (solver, steps)
     errors = []
-    for clock in (grid, "linear"):
-        lines = trace(layered_field, jnp.asarray([[0.0, 0.0]]), 1.0, solver=solver, steps=steps, clock=clock)
+    for stepping in (placed, fixed(solver, steps, clock="linear")):
+        lines = trace(layered_field, jnp.asarray([[0.0, 0.0]]), 1.0, stepping=stepping)
         errors.append(abs(float(lines.end[0, 0]) - 2.0))
     # equal steps of 1/12 to 1/4 see a layer of 0.02 at one point or at none and miss most of the rise, or make too much of
     # it; placed ones are about as long as the layer is wide
     assert errors[1] > 0.8
     assert errors[0] < 0.25 * errors[1], errors
-    assert ((grid.shares[1:-1] > 0.15) & (grid.shares[1:-1] < 0.45)).sum() >= steps / 2 - 1
+    inner = placed.clock.shares[1:-1]
+    assert ((inner > 0.15) & (inner < 0.45)).sum() >= steps / 2 - 1
 
 
 def test_the_clock_in_which_lines_are_straight_is_found():
@@ -131,8 +131,8 @@ def test_the_clock_in_which_lines_are_straight_is_found():
     pilots = grids.pilot_lines(
         field, jnp.asarray([[0.0, eps]]), 1.0 - eps, along=("linear", clocks.logit(eps))
     )
-    grid = grids.place(pilots, 2, solver="euler")
-    end = trace(field, jnp.asarray([[0.0, eps]]), 1.0 - eps, solver="euler", clock=grid).end[0, 0]
+    stepping = grids.place(pilots, 2, solver="euler")
+    end = trace(field, jnp.asarray([[0.0, eps]]), 1.0 - eps, stepping=stepping).end[0, 0]
     # the fine lines in height, with which clocks are compared, are off by 1 % of the 9.19; the rounding of tanh near the
     # ends is seen through a slope of 100
     assert float(end) == pytest.approx(2 * np.log(99.0), abs=2e-2)
@@ -163,8 +163,8 @@ def test_a_grid_by_which_lines_are_lost_is_the_last_choice(steps):
 
     start = jnp.zeros((4, 2))
     pilots = grids.pilot_lines(field, start, 1.0, along="linear", resolution=64)
-    grid = grids.place(pilots, steps, solver="euler")
-    assert trace(field, start, 1.0, solver="euler", clock=grid).arrived.all()
+    stepping = grids.place(pilots, steps, solver="euler")
+    assert trace(field, start, 1.0, stepping=stepping).arrived.all()
 
 
 @pytest.mark.parametrize(
@@ -180,17 +180,8 @@ def test_a_grid_by_which_lines_are_lost_is_the_last_choice(steps):
             "order must be from 1 to the 1 steps",
         ),
         (lambda: grids.pilot_lines(waving_field, jnp.zeros((1, 2)), 1.0, along=()), "one clock at least"),
-        (lambda: _with_grid(steps=3), "holds 2 steps, got steps=3"),
-        (lambda: _with_grid(step=0.1), "holds 2 steps, got steps=None, step=0.1"),
-        (lambda: _with_grid(by="arc"), "for by='height'"),
     ],
 )
 def test_bad_input_is_named(call, told):
     with pytest.raises(ValueError, match=told):
         call()
-
-
-def _with_grid(**option):
-    return trace(
-        waving_field, jnp.zeros((1, 2)), 1.0, solver="euler", clock=clocks.grid([0.0, 0.3, 1.0]), **option
-    )

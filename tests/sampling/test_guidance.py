@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from efm_jax import matching, sampling, training
-from efm_jax.lines.tracing import trace
-from efm_jax.sampling import guidance
-from efm_jax.sampling.guidance import guided_field
+from efm_jax.lines import fixed, trace
+from efm_jax.sampling.guidance import guided
 from efm_jax.types import Network
 
 GAP = 3.0
@@ -42,7 +41,7 @@ def slopes(vectors):
 @pytest.mark.parametrize("g", [-1.0, 0.3, 2.0, 7.5])
 def test_velocities_extrapolate(g):
     of_class, null = slopes(FIELDS[1](POINTS)), slopes(NULL(POINTS))
-    got = guided_field(FIELDS[1], NULL, g)(POINTS)
+    got = guided(FIELDS[1](POINTS), NULL(POINTS), g)
     # float32 vectors, a few roundings each, of slopes up to some tens
     np.testing.assert_allclose(slopes(got), null + g * (of_class - null), rtol=2e-5, atol=1e-4)
     assert (got[:, -1] > 0).all()
@@ -51,27 +50,36 @@ def test_velocities_extrapolate(g):
 def test_lengths_of_the_fields_do_not_matter():
     longer = [lambda p: FIELDS[0](p) * (1e-3 + p[:, :1] ** 2), lambda p: NULL(p) * jnp.exp(5.0 * p[:, 1:2])]
     tiny = [lambda p: 1e-15 * FIELDS[0](p), lambda p: 1e-20 * NULL(p)]
-    expected = slopes(guided_field(FIELDS[0], NULL, 3.0)(POINTS))
+    expected = slopes(guided(FIELDS[0](POINTS), NULL(POINTS), 3.0))
     for pair in (longer, tiny):  # float32 roundings; plain products of the last are below 1e-38
-        np.testing.assert_allclose(slopes(guided_field(*pair, 3.0)(POINTS)), expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            slopes(guided(*(field(POINTS) for field in pair), 3.0)), expected, rtol=1e-4, atol=1e-4
+        )
 
 
 def test_where_both_fields_go_down_so_does_the_guided_one():
-    down = [lambda p: -FIELDS[0](p), lambda p: -NULL(p)]
-    up = guided_field(FIELDS[0], NULL, 2.0)(POINTS)
-    np.testing.assert_array_equal(guided_field(*down, 2.0)(POINTS), -up)
+    of_class, null = FIELDS[0](POINTS), NULL(POINTS)
+    np.testing.assert_array_equal(guided(-of_class, -null, 2.0), -guided(of_class, null, 2.0))
 
 
 def test_nought_and_one_are_the_lines_without_and_of_the_class_exactly():
     start = np.c_[P, np.full(24, 0.05)].astype(np.float32)
+    both = Network(
+        lambda key: (),
+        lambda params, points, *, key=None, cond=None: jnp.where(
+            cond[:, None] == 0, FIELDS[0](points), NULL(points)
+        ),
+    )
+    learned = {g: sampling.learned_field(both, (), cond=jnp.zeros(24, int), guidance=g) for g in (0.0, 1.0)}
     ends = {}
     for name, field in {
         "class": FIELDS[0],
         "null": NULL,
-        "one": guided_field(FIELDS[0], NULL, 1.0),
-        "nought": guided_field(FIELDS[0], NULL, 0.0),
+        "one": learned[1.0],
+        "nought": learned[0.0],
     }.items():
-        ends[name] = np.asarray(trace(field, start, 0.98 * GAP, solver="midpoint", steps=20).end)
+        stepping = fixed("midpoint", 20, clock="linear")
+        ends[name] = np.asarray(trace(field, start, 0.98 * GAP, stepping=stepping).end)
     np.testing.assert_array_equal(ends["one"], ends["class"])
     np.testing.assert_array_equal(ends["nought"], ends["null"])
     # the unconditional field sends lines both ways, that of class 0 to its own side but for those that come in from far out
@@ -82,7 +90,6 @@ def test_for_gaussian_noise_it_is_classifier_free_guidance_of_scores():
     """Flow matching from N(0, 1) to a mixture, in closed form: float64 velocities of conditional means, and scores."""
     mean, spread, g = np.array([-1.5, 2.0]), np.array([0.4, 0.7]), 3.0
     x, t = np.linspace(-3, 3, 25), 0.6
-    height = np.full_like(x, t)  # L = 1
 
     def of(classes):
         """Velocity `E[x1 - x0 | x]` and score of the law of `(1 - t) x0 + t x1`."""
@@ -97,10 +104,9 @@ def test_for_gaussian_noise_it_is_classifier_free_guidance_of_scores():
     (of_class, score), (null, null_score) = of([1]), of([0, 1])
 
     def field(velocity):
-        return lambda points: jnp.asarray(np.c_[velocity, np.ones_like(x)], jnp.float32)
+        return jnp.asarray(np.c_[velocity, np.ones_like(x)], jnp.float32)
 
-    points = jnp.asarray(np.c_[x, height], jnp.float32)
-    got = slopes(guided_field(field(of_class), field(null), g)(points))[:, 0]
+    got = slopes(guided(field(of_class), field(null), g))[:, 0]
     guided_score = null_score + g * (score - null_score)
     expected = (x + (1 - t) * guided_score) / t  # v = (x + (1 - t) s) / t, s the score
     np.testing.assert_allclose((x + (1 - t) * score) / t, of_class, atol=1e-12)
@@ -149,7 +155,7 @@ def test_another_scale_compiles_nothing_anew():
     def move(g):
         labels = np.ones(5, int)
         return sampling.transport(
-            state, recipe, watched, P[:5], cond=labels, guidance=g, steps=2, batch_size=3
+            state, recipe, watched, P[:5], cond=labels, guidance=g, stepping=fixed(steps=2), batch_size=3
         )
 
     first = move(2.0)
@@ -166,4 +172,4 @@ def test_guidance_without_labels_or_sense_is_refused():
     with pytest.raises(ValueError, match=r"guidance=2.0 needs cond, the class labels"):
         sampling.learned_field(network, params, guidance=2.0)
     with pytest.raises(ValueError, match="guidance must be a finite number, got nan"):
-        guidance.guided_field(NULL, NULL, float("nan"))
+        sampling.learned_field(network, params, cond=jnp.zeros(3, int), guidance=float("nan"))

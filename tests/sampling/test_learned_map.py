@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from efm_jax import matching, networks, sampling, training
+from efm_jax.lines import adaptive
 from efm_jax.matching import points
 
 GAP, STEPS, CHARGES = 1.0, 2000, 256
@@ -28,7 +29,9 @@ def test_a_network_taught_round_the_outside_carries_p_to_q_where_forward_lines_d
         state, _ = step(state, *strips(rng))
     x = (2.0 * (np.arange(400)[:, None] + 0.5) / 400 - 1.0).astype(np.float32)
     field = sampling.learned_field(network, training.ema_params(state))
-    lines = sampling.stochastic_map(jax.random.key(1), field, x, GAP, offset=0.05, region=5.0, tolerance=1e-3)
+    lines = sampling.stochastic_map(
+        jax.random.key(1), field, x, GAP, offset=0.05, region=5.0, stepping=adaptive(rtol=1e-3)
+    )
     arrived = np.asarray(lines.arrived)
     # lines on their way beyond the box that was taught are given up; every tenth goes farther than that
     assert arrived.mean() > 0.8

@@ -10,6 +10,7 @@ import pytest
 from efm_jax import cli, matching, models, runs, sampling, training
 from efm_jax.datasets import batch, from_pairs
 from efm_jax.fields import widths
+from efm_jax.lines import fixed
 from efm_jax.matching import couplings
 from efm_jax.models import build, configs
 from efm_jax.runs import second_run
@@ -17,6 +18,7 @@ from efm_jax.runs._feed import batches
 from efm_jax.sampling import reflow
 from efm_jax.types import Network
 
+ONE_STEP = fixed("euler", 1, clock="linear")
 SHIFT = jnp.asarray([1.0, -2.0])
 
 
@@ -40,11 +42,11 @@ def samples(n=50):
 def test_pairs_are_the_starts_and_ends_of_lines_without_those_that_are_lost():
     x = samples()
     x[[4, 9], 0] = 5.0
-    found = reflow.pairs(STATE, RECIPE, NETWORK, x, solver="euler", steps=1, clock="linear")
+    found = reflow.pairs(STATE, RECIPE, NETWORK, x, stepping=ONE_STEP)
     kept = np.delete(np.arange(50), [4, 9])
     assert found.lost == 2
     np.testing.assert_array_equal(found.x_pos, x[kept])
-    lines = sampling.transport(STATE, RECIPE, NETWORK, x, solver="euler", steps=1, clock="linear")
+    lines = sampling.transport(STATE, RECIPE, NETWORK, x, stepping=ONE_STEP)
     np.testing.assert_array_equal(found.x_neg, np.asarray(lines.end)[kept, :-1])
     # one step of Euler is exact along straight lines: a product and two sums at size 6
     np.testing.assert_allclose(found.x_neg, 2 * x[kept] + np.asarray(SHIFT), atol=2e-6)
@@ -52,7 +54,7 @@ def test_pairs_are_the_starts_and_ends_of_lines_without_those_that_are_lost():
 
 def test_backwards_the_data_are_those_of_q():
     y = samples()
-    found = reflow.pairs(STATE, RECIPE, NETWORK, y, reverse=True, solver="euler", steps=1, clock="linear")
+    found = reflow.pairs(STATE, RECIPE, NETWORK, y, reverse=True, stepping=ONE_STEP)
     np.testing.assert_array_equal(found.x_neg, y)
     np.testing.assert_allclose(found.x_pos, (y - np.asarray(SHIFT)) / 2, atol=2e-6)
 
@@ -71,7 +73,7 @@ def test_batches_of_pairs_keep_them():
 
 
 def test_a_straight_field_is_what_its_own_pairs_teach():
-    found = reflow.pairs(STATE, RECIPE, NETWORK, samples(), solver="euler", steps=1, clock="linear")
+    found = reflow.pairs(STATE, RECIPE, NETWORK, samples(), stepping=ONE_STEP)
     second_recipe = matching.cfm(coupling=couplings.given(), width=widths.constant(1e-3))
     points, target, _ = second_recipe.draw(jax.random.key(1), found.x_pos, found.x_neg)
     field = straight(2.0, points)
@@ -107,7 +109,7 @@ def test_lines_from_far_above_are_refused_and_so_are_none():
         with pytest.raises(ValueError, match="random points far above"):
             reflow.pairs(STATE, prior, NETWORK, samples(), reverse=reverse)
     with pytest.raises(ValueError, match="none of 50 lines arrived"):
-        reflow.pairs(STATE, RECIPE, NETWORK, samples() + 50.0, solver="euler", steps=1, clock="linear")
+        reflow.pairs(STATE, RECIPE, NETWORK, samples() + 50.0, stepping=ONE_STEP)
 
 
 FIRST = configs.Run(

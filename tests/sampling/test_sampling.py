@@ -7,7 +7,8 @@ import pytest
 from scipy.linalg import expm
 
 from efm_jax import matching, networks, sampling, training
-from efm_jax.lines import clocks
+from efm_jax.lines import adaptive, fixed
+from efm_jax.lines.whole_space import to_height
 from efm_jax.types import Network
 
 GAP = 4.0
@@ -38,7 +39,7 @@ def draw(n=7):
 def test_samples_follow_the_averaged_field_from_plate_to_plate():
     network, state = flow()
     x = draw()
-    lines = sampling.transport(state, RECIPE, network, x, solver="tsit5", rtol=1e-5, atol=1e-5, save=5)
+    lines = sampling.transport(state, RECIPE, network, x, stepping=adaptive(rtol=1e-5, clock="sine"), save=5)
     # some twenty steps of error 1e-5; the raw parameters (7 everywhere) would end beyond e^28
     np.testing.assert_allclose(lines.end[:, :-1], x @ expm(A * GAP).T, atol=3e-4)
     np.testing.assert_array_equal(lines.end[:, -1], GAP)
@@ -63,7 +64,7 @@ def test_back_from_q_to_p():
 def test_algorithm_2_is_euler_with_step_dz():
     network, state = flow()
     x = draw()
-    lines = sampling.transport(state, RECIPE, network, x, solver="euler", step=0.25)
+    lines = sampling.transport(state, RECIPE, network, x, stepping=fixed("euler", step=0.25))
     expected = np.linalg.matrix_power(np.eye(2) + 0.25 * A, 16)
     np.testing.assert_allclose(lines.end[:, :-1], x @ expected.T, atol=1e-5)  # rounding of 16 steps
     np.testing.assert_array_equal(lines.num_evaluations, 16)
@@ -72,12 +73,11 @@ def test_algorithm_2_is_euler_with_step_dz():
 def test_by_arc_length_it_ends_at_the_same_places():
     network, state = flow()
     x = draw()
-    lines = sampling.transport(state, RECIPE, network, x, by="arc", rtol=1e-5, atol=1e-5)
+    field, stepping = sampling.learned_field(network, training.ema_params(state)), adaptive(rtol=1e-5)
+    lines = to_height(field, jnp.c_[x, jnp.zeros(len(x))], GAP, stepping=stepping)
     assert lines.arrived.all()
     np.testing.assert_allclose(lines.end[:, :-1], x @ expm(A * GAP).T, atol=5e-4)  # steps of error 1e-5
-    back = sampling.transport(
-        state, RECIPE, network, lines.end[:, :-1], by="arc", reverse=True, rtol=1e-5, atol=1e-5
-    )
+    back = to_height(field, lines.end, 0.0, stepping=stepping)
     np.testing.assert_allclose(back.end[:, :-1], x, atol=1e-3)
 
 
@@ -110,9 +110,11 @@ def test_a_real_network_serves():
     field = sampling.learned_field(network, params)
     points = jnp.asarray(np.c_[draw(), np.linspace(0, GAP, 7)], jnp.float32)
     np.testing.assert_array_equal(field(points), network.apply(params, points))
-    lines = sampling.transport(state._replace(ema=params), RECIPE, network, draw(), steps=4)
+    lines = sampling.transport(state._replace(ema=params), RECIPE, network, draw(), stepping=fixed(steps=4))
     assert lines.arrived.all()
-    still = sampling.transport(state, RECIPE, network, draw(), steps=4)  # a fresh network is the zero field
+    still = sampling.transport(
+        state, RECIPE, network, draw(), stepping=fixed(steps=4)
+    )  # a fresh network is the zero field
     assert not still.arrived.any()
     np.testing.assert_array_equal(still.end[:, :-1], draw())
 
@@ -125,7 +127,11 @@ def test_a_recipe_with_a_random_start_uses_the_key():
 
     recipe = RECIPE._replace(start=start)
     ends = [
-        np.asarray(sampling.transport(state, recipe, network, draw(), steps=2, key=jax.random.key(k)).end)
+        np.asarray(
+            sampling.transport(
+                state, recipe, network, draw(), stepping=fixed(steps=2), key=jax.random.key(k)
+            ).end
+        )
         for k in (0, 0, 1)
     ]
     np.testing.assert_array_equal(ends[0], ends[1])
@@ -140,9 +146,7 @@ def test_a_recipe_with_a_random_start_uses_the_key():
         ({"x": np.zeros((2, 2), np.uint8)}, "x must hold floating-point numbers"),
         ({"cond": np.zeros(3, int)}, r"one label per sample, shape \(7,\), got \(3,\)"),
         ({"batch_size": 0}, "batch_size must be a whole number >= 1"),
-        ({"solver": "rk4"}, "solver must be one of"),
-        ({"by": "arc", "clock": clocks.sine}, "is for by='height'"),
-        ({"by": "arc", "steps": 3}, "give step= instead"),
+        ({"stepping": "midpoint"}, "stepping must be what lines.fixed or lines.adaptive returns"),
     ],
 )
 def test_bad_input_is_named(change, message):

@@ -11,7 +11,7 @@ from strips import Strips
 from efm_jax import metrics, sampling
 from efm_jax.charges.plates import capacitor
 from efm_jax.fields import field_fn
-from efm_jax.lines import launches, roaming
+from efm_jax.lines import adaptive, launches, whole_space
 
 FIELD = Strips()
 
@@ -33,7 +33,7 @@ def test_uniform_strips_map_onto_each_other(smooth, reverse):
     low, high = FIELD.p if reverse else FIELD.q
     lines = smooth[reverse]
     arrived = np.asarray(lines.arrived)
-    assert arrived.mean() >= 0.998, roaming.tally(lines)
+    assert arrived.mean() >= 0.998, whole_space.tally(lines)
     end = np.asarray(lines.end)
     np.testing.assert_array_equal(end[arrived, 1], 0.0 if reverse else 2.0)
     share = (end[:, 0] - low) / (high - low)
@@ -67,11 +67,11 @@ def test_lines_end_where_both_sides_of_the_plate_meet():
 
     def run(*turn):
         field = jax.tree_util.Partial(wheel, jnp.asarray(turn))
-        return roaming.to_plate(field, jnp.asarray([[1.5, 1.0], [2.0, 1.0]]), 2.0, max_length=40.0)
+        return whole_space.to_plate(field, jnp.asarray([[1.5, 1.0], [2.0, 1.0]]), 2.0, max_length=40.0)
 
     radius = np.array([1.5, 2.0])
     free = run(1.0, 0.0, 0.0)
-    assert roaming.tally(free) == {"too long": 2}
+    assert whole_space.tally(free) == {"too long": 2}
     # three turns and more: on the circle still, steps of error 1e-4 of three
     np.testing.assert_allclose(np.linalg.norm(np.asarray(free.end) - [0, 1], axis=1), radius, rtol=0.02)
     np.testing.assert_allclose(free.length, 40.0, atol=1.6)  # the step that goes beyond is the last
@@ -81,7 +81,7 @@ def test_lines_end_where_both_sides_of_the_plate_meet():
     np.testing.assert_allclose(caught.length, radius * np.arcsin(1 / radius), atol=5e-3)
     # backward they would meet the lower plate first, and it is not theirs to end on
     stuck = run(-1.0, 0.0, -1.0)
-    assert roaming.tally(stuck) == {"stuck on the other plate": 2}
+    assert whole_space.tally(stuck) == {"stuck on the other plate": 2}
     np.testing.assert_allclose(stuck.end, np.c_[np.sqrt(radius**2 - 1), [0.0, 0.0]], atol=5e-3)
 
 
@@ -94,10 +94,16 @@ def test_fresh_samples_of_a_plate_of_charges_go_where_its_flux_goes():
     )
     x = jnp.asarray(rng.normal(size=(512, 2)), jnp.float32)
     lines = sampling.stochastic_map(
-        KEY, field_fn(charges), x, 6.0, offset=3 * launches.spacing(charges), tolerance=1e-3, at_once=128
+        KEY,
+        field_fn(charges),
+        x,
+        6.0,
+        offset=3 * launches.spacing(charges),
+        stepping=adaptive(rtol=1e-3),
+        at_once=128,
     )
     arrived = np.asarray(lines.arrived)
-    assert arrived.mean() > 0.98, roaming.tally(lines)
+    assert arrived.mean() > 0.98, whole_space.tally(lines)
     floor = metrics.wasserstein2(rng.normal(size=(512, 2)), rng.normal(size=(512, 2)))
     end = np.asarray(lines.end)[arrived][:, :-1]
     # seen from the offset, the plates are smeared by it, and thin tails are lost
@@ -116,4 +122,6 @@ def test_fresh_samples_of_a_plate_of_charges_go_where_its_flux_goes():
 def test_bad_input_of_lines_to_plates_is_named(change, message):
     arguments = {"field": jnp.ones_like, "points": jnp.ones((3, 3)), "gap": 2.0, **change}
     with pytest.raises(ValueError, match=message):
-        roaming.to_plate(arguments.pop("field"), arguments.pop("points"), arguments.pop("gap"), **arguments)
+        whole_space.to_plate(
+            arguments.pop("field"), arguments.pop("points"), arguments.pop("gap"), **arguments
+        )

@@ -31,6 +31,7 @@ from parallel_cases import (
 )
 
 from efm_jax import checkpoint, matching, networks, parallel, sampling, training
+from efm_jax.lines import fixed
 from efm_jax.runs import _fit as runs
 
 # most of a short run is its compilation: runs of one kind share one
@@ -160,7 +161,9 @@ def lines() -> dict:
     recipe, network = matching.efm(2.0), networks.mlp(DIM, gap=2.0, width=128)
     state = training.init_state(jax.random.key(0), network, OPTIMIZER)
     x = np.random.default_rng(0).normal(size=(64, DIM)).astype(np.float32)
-    follow = jax.jit(lambda state, x: sampling.transport(state, recipe, network, x, steps=4).end)
+    follow = jax.jit(
+        lambda state, x: sampling.transport(state, recipe, network, x, stepping=fixed(steps=4)).end
+    )
     mesh = parallel.data_mesh(8)
     split, everywhere = NamedSharding(mesh, P("data")), NamedSharding(mesh, P())
     program = follow.lower(jax.device_put(state, everywhere), jax.device_put(x, split)).compile()

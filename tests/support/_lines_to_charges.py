@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from efm_jax.charges.plates import capacitor
-from efm_jax.lines import launches, roaming
+from efm_jax.lines import launches, whole_space
 
 KEY = jax.random.key(7)
 LINES = 2048
@@ -22,7 +22,7 @@ def plates(dim, n=128, gap=6.0, seed=0):
 
 def mapped(charges, num=LINES, draws="independent", **policy):
     launch = launches.from_charges(KEY, charges, num, draws=draws)
-    return launch, roaming.to_charges(launch.points, charges, **policy)
+    return launch, whole_space.to_charges(launch.points, charges, **policy)
 
 
 @pytest.fixture(scope="module")

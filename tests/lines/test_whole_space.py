@@ -10,7 +10,7 @@ from scipy import stats
 
 from efm_jax.charges.plates import Charges, capacitor
 from efm_jax.fields import coulomb
-from efm_jax.lines import launches, roaming
+from efm_jax.lines import adaptive, fixed, launches, whole_space
 
 plane = _lines_to_charges.plane  # the fixture
 
@@ -19,7 +19,7 @@ plane = _lines_to_charges.plane  # the fixture
 def kept(plane):
     """The same lines with points along them."""
     charges, launch, _ = plane
-    return roaming.to_charges(launch.points, charges, save=33)
+    return whole_space.to_charges(launch.points, charges, save=33)
 
 
 # ---- single lines ---------------------------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ def test_the_flux_enclosed_by_a_line_of_a_dipole_is_conserved(dim):
     upper = np.append(np.zeros(dim), 2.0)
     charges = Charges(many.positions.at[0].set(0.0).at[255].set(upper), two)
     launch = launches.from_charges(KEY, charges, LINES, distance=0.01)
-    lines = roaming.to_charges(launch.points, charges, tolerance=1e-4, save=33)
+    lines = whole_space.to_charges(launch.points, charges, stepping=adaptive(rtol=1e-4), save=33)
     assert lines.arrived.all()
     assert np.all(np.asarray(lines.charge) == 255)
 
@@ -62,8 +62,8 @@ def test_the_flux_enclosed_by_a_line_of_a_dipole_is_conserved(dim):
 
 def test_a_line_traced_back_returns_to_where_it_left(plane, kept):
     charges, launch, _ = plane
-    close = roaming.capture_radius(charges, reverse=True, share=0.1)
-    back = roaming.to_charges(kept.path[-2], charges, reverse=True, reach=close, save=33)
+    close = whole_space.capture_radius(charges, reverse=True, share=0.1)
+    back = whole_space.to_charges(kept.path[-2], charges, reverse=True, reach=close, save=33)
     # the error of a step is 1e-3: one line in a hundred may take the other side of a border
     assert np.mean(np.asarray(back.charge) == np.asarray(launch.origin)) > 0.99
     # and comes in where it went out: a uniform direction meets that within 11 degrees once in a hundred times
@@ -80,8 +80,8 @@ def test_a_line_traced_back_returns_to_where_it_left(plane, kept):
 
 def test_ends_do_not_depend_on_the_tolerance(plane):
     charges, launch, lines = plane
-    fine = roaming.to_charges(launch.points, charges, tolerance=1e-5)
-    rough = roaming.to_charges(launch.points, charges, tolerance=1e-2, greatest_step=0.8)
+    fine = whole_space.to_charges(launch.points, charges, stepping=adaptive(rtol=1e-5))
+    rough = whole_space.to_charges(launch.points, charges, stepping=adaptive(rtol=1e-2, greatest_step=0.8))
     astray = [np.mean(np.asarray(fine.charge) != np.asarray(other.charge)) for other in (lines, rough)]
     assert astray[0] < 0.01
     # the check can fail: much looser, some lines go astray
@@ -93,7 +93,7 @@ def test_ends_do_not_depend_on_the_tolerance(plane):
 @pytest.mark.slow
 def test_ends_do_not_depend_on_who_else_is_under_way(plane):
     charges, launch, lines = plane
-    beside = roaming.to_charges(launch.points, charges, at_once=200)
+    beside = whole_space.to_charges(launch.points, charges, at_once=200)
     # blocks of another size round otherwise
     assert np.mean(np.asarray(beside.charge) == np.asarray(lines.charge)) > 0.998
     np.testing.assert_allclose(np.median(beside.length - lines.length), 0.0, atol=1e-3)
@@ -121,7 +121,7 @@ def test_paths_run_from_the_launch_to_the_charge(plane, kept):
 def test_what_enters_the_capture_radius_ends_there(dim):
     """On the sphere of that radius round each negative charge the field points inward everywhere."""
     charges = plates(dim)
-    reach = np.asarray(roaming.capture_radius(charges))
+    reach = np.asarray(whole_space.capture_radius(charges))
     assert np.all(reach[:128] == 0)
     assert np.all(reach[128:] > 0)
     rng = np.random.default_rng(0)
@@ -131,7 +131,7 @@ def test_what_enters_the_capture_radius_ends_there(dim):
     field = coulomb(jnp.asarray(points.reshape(-1, dim + 1), jnp.float32), charges).direction
     inward = -np.sum(np.asarray(field).reshape(way.shape) * way, axis=2)
     assert inward.min() > 0.5
-    back = np.asarray(roaming.capture_radius(charges, reverse=True))
+    back = np.asarray(whole_space.capture_radius(charges, reverse=True))
     assert np.all((back > 0) == (reach == 0))
 
 
@@ -142,11 +142,11 @@ def test_lines_that_do_not_arrive_say_why(plane):
     charges, launch, _ = plane
 
     def reasons(charges=charges, **policy):
-        lines = roaming.to_charges(launch.points, charges, **policy)
+        lines = whole_space.to_charges(launch.points, charges, **policy)
         assert np.all(np.isfinite(np.asarray(lines.end)))
-        np.testing.assert_array_equal(lines.arrived, np.asarray(lines.reason) == roaming.ARRIVED)
+        np.testing.assert_array_equal(lines.arrived, np.asarray(lines.reason) == whole_space.ARRIVED)
         assert np.all((np.asarray(lines.charge) >= 0) == np.asarray(lines.arrived))
-        return lines, roaming.tally(lines)
+        return lines, whole_space.tally(lines)
 
     lines, count = reasons(max_length=8.0)
     assert set(count) == {"arrived", "too long"}
@@ -161,13 +161,13 @@ def test_lines_that_do_not_arrive_say_why(plane):
     assert abs(count["left the region"] / LINES - 1 / 3) < 0.045
     for value in (jnp.nan, 0.0):
         nowhere = jax.tree_util.Partial(lambda value, p: jnp.full_like(p, value), jnp.asarray(value))
-        lines, count = reasons(field=nowhere, max_steps=60)
+        lines, count = reasons(field=nowhere, stepping=adaptive(rtol=1e-3, max_steps=60))
         assert count == {"no direction": LINES}
         np.testing.assert_array_equal(lines.end, launch.points)
     spinning = jax.tree_util.Partial(
         lambda turn, p: p @ turn, jnp.asarray([[0.0, 1, 0], [-1, 0, 0], [0, 0, 0]])
     )
-    lines, count = reasons(field=spinning, reach=jnp.zeros(256), max_steps=60)
+    lines, count = reasons(field=spinning, reach=jnp.zeros(256), stepping=adaptive(rtol=1e-3, max_steps=60))
     assert count == {"out of steps": LINES}
     assert np.asarray(lines.num_evaluations).max() <= 1 + 6 * 60
 
@@ -185,12 +185,12 @@ def test_lines_that_do_not_arrive_say_why(plane):
         ({"charges": Charges(jnp.zeros((2, 3)), jnp.ones(3))}, "charges must be positions"),
         ({"reach": jnp.ones(3)}, "one radius per charge"),
         ({"field": lambda p: p[:, :1], "reach": jnp.ones(4)}, "one vector"),
-        ({"solver": "euler"}, "solver must be one of 'bosh3', 'tsit5', 'dopri5'"),
-        ({"tolerance": 0.0}, "tolerance must be a finite number > 0"),
-        ({"greatest_step": 1.0}, "greatest_step must be below 1"),
+        ({"stepping": fixed("euler", 4)}, "choose their steps by arc length"),
+        ({"stepping": adaptive(clock="sine")}, "choose their steps by arc length"),
+        ({"stepping": "tsit5"}, "stepping must be what lines.fixed or lines.adaptive returns, got 'tsit5'"),
+        ({"stepping": adaptive(greatest_step=1.0)}, "greatest_step must be below 1"),
         ({"max_length": -1.0}, "max_length must be"),
         ({"region": float("nan")}, "region must be"),
-        ({"max_steps": 0}, "max_steps must be"),
         ({"at_once": 0}, "at_once must be"),
         ({"save": 1}, "save must be a whole number >= 2"),
     ],
@@ -199,7 +199,7 @@ def test_bad_input_of_lines_to_charges_is_named(change, message):
     x = jnp.asarray([[0.0, 0.0], [1.0, 0.0]])
     arguments = {"points": jnp.ones((3, 3)), "charges": capacitor(x, x, 2.0), **change}
     with pytest.raises(ValueError, match=message):
-        roaming.to_charges(arguments.pop("points"), arguments.pop("charges"), **arguments)
+        whole_space.to_charges(arguments.pop("points"), arguments.pop("charges"), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -209,4 +209,4 @@ def test_bad_input_of_lines_to_charges_is_named(change, message):
 def test_bad_capture_is_named(options, message):
     x = jnp.asarray([[0.0], [1.0]])
     with pytest.raises(ValueError, match=message):
-        roaming.capture_radius(capacitor(x, x, 2.0), **options)
+        whole_space.capture_radius(capacitor(x, x, 2.0), **options)

@@ -1,21 +1,19 @@
-"""Where lines through the whole space end: at a charge that captures them, or on a plate whose two sides meet."""
+"""Where lines through the whole space arrive: at a charge, on a plate whose two sides meet, or at a height."""
 
 from typing import NamedTuple
 
-import diffrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from efm_jax.fields.surroundings import capturing, nearest
-from efm_jax.lines import _roam
-from efm_jax.lines._roam import ARRIVED, LEFT, STUCK
-
-SOLVERS = {"bosh3": diffrax.Bosh3, "tsit5": diffrax.Tsit5, "dopri5": diffrax.Dopri5}
+from efm_jax.lines._arc_length import Followed, Rules, Step, follow, in_groups
+from efm_jax.lines._steps import ARRIVED, LEFT, RUNNING, STUCK, check_field, choose_rows
+from efm_jax.lines.stepping import SOLVERS
 
 
 class Ended(NamedTuple):
-    """Lines as they ended: see `roaming.EndedLines`."""
+    """Lines as they ended: see `whole_space.EndedLines`."""
 
     end: Float[Array, "n dim1"]
     path: Float[Array, "k n dim1"]
@@ -36,9 +34,16 @@ class _BetweenPlates(NamedTuple):
     side: Int[Array, " n"]
 
 
+class _BelowHeight(NamedTuple):
+    scale: Float[Array, " n"]
+    start: Float[Array, "n dim1"]
+    to: Float[Array, " n"]
+    along: Float[Array, " n"]
+
+
 def to_charges(field, points, charges, reach, numbers, **policy) -> Ended:
     """Lines of `field` to the charges that capture them."""
-    _check_field(field, points)
+    check_field(field, points)
     numbers = {name: jnp.asarray(value, points.dtype) for name, value in numbers.items()}
     counts = (charges.charge != 0)[:, None]
     low = jnp.min(jnp.where(counts, charges.positions, jnp.inf), axis=0)
@@ -53,15 +58,15 @@ def to_charges(field, points, charges, reach, numbers, **policy) -> Ended:
 
     def settle(before, after, between, around):
         distance, relative = nearest(after, charges, reach)
-        status = jnp.where(_length(after - middle) > region, LEFT, _roam.RUNNING)
+        status = jnp.where(_length(after - middle) > region, LEFT, RUNNING)
         status = jnp.where(relative < 1, ARRIVED, status)
-        return _roam.Step(jnp.ones_like(distance), after, status, _NearCharges(distance))
+        return Step(jnp.ones_like(distance), after, status, _NearCharges(distance))
 
     def first(rows):
         return _NearCharges(nearest(points[rows], charges, reach)[0])
 
-    around = _roam.in_groups(first, len(points), max(policy["slots"], 1024))
-    done = _run(_roam.Rules(rate, settle, cuts=False), points, around, numbers, **policy)
+    around = in_groups(first, len(points), max(policy["slots"], 1024))
+    done = _run(Rules(rate, settle, cuts=False), points, around, numbers, **policy)
     arrived = done.status == ARRIVED
     charge = jnp.where(arrived, capturing(done.end, charges, reach), -1)
     return _ended(done, points, jnp.where(arrived[:, None], charges.positions[charge], done.end), charge)
@@ -72,7 +77,7 @@ to_charges_jit = jax.jit(to_charges, static_argnames=("solver", "max_steps", "sl
 
 def to_plate(field, points, numbers, **policy) -> Ended:
     """Lines of `field` to the plate on which it ends."""
-    _check_field(field, points)
+    check_field(field, points)
     numbers = {name: jnp.asarray(value, points.dtype) for name, value in numbers.items()}
     gap, offset, sign = numbers["gap"], numbers["offset"], numbers["sign"]
     floors, ceilings = jnp.stack([-jnp.inf, 0.0, gap]), jnp.stack([0.0, gap, jnp.inf])
@@ -92,25 +97,22 @@ def to_plate(field, points, numbers, **policy) -> Ended:
     def settle(before, after, between, around):
         z = after[:, -1]
         up, down = z >= ceilings[around.side], z <= floors[around.side]
-        status = jnp.where(_length(after - middle) > region, LEFT, _roam.RUNNING)
-        plain = _roam.Step(jnp.ones_like(z), after, status, _BetweenPlates(scale(after), around.side))
+        status = jnp.where(_length(after - middle) > region, LEFT, RUNNING)
+        plain = Step(jnp.ones_like(z), after, status, _BetweenPlates(scale(after), around.side))
 
         def met():
-            share, there, height = _meet(
-                between, before, after, up, ceilings[around.side], floors[around.side]
-            )
+            height = jnp.where(up, ceilings[around.side], floors[around.side])
+            height = jnp.where(jnp.isfinite(height), height, after[:, -1])
+            share, there = _meet(between, jnp.where(up, 1.0, -1.0), height)
             beyond = jnp.where(up, around.side + 1, around.side - 1)
             behind = rate(there, _BetweenPlates(around.scale, jnp.clip(beyond, 0, 2)))[:, -1]
             # NaN ends the line here too, for the next step to be lost
             crosses = jnp.where(up, behind > 0, behind < 0) | jnp.isnan(behind)
             plate = jnp.where(up, around.side, around.side - 1)
-            status = jnp.where(crosses, _roam.RUNNING, jnp.where(plate == target, ARRIVED, STUCK))
+            status = jnp.where(crosses, RUNNING, jnp.where(plate == target, ARRIVED, STUCK))
             side = jnp.where(crosses, beyond, around.side)
-            there = there.at[:, -1].set(height)
-            new = _roam.Step(share, there, status, _BetweenPlates(scale(there), side))
-            return jax.tree.map(
-                lambda a, b: jnp.where((up | down).reshape(-1, *[1] * (a.ndim - 1)), a, b), new, plain
-            )
+            new = Step(share, there, status, _BetweenPlates(scale(there), side))
+            return choose_rows(up | down, new, plain)
 
         return jax.lax.cond(jnp.any(up | down), met, lambda: plain)
 
@@ -121,18 +123,59 @@ def to_plate(field, points, numbers, **policy) -> Ended:
         risen = rate(points, _BetweenPlates(z, jnp.full_like(side, above)))[:, -1]
         side = jnp.where((z == height) & ~(risen > 0), above - 1, side)
     around = _BetweenPlates(scale(points), side)
-    done = _run(_roam.Rules(rate, settle, cuts=True), points, around, numbers, **policy)
+    done = _run(Rules(rate, settle, cuts=True), points, around, numbers, **policy)
     return _ended(done, points, done.end, jnp.full((len(points),), -1))
 
 
 to_plate_jit = jax.jit(to_plate, static_argnames=("solver", "max_steps", "slots"))
 
 
-def _meet(between, before, after, up, ceiling, floor) -> tuple[Array, Array, Array]:
-    """Share of the step up to the plate, the point there, and its height."""
-    height = jnp.where(up, ceiling, floor)
-    height = jnp.where(jnp.isfinite(height), height, after[:, -1])
-    rising = jnp.where(up, 1.0, -1.0)
+def to_height(field, points, to, numbers, **policy) -> Ended:
+    """Lines of `field` to where they first meet a height."""
+    check_field(field, points)
+    numbers = {name: jnp.asarray(value, points.dtype) for name, value in numbers.items()}
+    to = jnp.broadcast_to(jnp.asarray(to, points.dtype), points.shape[:1])
+    side = jnp.sign(to - points[:, -1])
+    along = jnp.where(jnp.isnan(numbers["sign"]), side, numbers["sign"])
+    middle = jnp.mean(points, axis=0)
+    extent = jnp.max(jnp.abs(to - points[:, -1]) + _length(points - middle))
+    region = jnp.where(jnp.isnan(numbers["region"]), 1e4 * extent, numbers["region"])
+
+    def rate(points, around):
+        return _unit(field(points)) * around.along[:, None]
+
+    def moved(points, around):
+        """What is around lines that are at these points now."""
+        gap = jnp.abs(around.to - around.start[:, -1])
+        gap = jnp.where(gap > 0, gap, 1.0)
+        far = jnp.sqrt(gap**2 + _length(points - around.start) ** 2)
+        # half of this, the longest step, goes just past the plate: beyond it the field is turned about
+        near = 2.2 * jnp.sqrt((around.to - points[:, -1]) ** 2 + (0.02 * gap) ** 2)
+        return around._replace(scale=far * near / (far + near))
+
+    def settle(before, after, between, around):
+        rising = jnp.sign(around.to - around.start[:, -1])
+        met = rising * (after[:, -1] - around.to) >= 0
+        status = jnp.where(_length(after - middle) > region, LEFT, RUNNING)
+        status = jnp.where(met, ARRIVED, status)
+
+        def cut():
+            share, there = _meet(between, rising, around.to)
+            return jnp.where(met, share, 1.0), jnp.where(met[:, None], there, after)
+
+        share, end = jax.lax.cond(jnp.any(met), cut, lambda: (jnp.ones_like(rising), after))
+        return Step(share, end, status, moved(end, around))
+
+    around = moved(points, _BelowHeight(side, points, to, along))
+    done = _run(Rules(rate, settle, cuts=False), points, around, numbers, **policy)
+    return _ended(done, points, done.end, jnp.full((len(points),), -1))
+
+
+to_height_jit = jax.jit(to_height, static_argnames=("solver", "max_steps", "slots"))
+
+
+def _meet(between, rising: Array, height: Array) -> tuple[Array, Array]:
+    """Share of the step up to a height that it passes, and the point there."""
 
     def halve(_, bounds):
         low, high = bounds
@@ -143,16 +186,17 @@ def _meet(between, before, after, up, ceiling, floor) -> tuple[Array, Array, Arr
     # 24 halvings: the bits of a float32 fraction
     low = jnp.zeros_like(height)
     _, theta = jax.lax.fori_loop(0, 24, halve, (low, jnp.ones_like(height)))
-    return theta, between(theta), height
+    return theta, between(theta).at[:, -1].set(height)
 
 
-def _run(rules, points, around, numbers, *, solver, max_steps, slots) -> _roam.Roamed:
-    return _roam.roam(
+def _run(rules, points, around, numbers, *, solver, max_steps, slots) -> Followed:
+    return follow(
         rules,
         points,
         around,
         SOLVERS[solver](),
-        tolerance=numbers["tolerance"],
+        rtol=numbers["rtol"],
+        atol=numbers["atol"],
         greatest_step=numbers["greatest_step"],
         max_steps=max_steps,
         max_length=numbers["max_length"],
@@ -161,7 +205,7 @@ def _run(rules, points, around, numbers, *, solver, max_steps, slots) -> _roam.R
     )
 
 
-def _ended(done: _roam.Roamed, start: Array, end: Array, charge: Array) -> Ended:
+def _ended(done: Followed, start: Array, end: Array, charge: Array) -> Ended:
     path = done.path.swapaxes(0, 1)
     if len(path):
         path = path.at[0].set(start).at[-1].set(end)
@@ -177,12 +221,3 @@ def _unit(field: Array) -> Array:
 
 def _length(vectors: Array) -> Array:
     return jnp.sqrt(jnp.sum(vectors * vectors, axis=-1))
-
-
-def _check_field(field, points: Array) -> None:
-    shown = jax.eval_shape(field, points)
-    if getattr(shown, "shape", None) != points.shape:
-        raise ValueError(
-            f"field must return one vector [D+1] for each point: {points.shape} for these points, got {shown}; "
-            "if it returns a Field, take its direction."
-        )

@@ -1,12 +1,11 @@
-"""Roam: lines through the whole space, as many under way at once as there are slots.
+"""The engine of lines by arc length: through the whole space, as many under way at once as there are slots.
 
 Lines differ in length by orders of magnitude. Each slot holds one line; when that has ended, its result is put away and
 the next line takes the slot, so the work is in proportion to the sum of the lines and not to the longest. With as many
 slots as lines, slot i holds line i throughout.
 
-Every line runs by arc length. Its length scale at the point where a step begins (the distance to the nearest charge,
-say) is the unit of that step: steps are at most a share of it, and the error of a step is a share of it. The
-Runge-Kutta steps, their error estimates and interpolants and the rule for the next step are diffrax's, as in `_march`.
+A line's length scale at the point where a step begins (the distance to the nearest charge, say) is the unit of that step:
+steps are at most a share of it, and the error of a step is a share of it.
 """
 
 from collections.abc import Callable
@@ -17,9 +16,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from efm_jax.lines._march import Control, _between, _by_error, _cost, _history, _PerLine, _rows
-
-RUNNING, ARRIVED, OUT_OF_STEPS, TOO_LONG, LEFT, LOST, STUCK = range(7)
+from efm_jax.lines._steps import (
+    LOST,
+    OUT_OF_STEPS,
+    RUNNING,
+    TOO_LONG,
+    Control,
+    PerLine,
+    between,
+    by_error,
+    choose_rows,
+    cost,
+    history,
+)
 
 _LEAST_STEP = 1e-4
 """In length scales; a step as short as that is taken whatever its error."""
@@ -56,7 +65,7 @@ class Rules(NamedTuple):
     cuts: bool
 
 
-class Roamed(NamedTuple):
+class Followed(NamedTuple):
     """Lines as they ended, a row for each.
 
     Attributes:
@@ -80,7 +89,7 @@ class Roamed(NamedTuple):
 
 class _Slots(NamedTuple):
     line: Int[Array, " w"]
-    now: Roamed
+    now: Followed
     step: Float[Array, " w"]
     steps: Int[Array, " w"]
     rate: Float[Array, "w d"]
@@ -89,23 +98,24 @@ class _Slots(NamedTuple):
 
 class _State(NamedTuple):
     slots: _Slots
-    ended: Roamed
+    ended: Followed
     next: Int[Array, ""]
 
 
-def roam(
+def follow(
     rules: Rules,
     start: Float[Array, "n d"],
     surroundings: Any,
     solver: diffrax.AbstractSolver,
     *,
-    tolerance: Float[Array, ""],
+    rtol: Float[Array, ""],
+    atol: Float[Array, ""],
     greatest_step: Float[Array, ""],
     max_steps: int,
     max_length: Float[Array, ""],
     slots: int,
     save: Float[Array, "n k"],
-) -> Roamed:
+) -> Followed:
     """Follow every line until it ends.
 
     Args:
@@ -113,7 +123,8 @@ def roam(
         start: Where they start.
         surroundings: Those of the starts.
         solver: A diffrax solver whose last stage is the first of the next step.
-        tolerance: Error of a step, in length scales.
+        rtol: Error of a step, in length scales.
+        atol: The same in units of length; both add up.
         greatest_step: Longest step, in length scales.
         max_steps: Steps, taken or rejected, after which a line is left where it is.
         max_length: Length beyond which a line is left where it is.
@@ -124,7 +135,7 @@ def roam(
         The lines as they ended.
     """
     num_lines, dtype = len(start), start.dtype
-    stages, _ = _cost(solver)
+    stages, _ = cost(solver)
     control = Control(
         first=jnp.full((num_lines,), 0.2, dtype),
         adaptive=True,
@@ -135,7 +146,7 @@ def roam(
         accept_least=True,
         most_steps=max_steps,
     )
-    judge = _by_error(solver, control)
+    judge = by_error(solver, control)
 
     def rate(points, surroundings):
         found = rules.rate(points, surroundings)
@@ -146,20 +157,20 @@ def roam(
         now = slots.now
         active = now.status == RUNNING
         scale = now.surroundings.scale
-        term = _PerLine(
+        term = PerLine(
             lambda _, y: rate(y, now.surroundings), now.t, jnp.where(active, slots.step * scale, 0.0)
         )
         no = jnp.asarray(False)
         zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
         after, error, dense, (_, last), _ = solver.step(term, zero, one, now.end, None, (no, slots.rate), no)
         # rounding of the coordinates is no error of the step
-        allowed = tolerance * scale + 4 * float(jnp.finfo(dtype).eps) * jnp.max(jnp.abs(now.end), axis=1)
+        allowed = rtol * scale + atol + 4 * float(jnp.finfo(dtype).eps) * jnp.max(jnp.abs(now.end), axis=1)
         judged = slots.step, now.end, after, error / allowed[:, None]
         # of the last argument only the controller is read
         keep, lost, wanted, controller = judge(*judged, slots)
         keep &= active
 
-        step = rules.settle(now.end, after, lambda theta: _between(solver, dense, theta), now.surroundings)
+        step = rules.settle(now.end, after, lambda theta: between(solver, dense, theta), now.surroundings)
         cut = keep & (step.share < 1) & (step.status == RUNNING)
         if rules.cuts:
             last = jax.lax.cond(
@@ -178,16 +189,16 @@ def roam(
             theta = (wish - now.t[:, None]) / slots.step[:, None]
             # compared as t itself is counted: no wish falls between two steps
             inside = keep[:, None] & (wish > now.t[:, None]) & (wish <= t[:, None])
-            points = _between(solver, dense, jnp.clip(theta, 0.0, 1.0).T).swapaxes(0, 1)
+            points = between(solver, dense, jnp.clip(theta, 0.0, 1.0).T).swapaxes(0, 1)
             path = jnp.where(inside[..., None], points, path)
-        now = Roamed(
+        now = Followed(
             end=jnp.where(keep[:, None], step.end, now.end),
             t=t,
             status=jnp.where(active, jnp.where(lost, LOST, status), now.status).astype(jnp.int32),
             evaluations=now.evaluations + jnp.where(active, stages - 1, 0) + jnp.where(cut, 1, 0),
             length=length,
             path=path,
-            surroundings=_rows(keep, step.surroundings, now.surroundings),
+            surroundings=choose_rows(keep, step.surroundings, now.surroundings),
         )
         return _Slots(
             line=slots.line,
@@ -195,12 +206,12 @@ def roam(
             step=wanted,
             steps=slots.steps + 1,
             rate=jnp.where(keep[:, None], last, slots.rate),
-            controller=_rows(active, controller, slots.controller),
+            controller=choose_rows(active, controller, slots.controller),
         )
 
     first = _Slots(
         line=jnp.arange(num_lines),
-        now=Roamed(
+        now=Followed(
             end=start,
             t=jnp.zeros((num_lines,), dtype),
             status=jnp.full((num_lines,), RUNNING, jnp.int32),
@@ -212,7 +223,7 @@ def roam(
         step=control.first,
         steps=jnp.zeros((num_lines,), jnp.int32),
         rate=in_groups(lambda rows: rate(start[rows], _take(surroundings, rows)), num_lines, slots),
-        controller=_history(control, start),
+        controller=history(control, start),
     )
 
     def exchange(state: _State) -> _State:
@@ -223,7 +234,7 @@ def roam(
         ended = jax.tree.map(lambda rows, new: rows.at[place].set(new, mode="drop"), state.ended, slots.now)
         line = state.next + jnp.cumsum(free) - 1
         taken = free & (line < num_lines)
-        slots = _rows(taken, _take(first, jnp.minimum(line, num_lines - 1)), slots)
+        slots = choose_rows(taken, _take(first, jnp.minimum(line, num_lines - 1)), slots)
         # a slot without a line belongs to none
         slots = slots._replace(line=jnp.where(free & ~taken, num_lines, slots.line))
         return _State(slots, ended, state.next + jnp.sum(taken))

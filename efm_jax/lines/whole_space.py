@@ -1,9 +1,9 @@
-"""Roaming: field lines through the whole space, round the outside of the plates too, to where they end.
+"""Field lines through the whole space, round the outside of the plates too, by arc length.
 
-`lines` follows a line from one plate to the other; here a line may leave backward, come round, cross a plate and turn
-back, as the theorem's stochastic map has it. `to_charges` follows the lines of point charges until each is caught by the
-charge it ends on; `to_plate` those of any field, learned ones too, until they meet the plate on which the field ends.
-Every line that does not arrive says why.
+`lines.trace` follows lines that go from one plate to the other. Here a line may leave backward, come round, cross a plate
+and turn back, as the theorem's stochastic map has it. `to_charges` follows the lines of point charges until each is caught
+by the charge it ends on. `to_plate` follows those of any field, learned ones too, until they meet the plate on which the
+field ends. `to_height` stops lines where they first meet a height. Every line that does not arrive says why.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,12 @@ from efm_jax._core.trees import as_pytree
 from efm_jax.charges.plates import Charges
 from efm_jax.fields import field_fn
 from efm_jax.fields.surroundings import checked, surroundings
-from efm_jax.lines import _endings
-from efm_jax.lines._roam import ARRIVED, LEFT, LOST, OUT_OF_STEPS, STUCK, TOO_LONG
+from efm_jax.lines import _arrivals
+from efm_jax.lines._steps import ARRIVED, LEFT, LOST, OUT_OF_STEPS, STUCK, TOO_LONG, check_save
+from efm_jax.lines.stepping import Stepping, adaptive, chosen
 from efm_jax.types import FieldFn
+
+__all__ = ["REASONS", "EndedLines", "capture_radius", "tally", "to_charges", "to_height", "to_plate"]
 
 REASONS = {
     ARRIVED: "arrived",
@@ -31,6 +34,7 @@ REASONS = {
     LOST: "no direction",
     STUCK: "stuck on the other plate",
 }
+"""How a line ended, in words."""
 
 
 class EndedLines(NamedTuple):
@@ -63,10 +67,7 @@ def to_charges(
     field: FieldFn | None = None,
     reverse: bool = False,
     reach: Float[Array, " m"] | None = None,
-    solver: str = "tsit5",
-    tolerance: float = 1e-3,
-    greatest_step: float = 0.5,
-    max_steps: int = 1000,
+    stepping: Stepping | None = None,
     max_length: float | None = None,
     region: float | None = None,
     at_once: int | None = None,
@@ -76,9 +77,9 @@ def to_charges(
 
     $$\frac{d(x, z)}{ds} = \pm \frac{E}{|E|}$$
 
-    by arc length. The length scale at a point is the distance to the nearest charge: a step is at most `greatest_step`
-    of it, so none passes over a charge, steps far out are long, and its error is below `tolerance` of it. A line that
-    comes within the capture radius of a charge of the sign it seeks, where that charge's own field rules, ends there.
+    by arc length. The length scale at a point is the distance to the nearest charge: a step is at most half of it, so none
+    passes over a charge, steps far out are long, and its error is a small share of it. A line that comes within the
+    capture radius of a charge of the sign it seeks, where that charge's own field rules, ends there.
 
     Launched from the positive charges by `launches.from_charges`, lines reach every negative charge in proportion to
     its charge: the theorem's stochastic map T for two plates, the deterministic map of the capacitor chain.
@@ -90,10 +91,7 @@ def to_charges(
         reverse: Follow -E, to positive charges.
         reach: Capture radius of every charge, [m], 0 for those that capture nothing; None: `capture_radius(charges)`.
             Worth computing once where the charges serve many calls.
-        solver: "tsit5", "dopri5" (order 5) or "bosh3" (3).
-        tolerance: Error of a step, as a share of the distance to the nearest charge.
-        greatest_step: Longest step, as a share of that distance.
-        max_steps: Steps, taken or rejected, after which a line is left where it is.
+        stepping: `lines.adaptive(...)`, its unit the distance to the nearest charge; None: `adaptive(rtol=1e-3)`.
         max_length: Length after which a line is left where it is; None for no bound.
         region: Distance from the middle of the charges beyond which a line is left; None: 100,000 times their extent.
         at_once: Lines under way at once; when one ends another takes its place, so the cost is the sum over the lines and
@@ -128,8 +126,14 @@ def to_charges(
             f"points must have shape [n, {charges.positions.shape[1]}], (x, z) as the charges' positions have, got "
             f"{points.shape}."
         )
-    numbers = _numbers(tolerance, greatest_step, max_length, region, reverse)
-    policy = _policy(solver, max_steps, save, 128 if at_once is None else at_once, len(points))
+    numbers, policy = _options(
+        chosen(stepping, adaptive(rtol=1e-3)),
+        max_length,
+        region,
+        reverse,
+        128 if at_once is None else at_once,
+        points,
+    )
     if reach is None:
         reach = capture_radius(charges, reverse=reverse)
     elif np.shape(reach) != charges.charge.shape:
@@ -138,7 +142,7 @@ def to_charges(
         )
     field = as_pytree(field_fn(charges) if field is None else field)
     # inside someone's jit the function may hold that trace's values: no cache of ours may keep it
-    run = _endings.to_charges if isinstance(points, Tracer) else _endings.to_charges_jit
+    run = _arrivals.to_charges if isinstance(points, Tracer) else _arrivals.to_charges_jit
     reach = jnp.asarray(reach, points.dtype)
     return _lines(
         lambda times: run(field, points, charges, reach, {**numbers, "save": times}, **policy), points, save
@@ -204,10 +208,7 @@ def to_plate(
     *,
     offset: float | None = None,
     reverse: bool = False,
-    solver: str = "tsit5",
-    tolerance: float = 1e-4,
-    greatest_step: float = 0.5,
-    max_steps: int = 1000,
+    stepping: Stepping | None = None,
     max_length: float | None = None,
     region: float | None = None,
     at_once: int | None = None,
@@ -230,10 +231,7 @@ def to_plate(
         offset: Distance from a plate at which its sides are looked at; None: 0.1 % of the gap. For a field of point
             charges well above their spacing.
         reverse: Follow -E from z = gap to z = 0.
-        solver: "tsit5", "dopri5" (order 5) or "bosh3" (3).
-        tolerance: Error of a step, in length scales.
-        greatest_step: Longest step, in length scales.
-        max_steps: Steps, taken or rejected, after which a line is left where it is.
+        stepping: `lines.adaptive(...)` in length scales; None: `adaptive()`.
         max_length: Length after which a line is left where it is; None for no bound.
         region: Distance from c beyond which a line is left; None: 10,000 times the gap or the starts' spread.
         at_once: Lines under way at once; None: all, and row i of what the field is given is always line i.
@@ -265,15 +263,83 @@ def to_plate(
         raise ValueError(f"offset must be below half the gap, got {offset!r} for a gap of {gap!r}.")
     if not callable(field):
         raise ValueError(f"field must be a function from points [n, D+1] to vectors [n, D+1], got {field!r}.")
-    numbers = {
-        "gap": gap,
-        "offset": offset,
-        **_numbers(tolerance, greatest_step, max_length, region, reverse),
-    }
-    policy = _policy(solver, max_steps, save, len(points) if at_once is None else at_once, len(points))
-    run = _endings.to_plate if isinstance(points, Tracer) else _endings.to_plate_jit
+    numbers, policy = _options(
+        chosen(stepping, adaptive()),
+        max_length,
+        region,
+        reverse,
+        len(points) if at_once is None else at_once,
+        points,
+    )
+    numbers |= {"gap": gap, "offset": offset}
+    run = _arrivals.to_plate if isinstance(points, Tracer) else _arrivals.to_plate_jit
     field = as_pytree(field)
     return _lines(lambda times: run(field, points, {**numbers, "save": times}, **policy), points, save)
+
+
+def to_height(
+    field: FieldFn,
+    points: Float[Array, "n dim1"],
+    to: float | Float[Array, ""],
+    *,
+    reverse: bool | None = None,
+    stepping: Stepping | None = None,
+    max_length: float | None = None,
+    region: float | None = None,
+    at_once: int | None = None,
+    save: int | None = None,
+) -> EndedLines:
+    r"""Follow lines by arc length, anywhere in space, until they first meet the height `to`.
+
+    The length scale $\ell$ at a point p is $1/\ell = 1/\sqrt{g^2 + |p - p_0|^2} + 1/(2.2 \sqrt{d^2 + (g/50)^2})$, with g
+    the gap $|to - z_0|$, $p_0$ the line's start and d the distance from the height: a line that goes far out takes long
+    steps there, and none jumps across the height.
+
+    Args:
+        field: The field, [n, D+1] to [n, D+1], any positive scale.
+        points: Where lines start, [n, D+1], not at the height `to`.
+        to: The height.
+        reverse: Follow -E; None: against the field from points above `to`, with it from points below.
+        stepping: `lines.adaptive(...)` in length scales; None: `adaptive()`.
+        max_length: Length after which a line is left where it is; None for no bound.
+        region: Distance from the middle of the starts beyond which a line is left; None: 10,000 times the gap and the
+            starts' spread.
+        at_once: Lines under way at once; None: all, and row i of what the field is given is always line i.
+        save: Points to keep along each line, as in `to_charges`.
+
+    Returns:
+        The lines as they ended; `charge` is -1.
+
+    Raises:
+        ValueError: If a shape, an option or a value that can be seen is not as said above.
+
+    Examples:
+        Circles about (0, 1): a quarter of one takes the point (1, 1) to height 2.
+
+        >>> import jax.numpy as jnp
+        >>> field = lambda p: jnp.stack([1.0 - p[:, 1], p[:, 0]], axis=1)
+        >>> lines = to_height(field, jnp.asarray([[1.0, 1.0], [2.0, 1.0]]), 2.0)
+        >>> lines.arrived.tolist(), lines.end[1].round(2).tolist()
+        ([True, True], [1.73, 2.0])
+
+    Source: Kolesov et al. (2025), arXiv 2502.02367, Theorem 3.1 (the lines).
+    """
+    points = checks.starts(points)
+    if not isinstance(to, Tracer):
+        checks.finite("to", float(to))
+    if not callable(field):
+        raise ValueError(f"field must be a function from points [n, D+1] to vectors [n, D+1], got {field!r}.")
+    numbers, policy = _options(
+        chosen(stepping, adaptive()),
+        max_length,
+        region,
+        reverse,
+        len(points) if at_once is None else at_once,
+        points,
+    )
+    run = _arrivals.to_height if isinstance(points, Tracer) else _arrivals.to_height_jit
+    field = as_pytree(field)
+    return _lines(lambda times: run(field, points, to, {**numbers, "save": times}, **policy), points, save)
 
 
 def tally(lines: EndedLines) -> dict[str, int]:
@@ -295,7 +361,8 @@ def tally(lines: EndedLines) -> dict[str, int]:
     return {REASONS[int(code)]: int(count) for code, count in zip(codes, counts, strict=True)}
 
 
-def _lines(run: Callable[[Array], _endings.Ended], points: Array, save: int | None) -> EndedLines:
+def _lines(run: Callable[[Array], _arrivals.Ended], points: Array, save: int | None) -> EndedLines:
+    check_save(save)
     ended = run(jnp.zeros((len(points), 0), points.dtype))
     if save is not None:
         # how far a line runs is known now: once more, keeping its points
@@ -312,9 +379,14 @@ def _lines(run: Callable[[Array], _endings.Ended], points: Array, save: int | No
     )
 
 
-def _numbers(tolerance, greatest_step, max_length, region, reverse) -> dict:
-    for name, value in (("tolerance", tolerance), ("greatest_step", greatest_step)):
-        checks.positive(name, value)
+def _options(stepping, max_length, region, reverse, at_once, points) -> tuple[dict, dict]:
+    """The numbers of a run, which are traced, and its policy, for which it is compiled."""
+    if stepping.is_fixed or stepping.clock != "linear":
+        raise ValueError(
+            "lines through the whole space choose their steps by arc length: give lines.adaptive(...) without a clock, got "
+            f"{stepping}."
+        )
+    greatest_step = 0.5 if stepping.greatest_step is None else stepping.greatest_step
     if greatest_step >= 1.0:
         raise ValueError(
             f"greatest_step must be below 1, got {greatest_step!r}: a longer step passes over a charge."
@@ -322,22 +394,13 @@ def _numbers(tolerance, greatest_step, max_length, region, reverse) -> dict:
     for name, value in (("max_length", max_length), ("region", region)):
         if value is not None:
             checks.positive(name, value)
-    return {
-        "tolerance": tolerance,
+    numbers = {
+        "rtol": stepping.rtol,
+        "atol": 0.0 if stepping.atol is None else stepping.atol,
         "greatest_step": greatest_step,
         "max_length": np.inf if max_length is None else max_length,
         "region": np.nan if region is None else region,
-        "sign": -1.0 if reverse else 1.0,
+        "sign": np.nan if reverse is None else -1.0 if reverse else 1.0,
     }
-
-
-def _policy(solver, max_steps, save, at_once, num_lines) -> dict:
-    if save is not None and (isinstance(save, bool) or int(save) != save or save < 2):
-        raise ValueError(
-            f"save must be a whole number >= 2 (start and end are among the points), got {save!r}."
-        )
-    return {
-        "solver": checks.choice("solver", solver, tuple(_endings.SOLVERS)),
-        "max_steps": checks.count("max_steps", max_steps),
-        "slots": min(checks.count("at_once", at_once), num_lines),
-    }
+    slots = min(checks.count("at_once", at_once), len(points))
+    return numbers, {"solver": stepping.solver, "max_steps": stepping.max_steps, "slots": slots}
