@@ -27,7 +27,7 @@ def flow(traces=None):
         bend = 0.0 if cond is None else jnp.asarray(SHIFT, x.dtype)[cond][:, None]
         return jnp.concatenate([x @ params.T + bend, jnp.ones_like(x[:, :1])], axis=1)
 
-    network = Network(lambda key: jnp.asarray(A, jnp.float32), apply)
+    network = Network(lambda key: jnp.asarray(A, jnp.float32), apply, num_classes=len(SHIFT))
     state = training.init_state(jax.random.key(0), network, training.adam())
     return network, state._replace(params=jnp.full_like(state.params, 7.0))
 
