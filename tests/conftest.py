@@ -11,6 +11,9 @@ from filelock import FileLock
 from efm_jax import training
 from efm_jax.runs import _fit as runs
 
+# helpers and programs; the programs tell JAX how many devices it has, which no other process of tests may
+collect_ignore_glob = ["support/*"]
+
 
 @pytest.fixture(scope="module")
 def one_compilation():

@@ -74,6 +74,7 @@ def files_of(folder):
 # --- what goes in comes out
 
 
+@pytest.mark.smoke
 def test_every_kind_of_leaf_comes_back_bit_for_bit(tmp_path):
     state = odd_state()
     meta = {"config": {"width": 64, "shape": (3, 2), "data": tmp_path, "name": None}, "position": 2**53 - 1}

@@ -32,6 +32,7 @@ def failure(capsys, arguments) -> str:
     return capsys.readouterr().err
 
 
+@pytest.mark.smoke
 def test_train_leaves_a_folder_that_explains_itself(toy):
     assert {"config.json", "log.jsonl", "checkpoints", "pictures", "report.json"} <= {
         p.name for p in toy.iterdir()
@@ -60,6 +61,7 @@ def test_another_configuration_in_the_same_folder_is_refused(toy, capsys):
     assert "9" in told
 
 
+@pytest.mark.smoke
 def test_generate_writes_an_array_for_vectors(toy, tmp_path):
     cli.main(["generate", str(toy), "--count", "7", "--output", str(tmp_path / "out")])
     y = np.load(tmp_path / "out" / "generated.npy", allow_pickle=False)

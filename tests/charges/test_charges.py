@@ -14,6 +14,7 @@ def test_a_plate_shares_its_charge_equally_at_its_height():
     np.testing.assert_array_equal(charges.charge, np.full(7, np.float32(-3.0 / 7)))
 
 
+@pytest.mark.smoke
 def test_a_capacitor_carries_one_unit_on_each_plate_whatever_the_counts():
     rng = np.random.default_rng(1)
     x, y = (rng.standard_normal((n, 2)).astype(np.float32) for n in (5, 9))

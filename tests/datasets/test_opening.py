@@ -9,6 +9,7 @@ from _data import draw, write_mnist
 from efm_jax.datasets import open_source
 
 
+@pytest.mark.smoke
 def test_sources_by_name():
     shapes = {
         "digits": (32, 32, 3),

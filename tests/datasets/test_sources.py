@@ -39,6 +39,7 @@ def test_everything_public_is_listed():
     assert public - rooms == set(datasets.__all__)
 
 
+@pytest.mark.smoke
 def test_a_batch_depends_on_seed_side_and_step_alone():
     source = toys.moons()
     first = batch(source, 3, 1, 7, 16)

@@ -27,6 +27,7 @@ def colored(x, rng):
     return (2.0 * black[..., None] * rgb[:, None, None, :] - 1.0).reshape(len(x), -1).astype(np.float32)
 
 
+@pytest.mark.smoke
 def test_reads_real_digits():
     x, labels = real_digits()
     read, confidence = digit_classifier.read_digits(x)

@@ -40,7 +40,7 @@ def check_accuracy(dim: int, count: int, num_points: int, convention: str) -> No
     ("dim", "count", "num_points", "convention"),
     [
         (1, 64, 32, "superposed"),
-        (2, 64, 32, "superposed"),
+        pytest.param(2, 64, 32, "superposed", marks=pytest.mark.smoke),
         (3, 300, 16, "superposed"),
         (3, 64, 16, "per_plate"),
         (32, 16, 16, "superposed"),
@@ -91,6 +91,7 @@ def test_the_block_size_does_not_matter(convention):
         np.testing.assert_allclose(blocks.log_magnitude, whole.log_magnitude, atol=1e-5)
 
 
+@pytest.mark.smoke
 def test_a_lone_charge_exerts_no_force_on_itself():
     charges = Charges(jnp.array([[1.0, 2.0, 0.0]]), jnp.array([1.0]))
     on_it = coulomb(charges.positions, charges)

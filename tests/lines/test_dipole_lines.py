@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from _flows import GAP
 
 from efm_jax.charges.plates import capacitor
@@ -30,6 +31,7 @@ def circle(points):
     return center, np.sqrt(center**2 + (GAP / 2) ** 2)
 
 
+@pytest.mark.smoke
 def test_lines_of_a_plain_dipole_are_circles_through_both_charges():
     points = jnp.asarray([[0.1, 1.0], [-0.3, 0.6], [0.5, 1.1]])
     center, radius = circle(points)

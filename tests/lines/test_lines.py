@@ -69,6 +69,7 @@ def test_lines_back_return_to_their_start(follow):
     assert np.abs(np.asarray(there.end - points)[:, :-1]).max() > 0.1  # they did move
 
 
+@pytest.mark.smoke
 def test_each_line_starts_from_its_own_height():
     points = starts().at[:, -1].set(jnp.asarray([0.0, 0.5, 1.0, 1.9, GAP]))
     lines = trace(linear_field, points, GAP, stepping=adaptive(rtol=1e-5))

@@ -70,6 +70,7 @@ def test_a_key_fixes_the_draw_and_another_changes_it(recipe):
     assert not (one == other).any(axis=1).any()
 
 
+@pytest.mark.smoke
 @battery
 def test_lines_start_on_their_plate(recipe):
     x, _ = plates()

@@ -40,6 +40,7 @@ def test_wasserstein2_stays_exact_where_prices_of_a_quarter_start_the_solver(law
     np.testing.assert_allclose(wasserstein2(a, b), expected, **CLOSE)
 
 
+@pytest.mark.smoke
 def test_wasserstein2_of_shifts_scalings_permutations_and_equal_sets():
     a, _ = sets(200, 1, 5)
     shift = np.array([3.0, 0.0, 4.0, 0.0, 0.0])

@@ -17,6 +17,7 @@ from efm_jax.models import _card, exporting
 run, shared = _models.run, _models.shared  # fixtures
 
 
+@pytest.mark.smoke
 def test_weights_config_and_ends_of_lines_are_those_of_the_run_bit_for_bit(run, shared):
     ours, theirs = models.load(run), models.load(shared)
     average = training.ema_params(ours.state)

@@ -16,6 +16,7 @@ from experiments.released_models.config import RUNS
 RESULTS = Path(released.__file__).parent / "results"
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("name", RUNS)
 def test_a_model_that_comes_with_the_package_maps_as_its_report_says(name):
     stated = json.loads((RESULTS / f"{name}.json").read_text())

@@ -82,6 +82,7 @@ def test_no_labels_means_the_null_label():
     )  # equal rows, other vector lanes
 
 
+@pytest.mark.smoke
 def test_mlp_under_jit_equals_eager():
     network = mlp(2, gap=4.0)
     params = perturbed(network.init(jax.random.key(0)))

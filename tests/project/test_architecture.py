@@ -101,6 +101,7 @@ def violations(package: Path) -> list[str]:
     return found
 
 
+@pytest.mark.smoke
 def test_imports_point_down_and_private_files_stay_in_their_module():
     assert violations(PACKAGE) == []
 

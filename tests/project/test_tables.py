@@ -10,6 +10,7 @@ from experiments import tables
 OWNERS = [path.parent.name for path in sorted(tables.ROOT.glob("experiments/[a-z]*/tables.py"))]
 
 
+@pytest.mark.smoke
 def test_every_block_of_the_pages_has_one_owner_and_every_table_a_place():
     on_pages = {found.groups() for page in tables.PAGES for found in tables.BLOCK.finditer(page.read_text())}
     assert on_pages == set(tables.blocks())

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_compilation")
 # --- resuming
 
 
+@pytest.mark.smoke
 def test_a_run_in_two_parts_is_the_run_in_one(tmp_path, straight):
     run(tmp_path, steps=12)
     state = run(tmp_path)

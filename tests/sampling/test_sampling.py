@@ -36,6 +36,7 @@ def draw(n=7):
     return np.random.default_rng(0).normal(size=(n, 2)).astype(np.float32)
 
 
+@pytest.mark.smoke
 def test_samples_follow_the_averaged_field_from_plate_to_plate():
     network, state = flow()
     x = draw()

@@ -21,6 +21,7 @@ def frozen(points, target, weight):
 # --- the step
 
 
+@pytest.mark.smoke
 def test_loss_gradient_and_update_are_those_of_weighted_least_squares():
     rng = np.random.default_rng(4)
     points, target = rng.normal(size=(2, 9, DIM + 1)).astype(np.float32)
@@ -38,6 +39,7 @@ def test_loss_gradient_and_update_are_those_of_weighted_least_squares():
     assert (int(state.step), int(state.skipped)) == (1, 0)
 
 
+@pytest.mark.smoke
 def test_loss_on_a_frozen_batch_falls():
     rng = np.random.default_rng(5)
     points, target = rng.normal(size=(2, 32, DIM + 1)).astype(np.float32)
