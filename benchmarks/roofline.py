@@ -23,9 +23,9 @@ import jax.numpy as jnp
 
 from benchmarks import _counts, _rows
 from efm_jax.models import build
-from efm_jax.models.configs import Recipe, Run
+from efm_jax.models.configs import EFM, Run
 
-PAPER = Run(recipe=Recipe(gap=500.0, charges=1024, num_points=64))
+PAPER = Run(recipe=EFM(gap=500.0, charges=1024, num_points=64, noise=1.0, coupling="independent"))
 """The paper's CIFAR-10 run; its network is the default one."""
 SHAPE, DIM = (32, 32, 3), 32 * 32 * 3
 EVALUATIONS = 48
@@ -146,7 +146,7 @@ def expect(device: Device, work: Work) -> dict[str, Any]:
 
 def _network(dtype: str, run: Run, shape: tuple[int, ...]) -> tuple[list[_counts.Product], int]:
     """Products of a forward pass, and the number of parameters."""
-    network = build.network(replace(run.network, dtype=dtype), shape, run.recipe.gap)
+    network = build.network(replace(run, network=replace(run.network, dtype=dtype)), shape)
     params = jax.eval_shape(network.init, jax.random.key(0))
     where = jax.ShapeDtypeStruct((run.recipe.num_points, math.prod(shape) + 1), jnp.float32)
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))

@@ -229,7 +229,7 @@ def _state(mesh: Mesh, network, optimizer):
 
 
 def _network(dtype: str):
-    network = build.network(replace(PAPER.network, dtype=dtype), SHAPE, PAPER.recipe.gap)
+    network = build.network(replace(PAPER, network=replace(PAPER.network, dtype=dtype)), SHAPE)
 
     def apply(*arguments, **more):
         with jax.named_scope(NETWORK):

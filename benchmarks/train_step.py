@@ -34,7 +34,7 @@ from efm_jax.charges.plates import capacitor
 from efm_jax.datasets import batch
 from efm_jax.fields import coulomb
 from efm_jax.models import build
-from efm_jax.models.configs import Data, Network, Optimizer, Recipe, Run
+from efm_jax.models.configs import EFM, Data, Network, Optimizer, Run
 from efm_jax.models.presets import PRESETS
 from efm_jax.runs import _feed
 
@@ -45,7 +45,7 @@ def cases(mnist: str | None) -> dict[str, Run]:
     """Runs by name; `full` only with the folder of MNIST."""
     paper = Run(
         data=Data("noise:32x32x3", "noise:32x32x3"),
-        recipe=Recipe(gap=500.0, charges=1024, num_points=PAPER_POINTS),
+        recipe=EFM(gap=500.0, charges=1024, num_points=PAPER_POINTS, noise=1.0, coupling="independent"),
         network=Network(),
         optimizer=Optimizer(),
     )
@@ -97,7 +97,7 @@ def measure(name: str, run: Run, seconds: float) -> dict[str, Any]:
     """One case: its sizes, its parts, its loop."""
     charges, gap = run.recipe.charges, run.recipe.gap
     sources = build.sources(run.data)
-    recipe, network = build.recipe(run.recipe), build.network(run.network, sources[0].shape, gap)
+    recipe, network = build.recipe(run.recipe), build.network(run, sources[0].shape)
     optimizer = build.optimizer(run.optimizer, run.steps)
     state = training.init_state(jax.random.key(0), network, optimizer)
     x_pos, x_neg = (jnp.asarray(batch(source, 0, side, 0, charges)) for side, source in enumerate(sources))

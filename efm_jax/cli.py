@@ -12,22 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
-from efm_jax.models import configs
-from efm_jax.models.presets import PRESETS
+from efm_jax.models import configs, presets
 
 if TYPE_CHECKING:
     from efm_jax.models import apply
 
 __all__ = ["main"]
 
-Preset = Annotated[
-    tyro.extras.subcommand_type_from_defaults(
-        {name: run for name, (_, run) in PRESETS.items()},
-        {name: text for name, (text, _) in PRESETS.items()},
-        prefix_names=False,
-    ),
-    arg(name=""),
-]
 RunFolder = Annotated[Path, arg(metavar="RUN")]
 Place = Annotated[str, arg(metavar="RUN_OR_MODEL")]
 Number = arg(metavar="N")
@@ -43,6 +34,7 @@ _ONE_DEVICE = configs.Parallel()
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     commands = {
         "train": train,
         "resume": resume,
@@ -61,13 +53,14 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"efm_jax {__version__}")
         return
     try:
+        _set_presets(arguments)
         tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="efm",
             description="Electrostatic field matching: a field between two sets of samples.\n\n"
             "`efm COMMAND --help` shows the options of a command, `efm --version` the version.",
             args=_from_old_options(arguments),
-            config=(tyro.conf.CascadeSubcommandArgs,),
+            config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.AvoidSubcommands),
         )
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         print(f"efm: {_message(error)}", file=sys.stderr)
@@ -77,7 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise SystemExit(130) from None
 
 
-def train(config: Preset, run: Path, *, report: bool = True, progress: bool = True) -> None:
+def train(config: configs.Run, run: Path, *, report: bool = True, progress: bool = True) -> None:
     """Train a preset, or resume it if the run folder holds it already.
 
     Args:
@@ -138,9 +131,9 @@ def reflow(
         report: Score held-out samples at the end, draw pictures and write report.json.
         progress: Show a progress bar.
     """
-    from efm_jax.runs import second_run
+    from efm_jax.runs import reflow_run
 
-    config = second_run.of_run(first, steps=steps, pairs=pairs, reverse=reverse, trained=trained)
+    config = reflow_run.of_run(first, steps=steps, pairs=pairs, reverse=reverse, trained=trained)
     _train(run, config, report=report, progress=progress)
 
 
@@ -422,6 +415,17 @@ def _from_old_options(arguments: list[str]) -> list[str]:
     at = names.index("--model")
     value = rest[at : at + 2] if rest[at] == "--model" else rest[at].split("=", 1)
     return [command, *value[1:], *rest[:at], *rest[at + (2 if rest[at] == "--model" else 1) :]]
+
+
+def _set_presets(arguments: list[str]) -> None:
+    """Let `train` take the presets with the method that the arguments name: its options are those of the parser."""
+    chosen = presets.named(arguments if arguments[:1] == ["train"] else ())
+    kind = tyro.extras.subcommand_type_from_defaults(
+        {name: run for name, (_, run) in chosen.items()},
+        {name: text for name, (text, _) in chosen.items()},
+        prefix_names=False,
+    )
+    train.__annotations__["config"] = Annotated[kind, arg(name="")]
 
 
 def _print_saved(saved: "apply.Saved", *, left_out: bool = False) -> None:

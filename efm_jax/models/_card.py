@@ -6,16 +6,6 @@ import shlex
 from typing import Any
 
 _WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10")
-_OF_METHOD = {
-    "convention": ("efm",),
-    "law": ("ifm",),
-    "width": ("ifm", "cfm"),
-    "reach": ("c2fm",),
-    "extra": ("pfgm",),
-    "field": ("efm", "c2fm"),
-    "points": ("efm", "c2fm", "ifm"),
-    "noise": ("efm", "c2fm", "ifm"),
-}
 _NO_LICENCE = (
     "Not stated: whoever gives this model away writes its license here. The license of the data it was trained on may "
     "bind it too; the data are not part of it."
@@ -67,8 +57,9 @@ def _facts(
     record: dict[str, Any], shape: tuple[int, ...], parameters: int, log: list[dict[str, Any]]
 ) -> list[list[str]]:
     config, training, versions = record["config"], record["training"], record["versions"]
-    method, kind = config["recipe"]["method"], config["network"]["kind"]
-    recipe = {k: v for k, v in config["recipe"].items() if method in _OF_METHOD.get(k, (method,))}
+    kind = config["network"]["kind"]
+    labeled = config["network"].get("classes") is not None
+    recipe = {k: v for k, v in config["recipe"].items() if labeled or not k.startswith("label_")}
     network = {k: v for k, v in config["network"].items() if kind != "mlp" or k in ("kind", *_OF_MLP)}
     weights = {"average": "moving average of the parameters", "last": "parameters after the last step"}
     rows = [

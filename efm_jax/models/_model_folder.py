@@ -5,7 +5,6 @@ config.json         the run's configuration, shape of the samples, versions, siz
 README.md           the model card, for people
 """
 
-import dataclasses
 import json
 import math
 from pathlib import Path
@@ -58,8 +57,8 @@ def read(folder: Path) -> Trained:
         config = configs.from_dict(record["config"])
         shape = _shape(record["shape"])
         inner = build.sample_shape(config, shape)
-        network = build.network(config.network, inner, config.recipe.gap)
-        recipe = build.recipe(dataclasses.replace(config.recipe, field="minibatch"))
+        network = build.network(config, shape)
+        recipe = build.lines_recipe(config.recipe)
         wanted = jax.eval_shape(network.init, jax.random.key(0))
         if config.data.components is not None:
             wanted = {"network": wanted, "space": _space_like(math.prod(shape), *inner)}

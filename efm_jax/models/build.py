@@ -1,7 +1,10 @@
 """From a configuration to values: sources, recipe, network, optimizer."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +17,73 @@ from efm_jax.datasets.spaces import Space
 from efm_jax.fields import widths
 from efm_jax.matching import couplings, points
 from efm_jax.models import configs, seeds
-from efm_jax.types import Coupling, FieldMatching, Network, PointSampler
+from efm_jax.types import FieldMatching, Network, Params, PointSampler
+
+__all__ = [
+    "Built",
+    "encoded",
+    "is_noise",
+    "labeled",
+    "lines_recipe",
+    "network",
+    "optimizer",
+    "recipe",
+    "run",
+    "sample_shape",
+    "sides",
+    "sources",
+    "stepping",
+]
+
+
+class Built(NamedTuple):
+    """What a run is made of.
+
+    Attributes:
+        sources: Training sets of P and Q, as the network sees them.
+        recipe: What to regress on; see `efm_jax.matching`.
+        network: The network.
+        optimizer: Any optax transformation, e.g. `training.adam()`.
+        initial: Parameters to begin with; None for new ones.
+        notes: Facts of the data that checkpoints keep for readers who have none.
+    """
+
+    sources: tuple[Source, Source]
+    recipe: FieldMatching
+    network: Network
+    optimizer: optax.GradientTransformation
+    initial: Params | None = None
+    notes: Mapping[str, Any] = MappingProxyType({})
+
+
+def run(
+    config: configs.Run, *, space: Callable[[tuple[Source, Source]], Space | None] = lambda pair: None
+) -> Built:
+    """Build a run: open its data, make its recipe, network and optimizer.
+
+    Args:
+        config: The whole run.
+        space: From the training sets to the space that the network sees, for a run in components; see `models.space`.
+
+    Returns:
+        The parts of the run.
+
+    Raises:
+        ValueError: The data cannot be read, or an option does not fit the data or another option.
+
+    Examples:
+        >>> from efm_jax.models.presets import PRESETS
+        >>> run(PRESETS["toy-swiss-roll"][1]).recipe.span
+        (0.0, 6.0)
+    """
+    update = optimizer(config.optimizer, config.steps)
+    _check_sampling(config.sampling)
+    pair = sources(config.data)
+    shape = pair[0].shape
+    net = network(config, shape)
+    inside = encoded(config.data, pair, space(pair))
+    notes = {"shape": list(shape), "sizes": [source.size for source in pair]}
+    return Built(inside, recipe(labeled(config, inside), inside), net, update, notes=notes)
 
 
 def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source]:
@@ -99,42 +168,101 @@ def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) ->
         config: What it is.
         pair: The training sets of P and Q, for the field of the whole of them.
 
+    Returns:
+        The recipe.
+
     Raises:
-        ValueError: The method has no such convention or field, a number does not fit, or the field is that of whole training
-            sets and neither is finite.
+        ValueError: A number does not fit, or the field is that of whole training sets and neither is finite.
 
     Examples:
-        >>> recipe(configs.Recipe(gap=6.0)).span
+        >>> recipe(configs.EFM(gap=6.0)).span
         (0.0, 6.0)
     """
-    if config.method != "efm" and config.convention != "superposed":
-        raise ValueError(
-            f"recipe.convention {config.convention!r} is for method 'efm'; {config.method!r} knows one field only: take "
-            "'superposed'."
-        )
-    if config.field == "whole" and config.method not in ("efm", "c2fm"):
-        raise ValueError(
-            f"recipe.field 'whole' is for methods 'efm' and 'c2fm', whose charges are samples, got {config.method!r}; take "
-            "'minibatch'."
-        )
-    coupling = {
-        "independent": couplings.independent,
-        "minibatch_ot": couplings.minibatch_ot,
-        "sinkhorn": lambda: couplings.sinkhorn(0.05),
-        "one_plan": couplings.given,
-        "given": couplings.given,
-    }[config.coupling]()
-    if config.field == "whole":
-        make, samples = {"efm": _efm, "c2fm": _c2fm}[config.method], _whole_sets(pair)
-        return make(config, coupling, _placed(config, *samples))
-    return {"efm": _efm, "c2fm": _c2fm, "ifm": _ifm, "cfm": _cfm, "pfgm": _pfgm}[config.method](
-        config, coupling
-    )
+    match config:
+        case configs.EFM():
+            return matching.efm(
+                config.gap,
+                convention=config.convention,
+                target=config.target,
+                gamma=config.gamma,
+                points=_points(config) or points.flux("two_plates", height=config.height),
+                num_points=config.num_points,
+                charges=_placed(config, pair),
+            )
+        case configs.C2FM():
+            placed = _placed(config, pair)
+            return matching.c2fm(
+                config.gap,
+                target=config.target,
+                reach=config.reach if placed is None else None,
+                points=_points(config) or points.flux("chain", height=config.height),
+                num_points=config.num_points,
+                charges=placed,
+            )
+        case configs.IFM():
+            return matching.ifm(
+                config.gap,
+                law=config.law,
+                target=config.target,
+                coupling=_COUPLINGS[config.coupling](),
+                width=widths.constant(config.width),
+                points=_points(replace(config, coupling="given")),
+                height=config.height,
+                num_points=config.num_points,
+            )
+        case configs.CFM():
+            return matching.cfm(
+                config.gap,
+                coupling=_COUPLINGS[config.coupling](),
+                width=widths.constant(config.width),
+                height=config.height,
+                num_points=config.num_points,
+            )
+        case configs.PFGM():
+            return matching.pfgm(
+                config.gap,
+                gamma=5.0 if config.gamma is None else config.gamma,
+                target=config.target,
+                num_extra=config.extra,
+                num_points=config.num_points,
+            )
 
 
-def _placed(config: configs.Recipe, x_pos: jax.Array, x_neg: jax.Array) -> Charges:
-    """Samples as the charges of the method, for every step."""
-    if config.method == "efm":
+def lines_recipe(config: configs.Recipe) -> FieldMatching:
+    """Make the recipe as lines need it, which start and end alike whatever field was trained on: no data is needed."""
+    if isinstance(config, configs.EFM | configs.C2FM):
+        config = replace(config, field="minibatch")
+    return recipe(config)
+
+
+_COUPLINGS = {
+    "independent": couplings.independent,
+    "minibatch_ot": couplings.minibatch_ot,
+    "sinkhorn": lambda: couplings.sinkhorn(0.05),
+    "one_plan": couplings.given,
+    "given": couplings.given,
+}
+
+
+def _points(config: configs.EFM | configs.C2FM | configs.IFM) -> PointSampler | None:
+    """The law of the points; None for the density of the method's own field."""
+    height = config.height
+    return {
+        "segment": lambda: points.segment(
+            noise=config.noise, coupling=_COUPLINGS[config.coupling](), height=height
+        ),
+        "box": lambda: points.box(height=height),
+        "near_plate": points.near_plate,
+        "flux": lambda: None,
+    }[config.points]()
+
+
+def _placed(config: configs.EFM | configs.C2FM, pair: tuple[Source, Source] | None) -> Charges | None:
+    """The whole training set as the charges of every step, where the configuration asks for it."""
+    if config.field != "whole":
+        return None
+    x_pos, x_neg = _whole_sets(pair)
+    if isinstance(config, configs.EFM):
         return charges.capacitor(x_pos, x_neg, config.gap)
     reach = 8.0 * config.gap if config.reach is None else config.reach
     return charges.capacitor_chain(x_pos, x_neg, config.gap, tolerance=1e-3, reach=reach)
@@ -154,94 +282,35 @@ def _whole_sets(pair: tuple[Source, Source] | None) -> list[jax.Array]:
     return [jnp.asarray(samples) for samples in drawn]
 
 
-def _efm(config: configs.Recipe, coupling: Coupling, placed: Charges | None = None) -> FieldMatching:
-    return matching.efm(
-        config.gap,
-        convention=config.convention,
-        target=config.target,
-        gamma=config.gamma,
-        points=_points(config, coupling) or points.flux("two_plates", height=config.height),
-        num_points=config.num_points,
-        charges=placed,
-    )
-
-
-def _c2fm(config: configs.Recipe, coupling: Coupling, placed: Charges | None = None) -> FieldMatching:
-    return matching.c2fm(
-        config.gap,
-        target=config.target,
-        reach=config.reach if placed is None else None,
-        points=_points(config, coupling) or points.flux("chain", height=config.height),
-        num_points=config.num_points,
-        charges=placed,
-    )
-
-
-def _ifm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
-    return matching.ifm(
-        config.gap,
-        law=config.law,
-        target=config.target,
-        coupling=coupling,
-        width=widths.constant(config.width),
-        points=_points(config, couplings.given()),
-        height=config.height,
-        num_points=config.num_points,
-    )
-
-
-def _cfm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
-    return matching.cfm(
-        config.gap,
-        coupling=coupling,
-        width=widths.constant(config.width),
-        height=config.height,
-        num_points=config.num_points,
-    )
-
-
-def _pfgm(config: configs.Recipe, coupling: Coupling) -> FieldMatching:
-    del coupling
-    return matching.pfgm(
-        config.gap,
-        gamma=5.0 if config.gamma is None else config.gamma,
-        target=config.target,
-        num_extra=config.extra,
-        num_points=config.num_points,
-    )
-
-
-def _points(config: configs.Recipe, coupling: Coupling) -> PointSampler | None:
-    """The law of the points; None for the density of the method's own field."""
-    return {
-        "segment": lambda: points.segment(noise=config.noise, coupling=coupling, height=config.height),
-        "box": lambda: points.box(height=config.height),
-        "near_plate": points.near_plate,
-        "flux": lambda: None,
-    }[config.points]()
-
-
-def network(config: configs.Network, shape: tuple[int, ...], gap: float) -> Network:
-    """Make the network for samples of `shape`.
+def network(config: configs.Run, shape: tuple[int, ...]) -> Network:
+    """Make the network for samples of `shape`, or for their principal components.
 
     Raises:
         ValueError: A unet is asked for samples that are not pictures (H, W, C), or a size does not fit.
+
+    Examples:
+        >>> config = configs.Run(recipe=configs.EFM(gap=6.0), network=configs.Network(kind="mlp"))
+        >>> network(config, (2,)).gap
+        6.0
     """
-    if config.output != "field":
-        plain = network(replace(config, output="field"), shape, gap)
-        if config.output == "velocity":
-            return matching.velocity_network(plain, gap)
-        return {"flow": matching.flow_network, "slope": matching.slope_network}[config.output](plain)
+    config = configs.complete(config)
+    plain, gap = _plain(config.network, sample_shape(config, shape), config.recipe.gap), config.recipe.gap
+    return {
+        "field": lambda: plain,
+        "velocity": lambda: matching.velocity_network(plain, gap),
+        "flow": lambda: matching.flow_network(plain),
+        "slope": lambda: matching.slope_network(plain),
+    }[str(config.network.output)]()
+
+
+def _plain(config: configs.Network, shape: tuple[int, ...], gap: float) -> Network:
     if config.kind == "mlp":
-        dim = 1
-        for side in shape:
-            dim *= side
         return networks.mlp(
-            dim,
+            math.prod(shape),
             gap=gap,
             width=config.width,
             depth=config.depth,
-            height=config.height,
+            height=str(config.height),
             num_classes=config.classes,
         )
     if len(shape) != 3:
@@ -258,7 +327,7 @@ def network(config: configs.Network, shape: tuple[int, ...], gap: float) -> Netw
         dropout=config.dropout,
         dtype=config.dtype,
         patch=config.patch,
-        height=config.height,
+        height=str(config.height),
         num_classes=config.classes,
     )
 
@@ -286,7 +355,7 @@ def labeled(config: configs.Run, pair: tuple[Source, Source]) -> configs.Recipe:
             f"{config.data.target} with {' and '.join(map(str, sorted(known))) or 'none'}; labeled are digits, mnist:PATH, "
             "cifar10:PATH, folders of folders, an npz with `labels`, two_gaussians and eight_gaussians."
         )
-    if recipe.field == "whole":
+    if getattr(recipe, "field", "minibatch") == "whole":
         raise ValueError(
             "recipe.field 'whole' makes charges of all classes, which labels cannot choose among; with network.classes take "
             "'minibatch'."
@@ -298,7 +367,7 @@ def labeled(config: configs.Run, pair: tuple[Source, Source]) -> configs.Recipe:
     return replace(recipe, num_points=recipe.num_points // recipe.label_groups)
 
 
-def check_sampling(config: configs.Sampling) -> None:
+def _check_sampling(config: configs.Sampling) -> None:
     """See before training that what comes after it can be done.
 
     Raises:
@@ -330,8 +399,9 @@ def optimizer(config: configs.Optimizer, steps: int) -> optax.GradientTransforma
     )
 
 
-def stepping(sampling: configs.Sampling) -> lines.Stepping:
-    """How a run's samples follow lines."""
+def stepping(config: configs.Run) -> lines.Stepping:
+    """Return how a run's samples follow lines."""
+    sampling = configs.complete(config).sampling
     if sampling.solver in ("tsit5", "dopri5"):
-        return lines.adaptive(sampling.solver, clock=sampling.clock)
-    return lines.fixed(sampling.solver, sampling.steps, clock=sampling.clock)
+        return lines.adaptive(sampling.solver, clock=str(sampling.clock))
+    return lines.fixed(sampling.solver, sampling.steps, clock=str(sampling.clock))

@@ -1,4 +1,4 @@
-"""Configurations: a whole run as frozen dataclasses, and the presets by name.
+"""Configurations: a whole run as frozen dataclasses that survive JSON.
 
 Nothing below the command line and the experiments reads them; `build` turns one into sources, a recipe, a network
 and an optimizer.
@@ -8,7 +8,38 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+import tyro
+
+from efm_jax.models._old_configs import renewed
+
+__all__ = [
+    "C2FM",
+    "CFM",
+    "EFM",
+    "IFM",
+    "METHODS",
+    "PFGM",
+    "Data",
+    "Network",
+    "Optimizer",
+    "Parallel",
+    "Recipe",
+    "Reflow",
+    "Run",
+    "Sampling",
+    "canonical",
+    "complete",
+    "from_dict",
+    "load",
+    "of_method",
+    "to_dict",
+]
+
+Coupling = Literal["independent", "minibatch_ot", "sinkhorn", "one_plan"]
+Height = Literal["linear", "sine", "logit", "log_both"]
+Points = Literal["segment", "box", "near_plate", "flux"]
 
 
 @dataclass(frozen=True)
@@ -16,68 +47,162 @@ class Data:
     """The two distributions."""
 
     source: str = "digits:3"
-    """P, the charges on z = 0: a specification such as `digits:3`, `mnist:PATH:3`, `cifar10:PATH`, `folder:PATH`,
-    `npz:PATH:KEY`, `noise:32x32x3`, or a toy by name."""
+    """P, the charges on z = 0: `digits:3`, `mnist:PATH:3`, `cifar10:PATH`, `folder:PATH`, `npz:PATH:KEY`, `noise`, a toy."""
     target: str = "digits:2"
-    """Q, the charges on z = gap: a specification like `source`."""
+    """Q, the charges on z = gap, given like `source`."""
     size: int | None = None
     """Side to which the pictures of a folder are resized; None keeps them."""
     crop: int | None = None
     """Side of the square cut from the middle of a folder's pictures before that; None for the largest there is."""
     components: int | None = None
-    """Learn the field in the space of so many principal components of both sides' data, in which gaps are in units of the
-    spread of a typical component; None for the space of the samples themselves. Needs an mlp."""
+    """Learn the field of so many principal components of the data, in units of their typical spread (mlp); None: all."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What the network regresses on, and where."""
+class _Method:
+    """What every method has."""
 
-    method: Literal["efm", "c2fm", "ifm", "pfgm", "cfm"] = "efm"
-    """Two plates; the capacitor chain, endless mirror plates; interaction fields of pairs; one plate whose lines come from
-    a hemisphere of noise; flow matching."""
+    heights: ClassVar[Literal["linear", "log"]] = "linear"
+    clock: ClassVar[Literal["linear", "sine", "logit", "log"]] = "sine"
+
+    method: str = ""
+    """The method: efm, c2fm, ifm, cfm or pfgm. Each has its own options: give it before `--help` to see them."""
     gap: float = 10.0
-    """Distance L between the plates, in units of the data (pictures span -1..1); of pfgm the height of the noise."""
-    convention: Literal["superposed", "per_plate"] = "superposed"
-    """Of efm: the total field, or each plate's own normalized field added up."""
-    law: Literal["conserving", "official"] = "conserving"
-    """Of ifm: lines that conserve flux, or the official formula."""
-    target: Literal["direction", "velocity", "robust"] = "direction"
-    """Form of the field: unit direction, velocity `(E_x / E_z, 1)`, or (efm, c2fm) velocity cut where it is extreme; cfm has
-    velocities only."""
-    width: float = 0.1
-    """Of ifm and cfm: how far the lines of a pair bulge, in units of the data."""
-    reach: float | None = None
-    """Of c2fm: greatest distance at which the chain is accurate, in units of the data; None for 8 gaps."""
-    gamma: float | None = None
-    """Softening of `per_plate` and of pfgm, a length; None for the library's default."""
-    extra: int = 1
-    """Of pfgm: extra dimensions, 1 for PFGM, more for PFGM++."""
-    points: Literal["segment", "box", "near_plate", "flux"] = "segment"
-    """Law of the supervised points; `flux` is the density `E_z` of the method's own field. pfgm and cfm have laws of their
-    own."""
-    noise: float = 1.0
-    """Scale of the segment's noise."""
-    height: Literal["linear", "sine", "logit", "log_both"] = "linear"
-    """How the heights of segment, box and flux are distributed."""
-    coupling: Literal["independent", "minibatch_ot", "sinkhorn", "one_plan", "given"] = "independent"
-    """Which pairs the segments join, and of which pairs ifm and cfm are made; `one_plan` pairs the training set once, before
-    training, and keeps the pairs; `given` keeps those of a reflow."""
-    plan_features: str | None = None
-    """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for samples as they
-    are."""
+    """Distance L between the plates, in units of the data (pictures span -1..1)."""
     charges: int = 64
     """Charges per plate and step."""
-    field: Literal["minibatch", "whole"] = "minibatch"
-    """Of efm and c2fm: whose field is the target, that of the step's own charges or that of the whole training set, every
-    sample a charge; a law without end takes part with as many draws as the other side has samples."""
     num_points: int = 64
     """Supervised points per step."""
     label_dropout: float = 0.1
-    """Of a network with classes: share of the minibatches that are of all classes and have no label, from which the field
-    without a condition is learned: guidance needs it."""
+    """Of a network with classes: share of minibatches of all classes and without a label, which guidance needs."""
     label_groups: int = 1
-    """Of a network with classes: labels a step. Charges and points come in so many groups of one class each."""
+    """Of a network with classes: labels a step; charges and points come in so many groups of one class each."""
+
+    @property
+    def output(self) -> Literal["field", "velocity", "flow"]:
+        """Form of the network's output that the targets need."""
+        target = getattr(self, "target", "velocity")
+        return "field" if target == "direction" else "velocity" if target == "robust" else "flow"
+
+
+@dataclass(frozen=True)
+class EFM(_Method):
+    """Two plates of opposite charges: electrostatic field matching."""
+
+    method: Literal["efm"] = "efm"
+    convention: Literal["superposed", "per_plate"] = "superposed"
+    """The total field, or each plate's own normalized field added up."""
+    target: Literal["direction", "velocity", "robust"] = "direction"
+    """Form of the field: unit direction, velocity `(E_x / E_z, 1)`, or that velocity cut where it is extreme."""
+    gamma: float | None = None
+    """Softening of `per_plate`, a length; None for the library's default."""
+    points: Points = "segment"
+    """Distribution of the supervised points; `flux` is the density `E_z` of the field itself."""
+    noise: float = 0.05
+    """Scale of the segment's noise."""
+    height: Height = "linear"
+    """Distribution of the heights of segment, box and flux."""
+    coupling: Coupling = "minibatch_ot"
+    """Which pairs the segments join; `one_plan` pairs the training set once, before training, and keeps the pairs."""
+    plan_features: str | None = None
+    """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+    field: Literal["minibatch", "whole"] = "minibatch"
+    """Whose field is the target: that of the step's own charges, or of the whole training set."""
+
+
+@dataclass(frozen=True)
+class C2FM(_Method):
+    """The capacitor chain: plates mirrored without end, so that lines never leave the slab."""
+
+    clock: ClassVar[Literal["linear", "sine", "logit", "log"]] = "logit"
+
+    method: Literal["c2fm"] = "c2fm"
+    target: Literal["direction", "velocity", "robust"] = "robust"
+    """Form of the field: unit direction, velocity `(E_x / E_z, 1)`, or that velocity cut where it is extreme."""
+    reach: float | None = None
+    """Greatest distance at which the chain is accurate, in units of the data; None for 8 gaps."""
+    points: Points = "flux"
+    """Distribution of the supervised points; `flux` is the density `E_z` of the field itself."""
+    noise: float = 0.05
+    """Scale of the segment's noise."""
+    height: Height = "logit"
+    """Distribution of the heights of segment, box and flux."""
+    coupling: Coupling = "minibatch_ot"
+    """Which pairs the segments join; `one_plan` pairs the training set once, before training, and keeps the pairs."""
+    plan_features: str | None = None
+    """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+    field: Literal["minibatch", "whole"] = "minibatch"
+    """Whose field is the target: that of the step's own charges, or of the whole training set."""
+
+
+@dataclass(frozen=True)
+class IFM(_Method):
+    """Interaction fields of pairs."""
+
+    clock: ClassVar[Literal["linear", "sine", "logit", "log"]] = "linear"
+
+    method: Literal["ifm"] = "ifm"
+    gap: float = 1.0
+    """Distance between the plates, a unit of time: it hardly changes the lines."""
+    law: Literal["conserving", "official"] = "conserving"
+    """Lines that conserve flux, or the published formula."""
+    target: Literal["direction", "velocity"] = "velocity"
+    """Form of the field: unit direction or velocity `(E_x / E_z, 1)`."""
+    width: float = 0.1
+    """How far the lines of a pair bulge, in units of the data."""
+    points: Points = "flux"
+    """Distribution of the supervised points; `flux` is the density `E_z` of the field itself."""
+    noise: float = 0.05
+    """Scale of the segment's noise."""
+    height: Height = "linear"
+    """Distribution of the heights of segment, box and flux."""
+    coupling: Coupling | Literal["given"] = "minibatch_ot"
+    """Of which pairs the field is made; `one_plan` pairs the training set once; `given` keeps the pairs of a reflow."""
+    plan_features: str | None = None
+    """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+
+
+@dataclass(frozen=True)
+class CFM(_Method):
+    """Conditional flow matching."""
+
+    clock: ClassVar[Literal["linear", "sine", "logit", "log"]] = "linear"
+
+    method: Literal["cfm"] = "cfm"
+    gap: float = 1.0
+    """Height at which lines end, a unit of time: it does not change the lines."""
+    width: float = 0.1
+    """How far the path of a pair is blurred, in units of the data."""
+    height: Height = "linear"
+    """Distribution of the heights of the points."""
+    coupling: Coupling | Literal["given"] = "minibatch_ot"
+    """Which pairs the paths join; `one_plan` pairs the training set once; `given` keeps the pairs of a reflow."""
+    plan_features: str | None = None
+    """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+
+
+@dataclass(frozen=True)
+class PFGM(_Method):
+    """Poisson flow: one plate of data, lines from a hemisphere of noise down to them; generation only."""
+
+    heights: ClassVar[Literal["linear", "log"]] = "log"
+    clock: ClassVar[Literal["linear", "sine", "logit", "log"]] = "log"
+
+    method: Literal["pfgm"] = "pfgm"
+    gap: float = 100.0
+    """Height of the noise, in units of the data."""
+    extra: int = 8
+    """Extra dimensions: 1 for PFGM, more for PFGM++."""
+    target: Literal["direction", "velocity"] = "velocity"
+    """Form of the field: unit direction or, with 3 extra dimensions or more, velocity `(E_x / E_z, 1)`."""
+    gamma: float | None = None
+    """Length below which a direction shrinks; None for the library's default."""
+
+
+Recipe = EFM | C2FM | IFM | CFM | PFGM
+
+METHODS: dict[str, type[Recipe]] = {cls.method: cls for cls in get_args(Recipe)}
+"""The methods by name."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +213,10 @@ class Network:
     """U-Net for pictures, multilayer perceptron for vectors."""
     width: int = 128
     """Channels at full resolution, or hidden units."""
-    output: Literal["field", "velocity", "flow", "slope"] = "field"
-    """Whether the network gives a field as it is, a velocity made to grow toward the plates as those of charges do, a
-    velocity as it is, or the slope of a field's lines as a velocity."""
-    height: Literal["linear", "log"] = "linear"
-    """How the network sees heights; `log` for pfgm."""
+    output: Literal["field", "velocity", "flow", "slope"] | None = None
+    """Form of the output: field, velocity steep near the plates, velocity, slope of a field; None: what the method needs."""
+    height: Literal["linear", "log"] | None = None
+    """How the network sees heights; None for what the method needs."""
     depth: int = 3
     """Hidden layers of the mlp."""
     multipliers: tuple[int, ...] = (1, 2, 2, 2)
@@ -108,7 +232,7 @@ class Network:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the unet's products."""
     classes: int | None = None
-    """Classes of the data, for a network that is given labels; None for one without."""
+    """Classes of the data, for a network that takes labels; None for one without."""
 
 
 @dataclass(frozen=True)
@@ -134,43 +258,41 @@ class Sampling:
     """How samples follow the lines."""
 
     solver: Literal["euler", "midpoint", "heun", "ab2", "tsit5", "dopri5"] = "midpoint"
-    """ODE solver; the last two choose their own steps. An evaluation a step: euler, ab2; two: midpoint, heun."""
+    """ODE solver; the last two choose their own steps. Evaluations a step: euler and ab2 one, midpoint and heun two."""
     steps: int = 20
     """Steps of a fixed-step solver."""
-    clock: Literal["linear", "sine", "logit", "log"] = "sine"
-    """How the height advances; `sine` and `logit` refine near both plates, `log` near z = 0: that of pfgm."""
+    clock: Literal["linear", "sine", "logit", "log"] | None = None
+    """How the height advances: `sine`, `logit` refine near both plates, `log` near z = 0; None for what the method needs."""
     samples: int = 500
     """Held-out samples transported for pictures and scores."""
 
 
 @dataclass(frozen=True)
 class Parallel:
-    """Where a run is trained: on how many devices, of which hosts. What is computed does not depend on it."""
+    """Where a run is trained: on how many devices, of which hosts. It does not change what is computed."""
 
     devices: int | None = None
-    """Devices to split each step over, of all hosts together; 0 for all there are. None: one, or all where there are several
-    hosts."""
+    """Devices to split each step over, of all hosts; 0 for all. None: one, or all where there are several hosts."""
     shard_state: bool = False
     """Split parameters, their average and the optimizer's state over the devices too: less memory, more traffic."""
     coordinator: str | None = None
-    """For several hosts: HOST:PORT of process 0, reachable from all; `auto` on a cluster that jax knows (SLURM, Open MPI,
-    Kubernetes, Cloud TPU), which then needs neither of the two below."""
+    """For several hosts: HOST:PORT of process 0, or `auto` on a cluster that jax knows: nothing else is needed."""
     processes: int | None = None
     """How many processes train together."""
     process_index: int | None = None
-    """Which of them this is, from 0; process 0 keeps the run folder."""
+    """Which of them this is, from 0; process 0 writes the run folder."""
     data_threads: int = 1
-    """Threads of the host that make batches ahead: more where a batch takes longer to make than a step to compute."""
+    """Threads that make batches ahead: more where a batch takes longer to make than a step to compute."""
 
 
 @dataclass(frozen=True)
 class Reflow:
-    """A second training, on pairs that the lines of a first one make: `efm reflow` fills this in."""
+    """Training on pairs that the lines of an earlier run make; `efm reflow` fills this in."""
 
     run: str | None = None
-    """Run folder of the first training; None for a run of its own data."""
+    """Run folder of the first training; None for a run on its own data."""
     step: int | None = None
-    """The step of its checkpoint; another one is refused."""
+    """Step of its checkpoint; another one is refused."""
     pairs: int = 10_000
     """Lines followed, once, from samples of the training set."""
     reverse: bool = False
@@ -184,12 +306,12 @@ class Run:
     """A whole run: data, method, network, training, sampling."""
 
     data: Data = field(default_factory=Data)
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: Recipe = field(default_factory=EFM)
     network: Network = field(default_factory=Network)
     optimizer: Optimizer = field(default_factory=Optimizer)
     sampling: Sampling = field(default_factory=Sampling)
     parallel: Parallel = field(default_factory=Parallel)
-    reflow: Reflow = field(default_factory=Reflow)
+    reflow: Annotated[Reflow, tyro.conf.Suppress] = field(default_factory=Reflow)
     steps: int = 1_000_000
     """Training steps."""
     max_seconds: float | None = None
@@ -202,41 +324,75 @@ class Run:
     """Seeds data, parameters and every draw."""
 
 
-_OF_LABELS = (("network", "classes"), ("recipe", "label_dropout"), ("recipe", "label_groups"))
+def complete(run: Run) -> Run:
+    """Return the run with what its method needs in place of None: form of the output, heights, clock.
 
-_HEIGHTS_BEFORE = {"uniform": "linear", "arcsine": "sine", "log": "log_both"}
-"""Old names of `recipe.height`, and those of today."""
+    Examples:
+        >>> run = complete(Run(recipe=PFGM()))
+        >>> run.network.output, run.network.height, run.sampling.clock
+        ('flow', 'log', 'log')
+    """
+    recipe, network, sampling = run.recipe, run.network, run.sampling
+    return dataclasses.replace(
+        run,
+        network=dataclasses.replace(
+            network, output=network.output or recipe.output, height=network.height or recipe.heights
+        ),
+        sampling=dataclasses.replace(sampling, clock=sampling.clock or recipe.clock),
+    )
 
-_LATER = (("data", "components"), ("data", "crop"), ("recipe", "plan_features"))
-"""Options that were not always there: where they are as ever, a run is written as it was before, and goes on."""
+
+def of_method(run: Run, method: str) -> Run:
+    """Return the run with another method, its own defaults and the network's form and clock that it needs.
+
+    The sizes of a step stay, and the gap between methods whose plates carry charges (efm, c2fm).
+
+    Raises:
+        ValueError: There is no such method.
+
+    Examples:
+        >>> of_method(Run(recipe=EFM(gap=6.0, charges=512)), "c2fm").recipe.gap
+        6.0
+    """
+    if method not in METHODS:
+        raise ValueError(f"recipe.method must be one of {', '.join(METHODS)}, got {method!r}.")
+    if method == run.recipe.method:
+        return run
+    kept = ["charges", "num_points", "label_dropout", "label_groups"]
+    if {method, run.recipe.method} == {"efm", "c2fm"}:
+        kept.append("gap")
+    return dataclasses.replace(
+        run,
+        recipe=METHODS[method](**{name: getattr(run.recipe, name) for name in kept}),
+        network=dataclasses.replace(run.network, output=None, height=None),
+        sampling=dataclasses.replace(run.sampling, clock=None),
+    )
 
 
-def to_dict(config: Run) -> dict[str, Any]:
-    """Return the configuration as plain JSON values; without `parallel`, which says where it runs and not what.
+def to_dict(run: Run) -> dict[str, Any]:
+    """Return the complete configuration as plain JSON values.
+
+    `parallel` is left out, since it says where a run trains and not what; so is the `reflow` of a run on its own data.
 
     Examples:
         >>> to_dict(Run(seed=3))["seed"]
         3
     """
-    values = dataclasses.asdict(config)
+    values = dataclasses.asdict(complete(run))
     del values["parallel"]
-    for part, name in _LATER:
-        if values[part][name] == getattr(getattr(Run(), part), name):
-            del values[part][name]
-    if config.reflow == Reflow():
+    if run.reflow == Reflow():
         del values["reflow"]
-    if config.network.classes is None:  # runs without labels are written as ever
-        for part, name in _OF_LABELS:
-            if values[part][name] == getattr(getattr(Run(), part), name):
-                del values[part][name]
     return json.loads(json.dumps(values))
 
 
 def from_dict(values: dict[str, Any]) -> Run:
-    """Rebuild a configuration from `to_dict`, refusing what it does not know.
+    """Rebuild a configuration from `to_dict`, of this version or an older one; what is not known is refused.
 
     Args:
         values: Nested plain values; missing keys take their defaults.
+
+    Returns:
+        The configuration, complete.
 
     Raises:
         ValueError: An unknown key or a value of the wrong type, named with its place and the keys known there.
@@ -245,20 +401,20 @@ def from_dict(values: dict[str, Any]) -> Run:
         >>> from_dict({"seed": 3, "recipe": {"gap": 30.0}}).recipe.gap
         30.0
     """
-    return _rebuild(Run, renewed(values), "config")
+    return complete(_rebuild(Run, renewed(values), "config"))
 
 
-def renewed(values: Any) -> Any:
-    """Return plain values of a configuration with today's words for those of older versions.
+def canonical(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the plain values of a run as this version writes them; those of anything else unchanged.
 
     Examples:
-        >>> renewed({"recipe": {"height": "arcsine"}})
-        {'recipe': {'height': 'sine'}}
+        >>> canonical({"seed": 3}) == to_dict(Run(seed=3)), canonical({"rate": 3})
+        (True, {'rate': 3})
     """
-    recipe = values.get("recipe") if isinstance(values, dict) else None
-    if not isinstance(recipe, dict) or recipe.get("height") not in [*_HEIGHTS_BEFORE]:
+    try:
+        return to_dict(from_dict(values))
+    except ValueError:
         return values
-    return {**values, "recipe": {**recipe, "height": _HEIGHTS_BEFORE[recipe["height"]]}}
 
 
 def load(path: str | Path) -> Run:
@@ -278,35 +434,39 @@ def load(path: str | Path) -> Run:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _rebuild(cls, values, place: str):
+def _rebuild(cls: Any, values: Any, place: str) -> Any:
     if not isinstance(values, dict):
         raise ValueError(f"{place} must be a JSON object, got {values!r}.")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
+    if cls is Recipe:
+        method = values.get("method", EFM.method)
+        if method not in METHODS:
+            raise ValueError(f"{place}.method must be one of {', '.join(METHODS)}, got {method!r}.")
+        cls = METHODS[method]
+    fields = {f.name: f.type for f in dataclasses.fields(cls)}
     for key in values:
         if key not in fields:
-            raise ValueError(f"{place}.{key} is not known; {place} has {', '.join(fields)}.")
-    made = {}
-    default = cls()
-    for key, value in values.items():
-        like = getattr(default, key)
-        if dataclasses.is_dataclass(like):
-            value = _rebuild(type(like), value, f"{place}.{key}")
-        else:
-            value = _fit(value, fields[key].type, f"{place}.{key}")
-        made[key] = value
-    return cls(**made)
+            of = [name for name, other in METHODS.items() if hasattr(other, key) and issubclass(cls, _Method)]
+            whose = f"is an option of {' and '.join(of)}" if of else "is not known"
+            raise ValueError(f"{place}.{key} {whose}; {place} has {', '.join(fields)}.")
+    return cls(**{key: _fit(value, fields[key], f"{place}.{key}") for key, value in values.items()})
 
 
-def _fit(value, kind, place: str):
+def _fit(value: Any, kind: Any, place: str) -> Any:
+    if hasattr(kind, "__metadata__"):  # Annotated
+        kind = kind.__origin__
+    if kind is Recipe or dataclasses.is_dataclass(kind):
+        return _rebuild(kind, value, place)
     options: tuple = getattr(kind, "__args__", ())
-    if getattr(kind, "__origin__", None) is Literal:
-        if value not in options:
-            raise ValueError(f"{place} must be one of {', '.join(map(repr, options))}, got {value!r}.")
-        return value
     if getattr(kind, "__origin__", None) is tuple:
         if not isinstance(value, list | tuple) or not all(type(v) is int for v in value):
             raise ValueError(f"{place} must be a list of whole numbers, got {value!r}.")
         return tuple(value)
+    literals = [get_args(k) for k in (kind, *options) if getattr(k, "__origin__", None) is Literal]
+    if literals:
+        words = sum(literals, ()) + ((None,) if type(None) in options else ())
+        if value not in words:
+            raise ValueError(f"{place} must be one of {', '.join(map(repr, words))}, got {value!r}.")
+        return value
     kinds = options or (kind,)
     if float in kinds and type(value) is int:
         value = float(value)

@@ -127,7 +127,7 @@ def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration with only the last part of each path."""
     data = {**config["data"], **{side: _last_part(config["data"][side]) for side in ("source", "target")}}
     exported = {**config, "data": data}
-    if "plan_features" in config["recipe"]:
+    if config["recipe"].get("plan_features") is not None:
         features = _last_part(config["recipe"]["plan_features"])
         exported["recipe"] = {**config["recipe"], "plan_features": features}
     if "reflow" in config:

@@ -1,6 +1,5 @@
 """Load a run folder, a model folder, or a model that comes with efm_jax."""
 
-import dataclasses
 from pathlib import Path
 
 import jax
@@ -97,12 +96,12 @@ def _run(folder: Path, step: int | None) -> Trained:
         )
     config = configs.load(folder / "config.json")
     shape = _shape(folder, config.data)
-    network = build.network(config.network, build.sample_shape(config, shape), config.recipe.gap)
+    network = build.network(config, shape)
     space = _run_space.opened(folder, config.data, shape)
     optimizer = build.optimizer(config.optimizer, config.steps)
     like = jax.eval_shape(lambda key: training.init_state(key, network, optimizer), jax.random.key(0))
     state, meta = checkpoint.restore(folder / "checkpoints", like, step)
-    lines_only = build.recipe(dataclasses.replace(config.recipe, field="minibatch"))
+    lines_only = build.lines_recipe(config.recipe)
     return Trained(config, lines_only, network, state, shape, float(meta.get("seconds", 0.0)), space)
 
 

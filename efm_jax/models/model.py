@@ -63,7 +63,7 @@ def transport(
         x if sides is None else sides[int(reverse)].encode(x),
         reverse=reverse,
         key=jax.random.key(zlib.crc32(np.asarray(x, np.float32).tobytes())),
-        stepping=build.stepping(trained.config.sampling),
+        stepping=build.stepping(trained.config),
         batch_size=min(batch_size, len(x)),
         save=save,
         cond=cond,

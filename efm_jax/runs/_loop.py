@@ -7,35 +7,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from tqdm import tqdm
 
 from efm_jax import checkpoint
 from efm_jax.runs import _journal
+from efm_jax.runs._plan import Plan
 from efm_jax.training.state import StepInfo, TrainState
-
-
-class Pace(NamedTuple):
-    """How far a run goes, and how often it tells and saves.
-
-    Attributes:
-        steps: Its last step.
-        save_every: Steps between checkpoints.
-        log_every: Steps between lines of the log.
-        max_skipped: Non-finite steps in a row after which it gives up.
-        max_seconds: Wall clock after which it ends, or None.
-    """
-
-    steps: int
-    save_every: int
-    log_every: int
-    max_skipped: int
-    max_seconds: float | None
-
-    def over(self, ledger: _journal.Ledger) -> bool:
-        """Whether time is over."""
-        return self.max_seconds is not None and ledger.seconds() >= self.max_seconds
 
 
 class Books:
@@ -45,7 +23,7 @@ class Books:
         self.ledger, self.log, self.done = ledger, log, done
         self._bar = bar
 
-    def enter(self, step: int, info: StepInfo, pace: Pace) -> None:
+    def enter(self, step: int, info: StepInfo, plan: Plan) -> None:
         """Enter a step; waits until the device has done it."""
         self.ledger.add(info)
         self._bar.set_postfix(loss=f"{self.ledger.loss:.4g}", refresh=False)
@@ -53,9 +31,9 @@ class Books:
             self._bar.unpause()
             self._bar.initial = step
         self._bar.update()
-        if step % pace.log_every == 0 or step == pace.steps:
+        if step % plan.log_every == 0 or step == plan.steps:
             self.log.write(self.ledger.line(step))
-        if step % pace.log_every == 0:
+        if step % plan.log_every == 0:
             self.ledger.start_window()
 
 
@@ -64,7 +42,7 @@ def take(
     step_fn: Callable[..., tuple[TrainState, StepInfo]],
     batches: Iterable[tuple],
     books: Books,
-    pace: Pace,
+    plan: Plan,
     *,
     save: Callable[[TrainState], None],
     wish_to_stop: Callable[[], bool],
@@ -77,7 +55,7 @@ def take(
         step_fn: The training step.
         batches: What each step is given after the state.
         books: Where steps are entered.
-        pace: Which step is the last, and which are saved.
+        plan: Which step is the last, and which are saved.
         save: Called with the state at the steps that are saved.
         wish_to_stop: Asked once a step; the step that is under way is finished and saved.
         folder: The run folder, for the error.
@@ -86,12 +64,12 @@ def take(
         The state, and the number of its last step.
 
     Raises:
-        FloatingPointError: If `pace.max_skipped` steps in a row were not finite.
+        FloatingPointError: If `plan.max_skipped` steps in a row were not finite.
     """
 
     def enter(step: int, info: StepInfo) -> None:
-        books.enter(step, info, pace)
-        if books.ledger.in_row >= pace.max_skipped:
+        books.enter(step, info, plan)
+        if books.ledger.in_row >= plan.max_skipped:
             raise FloatingPointError(_not_finite(folder, step, books.ledger.in_row))
 
     step, before = books.done, None
@@ -100,8 +78,8 @@ def take(
         if before is not None:
             enter(*before)
         before = step, info
-        stop = wish_to_stop() or step == pace.steps
-        if stop or step % pace.save_every == 0:
+        stop = wish_to_stop() or step == plan.steps
+        if stop or step % plan.save_every == 0:
             enter(*before)
             before = None
             if stop or not books.ledger.in_row:  # bad steps must not push out the last good checkpoint

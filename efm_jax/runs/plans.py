@@ -10,10 +10,9 @@ from pathlib import Path
 from efm_jax.datasets import Source, as_pictures, batch, from_pairs
 from efm_jax.evaluation import features
 from efm_jax.matching import couplings
-from efm_jax.models import configs
+from efm_jax.models import configs, seeds
 
-SEED = 30_000
-"""Seeds what is drawn of a training set (colors, a law's samples) to stand for all of it, the same for all runs."""
+__all__ = ["BLOCK", "MOST", "check", "paired"]
 
 MOST = 10_000
 """Most samples a side that one plan pairs."""
@@ -50,7 +49,7 @@ def paired(
         >>> import numpy as np
         >>> from efm_jax.datasets import from_array
         >>> x = np.arange(6.0)[:, None]
-        >>> run = configs.Run(recipe=configs.Recipe(coupling="one_plan"))
+        >>> run = configs.Run(recipe=configs.EFM(coupling="one_plan"))
         >>> p, q = paired(run, (from_array(x), from_array(x[::-1] + 10.0)))
         >>> bool((batch(p, 0, 0, 0, 6) + 10.0 == batch(q, 0, 1, 0, 6)).all())
         True
@@ -58,11 +57,12 @@ def paired(
     Source: Monge's problem; Tong et al., arXiv 2302.00482, section 3.2, solve it a minibatch at a time.
     """
     check(config, pair)
-    if config.recipe.coupling != "one_plan":
+    recipe, shape = config.recipe, pair[0].shape
+    if isinstance(recipe, configs.PFGM) or recipe.coupling != "one_plan":
         return pair
-    by_features, shape = config.recipe.plan_features, pair[0].shape
+    by_features = recipe.plan_features
     sizes = [source.size for source in pair if source.size is not None]
-    drawn = [batch(source, SEED, side, 0, min(max(sizes), MOST)) for side, source in enumerate(pair)]
+    drawn = [batch(source, seeds.PLANS, side, 0, min(max(sizes), MOST)) for side, source in enumerate(pair)]
     seen = drawn
     if by_features is not None:
         extractor = features.open_extractor(by_features)
@@ -79,6 +79,8 @@ def check(config: configs.Run, pair: tuple[Source, Source]) -> None:
         ValueError: Neither side is finite, the network has classes, or features are asked for of what are not two sets of
             pictures, or for another coupling.
     """
+    if isinstance(config.recipe, configs.PFGM):
+        return
     by_features = config.recipe.plan_features
     if config.recipe.coupling != "one_plan":
         if by_features is not None:

@@ -46,7 +46,8 @@ def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> Non
             "method": made.recipe.method,
             "gap": made.recipe.gap,
         }
-        told |= {"convention": made.recipe.convention, "coupling": made.recipe.coupling, "seed": made.seed}
+        told |= {"convention": getattr(made.recipe, "convention", "superposed"), "seed": made.seed}
+        told |= {"coupling": getattr(made.recipe, "coupling", "independent")}
         record.add(
             "runs", told | {"reflow": made.reflow.run is not None, "seconds": round(trained.seconds, 1)}
         )

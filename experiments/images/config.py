@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from efm_jax.models.configs import Data, Network, Optimizer, Recipe, Run, Sampling
+from efm_jax.models import configs
+from efm_jax.models.configs import Data, Network, Optimizer, Run, Sampling
 
 _UNET = Network(width=32, multipliers=(1, 2, 2), blocks=1, attention=(4,), patch=2, dropout=0.0)
 CHARGES = 256
@@ -62,6 +63,10 @@ class Method:
     only: Callable[[Task], bool] | None = None
     """The tasks that it suits; None for all."""
 
+    def made(self, **sizes: int) -> configs.Recipe:
+        """The recipe with so many charges and points a step."""
+        return configs.METHODS[self.recipe["method"]](**{**sizes, **self.recipe})
+
     def suits(self, task: Task) -> bool:
         """Whether the method can be asked to do it."""
         return self.only is None or self.only(task)
@@ -72,8 +77,8 @@ _OT = {"coupling": "minibatch_ot"}
 _PAIRS = {"gap": 1.0, "width": 0.1}
 _PLAN = {"coupling": "one_plan"}
 _BY_FEATURES = {**_PLAN, "plan_features": "efficientnet"}
-_IFM = {"method": "ifm", "target": "velocity", "points": "flux", **_PAIRS}
-_EFM = {"gap": 10.0, "noise": 0.05}
+_IFM = {"method": "ifm", "target": "velocity", "points": "flux", "noise": 1.0, **_PAIRS}
+_EFM = {"method": "efm", "gap": 10.0, "noise": 0.05, "coupling": "independent"}
 _LINEAR = {"clock": "linear"}
 _CHAIN = {
     "method": "c2fm",
@@ -82,6 +87,8 @@ _CHAIN = {
     "target": "robust",
     "height": "logit",
     "reach": 60.0,
+    "noise": 1.0,
+    "coupling": "independent",
 }
 
 _OF_CHAIN = {"output": "velocity"}, {"clock": "logit"}
@@ -93,7 +100,7 @@ def _of_partners(task: Task) -> bool:
 
 
 METHODS: dict[str, Method] = {
-    "I-CFM": Method({"method": "cfm", **_PAIRS}, _FLOW, _LINEAR),
+    "I-CFM": Method({"method": "cfm", "coupling": "independent", **_PAIRS}, _FLOW, _LINEAR),
     "OT-CFM": Method({"method": "cfm", **_OT, **_PAIRS}, _FLOW, _LINEAR),
     "CFM, one plan": Method({"method": "cfm", **_PLAN, **_PAIRS}, _FLOW, _LINEAR),
     "IFM": Method({**_IFM, **_OT}, _FLOW, _LINEAR),
@@ -103,7 +110,10 @@ METHODS: dict[str, Method] = {
     "EFM, per plate": Method({**_EFM, **_OT, "convention": "per_plate", "gamma": 5.0}),
     "C2FM": Method(_CHAIN, *_OF_CHAIN),
     "PFGM": Method(
-        {"method": "pfgm", "gap": 40.0}, {"height": "log"}, {"clock": "log"}, only=lambda task: task.generates
+        {"method": "pfgm", "gap": 40.0, "extra": 1, "target": "direction"},
+        {"height": "log"},
+        {"clock": "log"},
+        only=lambda task: task.generates,
     ),
     "CFM, plan by features": Method(
         {"method": "cfm", **_BY_FEATURES, **_PAIRS}, _FLOW, _LINEAR, only=_of_partners
@@ -148,7 +158,7 @@ def run(task: Task, method: Method, seed: int) -> Run:
     """The whole run of one method on one task."""
     return Run(
         data=task.data,
-        recipe=replace(Recipe(charges=CHARGES, num_points=task.num_points), **method.recipe),
+        recipe=method.made(charges=CHARGES, num_points=task.num_points),
         network=replace(task.network, **method.network),
         optimizer=Optimizer(learning_rate=1e-3, warmup=100, cosine=True, ema_decay=0.999),
         sampling=replace(

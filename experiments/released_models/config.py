@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from efm_jax.models.configs import Data, Network, Optimizer, Recipe, Run, Sampling
+from efm_jax.models.configs import C2FM, IFM, Data, Network, Optimizer, Run, Sampling
 from experiments.images import config as images
 
 _BRIEF = Optimizer(learning_rate=2e-3, warmup=50, cosine=True, ema_decay=0.99)
@@ -15,13 +15,14 @@ LICENCE_OF_DIGITS = (
 RUNS = {
     "eight_gaussians": Run(
         data=Data("gaussian:2", "eight_gaussians"),
-        recipe=Recipe(
-            method="c2fm",
+        recipe=C2FM(
             gap=6.0,
             target="robust",
             points="flux",
             height="logit",
             reach=18.0,
+            noise=1.0,
+            coupling="independent",
             charges=256,
             num_points=512,
         ),
@@ -32,11 +33,11 @@ RUNS = {
     ),
     "moons": Run(
         data=Data("gaussian:2", "moons"),
-        recipe=Recipe(
-            method="ifm",
+        recipe=IFM(
             gap=1.0,
             target="velocity",
             points="flux",
+            noise=1.0,
             coupling="minibatch_ot",
             charges=128,
             num_points=512,

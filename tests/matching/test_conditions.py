@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from _fit import fit as fit_run
 from _labeled import LINEAR, NEG, OPTIMIZER, POS, RECIPE
 
 from efm_jax import matching, networks, sampling, training
 from efm_jax.datasets import batch, toys
 from efm_jax.matching import classes, couplings
-from efm_jax.runs import _fit as runs
 from efm_jax.types import Batch, Network
 
 GAP = 4.0
@@ -151,7 +151,7 @@ def test_labels_are_refused_where_they_cannot_serve(tmp_path):
     with pytest.raises(ValueError, match="holds charges of its own, which are of all classes"):
         make(held)(state, *rows([0]), np.array([0]))
     fit = functools.partial(
-        runs.fit,
+        fit_run,
         tmp_path / "run",
         RECIPE,
         LINEAR,

@@ -13,7 +13,7 @@ from efm_jax.models.presets import PRESETS
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_survives_json(name):
     run = PRESETS[name][1]
-    assert configs.from_dict(json.loads(json.dumps(configs.to_dict(run)))) == run
+    assert configs.from_dict(json.loads(json.dumps(configs.to_dict(run)))) == configs.complete(run)
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,12 @@ def test_noise_takes_the_shape_of_the_other_side():
 
 def test_a_unet_for_vectors_is_refused():
     with pytest.raises(ValueError, match=r"needs pictures of shape \(H, W, C\), got samples of shape \(2,\)"):
-        build.network(configs.Network(kind="unet"), (2,), 6.0)
+        build.network(configs.Run(network=configs.Network(kind="unet")), (2,))
 
 
 @pytest.mark.parametrize("method", ["efm", "c2fm", "ifm"])
 def test_flux_points_and_velocities_can_be_configured(method):
-    config = configs.Recipe(
-        method=method, gap=4.0, points="flux", height="logit", target="velocity", num_points=50
-    )
+    config = configs.METHODS[method](gap=4.0, points="flux", height="logit", target="velocity", num_points=50)
     x = jnp.asarray([[0.0], [1.0]])
     batch = build.recipe(config).draw(jax.random.key(0), x, x + 1.0)
     assert (batch.target[:, -1] == 1).all()
@@ -86,15 +84,16 @@ def test_flux_points_and_velocities_can_be_configured(method):
 
 @pytest.mark.parametrize("method", ["c2fm", "ifm", "cfm", "pfgm"])
 def test_only_two_plates_have_a_per_plate_convention(method):
-    with pytest.raises(ValueError, match=f"'per_plate' is for method 'efm'; '{method}' knows one field only"):
-        build.recipe(configs.Recipe(method=method, convention="per_plate"))
+    with pytest.raises(ValueError, match=r"convention is an option of efm; config\.recipe has method, gap"):
+        configs.from_dict({"recipe": {"method": method, "convention": "per_plate"}})
 
 
 @pytest.mark.parametrize("coupling", ["independent", "minibatch_ot", "sinkhorn"])
 @pytest.mark.parametrize("method", ["efm", "c2fm", "ifm", "cfm", "pfgm"])
 def test_one_word_changes_the_method(method, coupling):
     x = jnp.asarray([[0.0], [1.0], [2.0]])
-    recipe = build.recipe(configs.Recipe(method=method, gap=4.0, coupling=coupling, num_points=50))
+    options = {} if method == "pfgm" else {"coupling": coupling}
+    recipe = build.recipe(configs.METHODS[method](gap=4.0, num_points=50, **options))
     batch = recipe.draw(jax.random.key(0), x, x + 1.0)
     assert batch.points.shape == (50, 2)
     # from x to x + 1 over a gap of 4; unit directions are scaled by sqrt(2)
@@ -106,7 +105,7 @@ def test_one_word_changes_the_method(method, coupling):
 def test_a_network_of_velocities_has_height_as_its_clock():
     for output, height in (("velocity", "linear"), ("flow", "linear"), ("flow", "log")):
         config = configs.Network(kind="mlp", output=output, height=height, width=8, depth=1)
-        network = build.network(config, (2,), 6.0)
+        network = build.network(configs.Run(recipe=configs.EFM(gap=6.0), network=config), (2,))
         field = network.apply(network.init(jax.random.key(0)), jnp.ones((5, 3)))
         assert (field[:, -1] == 1).all()
 

@@ -76,7 +76,7 @@ def test_gap_charges_and_euler_steps(name, gap, charges, steps):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_network_is_the_papers(name):
-    network = build.network(RUNS[name].network, SHAPES[name], RUNS[name].recipe.gap)
+    network = build.network(RUNS[name], SHAPES[name])
     shapes = jax.eval_shape(network.init, jax.random.key(0))
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) == PARAMETERS
 
@@ -138,8 +138,10 @@ def test_a_crop_is_the_middle_of_each_picture(tmp_path):
         read_folder(tmp_path / "a", crop=0)
 
 
-def test_runs_without_a_crop_are_written_as_before_there_was_one():
-    assert "crop" not in configs.to_dict(configs.Run())["data"]
+def test_runs_from_before_there_was_a_crop_are_those_without_one():
+    before = configs.to_dict(configs.Run())
+    assert before["data"].pop("crop") is None
+    assert configs.from_dict(before) == configs.complete(configs.Run())
     cut = configs.from_dict({"data": {"crop": 140}})
     assert configs.to_dict(cut)["data"]["crop"] == 140
 

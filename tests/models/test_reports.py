@@ -30,7 +30,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(configs.to_dict(CONFIG)))
-    network = build.network(CONFIG.network, (2,), CONFIG.recipe.gap)
+    network = build.network(CONFIG, (2,))
     state = training.init_state(jax.random.key(0), network, build.optimizer(CONFIG.optimizer, CONFIG.steps))
     rng = np.random.default_rng(0)
     for step in (10, 20):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from efm_jax import runs
-from efm_jax.models.configs import Network, Optimizer, Recipe, Sampling
+from efm_jax.models.configs import CFM, Network, Optimizer, Sampling
 from efm_jax.models.presets import PRESETS
 from experiments._lib.record import Record
 from experiments.few_steps import config as configs
@@ -64,7 +64,7 @@ def test_a_cell_scores_every_way(name):
 def test_a_run_folder_of_digits_is_scored_and_what_is_done_stays(monkeypatch, tmp_path):
     config = dataclasses.replace(
         PRESETS["digits-quick"][1],
-        recipe=Recipe(gap=1.0, method="cfm", charges=8, num_points=8),
+        recipe=CFM(gap=1.0, charges=8, num_points=8, coupling="independent"),
         network=Network(
             kind="unet",
             width=8,

@@ -1,6 +1,5 @@
 """Pictures at equal budget: every cell is a run that can be built, one is trained and scored, reports become rows."""
 
-import dataclasses
 import functools
 import json
 
@@ -19,9 +18,10 @@ BUDGET = ("steps", "optimizer", "save_every", "log_every", "seed")
 
 
 @functools.cache
-def size_of(network, shape):
+def size_of(network, components, shape):
     """Number of parameters."""
-    params = jax.eval_shape(build.network(network, shape, 40.0).init, jax.random.key(0))
+    config = configs.Run(data=configs.Data(components=components), network=network)
+    params = jax.eval_shape(build.network(config, shape).init, jax.random.key(0))
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
@@ -33,14 +33,14 @@ def test_methods_differ_in_recipe_form_and_clock_only(name, tmp_path):
         assert first.recipe.charges == other.recipe.charges or name in LEVERS
         assert first.recipe.num_points == other.recipe.num_points
         size = task.data.size or 32
-        shape = build.sample_shape(first, (size, size, 3))
-        assert size_of(first.network, shape) == size_of(other.network, shape)
+        k, shape = task.data.components, (size, size, 3)
+        assert size_of(first.network, k, shape) == size_of(other.network, k, shape)
         assert task.network.kind == "mlp" or size // task.network.patch == 16  # what the networks see
 
 
 def test_recipes_of_all_methods_can_be_built():
     for method in (METHODS | LEVERS).values():
-        assert build.recipe(dataclasses.replace(configs.Recipe(charges=8, num_points=4), **method.recipe))
+        assert build.recipe(method.made(charges=8, num_points=4))
 
 
 def test_slugs_are_names_of_files():

@@ -117,7 +117,7 @@ def test_pictures_go_in_and_pictures_come_out(data, side):
     config = run_of(("noise", data[1]) if side == "source" else data)
     pair = build.sources(config.data)
     space = spaces.fit(None if side == "source" else pair[0], pair[1], 5)
-    network = build.network(config.network, build.sample_shape(config, pair[0].shape), 1.0)
+    network = build.network(config, SHAPE)
     state = training.init_state(jax.random.key(0), network, build.optimizer(config.optimizer, 4))
     trained = models.Trained(config, build.recipe(config.recipe), network, state, SHAPE, 0.0, space)
     x = batch(pair[0], 0, 0, 0, 7)
@@ -182,9 +182,11 @@ def test_a_model_folder_holds_its_space_bit_for_bit(trained_run, tmp_path):
             models.load(folder)
 
 
-def test_a_run_without_components_is_written_as_ever():
-    assert "components" not in configs.to_dict(configs.Run())["data"]
-    config = configs.Run(data=configs.Data(components=8))
+def test_a_run_from_before_components_is_one_without():
+    before = configs.to_dict(configs.Run())
+    assert before["data"].pop("components") is None
+    assert configs.from_dict(before) == configs.complete(configs.Run())
+    config = configs.complete(configs.Run(data=configs.Data(components=8)))
     assert configs.from_dict(configs.to_dict(config)) == config
 
 

@@ -13,7 +13,7 @@ from efm_jax.models import configs
 from efm_jax.sampling import reflow
 
 RUN = configs.Run(
-    recipe=configs.Recipe(method="cfm", gap=1.0, coupling="one_plan", charges=8, num_points=8),
+    recipe=configs.CFM(gap=1.0, coupling="one_plan", charges=8, num_points=8),
     network=configs.Network(kind="mlp", width=4, depth=1, output="flow"),
     optimizer=configs.Optimizer(warmup=0),
     sampling=configs.Sampling(solver="euler", steps=1, clock="linear"),
@@ -76,7 +76,7 @@ def test_lines_of_a_first_run_are_followed_once(tmp_path, monkeypatch):
     recipe = replace(RUN.recipe, coupling="given")
     config = replace(data, recipe=recipe, reflow=configs.Reflow("first", 7, 20, trained=False))
     first = models.Trained(data, None, None, jnp, (2,), 0.0)._replace(state=_At(jnp.asarray(7)))
-    monkeypatch.setattr("efm_jax.runs._train.load", lambda folder, step: first)
+    monkeypatch.setattr("efm_jax.runs.reflow_run.load", lambda folder, step: first)
     monkeypatch.setattr(reflow, "pairs", lambda *given, **_: reflow.LinePairs(given[3], given[3] + 1.0, 0))
     followed = counted(monkeypatch, reflow, "pairs")
     for _ in range(2):

@@ -11,7 +11,7 @@ from efm_jax.models import configs, exporting
 from efm_jax.runs import plans
 from experiments._lib.publish import without_paths
 
-RUN = configs.Run(recipe=configs.Recipe(coupling="one_plan"))
+RUN = configs.Run(recipe=configs.EFM(coupling="one_plan"))
 
 
 def test_every_batch_holds_pairs_of_the_best_plan():
@@ -101,10 +101,12 @@ def test_features_are_of_two_sets_of_pictures_in_one_plan():
         plans.paired(other, (pictures, pictures))
 
 
-def test_runs_without_it_are_written_as_ever():
-    assert "plan_features" not in configs.to_dict(RUN)["recipe"]
+def test_runs_from_before_it_are_those_without():
+    before = configs.to_dict(RUN)
+    assert before["recipe"].pop("plan_features") is None
+    assert configs.from_dict(before) == configs.complete(RUN)
     config = replace(RUN, recipe=replace(RUN.recipe, plan_features="digits"))
-    assert configs.from_dict(configs.to_dict(config)) == config
+    assert configs.from_dict(configs.to_dict(config)) == configs.complete(config)
 
 
 def test_a_file_of_features_goes_out_without_its_path():

@@ -133,7 +133,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
 
 def test_the_lock_of_a_dead_process_holds_nothing_up(tmp_path):
     program = (
-        "import sys, time\nfrom efm_jax import _files\n"
+        "import sys, time\nfrom efm_jax._core import files\n"
         "with files.exclusive(sys.argv[1], 'it'):\n    print('held', flush=True)\n    time.sleep(600)"
     )
     lock = tmp_path / "run.lock"

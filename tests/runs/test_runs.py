@@ -10,11 +10,12 @@ import _runs
 import jax
 import numpy as np
 import pytest
+from _fit import fit
 from _killed_run import CONFIG, NETWORK, RECIPE, run, source
 from _runs import outcome
 
 from efm_jax import checkpoint, datasets
-from efm_jax.runs import _feed, fit, read_config, read_log
+from efm_jax.runs import _feed, read_config, read_log
 from efm_jax.training import adam, init_state
 
 interruptible, straight = _runs.interruptible, _runs.straight  # fixtures

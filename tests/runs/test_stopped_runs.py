@@ -47,7 +47,9 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, capfd, straight, number)
     assert 8 <= step <= 12  # batch 11 is drawn ahead of step 12
     told = capfd.readouterr().err
     assert "finishing this step and saving" in told
-    assert f"Stopped at step {step} of 20; all is saved in {tmp_path}: run the same command to go on." in told
+    assert (
+        f"Stopped at step {step} of 20; all is saved in {tmp_path}: run the same command to resume." in told
+    )
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
     run(tmp_path)
     assert outcome(tmp_path) == outcome(straight)

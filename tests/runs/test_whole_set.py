@@ -29,7 +29,9 @@ MINIBATCH = WHOLE[0][:4], WHOLE[1][:4]
 
 @pytest.mark.parametrize("convention", ["superposed", pytest.param("per_plate", marks=pytest.mark.slow)])
 def test_the_target_is_the_field_of_the_whole_set_wherever_the_minibatch_puts_the_points(convention):
-    config = configs.Recipe(gap=GAP, convention=convention, field="whole", num_points=8)
+    config = configs.EFM(
+        gap=GAP, convention=convention, field="whole", num_points=8, noise=1.0, coupling="independent"
+    )
     batch = build.recipe(config, pair()).draw(jax.random.key(0), *MINIBATCH)
 
     def target(samples):
@@ -44,7 +46,7 @@ def test_the_target_is_the_field_of_the_whole_set_wherever_the_minibatch_puts_th
 
 
 def test_the_charges_of_the_chain_are_the_whole_set_with_its_images():
-    config = configs.Recipe(method="c2fm", gap=GAP, field="whole", points="flux")
+    config = configs.C2FM(gap=GAP, field="whole", points="flux")
     (charges,) = held(build.recipe(config, pair()))
     expected = capacitor_chain(*WHOLE, GAP, tolerance=1e-3, reach=8 * GAP)
     for ours, theirs in zip(charges, expected, strict=True):  # the samples are drawn in another order
@@ -56,7 +58,7 @@ def held(recipe) -> list[Charges]:
 
 
 def test_a_law_takes_part_with_as_many_draws_as_the_other_side_has_samples():
-    config = configs.Recipe(gap=GAP, field="whole")
+    config = configs.EFM(gap=GAP, field="whole")
     (charges,) = held(build.recipe(config, (toys.gaussian(2), pair(5)[1])))
     assert charges.charge.tolist() == pytest.approx([0.2] * 5 + [-0.2] * 5)
     assert {tuple(x) for x in np.asarray(charges.positions[5:, :2])} == {tuple(x) for x in WHOLE[1][:5]}
@@ -78,16 +80,16 @@ def test_charges_are_arguments_of_the_compiled_step():
     ("make", "message"),
     [
         (
-            lambda: build.recipe(configs.Recipe(field="whole")),
+            lambda: build.recipe(configs.EFM(field="whole")),
             r"'whole' makes charges of a finite training set",
         ),
         (
-            lambda: build.recipe(configs.Recipe(field="whole"), (toys.moons(), toys.moons())),
+            lambda: build.recipe(configs.EFM(field="whole"), (toys.moons(), toys.moons())),
             r"got none: laws have no end. Take 'minibatch'",
         ),
         (
-            lambda: build.recipe(configs.Recipe(method="ifm", field="whole"), pair()),
-            r"recipe.field 'whole' is for methods 'efm' and 'c2fm'.*got 'ifm'",
+            lambda: configs.from_dict({"recipe": {"method": "ifm", "field": "whole"}}),
+            r"config.recipe.field is an option of efm and c2fm; config.recipe has method, gap",
         ),
         (
             lambda: matching.efm(GAP, charges=Charges(jnp.ones((3, 3)), jnp.ones(2))),
@@ -108,7 +110,7 @@ def test_one_option_of_the_command_line(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", WHOLE[0])
     seen = []
     monkeypatch.setattr(
-        "efm_jax.runs.fit", lambda folder, recipe, *_, config, **__: seen.append((recipe, config))
+        "efm_jax.runs._train.fit", lambda folder, built, plan, **_: seen.append((built.recipe, plan.config))
     )
     options = ["--data.source", f"npy:{tmp_path / 'x.npy'}", "--recipe.field", "whole", "--no-report"]
     cli.main(["train", "toy-swiss-roll", "--run", str(tmp_path / "run"), *options])

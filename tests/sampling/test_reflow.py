@@ -12,8 +12,8 @@ from efm_jax.datasets import batch, from_pairs
 from efm_jax.fields import widths
 from efm_jax.lines import fixed
 from efm_jax.matching import couplings
-from efm_jax.models import build, configs
-from efm_jax.runs import second_run
+from efm_jax.models import build, configs, seeds
+from efm_jax.runs import reflow_run
 from efm_jax.runs._feed import batches
 from efm_jax.sampling import reflow
 from efm_jax.types import Network
@@ -114,7 +114,7 @@ def test_lines_from_far_above_are_refused_and_so_are_none():
 
 FIRST = configs.Run(
     data=configs.Data("gaussian:2", "moons"),
-    recipe=configs.Recipe(gap=1.0, method="cfm", charges=32, num_points=32),
+    recipe=configs.CFM(charges=32, num_points=32, coupling="independent"),
     network=configs.Network(kind="mlp", width=8, depth=1, output="flow"),
     optimizer=configs.Optimizer(warmup=50),
     sampling=configs.Sampling(solver="euler", steps=1, clock="linear", samples=64),
@@ -133,31 +133,31 @@ def folder(path, **changes):
 
 @pytest.fixture
 def at_80(monkeypatch):
-    monkeypatch.setattr(second_run.checkpoint, "latest", lambda folder: 80)
+    monkeypatch.setattr(reflow_run.checkpoint, "latest", lambda folder: 80)
 
 
-def test_the_second_run_keeps_the_data_and_trains_on_given_pairs(tmp_path, at_80):
-    config = second_run.of_run(folder(tmp_path / "first"), pairs=70)
+def test_the_reflow_run_keeps_the_data_and_trains_on_given_pairs(tmp_path, at_80):
+    config = reflow_run.of_run(folder(tmp_path / "first"), pairs=70)
     assert config.data == FIRST.data
     assert config.reflow == configs.Reflow(str(tmp_path / "first"), 80, 70)
     assert (config.steps, config.optimizer.warmup) == (20, 2)
-    assert second_run.asked_for(config)
-    assert not second_run.asked_for(FIRST)
-    assert configs.from_dict(configs.to_dict(config)) == config
+    assert reflow_run.asked_for(config)
+    assert not reflow_run.asked_for(FIRST)
+    assert configs.from_dict(configs.to_dict(config)) == configs.complete(config)
     assert "reflow" not in configs.to_dict(FIRST)
     fields = {"recipe": {"gap": 6.0}, "network": {"kind": "mlp", "output": "field"}}
     taught = folder(tmp_path / "fields", **fields)
-    kept, new = second_run.of_run(taught), second_run.of_run(taught, trained=False)
+    kept, new = reflow_run.of_run(taught), reflow_run.of_run(taught, trained=False)
     assert (kept.network.output, kept.recipe.gap) == ("slope", 6.0)
     assert (new.network.output, new.recipe.gap) == ("flow", 1.0)
 
 
 def test_its_pairs_are_lines_of_the_first_from_its_own_data(tmp_path, at_80, capsys):
-    config = second_run.of_run(folder(tmp_path / "first"), pairs=70)
+    config = reflow_run.of_run(folder(tmp_path / "first"), pairs=70)
     first = models.Trained(FIRST, RECIPE, NETWORK, STATE._replace(step=jnp.asarray(80)), (2,), 0.0)
     pair = build.sources(FIRST.data)
-    (p, q), initial = second_run.training_pairs(config, first, pair)
-    drawn = batch(pair[0], second_run.PAIRS_SEED, 0, 0, 70)
+    (p, q), initial = reflow_run.training_pairs(config, first, pair)
+    drawn = batch(pair[0], seeds.REFLOW, 0, 0, 70)
     assert float(initial) == 2.0
     assert p.size == q.size == (drawn[:, 0] <= 3.0).sum()
     rows = batch(p, 0, 0, 0, 20)
@@ -165,9 +165,9 @@ def test_its_pairs_are_lines_of_the_first_from_its_own_data(tmp_path, at_80, cap
     np.testing.assert_allclose(batch(q, 0, 1, 0, 20), 2 * rows + np.asarray(SHIFT), atol=2e-6)
     moved = first._replace(state=STATE._replace(step=jnp.asarray(81)))
     with pytest.raises(ValueError, match="is at step 81 and was at 80"):
-        second_run.training_pairs(config, moved, pair)
+        reflow_run.training_pairs(config, moved, pair)
     with pytest.raises(ValueError, match="the gap stays 1, got 2"):
-        second_run.training_pairs(
+        reflow_run.training_pairs(
             configs.from_dict(configs.to_dict(config) | {"recipe": {"gap": 2.0}}), first, pair
         )
 
@@ -176,25 +176,25 @@ def test_its_pairs_are_lines_of_the_first_from_its_own_data(tmp_path, at_80, cap
     ("changes", "told"),
     [
         ({"recipe": {"method": "pfgm"}}, "far above"),
-        ({"network": {"kind": "mlp", "classes": 2}}, "knows no classes"),
+        ({"network": {"kind": "mlp", "classes": 2}}, "does not support classes"),
         ({"network": {"kind": "mlp", "output": "velocity"}}, "--no-trained"),
     ],
 )
 def test_first_runs_that_do_not_serve_are_named(tmp_path, at_80, changes, told):
     with pytest.raises(ValueError, match=told):
-        second_run.of_run(folder(tmp_path / "first", **changes))
+        reflow_run.of_run(folder(tmp_path / "first", **changes))
 
 
 def test_runs_without_a_checkpoint_and_pairs_of_nothing_are_named(tmp_path):
     with pytest.raises(ValueError, match="is not a run folder"):
-        second_run.of_run(tmp_path)
+        reflow_run.of_run(tmp_path)
     with pytest.raises(ValueError, match="holds no checkpoint yet"):
-        second_run.of_run(folder(tmp_path / "first"))
+        reflow_run.of_run(folder(tmp_path / "first"))
     given = configs.from_dict({"recipe": {"coupling": "given", "method": "cfm"}})
     with pytest.raises(ValueError, match="go together"):
-        second_run.asked_for(given)
+        reflow_run.asked_for(given)
     with pytest.raises(ValueError, match="go together"):
-        second_run.asked_for(configs.from_dict({"reflow": {"run": "somewhere"}}))
+        reflow_run.asked_for(configs.from_dict({"reflow": {"run": "somewhere"}}))
 
 
 @pytest.mark.slow
@@ -207,7 +207,7 @@ def test_the_command_trains_twice_goes_on_and_gives_away(tmp_path, capsys):
     assert report["maps"]["gaussian:2 -> moons"]["evaluations"]["mean"] == 4.0
     whole = models.load(run).state.params
     half = tmp_path / "half"
-    config = second_run.of_run(first, steps=30, pairs=200)
+    config = reflow_run.of_run(first, steps=30, pairs=200)
     runs.train(half, config, progress=False)
     # the same pairs and the same steps again
     jax.tree.map(np.testing.assert_array_equal, models.load(half).state.params, whole)

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _fit import fit
 
 from efm_jax.datasets import Source
-from efm_jax.runs import fit
 from efm_jax.training import adam
 from efm_jax.types import Batch, FieldMatching, Network
 

@@ -29,7 +29,7 @@ def made_run(folder, *, source="noise", target="folder:photos", shape=SHAPE, kee
             "steps": 20,
         }
     )
-    network = build.network(config.network, shape, config.recipe.gap)
+    network = build.network(config, shape)
     state = training.init_state(jax.random.key(0), network, build.optimizer(config.optimizer, config.steps))
     rng = np.random.default_rng(0)
 

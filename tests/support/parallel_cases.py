@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _fit import fit as train
 
 from efm_jax import training
 from efm_jax._core import trees
 from efm_jax.datasets import Source
 from efm_jax.datasets.source import Choice, indices
-from efm_jax.runs import _fit as runs
 from efm_jax.types import Batch, FieldMatching, Network
 
 DIM, STEPS, CHARGES, POINTS = 2, 6, 16, 32
@@ -107,4 +107,4 @@ def fit(folder: Path, steps: int = STEPS, *, pos: Source | None = None, **more) 
     options: dict[str, Any] = {"batch_pos": CHARGES, "batch_neg": CHARGES, "seed": 1, "config": {"a": 1}}
     options |= {"progress": False, "save_every": 2, "log_every": 2, **more}
     sources = pos or finite_source(0.0), law(3.0)
-    return runs.fit(folder, RECIPE, PLAIN, OPTIMIZER, *sources, steps=steps, **options)
+    return train(folder, RECIPE, PLAIN, OPTIMIZER, *sources, steps=steps, **options)

@@ -1,7 +1,7 @@
-"""Second trainings: the configuration of a reflow, and the pairs and parameters it begins with.
+"""Reflow runs: trained on pairs that the lines of an earlier run make, for straighter lines.
 
-The second run's data are those of the first: it is scored on them and carries them. Only what it is trained on are the
-lines of the first run, followed when the second starts or goes on, the same every time.
+A reflow run has the data of the first one: it is scored on them and carries them. Only its training pairs come from the
+lines of the first run, which are followed when the reflow starts or resumes, the same every time.
 """
 
 from dataclasses import replace
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from efm_jax import checkpoint, training
 from efm_jax.datasets import Source, batch, from_pairs
-from efm_jax.models import build, configs
+from efm_jax.models import build, configs, seeds
+from efm_jax.models.loading import load
 from efm_jax.models.model import Trained
 from efm_jax.sampling import reflow
 from efm_jax.types import Params
 
-PAIRS_SEED = 40_000
-"""With the run's seed, seeds the samples whose lines are followed. Those a space is fitted on begin with the same number
-(`spaces.SEED`), which no run meets: reflow refuses components."""
+__all__ = ["WIDTH", "asked_for", "check", "initial", "of_run", "opened", "training_pairs"]
+
 WIDTH = 1e-3
 """How far the straight paths of the pairs are blurred, in units of the data."""
 _FORMS = {"field": "slope", "slope": "slope", "flow": "flow"}
@@ -30,11 +30,11 @@ def of_run(
     reverse: bool = False,
     trained: bool = True,
 ) -> configs.Run:
-    """Return the configuration of a second training on the lines of a run, from that run's own.
+    """Return the configuration of a reflow of a run, made from that run's own configuration.
 
-    Flow matching on given pairs, followed by Euler's method in height, with a quarter of the steps; data, network,
-    optimizer and seed stay. With the trained parameters the gap stays too, and a network of directions is read as that of
-    their slopes; with new ones the gap is 1.
+    The reflow is flow matching on given pairs with a quarter of the steps, sampled by Euler's method in height; data,
+    network, optimizer and seed stay. With the trained parameters the gap stays too, and a network of directions is read as
+    that of their slopes; with new parameters the gap is 1.
 
     Args:
         first: The run folder of the first training.
@@ -44,7 +44,7 @@ def of_run(
         trained: Begin with the parameters of the first run.
 
     Returns:
-        The configuration, for `pipeline.train`.
+        The configuration, for `runs.train`.
 
     Raises:
         ValueError: There is no run, or no checkpoint of it; it has classes; its lines start at random points (pfgm); or its
@@ -62,9 +62,9 @@ def of_run(
         raise ValueError(f"{first} is not a run folder: it holds no config.json; train one with `efm train`.")
     config, step = configs.load(first / "config.json"), checkpoint.latest(first / "checkpoints")
     if step is None:
-        raise ValueError(f"{first} holds no checkpoint yet; go on with it by `efm resume {first}`.")
+        raise ValueError(f"{first} holds no checkpoint yet; resume it by `efm resume {first}`.")
     _check_first(config)
-    output = _FORMS.get(config.network.output) if trained else "flow"
+    output = _FORMS.get(str(config.network.output)) if trained else "flow"
     if output is None:
         raise ValueError(
             f"a network of output {config.network.output!r} grows toward the plates, which no straight line does: begin "
@@ -74,8 +74,7 @@ def of_run(
     optimizer = replace(config.optimizer, warmup=min(config.optimizer.warmup, steps // 10))
     return replace(
         config,
-        recipe=configs.Recipe(
-            method="cfm",
+        recipe=configs.CFM(
             gap=config.recipe.gap if trained else 1.0,
             width=WIDTH,
             coupling="given",
@@ -92,18 +91,35 @@ def of_run(
 
 
 def asked_for(config: configs.Run) -> bool:
-    """Whether a run is a second training.
+    """Whether a run is a reflow.
 
     Raises:
-        ValueError: It asks for the pairs of a first run and does not keep them, or the other way round.
+        ValueError: It names a first run and does not train on its pairs, or the other way round.
     """
-    keeps = config.recipe.method in ("cfm", "ifm") and config.recipe.coupling == "given"
-    if (config.reflow.run is None) == keeps or (config.recipe.coupling == "given" and not keeps):
+    coupling = getattr(config.recipe, "coupling", None)
+    if (config.reflow.run is None) == (coupling == "given"):
         raise ValueError(
-            "reflow.run and recipe.coupling 'given' with method 'cfm' or 'ifm' go together, got "
-            f"{config.reflow.run!r}, {config.recipe.coupling!r} and {config.recipe.method!r}; `efm reflow` sets all."
+            "reflow.run and recipe.coupling 'given' of method 'cfm' or 'ifm' go together, got "
+            f"{config.reflow.run!r}, {coupling!r} and {config.recipe.method!r}; `efm reflow` sets all."
         )
-    return keeps
+    return coupling == "given"
+
+
+def opened(config: configs.Run, pair: tuple[Source, Source]) -> Trained | None:
+    """Open the first run of a reflow and check that it fits; None for a run on its own data.
+
+    Args:
+        config: The reflow.
+        pair: Training sets of P and Q.
+
+    Raises:
+        ValueError: See `asked_for`, `check` and `models.load`.
+    """
+    if not asked_for(config):
+        return None
+    first = load(str(config.reflow.run), step=config.reflow.step)
+    check(config, first, pair)
+    return first
 
 
 def training_pairs(
@@ -112,8 +128,8 @@ def training_pairs(
     """Follow the first run's lines and return sources of the pairs, and the parameters to begin with, None for new ones.
 
     Args:
-        config: The second run.
-        first: The first, opened.
+        config: The reflow.
+        first: The first run, opened.
         pair: Training sets of P and Q.
 
     Raises:
@@ -122,14 +138,14 @@ def training_pairs(
     check(config, first, pair)
     wanted = config.reflow
     side = int(wanted.reverse)
-    x = batch(pair[side], PAIRS_SEED + config.seed, side, 0, wanted.pairs)
+    x = batch(pair[side], seeds.REFLOW + config.seed, side, 0, wanted.pairs)
     found = reflow.pairs(
         first.state,
         first.recipe,
         first.network,
         x,
         reverse=wanted.reverse,
-        stepping=build.stepping(first.config.sampling),
+        stepping=build.stepping(first.config),
         batch_size=250,
     )
     if found.lost:
@@ -139,12 +155,12 @@ def training_pairs(
 
 
 def initial(config: configs.Run, first: Trained) -> Params | None:
-    """The parameters that a second run begins with; None for new ones."""
+    """The parameters that a reflow begins with; None for new ones."""
     return training.ema_params(first.state) if config.reflow.trained else None
 
 
 def check(config: configs.Run, first: Trained, pair: tuple[Source, Source]) -> None:
-    """See that a second run can be made of a first one, before lines are followed.
+    """Check that a reflow can be made of a first run, before lines are followed.
 
     Raises:
         ValueError: The first run has another checkpoint than it had, other data or another gap.
@@ -154,8 +170,8 @@ def check(config: configs.Run, first: Trained, pair: tuple[Source, Source]) -> N
     _check_first(config)
     if wanted.step not in (None, int(first.state.step)):
         raise ValueError(
-            f"{wanted.run} is at step {int(first.state.step)} and was at {wanted.step} when this run began: its lines are "
-            "others now. Start a new run by `efm reflow`."
+            f"{wanted.run} is at step {int(first.state.step)} and was at {wanted.step} when this run began: its lines "
+            "have changed. Start a new run by `efm reflow`."
         )
     if first.shape != pair[0].shape:
         raise ValueError(
@@ -171,7 +187,7 @@ def check(config: configs.Run, first: Trained, pair: tuple[Source, Source]) -> N
 def _check_first(config: configs.Run) -> None:
     if config.network.classes is not None:
         raise ValueError(
-            f"reflow knows no classes, and this run has network.classes {config.network.classes}; train one without."
+            f"reflow does not support classes, and this run has network.classes {config.network.classes}; train one without."
         )
     if config.data.components is not None:
         raise ValueError(

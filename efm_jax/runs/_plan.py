@@ -1,0 +1,122 @@
+"""The numbers of a training run: how long, how much a step, how often saved and logged."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from efm_jax._core import checks, files
+from efm_jax.models import configs
+from efm_jax.runs import _feed
+
+_COUNTS = (
+    "steps",
+    "batch_pos",
+    "batch_neg",
+    "save_every",
+    "log_every",
+    "keep",
+    "max_skipped",
+    "data_threads",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run is trained, in numbers.
+
+    Attributes:
+        steps: Steps in all, those before a resume included.
+        batch_pos: Positive charges a step, of all devices together.
+        batch_neg: Negative charges a step, of all devices together.
+        seed: Seeds parameters, training and data.
+        config: What the run is, in what JSON can hold. It goes to config.json and must be the same on
+            resuming, but for fields named in `MAY_CHANGE`.
+        ema_decay: Decay of the moving average of the parameters.
+        save_every: Steps between checkpoints; the last step is always saved.
+        log_every: Steps between lines of the log; the last step always has one.
+        keep: Checkpoints to keep.
+        max_seconds: End after this much wall clock, counted over all resumes (what came after the last
+            checkpoint of a killed process is not known and not counted). The state then has `step < steps`.
+        max_skipped: Non-finite steps in a row after which to give up.
+        shard_state: Split the state over the mesh too, see `parallel.data_parallel_step`.
+        label_dropout: For a network with classes and data that have some: the share of minibatches that are of all classes
+            and have no label, so that the field without a condition is learned too. None trains without labels.
+        label_groups: Labels a step: its charges come in so many equal groups, each a minibatch of one class with points
+            of its own, as many as the recipe's.
+        data_threads: Threads that make batches ahead. With more than one, sources must be able to draw several batches at
+            once, as all of `datasets` are. What is computed does not depend on it.
+
+    Raises:
+        ValueError: A number is out of range, or JSON cannot hold `config`.
+
+    Examples:
+        >>> Plan(steps=0, batch_pos=8, batch_neg=8, seed=0)
+        Traceback (most recent call last):
+        ...
+        ValueError: steps must be a whole number >= 1, got 0.
+    """
+
+    steps: int
+    batch_pos: int
+    batch_neg: int
+    seed: int
+    config: dict[str, Any] = field(default_factory=dict)
+    ema_decay: float = 0.9999
+    save_every: int = 1000
+    log_every: int = 50
+    keep: int = 3
+    max_seconds: float | None = None
+    max_skipped: int = 100
+    shard_state: bool = False
+    label_dropout: float | None = None
+    label_groups: int = 1
+    data_threads: int = 1
+
+    def __post_init__(self):
+        for name in _COUNTS:
+            object.__setattr__(self, name, checks.count(name, getattr(self, name)))
+        if not isinstance(self.seed, int | np.integer) or self.seed < 0:
+            raise ValueError(f"seed must be a whole number >= 0, got {self.seed!r}.")
+        if self.max_seconds is not None:
+            checks.positive("max_seconds", self.max_seconds)
+        files.to_json("config", self.config)
+
+    @classmethod
+    def of_run(cls, config: configs.Run) -> "Plan":
+        """The plan of a configured run."""
+        recipe = config.recipe
+        return cls(
+            steps=config.steps,
+            batch_pos=recipe.charges,
+            batch_neg=recipe.charges,
+            seed=config.seed,
+            config=configs.to_dict(config),
+            ema_decay=config.optimizer.ema_decay,
+            save_every=config.save_every,
+            log_every=config.log_every,
+            max_seconds=config.max_seconds,
+            shard_state=config.parallel.shard_state,
+            label_dropout=None if config.network.classes is None else recipe.label_dropout,
+            label_groups=recipe.label_groups,
+            data_threads=config.parallel.data_threads,
+        )
+
+    @property
+    def labeling(self) -> _feed.Labeling | None:
+        """How steps are labeled; None for without labels."""
+        return None if self.label_dropout is None else _feed.Labeling(self.label_dropout, self.label_groups)
+
+    def numbers(self) -> dict[str, Any]:
+        """How long and how often: what may change on resuming, but not between the hosts of one run."""
+        names = (*_COUNTS, "max_seconds", "shard_state")
+        return {name: getattr(self, name) for name in names}
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same on resuming."""
+        fit: dict[str, Any] = {"seed": int(self.seed)}
+        fit |= {"batch_pos": int(self.batch_pos), "batch_neg": int(self.batch_neg)}
+        fit |= {"ema_decay": float(self.ema_decay)}
+        if self.label_dropout is not None:
+            fit |= {"label_dropout": self.label_dropout, "label_groups": self.label_groups}
+        return {"config": files.to_json("config", self.config), "fit": files.to_json("fit", fit)}
