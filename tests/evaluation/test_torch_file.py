@@ -1,6 +1,7 @@
 """Files of weights: every tensor as it was saved, and nothing run whatever the file says."""
 
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -74,10 +75,20 @@ def test_nothing_in_the_file_is_run(tmp_path, protocol, layout):
     ("body", "told"),
     [
         (b"\x80\x02cbuiltins\neval\n(" + files.text("1") + b"tR.", "'builtins eval', which is not needed"),
-        (b"\x80\x02cbuiltins\neval\n.", "has _Name where"),
+        (b"\x80\x02cbuiltins\neval\n.", "asks for .builtins eval., which is not needed"),
         (b"\x80\x02}" + files.text("a") + b"K\x01s.", "no tensors by name"),
         (b"\x80\x02}((ttK\x01s.", "belongs"),  # a key other than text
-        (b"\x80\x02cos\nsystem\n}b.", "belongs"),
+        (b"\x80\x02})" + b"\x85" * 100_000 + b"K\x01s.", "belongs"),  # hashing it would overflow the stack
+        (
+            b"\x80\x02})" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(99)) + b"K\x01s.",
+            "belongs",
+        ),  # 2^99 parts
+        (b"\x80\x02}r\xff\xff\xff\xff.", "no tensors by name"),  # a memo of 2^32 places
+        (b"\x80\x02\x82\x01.", "a pickle instruction that no file of weights needs"),
+        (b"\x80\x02c__builtin__\ndict\n)\x81.", "asks for '__builtin__ dict'"),
+        (b"\x80\x02ctorch\nFloatStorage\n)R.", "it calls 'torch FloatStorage'"),
+        (b"\x80\x02ccollections\nOrderedDict\n}b.", "belongs"),  # setting what the name remembers
+        (b"\x80\x02cos\nsystem\n}b.", "asks for .os system., which is not needed"),
         (files.tree({"a": files.tensor("0", "f4", 4, 0, (10**9, 10**9), (0, 0))}), "does not fit"),
         (files.tree({"a": files.tensor("0", "f4", 4, 1, (4,), (1,))}), "does not fit"),
         (files.tree({"a": files.tensor("0", "f4", 4, 0, (4,), (-1,))}), "cannot be"),
@@ -88,6 +99,16 @@ def test_nothing_in_the_file_is_run(tmp_path, protocol, layout):
 def test_files_that_lie_are_refused(tmp_path, body, told):
     with pytest.raises(ValueError, match=told):
         read_tensors(write(tmp_path, files.old(body, {"0": np.zeros(4, "f4")})))
+
+
+def test_a_zip_that_unpacks_to_more_than_it_holds_is_refused(tmp_path):
+    path = tmp_path / "weights.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        body = files.tree({"a": files.tensor("0", "f4", 10**6, 0, (10**6,), (1,))})
+        archive.writestr("weights/data.pkl", body)
+        archive.writestr("weights/data/0", bytes(4 * 10**6))
+    with pytest.raises(ValueError, match="it is compressed, which torch does not do"):
+        read_tensors(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
