@@ -14,6 +14,7 @@ from test_devices import run_program
 from efm_jax import checkpoint, cli, datasets
 from efm_jax.datasets.source import Choice
 from efm_jax.runs import _fit as runs
+from efm_jax.runs import read_config
 from efm_jax.training import hosts
 
 PROGRAM = Path(__file__).parents[1] / "support" / "_hosts.py"
@@ -149,7 +150,7 @@ def test_what_hosts_tell_each_other_arrives_as_it_was(told):
 
 def test_the_command_trains_on_two_hosts(folder, tmp_path):
     cli.main(["train", *COMMAND, "--run", str(tmp_path / "one")])
-    assert runs.read_config(folder / "command") == runs.read_config(tmp_path / "one")
+    assert read_config(folder / "command") == read_config(tmp_path / "one")
     assert checkpoint.latest(folder / "command" / "checkpoints") == 4
     losses = [runs.read_log(run)[-1]["loss"] for run in (folder / "command", tmp_path / "one")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # means over 16 points, 4 steps, float32
