@@ -1,7 +1,7 @@
-"""Classes: sources that know the labels of their samples, and the labels of a training step.
+"""Classes: sources whose samples have labels, and the labels of a training step.
 
 The conditional field of class c is that of the samples of class c alone, so a minibatch holds one class: `draw_labels`
-says which, `batch(labels=...)` draws it. A share of the minibatches is of all classes and has no label (-1): they teach
+chooses it, `batch(labels=...)` draws it. A share of the minibatches is of all classes and has no label (-1): they teach
 the unconditional field, which guidance needs.
 """
 
@@ -12,13 +12,15 @@ from jaxtyping import Float64, Int32
 
 from efm_jax.datasets.source import Choice, Source
 
+__all__ = ["NULL", "check_labeling", "class_shares", "draw_labels", "with_classes"]
+
 NULL = -1
 """The label of no class: all of them."""
 _STREAM = 9  # the generator of labels is apart from those of samples, whose second number is the side
 
 
 def with_classes(source: Source, labels: Any) -> Source:
-    """A finite source whose samples have labels: the same draws, and each class by itself.
+    """Give labels to the samples of a finite source: the same draws, and each class by itself.
 
     Args:
         source: A finite set, as `from_array`, `from_pictures`, `digit_source` make it.
@@ -39,8 +41,8 @@ def with_classes(source: Source, labels: Any) -> Source:
     labels = np.asarray(labels)
     if not isinstance(source.draw, Choice):
         raise ValueError(
-            "only a finite source can be given labels; of a law write Source(draw, shape, None, classes=...), one source "
-            "for each class."
+            "labels need a finite source, as from_array or from_pictures make it.\n"
+            "For a distribution write Source(draw, shape, None, classes=...) with one source for each class."
         )
     if labels.shape != (source.size,) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
         raise ValueError(
@@ -57,7 +59,7 @@ def with_classes(source: Source, labels: Any) -> Source:
 
 
 def class_shares(source: Source) -> Float64[np.ndarray, " classes"]:
-    """How much of a source each of its classes is: the shares of a finite set; those of a law are equal.
+    """Return the share of each class of a source; those of a distribution are equal.
 
     Raises:
         ValueError: The source has no classes.
@@ -76,7 +78,7 @@ def class_shares(source: Source) -> Float64[np.ndarray, " classes"]:
 def draw_labels(
     source: Source, seed: int, step: int, groups: int = 1, *, dropout: float = 0.1
 ) -> Int32[np.ndarray, " groups"]:
-    """Labels of the groups of rows of a training step: class c by its share, or none with probability `dropout`.
+    """Draw the labels of a training step's groups of rows: class c by its share, or -1 with probability `dropout`.
 
     They follow from seed and step alone, and samples do not depend on how they are drawn: with `dropout=1` and one group a
     run sees, bit for bit, the samples of a run without labels.

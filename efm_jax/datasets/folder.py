@@ -5,19 +5,21 @@ and counted on request; one whose header promises more pixels than `max_pixels` 
 decompressed.
 """
 
-import hashlib
 import os
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Integer, UInt8
+from PIL import Image
 
 from efm_jax.datasets import picture_files
 from efm_jax.datasets.picture_files import EXTENSIONS as EXTENSIONS
-from efm_jax.datasets.source import chosen_split
+
+__all__ = ["EXTENSIONS", "Pictures", "common_size", "labels_by_folder", "read_folder"]
 
 _CHUNK = 256
 _NAMED = 5
@@ -140,33 +142,44 @@ def read_folder(
     return Pictures(images[: len(kept)], kept, skipped)
 
 
-def split_by_name(names: list[str], split: str, held_out: float) -> np.ndarray:
-    """Which pictures belong to a split, by a hash of the name: `sha256(name without extension) < held_out`.
-
-    The hash is read as a number in [0, 1). A picture stays on its side when others are added, and two folders
-    with equal names hold out the same ones, so a translation can be scored against the true partner.
+def common_size(paths: Sequence[str | Path], *, most: int | None = None) -> int | None:
+    """Return the side to which to crop and resize the pictures of several folders, so that none is enlarged.
 
     Args:
-        names: Paths below the folder, as `read_folder` returns them.
-        split: "train", "test" (held out) or "all".
-        held_out: Share held out, in (0, 1).
+        paths: Folders of pictures.
+        most: Largest side to return.
 
     Returns:
-        Boolean mask [n].
+        The smallest side of all pictures, at most `most`; None if all have one size that is not above `most`. Only headers
+        are read; files whose header cannot be read do not count.
 
     Raises:
-        ValueError: If the split is unknown, the share is outside (0, 1), or nothing is left.
+        FileNotFoundError: If a folder does not exist or holds no picture.
+        ValueError: If no picture can be read.
 
     Examples:
-        >>> split_by_name(["a.png", "b.png"], "all", 0.5).tolist()
-        [True, True]
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as path:
+        ...     Image.new("RGB", (6, 4)).save(f"{path}/a.png")
+        ...     Image.new("RGB", (9, 9)).save(f"{path}/b.png")
+        ...     common_size([path]), common_size([path], most=3)
+        (4, 3)
     """
-    digests = [
-        hashlib.sha256(name.rpartition(".")[0].encode("utf-8", "surrogateescape")).digest() for name in names
-    ]
-    return chosen_split(
-        np.array([int.from_bytes(digest[:8], "big") / 2.0**64 for digest in digests]), split, held_out
-    )
+    sizes: set[tuple[int, int]] = set()
+    for path in paths:
+        root = Path(path).expanduser()
+        for name in picture_files.names(root):
+            try:
+                with Image.open(root / name) as file:
+                    sizes.add(file.size)
+            except picture_files.UNREADABLE:
+                continue
+    if not sizes:
+        raise ValueError(f"no picture in {', '.join(map(str, paths))} can be read.")
+    smallest, largest = min(map(min, sizes)), max(map(max, sizes))
+    if len(sizes) == 1 and (most is None or largest <= most):
+        return None
+    return smallest if most is None else min(smallest, most)
 
 
 def labels_by_folder(names: list[str]) -> Integer[np.ndarray, " n"] | None:

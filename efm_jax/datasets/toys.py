@@ -1,4 +1,4 @@
-"""Toy laws in the plane, each a `Source` with a written density and scale.
+"""Toy distributions in the plane, each a `Source` with a written density and scale.
 
 The scales are those of the published generators, since a Wasserstein distance means nothing without its
 scale: print the floor `wasserstein2(Q, Q')` between two draws beside every figure.
@@ -8,11 +8,23 @@ from collections.abc import Callable
 
 import numpy as np
 
-from efm_jax.datasets.source import Source, white_noise
+from efm_jax.datasets.arrays import white_noise
+from efm_jax.datasets.source import Source
+
+__all__ = [
+    "checkerboard",
+    "eight_gaussians",
+    "gaussian",
+    "moons",
+    "rings",
+    "s_curve",
+    "swiss_roll",
+    "two_gaussians",
+]
 
 
 def gaussian(dim: int = 2, *, std: float = 1.0) -> Source:
-    """The normal law N(0, std^2 I) in `dim` dimensions.
+    """A normal distribution, N(0, std^2 I) in `dim` dimensions.
 
     Examples:
         >>> gaussian(3).draw(np.random.default_rng(0), 2).shape
@@ -46,7 +58,7 @@ def swiss_roll(*, noise: float = 0.8, scale: float = 2.0 / 7.5) -> Source:
 
 
 def two_gaussians(distance: float = 8.0, *, std: float = 1.0) -> Source:
-    """Two equal normal laws, `1/2 N(-d e1, std^2 I) + 1/2 N(d e1, std^2 I)`, d = distance, e1 = (1, 0).
+    """Two equal normal distributions, `1/2 N(-d e1, std^2 I) + 1/2 N(d e1, std^2 I)`, d = distance, e1 = (1, 0).
 
     They are its classes, 0 the left one.
 
@@ -63,14 +75,14 @@ def two_gaussians(distance: float = 8.0, *, std: float = 1.0) -> Source:
 
 
 def eight_gaussians(*, radius: float = 5.0, variance: float = 0.1**0.5) -> Source:
-    """Eight equal normal laws N(c_k, variance I) with centers `c_k = radius (cos(k pi/4), sin(k pi/4))`.
+    """Eight equal normal distributions N(c_k, variance I) with centers `c_k = radius (cos(k pi/4), sin(k pi/4))`.
 
     They are its classes, k = 0 .. 7. Radius 5 and variance sqrt(0.1) (not 0.1) are those of the toy table of Tong et
     al. 2023, arXiv 2307.03672.
 
     Args:
         radius: Radius of the circle of centers, >= 0.
-        variance: Variance of each coordinate round its center, > 0.
+        variance: Variance of each coordinate around its center, > 0.
 
     Examples:
         >>> eight_gaussians().draw(np.random.default_rng(0), 4).shape

@@ -16,8 +16,7 @@ from jaxtyping import UInt8
 
 from efm_jax import __version__, metrics
 from efm_jax._core import files
-from efm_jax.datasets.folder import read_folder
-from efm_jax.datasets.sizes import common_size
+from efm_jax.datasets.folder import common_size, read_folder
 from efm_jax.evaluation.features import Extractor, efficientnet_lite0, extract
 
 Report = dict[str, Any]

@@ -12,7 +12,7 @@ from efm_jax.datasets import (
     from_array,
     from_pictures,
     open_source,
-    own_pictures,
+    fit_pictures,
     picture_files,
     read_array,
 )
@@ -51,7 +51,7 @@ class _Samples(NamedTuple):
     shape: tuple[int, ...]
     names: list[str]
     files: list[Path]
-    pictures: own_pictures.Given | None = None
+    pictures: fit_pictures.Fitted | None = None
 
 
 def translate(
@@ -192,7 +192,7 @@ def _start(model: str | Path, trained: Trained) -> Source:
 def _specification(spec: str | Path) -> str:
     """The specification; a path alone is `folder:PATH` where a folder or a picture is."""
     path = Path(spec).expanduser()
-    return f"folder:{path}" if str(spec) and (path.is_dir() or own_pictures.is_picture(path)) else str(spec)
+    return f"folder:{path}" if str(spec) and (path.is_dir() or fit_pictures.is_picture(path)) else str(spec)
 
 
 def _check_within(output: Path, read: Path) -> None:
@@ -229,7 +229,7 @@ def _samples(
                 f"[n, {', '.join(map(str, shape))}]."
             )
         channels = 1 if shape[2] == 1 else 3
-        pictures = own_pictures.read(
+        pictures = fit_pictures.read(
             rest, (*shape[:2], channels), fit=fit, limit=limit, square=square, without=without
         )
         array, names, root = pictures.images, pictures.names, Path(rest).expanduser()
@@ -259,7 +259,7 @@ def _named(spec: str) -> Source:
         path = Path(spec).expanduser()
         if not path.is_file():
             raise
-        raise own_pictures.no_picture(path) from error
+        raise fit_pictures.no_picture(path) from error
 
 
 def _files_of(trained: Trained, names: list[str], array: str, overview: str) -> list[str]:
@@ -281,7 +281,7 @@ def _write(
     files: list[str],
     lines: FieldLines,
     inputs: list[str] | None = None,
-    back: tuple[list[own_pictures.Place], bool] | None = None,
+    back: tuple[list[fit_pictures.Place], bool] | None = None,
 ) -> Saved:
     """Write the files of `_files_of`, `lines.json` both before and after the others."""
     y, arrived = np.asarray(lines.end)[:, :-1], [bool(one) for one in np.asarray(lines.arrived)]
@@ -297,7 +297,7 @@ def _write(
         picture = drawing.grid(y[i : i + 1], trained.shape, 1, border=0)
         if back is not None:
             places, own_size = back
-            picture = own_pictures.returned(picture, places[i], own_size=own_size)
+            picture = fit_pictures.returned(picture, places[i], own_size=own_size)
         drawing.save_png(output / file, picture)
     if overview.startswith("pairs"):
         sheet = drawing.pairs_grid(x[:64], y[:64], trained.shape, 16, zoom=2)

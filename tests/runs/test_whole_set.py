@@ -11,7 +11,7 @@ from reference import coulomb as reference_coulomb
 from efm_jax import cli, matching, networks, training
 from efm_jax.charges.plates import Charges, capacitor, capacitor_chain
 from efm_jax.datasets import Source, from_array, toys
-from efm_jax.datasets.source import split_mask
+from efm_jax.datasets.splits import split_mask
 from efm_jax.matching import points
 from efm_jax.models import build, configs
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from efm_jax import models
 from efm_jax.datasets import as_pictures, read_folder
-from efm_jax.datasets.own_pictures import is_picture, read, returned
+from efm_jax.datasets.fit_pictures import is_picture, read, returned
 from efm_jax.models import apply, build, configs
 from efm_jax.types import FieldLines
 

@@ -1,8 +1,8 @@
-"""A person's own pictures brought to the size of a model, and its pictures brought back to theirs.
+"""Fit pictures of any size to a model, and the model's pictures back to their size.
 
-crop   the middle of the picture, of the model's aspect: what training pictures are. Where a square of some pixels was cut
-       out of these before (`data.crop`), the same square
-pad    the whole picture, its border pixels repeated up to the model's aspect; the margin is cut off again afterwards
+- `crop`: the middle of the picture in the model's aspect, as training pictures are. Where a square was cut from the middle
+  of these (`data.crop`), the same square.
+- `pad`: the whole picture, its border pixels repeated up to the model's aspect; the margin is cut off again afterwards.
 """
 
 import os
@@ -18,31 +18,33 @@ from PIL import Image
 
 from efm_jax.datasets import picture_files
 
+__all__ = ["Fitted", "Place", "is_picture", "no_picture", "read", "returned"]
+
 _AT_ONCE = 64
 _MAX_PIXELS = 1 << 26
 
 
 class Place(NamedTuple):
-    """Where in the model's picture the person's lies, and how large that part of it was.
+    """Where the fitted picture lies in the model's, and its size before.
 
     Attributes:
         box: Left, upper, right and lower border in the model's picture.
-        size: Width and height that the part carried has in the picture given.
+        size: Width and height of that part in the picture as it was read.
     """
 
     box: tuple[int, int, int, int]
     size: tuple[int, int]
 
 
-class Given(NamedTuple):
+class Fitted(NamedTuple):
     """Pictures as the model takes them.
 
     Attributes:
         images: Pictures [n, H, W, C].
         names: Their paths below the folder; of a single picture, the file's name.
-        places: Where in them the pictures given lie.
+        places: Where in them the pictures that were read lie.
         skipped: Paths that could not be read.
-        other: Paths of pictures of kinds that are not taken.
+        other: Paths of pictures of kinds that are not read.
     """
 
     images: UInt8[np.ndarray, "n height width channels"]
@@ -64,7 +66,7 @@ def is_picture(path: str | Path) -> bool:
 
 
 def no_picture(path: str | Path) -> ValueError:
-    """What to say of a file that is no picture of a kind that is taken."""
+    """Return the error for a file that is no picture of a kind that is read."""
     kinds = ", ".join(picture_files.EXTENSIONS)
     return ValueError(
         f"expected a folder or a picture ({kinds}), got the file {path}; convert it, or give an array as npy:FILE or "
@@ -80,16 +82,16 @@ def read(
     limit: int | None = None,
     square: int | None = None,
     without: Path | None = None,
-) -> Given:
+) -> Fitted:
     """Read a folder of pictures of any size, or one picture, for a model of pictures of `shape`.
 
     Args:
         path: A folder, read as `datasets.read_folder` reads it, or the file of a picture.
         shape: (H, W, C) of the model's pictures.
-        fit: "crop" or "pad", see above.
-        limit: Pictures read at most.
+        fit: "crop" or "pad", see the head of this module.
+        limit: Most pictures to read; None for all.
         square: Side of the square that was cut from the middle of training pictures, in pixels; None for none.
-        without: A folder in the folder that is left out.
+        without: A folder inside it to leave out.
 
     Returns:
         The pictures that can be read, in the order of their names.
@@ -139,11 +141,11 @@ def read(
         )
     seen = [name for name in others if limit is None or len(kept) < limit or name < kept[-1]]
     other = tuple(filter(picture_files.not_taken, seen))
-    return Given(np.stack(images), kept, places, tuple(skipped), other)
+    return Fitted(np.stack(images), kept, places, tuple(skipped), other)
 
 
 def returned(picture: UInt8[np.ndarray, "height width 3"], place: Place, *, own_size: bool) -> np.ndarray:
-    """The part of a model's picture that a person's picture lay in, at its own size again (bicubic) if asked for."""
+    """Return the part of a model's picture in which the fitted one lies, at its own size again (bicubic) on request."""
     part = Image.fromarray(picture).crop(place.box)
     if own_size and part.size != place.size:
         part = part.resize(place.size, Image.Resampling.BICUBIC)

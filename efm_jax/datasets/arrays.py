@@ -1,0 +1,227 @@
+"""Sources of arrays, pairs, pictures and white noise, and samples back to pictures; NumPy on the host, no JAX."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from efm_jax.datasets.source import Choice, Source, indices
+
+__all__ = ["as_pictures", "eight_bit", "from_array", "from_pairs", "from_pictures", "scaled", "white_noise"]
+
+_WIDE = 8.0  # root mean square: of normal noise 1, of latents of an autoencoder some 5, of pictures in 0..255 tens
+
+
+def from_array(array: Any) -> Source:
+    """Return the source of a finite set of floating-point samples, drawn as they are.
+
+    A batch of n <= size samples is drawn without replacement inside the batch; a larger one with replacement.
+
+    Args:
+        array: Samples [n, ...] of a floating dtype, finite; kept as float32 and not copied when already so. Pictures,
+            [n, H, W, C] with 1, 3 or 4 channels, have values in [-1, 1].
+
+    Returns:
+        A source of shape `array.shape[1:]` and size n.
+
+    Raises:
+        ValueError: If the array is empty, has no sample axis, is no floating dtype, holds NaN or infinity, or has the shape
+            of pictures and values far outside [-1, 1].
+
+    Examples:
+        >>> source = from_array(np.eye(3))
+        >>> from efm_jax.datasets import batch
+        >>> source.shape, source.size, float(batch(source, 0, 0, 0, 3).sum())
+        ((3,), 3, 3.0)
+    """
+    array = np.asarray(array)
+    if array.dtype == np.uint8:
+        raise ValueError(
+            f"array holds uint8 numbers of shape {array.shape}; if they are pictures use "
+            "from_pictures(array), else convert them: array.astype('float32')."
+        )
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(
+            f"array must hold floating-point numbers, got dtype {array.dtype}; convert it, e.g. "
+            "array.astype('float32')."
+        )
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(
+            "array must have shape [n, ...] with n >= 1 samples of at least one number each, got "
+            f"{array.shape}; for one-dimensional samples use array.reshape(-1, 1)."
+        )
+    # a float64 beyond float32's range becomes inf and is reported just below
+    with np.errstate(over="ignore"):
+        samples = np.asarray(array, np.float32).reshape(len(array), -1)
+    bad = np.logical_not(np.isfinite(samples).all(axis=1))
+    if bad.any():
+        raise ValueError(
+            f"array holds NaN, infinite or (for float32) too large numbers in {int(bad.sum())} of "
+            f"{len(bad)} samples, the first at index {int(bad.argmax())}; remove them: "
+            "array[np.isfinite(array).reshape(len(array), -1).all(1)]."
+        )
+    # of all numbers at once: single ones of white noise go far beyond 1, and so they may
+    if (
+        array.ndim == 4
+        and array.shape[-1] in (1, 3, 4)
+        and np.linalg.norm(samples) > _WIDE * samples.size**0.5
+    ):
+        raise ValueError(
+            f"array has the shape of pictures, {array.shape}, whose values must lie in -1..1, got {samples.min():.4g} to "
+            f"{samples.max():.4g}; of pictures in 0..255 divide by 127.5 and subtract 1, or give uint8; samples that are no "
+            "pictures may be given flat, [n, D]."
+        )
+
+    def choose(rng: np.random.Generator, n: int, rows: np.ndarray | None = None) -> tuple[np.ndarray]:
+        return (indices(rng, len(samples), n, rows),)
+
+    return Source(Choice(choose, samples.__getitem__), tuple(array.shape[1:]), len(samples))
+
+
+def from_pairs(x_pos: Any, x_neg: Any) -> tuple[Source, Source]:
+    """Return the sources of two finite sets whose rows belong together.
+
+    Batches of one number hold the same rows of both; `couplings.given()` pairs them. Batches are drawn as in `from_array`.
+
+    Args:
+        x_pos: Samples of P, [n, ...] of a floating dtype, finite.
+        x_neg: Their partners of Q, row by row, of the same shape.
+
+    Returns:
+        The sources of P and of Q.
+
+    Raises:
+        ValueError: The two differ in shape, or one is not as `from_array` needs it.
+
+    Examples:
+        >>> p, q = from_pairs(np.eye(3), 2 * np.eye(3))
+        >>> from efm_jax.datasets import batch
+        >>> bool((2 * batch(p, 0, 0, 5, 2) == batch(q, 0, 1, 5, 2)).all())
+        True
+    """
+    if np.shape(x_pos) != np.shape(x_neg):
+        raise ValueError(
+            f"pairs are row by row, so both sides must have one shape, got {np.shape(x_pos)} and {np.shape(x_neg)}."
+        )
+    pos, neg = (from_array(x)._replace(paired=True) for x in (x_pos, x_neg))
+    return pos, neg
+
+
+def from_pictures(images: Any, *, flip: bool = False) -> Source:
+    """Return the source of a finite set of 8-bit pictures, scaled to [-1, 1] and flattened HWC: `x = v / 127.5 - 1`.
+
+    Batches are drawn as in `from_array`. The pictures stay uint8 in memory.
+
+    Args:
+        images: Pictures [n, H, W] (gray) or [n, H, W, C], uint8.
+        flip: Whether each drawn picture is mirrored left to right with probability 1/2.
+
+    Returns:
+        A source of shape (H, W, C) and size n.
+
+    Raises:
+        ValueError: If `images` is not uint8, has another number of axes, or is empty.
+
+    Examples:
+        >>> source = from_pictures(np.full((5, 4, 4), 255, np.uint8))
+        >>> from efm_jax.datasets import batch
+        >>> source.shape, batch(source, 0, 0, 0, 2).shape, float(batch(source, 0, 0, 0, 2).max())
+        ((4, 4, 1), (2, 16), 1.0)
+    """
+    images = eight_bit("images", images, (3, 4))
+    if images.ndim == 3:
+        images = images[..., None]
+
+    def choose(rng: np.random.Generator, n: int, rows: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
+        index = indices(rng, len(images), n, rows)
+        return (index, rng.random(n) < 0.5) if flip else (index,)
+
+    def read(index: np.ndarray, mirrored: np.ndarray | None = None) -> np.ndarray:
+        chosen = images[index]
+        if mirrored is not None:
+            chosen[mirrored] = chosen[mirrored, :, ::-1]
+        return scaled(chosen).reshape(len(index), -1)
+
+    return Source(Choice(choose, read), tuple(images.shape[1:]), len(images))
+
+
+def white_noise(shape: Sequence[int], *, std: float = 1.0) -> Source:
+    """Return a source of independent normal numbers: every coordinate N(0, std^2).
+
+    Args:
+        shape: Shape of one sample, e.g. (32, 32, 3).
+        std: Standard deviation, > 0.
+
+    Returns:
+        The source; it has no size.
+
+    Raises:
+        ValueError: If the shape is empty or not positive, or `std` is not a finite number > 0.
+
+    Examples:
+        >>> from efm_jax.datasets import batch
+        >>> batch(white_noise((2, 2, 3)), 0, 0, 0, 5).shape
+        (5, 12)
+    """
+    shape = tuple(int(side) for side in shape)
+    if not shape or min(shape) < 1:
+        raise ValueError(f"shape must hold integers >= 1, got {shape}.")
+    if not (np.isfinite(std) and std > 0):
+        raise ValueError(f"std must be a finite number > 0, got {std!r}.")
+    dim = int(np.prod(shape))
+
+    def draw(rng: np.random.Generator, n: int) -> np.ndarray:
+        return rng.standard_normal((n, dim), dtype=np.float32) * np.float32(std)
+
+    return Source(draw, shape, None)
+
+
+def as_pictures(x: Any, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n height width channels"]:
+    """Turn flattened samples in [-1, 1] into 8-bit pictures: `v = round(127.5 (x + 1))`, clipped to 0..255.
+
+    Args:
+        x: Samples [n, H*W*C].
+        shape: (H, W, C), as in `Source.shape`.
+
+    Returns:
+        Pictures [n, H, W, C], uint8.
+
+    Raises:
+        ValueError: If `shape` is not (H, W, C) or does not hold D numbers, or `x` holds NaN.
+
+    Examples:
+        >>> as_pictures(np.array([[-1.0, 1.0]]), (1, 2, 1)).ravel().tolist()
+        [0, 255]
+    """
+    if np.asarray(x).dtype == np.uint8:
+        raise ValueError("x holds uint8 levels; samples lie between -1 and 1: x / 127.5 - 1.")
+    x = np.asarray(x, np.float32)
+    if len(shape) != 3 or x.ndim != 2 or x.shape[1] != int(np.prod(shape)):
+        raise ValueError(
+            f"x must have shape [n, H*W*C] and shape be (H, W, C), got {x.shape} and {tuple(shape)}."
+        )
+    if np.isnan(x).any():
+        raise ValueError(
+            f"x holds NaN in {int(np.isnan(x).any(axis=1).sum())} of {len(x)} pictures; remove those first."
+        )
+    return np.clip(np.rint((x + 1.0) * 127.5), 0, 255).astype(np.uint8).reshape(-1, *shape)
+
+
+def eight_bit(name: str, images: Any, ndims: tuple[int, ...]) -> np.ndarray:
+    """Return `images` as a non-empty uint8 array of one of `ndims` axes, or raise ValueError."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8:
+        raise ValueError(
+            f"{name} must be 8-bit pictures (uint8, 0..255), got dtype {images.dtype}; for floating-point "
+            "samples use from_array."
+        )
+    if images.ndim not in ndims or images.size == 0:
+        axes = " or ".join("[n, H, W]" if k == 3 else "[n, H, W, C]" for k in ndims)
+        raise ValueError(f"{name} must have shape {axes} with no empty axis, got {images.shape}.")
+    return images
+
+
+def scaled(images: np.ndarray) -> np.ndarray:
+    """Return 8-bit numbers as float32 in [-1, 1]."""
+    return images.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
