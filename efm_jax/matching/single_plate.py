@@ -62,7 +62,7 @@ def pfgm(
 
     Lines start at z_max with `x ~ z_max xi / chi_K`, as of one charge at 0, whatever the values of `x`, one line for
     each of its rows; in reverse they start from x at height eps. Trace them with the clock "log", and let the network
-    see heights in logs: `networks.mlp(dim, gap=z_max, height="log", least=eps)`.
+    see heights in logs: `networks.mlp(dim, gap=z_max, height=eps)`.
 
     With K = 1 one line in twelve starts more than `10 sqrt(D) z_max` away, and `E_z / |E|` is as small as that there, which
     a network must know to follow it; more dimensions have shorter tails. The papers' sigma is `z / sqrt(K)`: let z_max and

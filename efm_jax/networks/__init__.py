@@ -1,7 +1,7 @@
-"""Networks that learn a field: each factory returns a `Network(init, apply)` on flat points [n, D+1], z last.
+"""Networks that learn a field: each function makes a `Network(init, apply)` on flat points [n, D+1], z last.
 
-`mlp` is for points of few dimensions, `unet` for pictures. Both see `(x - loc) / scale` and `z / gap` only,
-both start as the zero field, and both take integer class labels where they were made with `num_classes`.
+`mlp` is for points of few dimensions, `unet` for pictures. Both see scaled x and `z / gap` only, both start as the zero
+field, and both take integer class labels if they are made with `num_classes`.
 """
 
 from efm_jax.networks.mlp import mlp

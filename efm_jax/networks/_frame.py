@@ -2,8 +2,8 @@
 
 A module inside the frame is called as `module(x, u, labels, key) -> (f_x, f_z)` with normalized `x = (x -
 loc) / scale` [n, D], relative height `u = z / gap` [n], labels [n] or None; it returns [n, D] and [n], both
-of order one. `E = (f_x, z_scale f_z)`. The usual target is a unit vector times sqrt(D+1): E_x is of order 1
-in each dimension, E_z anything from 0 to sqrt(D+1), so that is the `z_scale` unless another is asked for.
+of order one. `E = (f_x, sqrt(D+1) f_z)`: the usual target is a unit vector times sqrt(D+1), whose E_x is of order 1 in
+each dimension and E_z anything from 0 to sqrt(D+1).
 """
 
 import math
@@ -24,28 +24,24 @@ def frame(
     dim: int,
     *,
     gap: float,
-    loc,
     scale,
-    z_scale: float | None,
     num_classes: int | None,
-    height: str = "linear",
-    least: float = 1e-3,
+    loc=0.0,
+    height: str | float = "linear",
 ) -> Network:
     """Wrap modules built by `build` as a `Network` on points [n, dim + 1].
 
-    A `height` that is seen in logs is `u = log(z / least) / log(gap / least)`, and x is divided by `sqrt(1 + (z / scale)^2)`
-    too.
+    Heights seen in logs, from the height `least` on, are `u = log(z / least) / log(gap / least)`, and x is divided by
+    `sqrt(1 + (z / scale)^2)` too.
     """
     gap = checks.positive("gap", gap)
-    log = checks.choice("height", height, ("linear", "log")) == "log"
-    if log and not 0.0 < least < gap:
-        raise ValueError(f"least must be a height between 0 and gap = {gap!r}, got {least!r}.")
+    least = _least(height, gap)
     if num_classes is not None:
         num_classes = whole("num_classes", num_classes, 1)
     loc, scale = _vector("loc", loc, dim), _vector("scale", scale, dim)
     if np.any(scale <= 0.0):
         raise ValueError(f"scale must be > 0 in every dimension, got a smallest value of {scale.min()}.")
-    z_scale = math.sqrt(dim + 1) if z_scale is None else checks.positive("z_scale", z_scale)
+    z_scale = math.sqrt(dim + 1)
     init, call = pure(build)
 
     def apply(params, points, *, key=None, cond=None):
@@ -57,7 +53,7 @@ def frame(
             )
         labels = _labels(cond, len(points), num_classes)
         x, u = (points[:, :-1] - loc) / scale, points[:, -1] / gap
-        if log:
+        if least is not None:
             x = x / jnp.sqrt(1.0 + (points[:, -1:] / scale) ** 2)
             u = 1.0 - jnp.log(jnp.maximum(u, least / gap)) / math.log(least / gap)
         f_x, f_z = call(params, x, u, labels, key)
@@ -81,6 +77,19 @@ def wholes(name: str, values: Iterable[int], least: int, length: int | None = No
     if length is not None and len(values) != length:
         raise ValueError(f"{name} must hold {length} whole numbers, got {values}.")
     return values
+
+
+def _least(height: str | float, gap: float) -> float | None:
+    """Return the height from which on heights are seen in logs; None where they are not."""
+    if isinstance(height, str) and checks.choice("height", height, ("linear", "log")) == "linear":
+        return None
+    least = 1e-3 if isinstance(height, str) else height
+    if not 0.0 < least < gap:
+        raise ValueError(
+            f"heights in logs must begin between 0 and gap = {gap!r}, got {least!r}.\n"
+            "Give that height in the units of the data: height=0.01."
+        )
+    return least
 
 
 def _vector(name: str, value, dim: int) -> np.ndarray:

@@ -7,9 +7,11 @@ from jaxtyping import Array, Float, Int
 
 from efm_jax.networks._functional import start
 
+__all__ = ["Labels", "fourier", "sinusoidal"]
+
 
 def sinusoidal(u: Float[Array, " n"], size: int) -> Float[Array, "n size"]:
-    """Sines and cosines of `1000 u` at geometric frequencies from 1 down to 1e-4, as DDPM embeds its steps.
+    """Return sines and cosines of `1000 u` at geometric frequencies from 1 down to 1e-4, as DDPM embeds its steps.
 
     `[sin(1000 u w_k), cos(1000 u w_k)]`, `w_k = 10^(-4 k / (K - 1))`, `K = size / 2`. The finest feature
     turns once in du = 2 pi / 1000, so heights as close as 1e-3 of the gap stay apart; the coarsest is
@@ -37,7 +39,7 @@ def sinusoidal(u: Float[Array, " n"], size: int) -> Float[Array, "n size"]:
 
 
 def fourier(u: Float[Array, " n"], octaves: int) -> Float[Array, "n features"]:
-    """The centered height and `octaves` octaves of its sines and cosines.
+    """Return the centered height and `octaves` octaves of its sines and cosines.
 
     `[2u - 1, sin(pi 2^k u), cos(pi 2^k u)]`, k = 0 .. octaves - 1: low frequencies only, so that a small
     network stays smooth in u.
@@ -70,5 +72,5 @@ class Labels(nnx.Module):
         self.rows = start((num_classes + 1, size), 1 / 16)
 
     def __call__(self, labels: Int[Array, " n"]) -> Float[Array, "n size"]:
-        """Look the labels up; a row that does not exist gives NaN, which no one can overlook."""
+        """Look the labels up; a row that does not exist gives NaN."""
         return jnp.take(self.rows[...], labels, axis=0, mode="fill")

@@ -19,6 +19,21 @@ from jaxtyping import Array, Float
 from efm_jax.networks._functional import start
 from efm_jax.types import Key
 
+__all__ = [
+    "Attention",
+    "Conv",
+    "Dense",
+    "Downsample",
+    "GroupNorm",
+    "ResidualBlock",
+    "Upsample",
+    "depth_to_space",
+    "drop",
+    "groups_for",
+    "normalize",
+    "space_to_depth",
+]
+
 
 class Dense(nnx.Module):
     """An affine map of the last axis; entries of the matrix start with `variance`, 2 / (cin + cout) unless given.

@@ -11,6 +11,8 @@ from efm_jax._core import checks
 from efm_jax.networks import _frame, embedding, layers
 from efm_jax.types import Key, Network
 
+__all__ = ["ACTIVATIONS", "Mlp", "mlp"]
+
 ACTIVATIONS = {
     "selu": jax.nn.selu,
     "silu": jax.nn.silu,
@@ -27,38 +29,33 @@ def mlp(
     gap: float,
     loc=0.0,
     scale=1.0,
-    z_scale: float | None = None,
     width: int = 64,
     depth: int = 3,
     activation: str = "selu",
     octaves: int = 3,
-    height: str = "linear",
-    least: float = 1e-3,
+    height: str | float = "linear",
     num_classes: int | None = None,
 ) -> Network:
-    """Return a multilayer perceptron on points between the plates.
+    """Make a multilayer perceptron on points between the plates.
 
     Its input is `(x - loc) / scale` and the height features `2u - 1, sin(pi 2^k u), cos(pi 2^k u)`, k <
     octaves, of `u = z / gap`, so gap and range of the data do not matter to it. `depth` hidden layers of
-    `width` follow; the last layer starts at zero, so the network starts as the zero field.
+    `width` follow; the last layer starts at zero, so the network starts as the zero field. The last output times
+    sqrt(D + 1) is E_z.
 
     Args:
         dim: Number of x dimensions D.
         gap: Distance between the plates.
         loc: What is subtracted from x, a number or one per dimension [D].
         scale: What x is divided by after that, a number > 0 or one per dimension [D].
-        z_scale: What the last output is multiplied by to give E_z; None stands for sqrt(D + 1), the largest
-            E_z of a unit direction times sqrt(D + 1). For targets with E_z of order 1 in high dimension
-            take 1.
         width: Units of each hidden layer.
         depth: Number of hidden layers.
         activation: One of "selu", "silu", "gelu", "softplus", "tanh", "relu".
         octaves: Number of frequencies in the height features; 0 leaves `2u - 1` alone. The finest has
             period `gap / 2^(octaves - 2)`.
-        height: "linear", or "log" for a single plate at z = 0, whose lines come from far above the data
-            (`matching.pfgm`): then `u = log(z / least) / log(gap / least)`, and x is divided by `sqrt(scale^2 + z^2)`,
-            the size of a cloud that spreads with the height.
-        least: Height at which "log" begins, in (0, gap); lower ones count as it.
+        height: "linear", or for a single plate at z = 0, whose lines come from far above the data (`matching.pfgm`), the
+            height `least` at which logs begin; "log" is 1e-3. Then `u = log(z / least) / log(gap / least)`, lower heights
+            count as `least`, and x is divided by `sqrt(scale^2 + z^2)`, the size of a cloud that spreads with the height.
         num_classes: Number of classes, or None. Labels are integers in 0 .. num_classes - 1; -1 is the null
             label with an embedding of its own, used also when no `cond` is given.
 
@@ -90,10 +87,8 @@ def mlp(
         gap=gap,
         loc=loc,
         scale=scale,
-        z_scale=z_scale,
         num_classes=num_classes,
         height=height,
-        least=least,
     )
 
 

@@ -13,14 +13,14 @@ from efm_jax._core import checks
 from efm_jax.networks import _frame, embedding, layers
 from efm_jax.types import Key, Network
 
+__all__ = ["Stage", "UNet", "unet"]
+
 
 def unet(
     shape: tuple[int, int, int],
     *,
     gap: float,
-    loc=0.0,
     scale=1.0,
-    z_scale: float | None = None,
     width: int = 128,
     multipliers: tuple[int, ...] = (1, 2, 2, 2),
     blocks: int = 4,
@@ -29,19 +29,18 @@ def unet(
     num_classes: int | None = None,
     dtype: str = "float32",
     patch: int = 1,
-    height: str = "linear",
-    least: float = 1e-3,
+    height: str | float = "linear",
 ) -> Network:
-    """Return a U-Net on flattened pictures between the plates.
+    """Make a U-Net on flattened pictures between the plates.
 
-    The picture `(x - loc) / scale` and the relative height `u = z / gap` are all it sees, so gap and range
+    The picture `x / scale` and the relative height `u = z / gap` are all it sees, so gap and range
     of the data do not matter to it. Level l works at resolution `H / (patch 2^l)` with `width *
     multipliers[l]` channels: `blocks` residual blocks on the way down and `blocks + 1` on the way up, which
     also read the activations left by the way down; a strided 3x3 convolution halves, repeated pixels and a
     3x3 convolution double; one residual block, self-attention and one residual block in the middle.
     `sinusoidal(u)` goes through two dense layers of `4 width` and is added in every block. The last
     convolution starts at zero, so the network starts as the zero field. It has C + 1 channels; the last
-    one, averaged over the picture, times `z_scale` is E_z.
+    one, averaged over the picture, times sqrt(D + 1) is E_z.
 
     The defaults are the paper's network: 57,634,180 parameters on (32, 32, 3).
 
@@ -49,11 +48,7 @@ def unet(
         shape: Height, width and channels (H, W, C) of a picture; D = H W C. Height and width must be
             divisible by `patch * 2^(levels - 1)`.
         gap: Distance between the plates.
-        loc: What is subtracted from x, a number or one per dimension [D].
-        scale: What x is divided by after that, a number > 0 or one per dimension [D].
-        z_scale: What the pooled channel is multiplied by to give E_z; None stands for sqrt(D + 1). A unit
-            direction times sqrt(D + 1), the usual target, has E_x of order 1 and E_z of order sqrt(D + 1);
-            for targets with E_z of order 1 (flow matching) take 1.
+        scale: What x is divided by, a number > 0 or one per dimension [D].
         width: Channels of the first level, even.
         multipliers: Channels of each level as a multiple of `width`; one entry per level.
         blocks: Residual blocks per level on the way down.
@@ -67,8 +62,7 @@ def unet(
             statistics of norms, softmax and the output stay float32.
         patch: Fold patches of `patch` x `patch` pixels into channels first: 2 makes the network about 4
             times cheaper.
-        height: "linear", or "log" for a single plate at z = 0 whose lines come from far above, see `mlp`.
-        least: Height at which "log" begins, in (0, gap); lower ones count as it.
+        height: "linear", or the height at which logs begin for a single plate at z = 0, see `mlp`; "log" is 1e-3.
 
     Returns:
         The network. `apply(params, points [n, D+1], key=None, cond=None) -> field [n, D+1]` is
@@ -121,12 +115,9 @@ def unet(
         build,
         math.prod(sizes),
         gap=gap,
-        loc=loc,
         scale=scale,
-        z_scale=z_scale,
         num_classes=num_classes,
         height=height,
-        least=least,
     )
 
 

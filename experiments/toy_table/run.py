@@ -114,7 +114,7 @@ def _network(config: Config, method: Method, span, p, q):
         width=config.width,
         depth=config.depth,
         octaves=config.octaves,
-        **({"height": "log", "least": min(span)} if method.generates else {}),
+        height=min(span) if method.generates else "linear",
     )
 
 

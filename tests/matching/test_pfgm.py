@@ -258,7 +258,7 @@ def trained(recipe, network, steps):
 @pytest.mark.parametrize("target", ["velocity", pytest.param("direction", marks=pytest.mark.slow)])
 def test_learned_lines_carry_noise_to_a_gaussian(target):
     recipe = pfgm(200.0, target=target, num_extra=8, gamma=0.01, eps=0.01)
-    network = networks.mlp(2, gap=200.0, height="log", least=0.01, scale=2.0, width=32, depth=2)
+    network = networks.mlp(2, gap=200.0, height=0.01, scale=2.0, width=32, depth=2)
     if target == "velocity":
         network = flow_network(network)
     state = trained(recipe, network, 400)

@@ -18,12 +18,14 @@ def test_init_depends_on_the_key_and_takes_both_kinds_of_key():
     assert not np.array_equal(kernel(jax.random.key(3)), kernel(jax.random.key(4)))
 
 
-def test_z_scale_multiplies_the_last_component_alone():
-    default, plain = mlp(3, gap=4.0), mlp(3, gap=4.0, z_scale=0.5)
-    params = perturbed(default.init(jax.random.key(0)))
-    a, b = default.apply(params, points(3)), plain.apply(params, points(3))
-    np.testing.assert_array_equal(a[:, :-1], b[:, :-1])
-    np.testing.assert_allclose(a[:, -1], b[:, -1] * math.sqrt(4) / 0.5, rtol=1e-6)  # one rounding
+def test_the_last_output_alone_is_scaled():
+    network = mlp(3, gap=4.0)
+    params = perturbed(network.init(jax.random.key(0)))
+    bias = jnp.array([0.5, -2.0, 3.0, 7.0])
+    params["end"] = {"kernel": 0.0 * params["end"]["kernel"], "bias": bias}
+    out = network.apply(params, points(3))
+    np.testing.assert_array_equal(out[:, :-1], jnp.broadcast_to(bias[:-1], out[:, :-1].shape))
+    np.testing.assert_allclose(out[:, -1], 7.0 * math.sqrt(4), rtol=1e-6)  # one rounding
 
 
 def test_parameters_start_with_the_variance_declared():
@@ -58,7 +60,7 @@ def test_mlp_is_unchanged_when_data_and_plates_are_scaled_and_data_shifted():
 def test_log_heights_are_the_linear_network_seen_from_afar():
     loc, scale, gap, least = np.array([0.5, -1.0, 2.0]), np.array([1.0, 2.0, 0.5]), 40.0, 1e-3
     options = {"gap": gap, "loc": loc, "scale": scale}
-    linear, log = mlp(3, **options), mlp(3, **options, height="log", least=least)
+    linear, log = mlp(3, **options), mlp(3, **options, height=least)
     params = perturbed(linear.init(jax.random.key(0)))
     z = np.array([1e-4, 1e-3, 0.02, 1.0, 40.0, 100.0])
     x = np.random.default_rng(0).normal(size=(6, 3)) * 2.0 * np.sqrt(1 + z[:, None] ** 2)

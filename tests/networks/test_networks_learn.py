@@ -60,7 +60,7 @@ def test_mlp_with_log_heights_learns_a_field_over_five_decades():
         z = 1e-3 * 4e4 ** jax.random.uniform(key_z, (256, 1))
         return jnp.concatenate([jnp.sqrt(1 + z**2) * jax.random.normal(key_x, (256, 1)), z], axis=1)
 
-    options = {"gap": 40.0, "width": 32, "depth": 2, "z_scale": 1.0}
+    options = {"gap": 40.0, "width": 32, "depth": 2}
     # of a mean square of 0.6; a network that sees height / gap alone is left with forty times as much
     assert fit(mlp(1, **options, height="log"), field, sample, 400, 5e-3) < 1e-3
     assert fit(mlp(1, **options), field, sample, 400, 5e-3) > 5e-3

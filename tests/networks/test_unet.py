@@ -13,8 +13,8 @@ from efm_jax.networks import mlp, unet
 SMALL = dict(width=8, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.3, num_classes=3)
 
 
-def small_unet(gap=4.0, loc=0.5, scale=2.0, **changes):
-    return unet(SHAPE, gap=gap, loc=loc, scale=scale, **{**SMALL, **changes})
+def small_unet(gap=4.0, scale=2.0, **changes):
+    return unet(SHAPE, gap=gap, scale=scale, **{**SMALL, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_last_channel_is_pooled_and_scaled_and_the_rest_is_the_picture(net):
 
 def test_unet_is_unchanged_when_data_and_plates_are_scaled_together(net):
     _, params, apply = net
-    network = small_unet(gap=16.0, loc=2.0, scale=8.0)
+    network = small_unet(gap=16.0, scale=8.0)
     other = jax.jit(lambda p, x, cond: network.apply(p, x, cond=cond))(params, 4.0 * points(), LABELS)
     # a power of two scales without rounding, so normalized inputs are the same numbers
     np.testing.assert_array_equal(other, apply(params, points(), LABELS))
