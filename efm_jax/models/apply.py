@@ -9,10 +9,10 @@ from efm_jax._core import files as _files
 from efm_jax.datasets import (
     Source,
     batch,
+    fit_pictures,
     from_array,
     from_pictures,
     open_source,
-    fit_pictures,
     picture_files,
     read_array,
 )
