@@ -1,13 +1,12 @@
-"""The exact assignment of least total squared distance, and those distances: float64, on the host."""
+"""The exact assignment of least total squared distance, in float64 on the host."""
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
+
+from efm_jax._core.distances import centered, float64_squared_distances
 
 _COARSEST = 60
 _RATIO = 4
-_FEW_DIMS = 16
-_SAME = 1e-13
 
 
 def assignment(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -33,9 +32,9 @@ def solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
         known = row_prices(*solved(few, b[::_RATIO]))
         prices[:] = np.inf
         for start in range(0, len(few), 256):
-            block = squared_distances(few[start : start + 256], b) - known[start : start + 256, None]
+            block = float64_squared_distances(few[start : start + 256], b) - known[start : start + 256, None]
             prices = np.minimum(prices, block.min(axis=0))
-    cost = squared_distances(a, b)
+    cost = float64_squared_distances(a, b)
     cost -= prices
     rows = cost.min(axis=1)
     cost -= rows[:, None]
@@ -61,30 +60,3 @@ def row_prices(assigned: np.ndarray, cost: np.ndarray, rows: np.ndarray) -> np.n
         prices[better] = offers[better]
         active = owner[better]
     return rows + matched - prices[assigned]
-
-
-def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Squared distances [n, m]: direct differences in few dimensions, inner products in many.
-
-    Inner products lose `1e-16 (|a|^2 + |b|^2)`, so give centered sets; what is below 1e-13 of that sum is set
-    to 0.
-    """
-    if a.shape[1] <= _FEW_DIMS:
-        return cdist(a, b, "sqeuclidean")
-    norms_a, norms_b = np.einsum("nd,nd->n", a, a), np.einsum("nd,nd->n", b, b)
-    squares = a @ b.T
-    squares *= -2.0
-    squares += norms_b
-    squares += norms_a[:, None]
-    for start in range(
-        0, len(a), 256
-    ):  # in blocks: a mask of a whole large matrix would be one more such matrix
-        block = squares[start : start + 256]
-        block[block < _SAME * (norms_a[start : start + 256, None] + norms_b)] = 0.0
-    return squares
-
-
-def centered(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both sets moved by one vector, so that their common mean is 0: distances stay, rounding shrinks."""
-    middle = 0.5 * (a.mean(axis=0) + b.mean(axis=0))
-    return a - middle, b - middle

@@ -10,6 +10,7 @@ heights and weights are a Gauss rule of the measure that puts |k|^-(D+1) on 1/k^
 row instead leaves the lateral field of all that lies beyond, a relative (spread / K gap)^D.
 """
 
+from bisect import bisect_left
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -81,11 +82,12 @@ def _least(dim: int, reach: float, tolerance: float, far: int) -> int | None:
         high *= 2
         if high > MOST_IMAGES:
             return None
-    low = high // 2 if high > 2 else 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _measured(dim, reach, middle, far).error <= tolerance else (middle, high)
-    return high
+    choices = range(high // 2 + 1, high)
+    return (
+        high // 2
+        + 1
+        + bisect_left(choices, True, key=lambda k: _measured(dim, reach, k, far).error <= tolerance)
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -9,6 +9,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
+from efm_jax._core.heights import at_heights
 from efm_jax.charges import _images
 
 
@@ -22,6 +23,37 @@ class Charges(NamedTuple):
 
     positions: Float[Array, "n dim1"]
     charge: Float[Array, " n"]
+
+
+def check_shapes(positions: tuple[int, ...], charge: tuple[int, ...]) -> None:
+    """Raise ValueError if these are not the shapes [n, D+1] and [n] of charges, n >= 1 and D >= 1."""
+    if len(positions) != 2 or positions[0] < 1 or positions[1] < 2 or charge != positions[:1]:
+        raise ValueError(
+            f"charges must be positions [n, D+1] and charge [n] with n >= 1, D >= 1, got shapes {positions} and {charge}; "
+            "build them with charges.plate or charges.capacitor."
+        )
+
+
+def as_charges(charges: Charges, *others: Array) -> Charges:
+    """Return charges as arrays of one dtype, float32 or wider, which holds the others too, or raise ValueError."""
+    positions = checks.floating("charges.positions", charges.positions)
+    charge = checks.floating("charges.charge", charges.charge)
+    check_shapes(positions.shape, charge.shape)
+    dtype = jnp.result_type(positions, charge, *others, jnp.float32)
+    return Charges(positions.astype(dtype), charge.astype(dtype))
+
+
+def as_points_and_charges(points: Array | np.ndarray, charges: Charges) -> tuple[Array, Charges]:
+    """Return points [..., D+1] and charges of their dimensions, all of one dtype, or raise ValueError."""
+    points = checks.floating("points", points)
+    charges = as_charges(charges, points)
+    dim1 = charges.positions.shape[1]
+    if points.ndim < 1 or points.shape[-1] != dim1:
+        raise ValueError(
+            f"points must have shape [..., {dim1}], (x, z) with z last, as the charges' positions have, got {points.shape}; "
+            "append the height z to samples x."
+        )
+    return points.astype(charges.charge.dtype), charges
 
 
 def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
@@ -56,11 +88,9 @@ def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
     total = checks.finite("total", total)
     if total == 0.0:
         raise ValueError("total must not be 0: a plate without charge has no field; give +1.0 or -1.0.")
-    x = x.astype(
-        jnp.promote_types(x.dtype, jnp.float32)
-    )  # half precision knows neither 1 / n nor most heights
-    height = jnp.full((len(x), 1), z, x.dtype)
-    return Charges(jnp.concatenate([x, height], axis=1), jnp.full(len(x), total / len(x), x.dtype))
+    # half precision knows neither 1 / n nor most heights
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return Charges(at_heights(x, jnp.full(len(x), z, x.dtype)), jnp.full(len(x), total / len(x), x.dtype))
 
 
 def capacitor(x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], gap: float) -> Charges:

@@ -21,6 +21,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
+from efm_jax._core.heights import at_heights
 from efm_jax.fields._chain.plate import plate_field
 from efm_jax.fields._chain.strip import strip
 from efm_jax.fields._sums.log_lengths import direction_and_log_length
@@ -265,7 +266,7 @@ def _folded(gap: float, tolerance: float):
         height = jnp.mod(points[:, -1], 2 * gap)
         upright = height <= gap
         height = jnp.where(upright, height, 2 * gap - height)
-        inside = jnp.concatenate([points[:, :-1], height[:, None]], axis=1)
+        inside = at_heights(points[:, :-1], height)
         direction = chain(inside, x_pos, x_neg, gap, tolerance=tolerance).direction
         return direction.at[:, -1].multiply(jnp.where(upright, 1, -1).astype(direction.dtype))
 

@@ -9,18 +9,25 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
-from efm_jax.charges.plates import Charges
-from efm_jax.fields._input import checked
-from efm_jax.fields._sums.combine import CONVENTIONS as CONVENTIONS
-from efm_jax.fields._sums.combine import Plates as Plates
-from efm_jax.fields._sums.combine import Trusted as Trusted
-from efm_jax.fields._sums.combine import both_signs, checked_gamma, combination, field_by, ways_of_summing
-from efm_jax.fields._sums.log_lengths import log_sphere_area as log_sphere_area
-from efm_jax.fields._sums.plates import default_block_size
+from efm_jax._core.heights import at_heights
+from efm_jax.charges.plates import Charges, as_points_and_charges
+from efm_jax.fields._sums.combine_plates import (
+    both_signs,
+    checked_gamma,
+    combination,
+    field_by,
+    ways_of_summing,
+)
+from efm_jax.fields._sums.differences import squared_distances, weighted_displacements
+from efm_jax.fields._sums.log_lengths import log_sphere_area
+from efm_jax.fields._sums.plates import default_block_size, log_relative_weight
 from efm_jax.types import Field, FieldFn
+
+__all__ = ["coulomb", "field_fn", "log_sphere_area", "mean_displacement"]
 
 
 def coulomb(
@@ -83,7 +90,7 @@ def coulomb(
         Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2 (`superposed`); the shrinkage of
         `per_plate` is that of Xu, Liu, Tegmark, Jaakkola (2022), arXiv 2209.11178, applied to each plate.
     """
-    points, charges = checked(points, charges)
+    points, charges = as_points_and_charges(points, charges)
     gamma = checked_gamma(gamma, convention)
     flat = points.reshape(-1, points.shape[-1])
     if block_size is None:
@@ -151,3 +158,17 @@ def _coulomb(
     """The field of charges that are all here."""
     ways = [both_signs(way, charges) for way in ways_of_summing(points.shape[-1], block_size, certified)]
     return field_by(ways, points, combination(convention, gamma))
+
+
+def mean_displacement(
+    points: Float[Array, "k dim1"], x: Float[Array, "m dim"], num_extra: int
+) -> Float[Array, "k dim1"]:
+    """Mean of `points - (x_i, 0)` with weights `r_i^-(D + K)`: the direction of one plate's field in K extra dimensions.
+
+    Memory is O(points x samples).
+    """
+    charges = at_heights(x, jnp.zeros_like(x[:, 0]))
+    squared = squared_distances(points, charges)
+    nearest = jnp.min(squared, axis=1, keepdims=True)
+    weights = jnp.exp(log_relative_weight(squared, nearest, x.shape[1] + num_extra))
+    return weighted_displacements(weights / jnp.sum(weights, axis=1, keepdims=True), points, charges)

@@ -11,8 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
-from efm_jax.charges.plates import Charges
-from efm_jax.fields._input import checked
+from efm_jax.charges.plates import Charges, as_points_and_charges
 from efm_jax.fields._sums.differences import long_sum, squared_distances
 from efm_jax.fields._sums.log_lengths import log_sphere_area
 from efm_jax.fields._sums.plates import default_block_size, fold_blocks, relative_weight
@@ -61,7 +60,7 @@ def potential(
     Source:
         Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2: the field whose potential this is.
     """
-    points, charges = checked(points, charges)
+    points, charges = as_points_and_charges(points, charges)
     flat = points.reshape(-1, points.shape[-1])
     if block_size is None:
         block_size = default_block_size(len(flat), len(charges.charge), flat.shape[-1])

@@ -17,9 +17,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
-from efm_jax.charges.plates import Charges
-from efm_jax.fields._input import checked
-from efm_jax.fields._sums.combine import (
+from efm_jax.charges.plates import Charges, as_points_and_charges, check_shapes
+from efm_jax.fields._sums.combine_plates import (
     Plates,
     both_signs,
     checked_gamma,
@@ -27,6 +26,7 @@ from efm_jax.fields._sums.combine import (
     field_by,
     ways_of_summing,
 )
+from efm_jax.fields._sums.double_float import DoubleFloat, pulls, settled, sum_over_first
 from efm_jax.fields._sums.plates import (
     PlateSums,
     Summation,
@@ -35,7 +35,6 @@ from efm_jax.fields._sums.plates import (
     rescaled,
     streamed,
 )
-from efm_jax.fields._sums.twofold import Twofold, pulls, settled, sum_over_first
 from efm_jax.types import Field
 
 
@@ -97,7 +96,7 @@ def sharded_field(
     _check_axes(mesh, charges_over=charges_over, points_over=points_over)
     if not all(isinstance(part, jax.Array) for part in charges):
         charges = split_charges(charges, mesh, over=charges_over)
-    points, charges = checked(points, charges)
+    points, charges = as_points_and_charges(points, charges)
     flat = points.reshape(-1, points.shape[-1])
     program = _program(mesh, charges_over, points_over, convention, block_size, certified)
     field = program(flat, charges, jnp.asarray(gamma, flat.dtype))
@@ -129,14 +128,9 @@ def split_charges(charges: Charges, mesh: Mesh, *, over: str | None = "charges")
     """
     _check_axes(mesh, over=over)
     positions, charge = (part if hasattr(part, "shape") else np.asarray(part, np.float32) for part in charges)
-    shapes = positions.shape, charge.shape
-    if len(shapes[0]) != 2 or shapes[0][0] < 1 or shapes[1] != shapes[0][:1]:
-        raise ValueError(
-            "charges must be positions [n, D+1] and charge [n] with n >= 1, got shapes "
-            f"{shapes[0]} and {shapes[1]}; build them with charges.plate or charges.capacitor."
-        )
+    check_shapes(positions.shape, charge.shape)
     sharding = NamedSharding(mesh, PartitionSpec(over))
-    total = _divisible(shapes[0][0], 1 if over is None else mesh.shape[over])
+    total = _divisible(len(charge), 1 if over is None else mesh.shape[over])
     if isinstance(positions, jax.Array) or isinstance(charge, jax.Array):
         return jax.device_put(_filled(Charges(jnp.asarray(positions), jnp.asarray(charge)), total), sharding)
 
@@ -179,7 +173,7 @@ def _program(
         fast, *slow = ways_of_summing(points.shape[-1], size, certified)
         ways = [_added(way, charges, charges_over) for way in (fast, *slow[:-1])]
         if certified:
-            ways.append(_added_in_twofold(size, charges, charges_over))
+            ways.append(_added_in_double_floats(size, charges, charges_over))
         return field_by(ways, points, combination(convention, gamma), most)
 
     split = jax.shard_map(
@@ -222,7 +216,7 @@ def _added(way: Summation, charges: Charges, axis: str | None) -> Callable[[Arra
     return sum_both
 
 
-def _added_in_twofold(block_size: int, charges: Charges, axis: str | None) -> Callable[[Array], Plates]:
+def _added_in_double_floats(block_size: int, charges: Charges, axis: str | None) -> Callable[[Array], Plates]:
     """As `_added`, with all digits of what cancels between the charges of one device and of another."""
     plain = _added(streamed(by_differences, block_size), charges, axis)
 
@@ -236,9 +230,10 @@ def _added_in_twofold(block_size: int, charges: Charges, axis: str | None) -> Ca
         references = jnp.stack([sums.reference for sums in plates])
         exact = lax.map(one_sign, (jnp.array([1, -1], points.dtype), references))
         if axis is not None:
-            exact = sum_over_first(Twofold(*lax.all_gather(tuple(exact), axis)))
+            exact = sum_over_first(DoubleFloat(*lax.all_gather(tuple(exact), axis)))
         plus, minus = (
-            settled(sums, Twofold(*(digits[side] for digits in exact))) for side, sums in enumerate(plates)
+            settled(sums, DoubleFloat(*(digits[side] for digits in exact)))
+            for side, sums in enumerate(plates)
         )
         return plus, minus
 

@@ -18,7 +18,8 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
-from efm_jax.fields._sums.combine import checked_gamma, combination
+from efm_jax.fields._sums.combine_plates import checked_gamma, combination
+from efm_jax.fields._sums.double_float import TERMS, DoubleFloat, add, no_pulls, pulls, settled
 from efm_jax.fields._sums.plates import (
     MANY_DIMENSIONS,
     PlateSums,
@@ -29,7 +30,6 @@ from efm_jax.fields._sums.plates import (
     streamed,
 )
 from efm_jax.fields._sums.products import by_products
-from efm_jax.fields._sums.twofold import TERMS, Twofold, add, no_pulls, pulls, settled
 from efm_jax.types import Field
 
 Plate: TypeAlias = tuple[Any, float, float]
@@ -81,9 +81,9 @@ def streamed_field(
     if len(flat) == 0:
         return Field(flat.reshape(shape), flat[:, 0].reshape(shape[:-1]))
     ways = (
-        ["products", "differences", "twofold"]
+        ["products", "differences", "double_float"]
         if flat.shape[1] >= MANY_DIMENSIONS
-        else ["differences", "twofold"]
+        else ["differences", "double_float"]
     )
     combine = _combine(convention)
     none = no_sums(flat)
@@ -100,7 +100,7 @@ def streamed_field(
     return Field(field.direction.reshape(shape), field.log_magnitude.reshape(shape[:-1]))
 
 
-Total: TypeAlias = PlateSums | Twofold
+Total: TypeAlias = PlateSums | DoubleFloat
 
 
 class Step(NamedTuple):
@@ -123,7 +123,7 @@ def _read(
 ) -> tuple[PlateSums, PlateSums]:
     """The sums over the positive and over the negative plates, from one reading of them all."""
     step = _step(way, points.shape, points.dtype.name, max(x.shape[0] for x, _, _ in plates), budget)
-    start = no_pulls(points) if way == "twofold" else no_sums(points)
+    start = no_pulls(points) if way == "double_float" else no_sums(points)
     # buffers of their own, which the steps reuse
     totals: list[Total] = [jax.tree.map(jnp.copy, start) for _ in before]
     marks: deque[Array] = deque()
@@ -134,7 +134,7 @@ def _read(
         if len(marks) == 2:  # the block before this one must be done with before a third is sent
             jax.block_until_ready(marks.popleft())
     plus, minus = (
-        settled(sums, total) if isinstance(total, Twofold) else total
+        settled(sums, total) if isinstance(total, DoubleFloat) else total
         for sums, total in zip(before, totals, strict=True)
     )
     return plus, minus
@@ -187,7 +187,7 @@ def _compiled(
 
     def run(total, points, positions, charge, count, reference):
         part = jnp.where(jnp.arange(rows) < count, charge, 0)
-        if way == "twofold":
+        if way == "double_float":
             total = add(total, pulls(points, positions, part, reference, terms))
             return total, total.high[0, 0]
         sum_block = by_products if way == "products" else by_differences
@@ -196,7 +196,7 @@ def _compiled(
 
     points = jax.ShapeDtypeStruct(shape, dtype)
     scalar, each = jax.ShapeDtypeStruct((), dtype), jax.ShapeDtypeStruct(shape[:1], dtype)
-    total = jax.eval_shape(no_pulls if way == "twofold" else no_sums, points)
+    total = jax.eval_shape(no_pulls if way == "double_float" else no_sums, points)
     block = jax.ShapeDtypeStruct((rows, shape[1]), dtype)
     lowered = jax.jit(run, donate_argnums=0, keep_unused=True).lower(
         total, points, block, scalar, jax.ShapeDtypeStruct((), jnp.int32), each

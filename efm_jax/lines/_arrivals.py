@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from efm_jax.fields.surroundings import capturing, nearest
+from efm_jax._core.bisection import bisect
+from efm_jax.fields.nearest_charges import capturing, nearest
 from efm_jax.lines._arc_length import Followed, Rules, Step, follow, in_groups
 from efm_jax.lines._steps import ARRIVED, LEFT, RUNNING, STUCK, check_field, choose_rows
 from efm_jax.lines.stepping import SOLVERS
@@ -177,15 +178,10 @@ to_height_jit = jax.jit(to_height, static_argnames=("solver", "max_steps", "slot
 def _meet(between, rising: Array, height: Array) -> tuple[Array, Array]:
     """Share of the step up to a height that it passes, and the point there."""
 
-    def halve(_, bounds):
-        low, high = bounds
-        theta = 0.5 * (low + high)
-        past = rising * (between(theta)[:, -1] - height) >= 0
-        return jnp.where(past, low, theta), jnp.where(past, theta, high)
+    def short(theta):
+        return ~(rising * (between(theta)[:, -1] - height) >= 0)
 
-    # 24 halvings: the bits of a float32 fraction
-    low = jnp.zeros_like(height)
-    _, theta = jax.lax.fori_loop(0, 24, halve, (low, jnp.ones_like(height)))
+    _, theta = bisect(short, jnp.zeros_like(height), jnp.ones_like(height), 24)
     return theta, between(theta).at[:, -1].set(height)
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from efm_jax._core.bisection import bisect
 from efm_jax._core.trees import as_pytree
 
 Clock: TypeAlias = Callable[..., Float[Array, "..."]]
@@ -211,16 +212,11 @@ def parameter(clock: Clock, z: Array, start: Array, stop: Array) -> Array:
     """Return the parameter u in [0, 1] at which a monotone clock shows the height z, by bisection."""
     up = stop >= start
 
-    def halve(_, bounds):
-        low, high = bounds
-        u = 0.5 * (low + high)
+    def before(u):
         shown = clock(u, start, stop)
-        before = jnp.where(up, shown < z, shown > z)
-        return jnp.where(before, u, low), jnp.where(before, high, u)
+        return jnp.where(up, shown < z, shown > z)
 
-    low, high = jnp.zeros_like(z), jnp.ones_like(z)
-    # 30 halvings: past the 24 bits of a float32 fraction
-    low, high = jax.lax.fori_loop(0, 30, halve, (low, high))
+    low, high = bisect(before, jnp.zeros_like(z), jnp.ones_like(z), 30)
     return 0.5 * (low + high)
 
 

@@ -16,8 +16,8 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from efm_jax._core import checks
-from efm_jax.charges.plates import Charges
-from efm_jax.fields.surroundings import checked, surroundings
+from efm_jax.charges.plates import Charges, as_charges
+from efm_jax.fields.nearest_charges import radii
 from efm_jax.types import Field, Key
 
 _ROUNDINGS = 64
@@ -121,7 +121,7 @@ def from_charges(
     picked = candidates[np.minimum(np.searchsorted(share, at * share[-1]), len(candidates) - 1)]
 
     used, place = np.unique(picked, return_inverse=True)
-    near = jax.tree.map(lambda values: values[place], surroundings(charges, jnp.asarray(used)))
+    near = jax.tree.map(lambda values: values[place], radii(charges, jnp.asarray(used)))
     position = charges.positions[picked]
     dims = position.shape[1]
     way = jax.random.normal(key_way, position.shape, position.dtype)
@@ -236,7 +236,7 @@ def spacing(charges: Charges) -> float:
     """
     charges = _known(charges)
     (there,) = np.nonzero(np.asarray(charges.charge))
-    found = float(np.median(surroundings(charges, jnp.asarray(there)).neighbor)) if len(there) else np.inf
+    found = float(np.median(radii(charges, jnp.asarray(there)).neighbor)) if len(there) else np.inf
     if not np.isfinite(found):
         raise ValueError("charges must be at two places at least to have a spacing; they are all at one.")
     return found
@@ -263,4 +263,4 @@ def _known(charges: Charges) -> Charges:
         raise ValueError(
             "launches are made outside jit, where the charges are known; trace the lines inside it."
         )
-    return checked(charges)
+    return as_charges(charges)

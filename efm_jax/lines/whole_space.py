@@ -16,9 +16,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from efm_jax._core import checks
 from efm_jax._core.trees import as_pytree
-from efm_jax.charges.plates import Charges
+from efm_jax.charges.plates import Charges, as_charges
 from efm_jax.fields import field_fn
-from efm_jax.fields.surroundings import checked, surroundings
+from efm_jax.fields.nearest_charges import radii
 from efm_jax.lines import _arrivals
 from efm_jax.lines._steps import ARRIVED, LEFT, LOST, OUT_OF_STEPS, STUCK, TOO_LONG, check_save
 from efm_jax.lines.stepping import Stepping, adaptive, chosen
@@ -119,7 +119,7 @@ def to_charges(
 
     Source: Kolesov et al. (2025), arXiv 2502.02367, Theorem 3.1.
     """
-    charges = checked(charges)
+    charges = as_charges(charges)
     points = checks.starts(points)
     if points.shape[1] != charges.positions.shape[1]:
         raise ValueError(
@@ -178,7 +178,7 @@ def capture_radius(
         >>> [round(float(r), 3) for r in capture_radius(charges, share=0.1)]
         [0.0, 0.1, 0.1]
     """
-    charges = checked(charges)
+    charges = as_charges(charges)
     share = checks.positive("share", share)
     if share >= 1.0:
         raise ValueError(f"share must be below 1, got {share!r}: beyond, another charge's field rules.")
@@ -195,7 +195,7 @@ def capture_radius(
                 f"charges must hold a {'positive' if reverse else 'negative'} charge for lines to end on"
                 f"{'' if height is None else f' at height {height!r}'}."
             )
-    own = surroundings(charges, jnp.asarray(which)).own_radius
+    own = radii(charges, jnp.asarray(which)).own_radius
     # a charge alone in the world has no scale
     own = jnp.where(jnp.isfinite(own), own, 1.0)
     return jnp.where(ends, jnp.zeros_like(charges.charge).at[which].set(share * own), 0)

@@ -27,7 +27,7 @@ from jaxtyping import Array, Float
 
 from efm_jax._core import checks
 from efm_jax._core.heights import on_plates
-from efm_jax.charges.plates import Charges, capacitor, capacitor_chain
+from efm_jax.charges.plates import Charges, as_charges, capacitor, capacitor_chain
 from efm_jax.fields import coulomb
 from efm_jax.matching.points import flux, segment
 from efm_jax.matching.velocities import slowness
@@ -104,7 +104,7 @@ def efm(
     if num_points is not None:
         checks.count("num_points", num_points)
     sample = segment() if points is None else checks.made("points", points, "points.segment()")
-    charges = _checked_charges(charges)
+    charges = None if charges is None else as_charges(charges)
     if convention == "superposed":
         return _of_charges(gap, capacitor, sample, target, cut, num_points, block_size, charges)
 
@@ -201,7 +201,7 @@ def c2fm(
     def place(x_pos, x_neg, gap):
         return capacitor_chain(x_pos, x_neg, gap, images, tolerance=tolerance, reach=reach)
 
-    return _of_charges(gap, place, sample, target, cut, num_points, block_size, _checked_charges(charges))
+    return _of_charges(gap, place, sample, target, cut, num_points, block_size, charges)
 
 
 def _of_charges(
@@ -215,6 +215,7 @@ def _of_charges(
     charges: Charges | None,
 ) -> FieldMatching:
     """The recipe of the total field of the charges given, or of those that `place(x_pos, x_neg, gap)` puts up."""
+    charges = None if charges is None else as_charges(charges)
 
     def draw(
         given: Charges | None,
@@ -242,20 +243,6 @@ def _of_charges(
         return Batch(where, velocity, jnp.where(known, slow**2, 0.0))
 
     return FieldMatching(jax.tree_util.Partial(draw, charges), on_plates(gap), (0.0, gap))
-
-
-def _checked_charges(charges: Charges | None) -> Charges | None:
-    """On the device, so that each step takes them as they are."""
-    if charges is None:
-        return None
-    positions = checks.floating("charges.positions", charges.positions)
-    charge = checks.floating("charges.charge", charges.charge)
-    if positions.ndim != 2 or charge.shape != positions.shape[:1]:
-        raise ValueError(
-            "charges must be positions [n, D+1] and charge [n], got shapes "
-            f"{positions.shape} and {charge.shape}; build them with charges.capacitor or charges.capacitor_chain."
-        )
-    return Charges(positions, charge)
 
 
 def _travel(x_pos: Array, x_neg: Array, gap: float) -> Array:

@@ -4,6 +4,7 @@ Below a certain gap every line between the plates feels one charge of each plate
 says nothing about the others; far above it all charges weigh the same and the plates look like points.
 """
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
+from efm_jax._core.bisection import bisect_number
+from efm_jax._core.distances import squared_by_products
 from efm_jax.matching._brownian import leave_slab
 from efm_jax.types import Key
 
@@ -134,9 +137,8 @@ def suggest_gap(
             f"{np.exp(high):.3g}; one charge is always felt, and all of both plates only at mid-gap: take a share between, "
             "or give the gap yourself."
         )
-    while high - low > 0.01:
-        middle = 0.5 * (low + high)
-        low, high = (low, middle) if enough(float(np.exp(middle))) else (middle, high)
+    halvings = math.ceil(math.log2((high - low) / 0.01))
+    low, high = bisect_number(lambda log_gap: not enough(float(np.exp(log_gap))), low, high, halvings)
     return float(np.exp(0.5 * (low + high)))
 
 
@@ -195,15 +197,12 @@ def _scene(key: Key, x_pos: Array, x_neg: Array, height: float, num_points: int)
     noise = jax.random.normal(key_noise, x.shape)
     middle = x_pos.mean(axis=0)
 
-    def products(a, b):
-        return jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
-
     apart, along = [], []
     for charges in (x_pos - middle, x_neg - middle):
         own = x - middle
-        squares = jnp.sum(own**2, axis=1)[:, None] + jnp.sum(charges**2, axis=1)[None, :]
-        apart.append(jnp.maximum(squares - 2 * products(own, charges), 0))
-        along.append(jnp.sum(noise * own, axis=1)[:, None] - products(noise, charges))
+        apart.append(jnp.maximum(squared_by_products(own, charges), 0))
+        products = jnp.matmul(noise, charges.T, precision=jax.lax.Precision.HIGHEST)
+        along.append(jnp.sum(noise * own, axis=1)[:, None] - products)
     return _Scene(
         (apart[0], apart[1]),
         (along[0], along[1]),

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 
 from efm_jax._core import checks
 from efm_jax._core.heights import at_heights
-from efm_jax.fields.single_plate import mean_displacement
+from efm_jax.fields.point_charges import mean_displacement
 from efm_jax.types import Batch, FieldMatching, Key, Part
 
 __all__ = ["pfgm"]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from efm_jax._core.assignment import centered, squared_distances
+from efm_jax._core.distances import centered, float64_squared_distances
 from efm_jax.metrics._pairs import two_sets
 
 _BLOCK = 1024
@@ -61,7 +61,7 @@ def mmd(
         raise ValueError(f"bandwidth must be a finite number > 0, or several, got {bandwidth!r}.")
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        squares = squared_distances(x, y)
+        squares = float64_squared_distances(x, y)
         return np.mean([np.exp(squares / (-2.0 * width**2)) for width in widths], axis=0)
 
     return _unbiased(kernel, a, b)
@@ -143,7 +143,7 @@ def energy_distance(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "m dim"]
     a, b = centered(*two_sets(a, b))
 
     def mean_distance(x: np.ndarray, y: np.ndarray) -> float:
-        return _total(lambda u, v: np.sqrt(squared_distances(u, v)), x, y) / (len(x) * len(y))
+        return _total(lambda u, v: np.sqrt(float64_squared_distances(u, v)), x, y) / (len(x) * len(y))
 
     return float(np.sqrt(max(2.0 * mean_distance(a, b) - mean_distance(a, a) - mean_distance(b, b), 0.0)))
 
@@ -175,7 +175,7 @@ def _total(
 
 def _median_distance(a: np.ndarray, b: np.ndarray) -> float:
     joint = np.concatenate([x[:: -(-len(x) // 1000)] for x in (a, b)])
-    squares = squared_distances(joint, joint)
+    squares = float64_squared_distances(joint, joint)
     median = float(np.sqrt(np.median(squares[np.triu_indices(len(joint), 1)])))
     if median == 0.0:
         raise ValueError("the median distance between samples is 0 (most are equal); pass a bandwidth > 0.")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from efm_jax._core.assignment import centered, squared_distances
+from efm_jax._core.distances import centered, float64_squared_distances
 from efm_jax.metrics._pairs import two_sets
 
 _BLOCK = 1024
@@ -100,7 +100,7 @@ def neighborhood(
     reached, covered = np.zeros(len(x), bool), np.zeros(len(x), bool)
     for start in range(0, len(y), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        squares = squared_distances(y[rows], x)
+        squares = float64_squared_distances(y[rows], x)
         inside[rows] = (squares <= wide).any(axis=1)
         reached |= (squares <= own[rows, None]).any(axis=0)
         within = squares <= narrow
@@ -166,7 +166,7 @@ def nearest(
     first, second = two_sets(points, others, names=names)
     a, b = centered(first, second)
     which = [
-        np.argmin(squared_distances(a[start : start + _BLOCK], b), axis=1)
+        np.argmin(float64_squared_distances(a[start : start + _BLOCK], b), axis=1)
         for start in range(0, len(a), _BLOCK)
     ]
     return np.linalg.norm(first - second[np.concatenate(which)], axis=1)
@@ -176,7 +176,7 @@ def _reach(x: np.ndarray, ks: tuple[int, ...]) -> list[np.ndarray]:
     """Squared distance of each sample to its k-th nearest other, a rounding wider, for each k."""
     found = np.empty((len(ks), len(x)))
     for start in range(0, len(x), _BLOCK):
-        squares = squared_distances(x[start : start + _BLOCK], x)
+        squares = float64_squared_distances(x[start : start + _BLOCK], x)
         rows = np.arange(len(squares))
         squares[rows, start + rows] = np.inf
         nearest_first = np.partition(squares, [k - 1 for k in ks], axis=1)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from efm_jax._core.assignment import centered, squared_distances
+from efm_jax._core.distances import centered, float64_squared_distances
 from efm_jax.metrics._pairs import two_sets
 
 _BLOCK = 1024
@@ -63,7 +63,7 @@ def retrieval(
     ranks, others = np.empty(len(y)), np.empty(len(y))
     for start in range(0, len(y), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        squares = squared_distances(a[rows], b)
+        squares = float64_squared_distances(a[rows], b)
         own = squares[np.arange(len(squares)), index[rows]]
         near = 1e-9 * own[:, None]  # equal up to rounding
         nearer = (squares < own[:, None] - near).sum(axis=1)

@@ -10,7 +10,7 @@ from strips import Strips
 
 from efm_jax.charges.plates import Charges, capacitor, plate
 from efm_jax.fields import coulomb
-from efm_jax.fields.surroundings import surroundings
+from efm_jax.fields.nearest_charges import radii
 from efm_jax.lines import launches
 
 KEY = jax.random.key(3)
@@ -76,7 +76,7 @@ def test_directions_are_uniform_on_the_sphere(dim):
 def test_the_own_radius_is_where_the_own_field_has_fallen_to_the_others(dim):
     charges = plates(dim)
     positions, charge = (np.asarray(values, np.float64) for values in charges)
-    found = surroundings(charges, jnp.arange(80))
+    found = radii(charges, jnp.arange(80))
     distance = np.linalg.norm(positions[:, None] - positions[None], axis=2) + np.diag(np.full(80, np.inf))
     # distances to three digits of the rounding of products at dim 20
     np.testing.assert_allclose(found.neighbor, distance.min(axis=1), rtol=1e-5)
@@ -117,7 +117,7 @@ def test_the_launch_is_on_the_line_that_left_the_charge_in_that_direction(dim):
         cosines = (v[:, -1] / np.linalg.norm(v, axis=1) for v in (away, from_other))
         there = cap(next(cosines)) + q2 * cap(next(cosines))
         errors.append(np.abs(there - (cap(straight[:, -1]) + q2 * cap(-1.0))).max())
-    radius = 0.2 * float(surroundings(charges, jnp.asarray([0])).own_radius[0])
+    radius = 0.2 * float(radii(charges, jnp.asarray([0])).own_radius[0])
     first_order = abs(q2) * radius**dim / 2  # what an unbent launch would err by, at least
     assert errors[1] < 0.5 * first_order, (errors, first_order)
     assert errors[1] < errors[0] / 2 ** (dim + 0.5), errors
@@ -137,7 +137,7 @@ def test_a_launch_is_off_its_charge_whatever_float32_says():
 
 def test_samples_at_one_place_count_as_one_charge():
     charges = plate(jnp.asarray([[0.0], [0.0], [1.0]]), 0.0, 3.0)
-    found = surroundings(charges, jnp.arange(3))
+    found = radii(charges, jnp.arange(3))
     np.testing.assert_allclose(found.neighbor, 1.0)
     # two charges of 1 at 0 beside one of 1 at 1: twice its field at the same place, 1 / (2 pi r), rules twice as far
     np.testing.assert_allclose(found.field_radius, [2.0, 2.0, 0.5], rtol=1e-5)

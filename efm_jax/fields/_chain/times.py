@@ -15,6 +15,8 @@ from jax import lax
 from jaxtyping import Array, Float
 from scipy.special import loggamma
 
+from efm_jax._core.bisection import bisect, bisect_number
+
 Profile = Callable[[Float[Array, " p"]], Float[Array, " p"]]
 """Log of the nearest charge's integrand at the log-times of all points, up to a constant of each; it has one peak."""
 
@@ -36,15 +38,10 @@ def window(
     peak = 0.5 * (left + right)
     floor = profile(peak) - depth
 
-    def halve(_, bounds):
-        below, above = bounds
-        middle = 0.5 * (below + above)
-        outside = profile(middle) < floor
-        return jnp.where(outside, middle, below), jnp.where(outside, above, middle)
+    def outside(s):
+        return profile(s) < floor
 
-    first = lax.fori_loop(0, 22, halve, (low, peak))[0]
-    last = lax.fori_loop(0, 22, halve, (high, peak))[0]
-    return first, peak, last
+    return bisect(outside, low, peak, 22)[0], peak, bisect(outside, high, peak, 22)[0]
 
 
 @lru_cache(maxsize=256)
@@ -61,8 +58,4 @@ def _solve(rising: Callable[[float], float], value: float) -> float:
     high = 1e-3
     while rising(high) < value:
         high *= 2
-    low = 0.0
-    for _ in range(50):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if rising(middle) < value else (low, middle)
-    return high
+    return bisect_number(lambda s: rising(s) < value, 0.0, high, 50)[1]

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from efm_jax._core.distances import squared_by_products
 from efm_jax.fields._sums.differences import long_sum, squared_lengths
 from efm_jax.fields._sums.plates import PlateSums, log_relative_weight, roundoff
 
@@ -27,7 +28,7 @@ def by_products(
     middle = _middle(positions, charge)
     x, a = points - middle, positions - middle
     size = squared_lengths(x)[:, None] + _norms(a)[None, :]  # an error of |x|^2 is one of all distances
-    squared = size - 2 * jnp.matmul(x, a.T, precision=lax.Precision.HIGHEST)
+    squared = squared_by_products(x, a, size)
     size = lax.stop_gradient(size)
 
     nearest, found, others = _nearest(lax.stop_gradient(squared), charge != 0)

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from efm_jax._core import checks
-from efm_jax._core.assignment import assignment, centered, squared_distances
+from efm_jax._core.assignment import assignment
+from efm_jax._core.distances import centered, float64_squared_distances
 from efm_jax.matching.couplings._pairing import checked, in_turn
 from efm_jax.types import LabeledCoupling
 
@@ -104,4 +105,4 @@ def _plan(x_pos, x_neg, *labels) -> tuple[np.ndarray, np.ndarray]:
 def _assigned(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(a) == len(b):
         return np.arange(len(a)), assignment(a, b)
-    return linear_sum_assignment(squared_distances(*centered(a, b)))
+    return linear_sum_assignment(float64_squared_distances(*centered(a, b)))

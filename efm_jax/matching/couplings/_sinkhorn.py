@@ -6,6 +6,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float, Int
 
 from efm_jax._core import checks
+from efm_jax._core.distances import squared_by_products
 from efm_jax.matching.couplings._pairing import checked, in_turn, none_without
 from efm_jax.types import LabeledCoupling, Labels
 
@@ -127,10 +128,8 @@ def _log_plan(
     else:
         x, y = _within(x, labels[0]), _within(y, labels[1])
         allowed = labels[0][:, None] == labels[1]
-    x2, y2 = (x * x).sum(1), (y * y).sum(1)
-    scale = jnp.maximum(x2.mean() + y2.mean(), jnp.finfo(dtype).tiny)
-    products = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
-    cost = jnp.where(allowed, (x2[:, None] + y2 - 2.0 * products) / scale, jnp.inf)
+    scale = jnp.maximum((x * x).sum(1).mean() + (y * y).sum(1).mean(), jnp.finfo(dtype).tiny)
+    cost = jnp.where(allowed, squared_by_products(x, y) / scale, jnp.inf)
 
     paired = allowed.any(1)
     a = paired / jnp.maximum(paired.sum(), 1).astype(dtype)

@@ -18,14 +18,14 @@ TERMS = 2**19
 """Points x charges x (D+1) held at a time."""
 
 
-class Twofold(NamedTuple):
+class DoubleFloat(NamedTuple):
     """`high + low`, low within about half a unit in the last place of high."""
 
     high: Array
     low: Array
 
 
-def in_twofold(block_size: int) -> Summation:
+def in_double_floats(block_size: int) -> Summation:
     """As `by_differences` and with its derivatives, but V from sums of twice the digits; slow, for few points."""
 
     def over_plate(points, positions, charge):
@@ -35,7 +35,7 @@ def in_twofold(block_size: int) -> Summation:
     return over_plate
 
 
-def settled(sums: PlateSums, exact: Twofold) -> PlateSums:
+def settled(sums: PlateSums, exact: DoubleFloat) -> PlateSums:
     """The sums with the exact vector, rounded, in place of theirs, and the derivatives they have."""
     vector = (exact.high + exact.low).T
     return sums._replace(
@@ -60,7 +60,7 @@ def pulls(
     charge: Float[Array, " n"],
     reference: Float[Array, " p"],
     terms: int = TERMS,
-) -> Twofold:
+) -> DoubleFloat:
     """`V = sum_i q_i (r / r_i)^(D+1) d_i` for references r^2 already known, [dim1, p]; a constant to derivatives."""
     points, positions, charge, reference = map(lax.stop_gradient, (points, positions, charge, reference))
     num_points, dim1 = points.shape
@@ -70,38 +70,38 @@ def pulls(
         displacement = difference(points.T[:, :, None], position.T[:, None, :])  # [dim1, p, block]
         squared = sum_over_first(multiply(displacement, displacement))
         felt = (squared.high != 0) & (part != 0)
-        squared = Twofold(jnp.where(felt, squared.high, reference), jnp.where(felt, squared.low, 0))
+        squared = DoubleFloat(jnp.where(felt, squared.high, reference), jnp.where(felt, squared.low, 0))
         weight = half_power(divide(reference, squared), dim1)
-        weight = multiply(weight, twofold(jnp.where(felt, part, 0)))
+        weight = multiply(weight, double_float(jnp.where(felt, part, 0)))
         each = multiply(displacement, weight)
-        return add(vector, sum_over_first(Twofold(*(jnp.moveaxis(digits, -1, 0) for digits in each))))
+        return add(vector, sum_over_first(DoubleFloat(*(jnp.moveaxis(digits, -1, 0) for digits in each))))
 
     size = max(1, terms // max(num_points * dim1, 1))
     return fold_blocks(add_block, no_pulls(points), positions, charge, size)
 
 
-def no_pulls(points: Float[Array, "p dim1"]) -> Twofold:
+def no_pulls(points: Float[Array, "p dim1"]) -> DoubleFloat:
     """The sum over no charges."""
-    return twofold(jnp.zeros_like(points.T))
+    return double_float(jnp.zeros_like(points.T))
 
 
-def twofold(value: Array) -> Twofold:
+def double_float(value: Array) -> DoubleFloat:
     """A float as it is."""
-    return Twofold(value, jnp.zeros_like(value))
+    return DoubleFloat(value, jnp.zeros_like(value))
 
 
-def difference(a: Array, b: Array) -> Twofold:
+def difference(a: Array, b: Array) -> DoubleFloat:
     """`a - b` of floats, exactly (Knuth's two-sum)."""
     return _two_sum(a, -b)
 
 
-def add(a: Twofold, b: Twofold) -> Twofold:
+def add(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
     """`a + b`."""
     high, low = _two_sum(a.high, b.high)
     return _normalized(high, low + (a.low + b.low))
 
 
-def multiply(a: Twofold, b: Twofold) -> Twofold:
+def multiply(a: DoubleFloat, b: DoubleFloat) -> DoubleFloat:
     """`a b`."""
     (a1, a2), (b1, b2) = _halves(a.high), _halves(b.high)
     cross = _two_sum(a1 * b2, a2 * b1)
@@ -109,24 +109,24 @@ def multiply(a: Twofold, b: Twofold) -> Twofold:
     return _normalized(leading.high, leading.low + (cross.low + a2 * b2 + (a.high * b.low + a.low * b.high)))
 
 
-def divide(a: Array, b: Twofold) -> Twofold:
+def divide(a: Array, b: DoubleFloat) -> DoubleFloat:
     """`a / b`: the quotient of the leading digits and, from its remainder, the next digits."""
     quotient = a / b.high
-    product = multiply(twofold(quotient), b)
+    product = multiply(double_float(quotient), b)
     return _normalized(quotient, ((a - product.high) - product.low) / b.high)
 
 
-def square_root(a: Twofold) -> Twofold:
+def square_root(a: DoubleFloat) -> DoubleFloat:
     """`sqrt(a)`, a > 0: one step of Newton's method from the root of the leading digits."""
     root = jnp.sqrt(a.high)
-    square = multiply(twofold(root), twofold(root))
+    square = multiply(double_float(root), double_float(root))
     remainder = ((a.high - square.high) - square.low) + a.low
     return _normalized(root, jnp.where(root > 0, remainder / (2 * jnp.where(root > 0, root, 1)), 0))
 
 
-def half_power(a: Twofold, exponent: int) -> Twofold:
+def half_power(a: DoubleFloat, exponent: int) -> DoubleFloat:
     """`a^(exponent / 2)` by repeated squaring, 0 <= a <= 1."""
-    power = square_root(a) if exponent % 2 else twofold(jnp.ones_like(a.high))
+    power = square_root(a) if exponent % 2 else double_float(jnp.ones_like(a.high))
     whole = exponent // 2
 
     def visit(bit, state):
@@ -138,7 +138,7 @@ def half_power(a: Twofold, exponent: int) -> Twofold:
     return lax.fori_loop(0, whole.bit_length(), visit, (power, a))[0]
 
 
-def sum_over_first(terms: Twofold) -> Twofold:
+def sum_over_first(terms: DoubleFloat) -> DoubleFloat:
     """The sum over the first axis: of up to 64 interleaved sums, then of those."""
     group = min(64, len(terms.high))
 
@@ -153,16 +153,16 @@ def sum_over_first(terms: Twofold) -> Twofold:
     return accumulate(accumulate(jax.tree.map(interleaved, terms)))
 
 
-def _two_sum(a: Array, b: Array) -> Twofold:
+def _two_sum(a: Array, b: Array) -> DoubleFloat:
     high = a + b
     virtual = high - a
-    return Twofold(high, (a - (high - virtual)) + (b - virtual))
+    return DoubleFloat(high, (a - (high - virtual)) + (b - virtual))
 
 
-def _normalized(high: Array, low: Array) -> Twofold:
+def _normalized(high: Array, low: Array) -> DoubleFloat:
     """The same sum with its digits in order, for |low| <= |high|."""
     new = high + low
-    return Twofold(new, low - (new - high))
+    return DoubleFloat(new, low - (new - high))
 
 
 def _halves(a: Array) -> tuple[Array, Array]:

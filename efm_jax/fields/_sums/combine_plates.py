@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float
 
 from efm_jax._core import checks
 from efm_jax.charges.plates import Charges
+from efm_jax.fields._sums.double_float import in_double_floats
 from efm_jax.fields._sums.log_lengths import direction_and_log_length, log_sphere_area
 from efm_jax.fields._sums.plates import (
     MANY_DIMENSIONS,
@@ -27,7 +28,6 @@ from efm_jax.fields._sums.plates import (
     streamed,
 )
 from efm_jax.fields._sums.products import by_products
-from efm_jax.fields._sums.twofold import in_twofold
 from efm_jax.types import Field
 
 CONVENTIONS = ("superposed", "per_plate")
@@ -56,7 +56,7 @@ def checked_gamma(gamma: float | None, convention: str) -> float:
 
 def ways_of_summing(dim1: int, block_size: int, certified: bool) -> list[Summation]:
     """The ways to sum one plate in D+1 dimensions, fastest first; only the first where none is to be redone."""
-    ways = [streamed(by_differences, block_size), in_twofold(block_size)]
+    ways = [streamed(by_differences, block_size), in_double_floats(block_size)]
     if dim1 >= MANY_DIMENSIONS:
         ways = [streamed(by_products, block_size), *ways]
     return ways if certified else ways[:1]

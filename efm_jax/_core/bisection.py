@@ -1,0 +1,37 @@
+"""Bisection: where a condition that holds from one end of a bracket ceases to hold."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+
+def bisect(
+    before: Callable[[Float[Array, "*n"]], Bool[Array, "*n"]],
+    first: Float[Array, "*n"],
+    last: Float[Array, "*n"],
+    halvings: int,
+) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
+    """Return brackets `(first, last)` halved so often: `before` holds at their first ends and not at their last.
+
+    `first` may be above `last`. 24 halvings find all bits of a float32 fraction.
+    """
+
+    def halve(_, bracket):
+        first, last = bracket
+        middle = 0.5 * (first + last)
+        still = before(middle)
+        return jnp.where(still, middle, first), jnp.where(still, last, middle)
+
+    return lax.fori_loop(0, halvings, halve, (first, last))
+
+
+def bisect_number(
+    before: Callable[[float], bool], first: float, last: float, halvings: int
+) -> tuple[float, float]:
+    """`bisect` for one number on the host, in float64."""
+    for _ in range(halvings):
+        middle = 0.5 * (first + last)
+        first, last = (middle, last) if before(middle) else (first, middle)
+    return first, last
