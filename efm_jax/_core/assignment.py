@@ -10,7 +10,7 @@ _RATIO = 4
 
 
 def assignment(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The permutation s [n] of least `sum_i |a_i - b_s(i)|^2` between finite float64 sets [n, D]; by order when D = 1."""
+    """The permutation s [n] of least `sum_i |a_i - b_s(i)|^2` between finite float64 sets [n, D]; by sorting if D = 1."""
     if a.shape[1] == 1:
         s = np.empty(len(a), np.int64)
         s[np.argsort(a[:, 0])] = np.argsort(b[:, 0])
@@ -19,7 +19,7 @@ def assignment(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The best assignment s [n] of squared distances c, the reduced costs `c - v_j - u_i` [n, n], and u [n].
+    """Return the best assignment s [n] of squared distances c, the reduced costs `c - v_j - u_i` [n, n], and u [n].
 
     Any prices v of the columns leave the best assignment of `c - v_j - u_i` what it was; near-optimal ones
     leave the solver short paths to search. Those of a strided quarter of the rows, found in the same way, are
@@ -44,8 +44,8 @@ def solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
 def row_prices(assigned: np.ndarray, cost: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Dual prices of the rows of a solved assignment: shortest paths (Bellman-Ford) over its alternating edges.
 
-    `v_j <= v_s(i) + c_ij - c_is(i)` for all i, j, and `u_i = c_is(i) - v_s(i)`, on top of what was taken off the
-    rows before. Only rows whose own price moved are looked at again.
+    `v_j <= v_s(i) + c_ij - c_is(i)` for all i, j, and `u_i = c_is(i) - v_s(i)`, plus what was subtracted from the
+    rows before. Only rows whose own price moved are visited again.
     """
     n = len(cost)
     matched = cost[np.arange(n), assigned]

@@ -1,8 +1,7 @@
-"""Checks of input: each failure names what was expected, what came, and the mend.
+"""Checks of input: each error names what was expected, what came, and the fix.
 
-Shapes and dtypes are facts at trace time and always checked. Values (NaN, empty, order) are looked at only
-when the array is concrete: under `jit` they cannot be, and a numerical outcome then becomes a status, never
-an exception.
+Shapes and dtypes are known at trace time and always checked. Values (NaN, order) are checked only when the array is
+concrete: under `jit` they are unknown, and a numerical failure becomes a status, never an exception.
 """
 
 import math
@@ -18,7 +17,7 @@ Made = TypeVar("Made", bound=Callable)
 
 
 def native(array):
-    """Return `array` in this machine's byte order: compiled code would read the bytes of another one as its own."""
+    """Return `array` in this machine's byte order: compiled code would misread the bytes of another order."""
     if isinstance(array, np.ndarray) and not array.dtype.isnative:
         return array.astype(array.dtype.newbyteorder("="))
     return array
@@ -43,7 +42,7 @@ def floating(name: str, array) -> jax.Array:
 
 
 def samples(name: str, x, *, finite: bool = True) -> jax.Array:
-    """Return samples [n, D], n >= 1, D >= 1, finite where that can be seen, or raise ValueError."""
+    """Return samples [n, D], n >= 1, D >= 1, finite if their values are known, or raise ValueError."""
     x = floating(name, x)
     if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] == 0:
         raise ValueError(
@@ -71,25 +70,23 @@ def both_plates(x_pos, x_neg) -> tuple[jax.Array, jax.Array]:
 
 
 def made(name: str, value: Made, example: str) -> Made:
-    """Return what a function of a room made, itself a function, or raise ValueError."""
+    """Return `value`, a function that another function of the package made, or raise ValueError."""
     if not callable(value):
-        raise ValueError(
-            f"{name} must be what a function of its room returns, e.g. {example}, got {value!r}."
-        )
+        raise ValueError(f"{name} must be a function as returned by e.g. {example}, got {value!r}.")
     return value
 
 
 def has(name: str, value, parts: tuple[str, ...], example: str) -> None:
-    """Raise ValueError if `value` lacks one of the parts that what `example` makes has."""
+    """Raise ValueError if `value` lacks a method among `parts`, which the result of `example` has."""
     if not all(callable(getattr(value, part, None)) for part in parts):
-        raise ValueError(f"{name} must be what a call makes, e.g. {example}, got {value!r}.")
+        raise ValueError(f"{name} must be the result of a call, e.g. {example}, got {value!r}.")
 
 
 def one_gap(seen: float | None, gap: float, whose: str) -> None:
     """Raise ValueError if a network that sees the height `seen` as 1 is used where the last plate is at `gap`."""
     if seen is not None and not math.isclose(seen, gap, rel_tol=1e-6):
         raise ValueError(
-            f"the network was made with gap={seen:g}, the {whose} with gap={gap:g}; make both with one gap."
+            f"the network was made with gap={seen:g}, the {whose} with gap={gap:g};\nmake both with one gap."
         )
 
 
@@ -103,9 +100,9 @@ def key(name: str, value) -> jax.Array:
 
 
 def starts(points) -> jax.Array:
-    """Return where lines start, [n, D+1], n >= 1, finite where that can be seen, or raise ValueError.
+    """Return where lines start, [n, D+1], n >= 1, finite if their values are known, or raise ValueError.
 
-    In float32 at least: half precision cannot count the steps along a line.
+    They come back in float32 or wider: half precision cannot count the steps along a line.
     """
     points = floating("points", points)
     if points.ndim != 2 or points.shape[0] == 0 or points.shape[1] < 2:

@@ -1,4 +1,4 @@
-"""Names of a package that load their file when they are first used."""
+"""Packages whose names load their files when first used."""
 
 import importlib
 from collections.abc import Callable

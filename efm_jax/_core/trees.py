@@ -1,4 +1,4 @@
-"""A pytree in words (the path, shape and dtype of each leaf, how two trees differ) and as plain arrays."""
+"""Pytrees described in words (path, shape and dtype of each leaf, differences) and packed as plain arrays."""
 
 import math
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ _SMALL = 1 << 16  # below this many numbers an array is packed with others
 
 
 def as_pytree(function):
-    """The function as a pytree, which compiled code may take as an argument; one that is a pytree stays as it is."""
+    """Return the function as a pytree, which compiled code may take as an argument; one that is a pytree stays as it is."""
     return jax.tree_util.Partial(function) if jax.tree.leaves(function) == [function] else function
 
 
@@ -115,5 +115,5 @@ def _placed(value: np.ndarray, like: Any) -> jax.Array:
 
 def _key_impl(key: Any) -> Any:
     found = []
-    jax.eval_shape(lambda traced: found.append(jax.random.key_impl(traced)), key)  # it may be but a shape
+    jax.eval_shape(lambda traced: found.append(jax.random.key_impl(traced)), key)  # it may be only a shape
     return found[0]

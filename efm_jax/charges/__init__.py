@@ -1,4 +1,4 @@
-"""Samples as charges: a plate, a capacitor, the endless chain of its mirror images."""
+"""Samples as charges: a plate, a capacitor, and a finite stand-in for the endless chain of capacitors."""
 
 from efm_jax.charges.plates import Charges, capacitor, capacitor_chain, plate
 

@@ -1,4 +1,4 @@
-"""Where the image plates of a capacitor chain stand, so that few of them do the work of endlessly many.
+"""Heights and weights of the image plates of a capacitor chain, so that few plates replace infinitely many.
 
 Heights are in units of the gap and weights in units of one plate. Plates of P belong on every even height, plates of
 Q on every odd one. Those with |height| <= K are kept. Seen from inside, those beyond are a smooth background,
@@ -7,7 +7,7 @@ Q on every odd one. Those with |height| <= K are kept. Seen from inside, those b
 
 the H_n being polynomials of degree 2n + 1: a background that M far plates a side reproduce up to n = 2M - 1, if their
 heights and weights are a Gauss rule of the measure that puts |k|^-(D+1) on 1/k^2. A smooth window at the end of the
-row instead leaves the lateral field of all that lies beyond, a relative (spread / K gap)^D.
+row would leave an error: the lateral field of all that lies beyond, a relative (spread / K gap)^D.
 """
 
 from bisect import bisect_left
@@ -29,7 +29,7 @@ class Row(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """Plates of P and of Q, the greatest relative error of one charge's field within the reach, and the counter.
+    """Plates of P and of Q, the greatest relative error of one charge's field within the reach, and the counter height.
 
     Attributes:
         even: The plates of P.
@@ -47,7 +47,7 @@ class Chain(NamedTuple):
 
 @lru_cache(maxsize=256)
 def chain(dim: int, reach: float, tolerance: float, images: int | None = None) -> Chain:
-    """The fewest plates whose error is within the tolerance; of a given K, the fewest far plates, or else the best.
+    """Return the fewest plates whose error is within the tolerance; for a given K the fewest far plates, or the best.
 
     Args:
         dim: D.

@@ -1,4 +1,4 @@
-"""Charges: where they sit and how much they carry. Geometry is data; Coulomb's law is in `fields`."""
+"""Charges: their positions and how much each carries. The fields of charges are in `fields`."""
 
 from typing import NamedTuple
 
@@ -11,6 +11,17 @@ from jaxtyping import Array, Float
 from efm_jax._core import checks
 from efm_jax._core.heights import at_heights
 from efm_jax.charges import _images
+
+__all__ = [
+    "Charges",
+    "as_charges",
+    "as_points_and_charges",
+    "at_heights",
+    "capacitor",
+    "capacitor_chain",
+    "check_shapes",
+    "plate",
+]
 
 
 class Charges(NamedTuple):
@@ -57,7 +68,7 @@ def as_points_and_charges(points: Array | np.ndarray, charges: Charges) -> tuple
 
 
 def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
-    """Samples as equal charges on the plate at height `z`.
+    """Return samples as equal charges on the plate at height `z`.
 
     `positions_i = (x_i, z)`, `charge_i = total / n`.
 
@@ -87,16 +98,16 @@ def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
     z = checks.finite("z", z)
     total = checks.finite("total", total)
     if total == 0.0:
-        raise ValueError("total must not be 0: a plate without charge has no field; give +1.0 or -1.0.")
+        raise ValueError("total must not be 0: a plate without charge has no field;\ngive +1.0 or -1.0.")
     # half precision knows neither 1 / n nor most heights
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     return Charges(at_heights(x, jnp.full(len(x), z, x.dtype)), jnp.full(len(x), total / len(x), x.dtype))
 
 
 def capacitor(x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], gap: float) -> Charges:
-    """Two plates: samples of P as positive charges at `z = 0`, samples of Q as negative charges at `z = gap`.
+    """Return two plates: samples of P as positive charges at `z = 0`, samples of Q as negative ones at `z = gap`.
 
-    Each plate carries one unit in all, whatever its number of samples: `+1/n` and `-1/m` a charge.
+    Each plate carries one unit of charge in total, whatever its number of samples: `+1/n` and `-1/m` per charge.
 
     Args:
         x_pos: Samples of P, [n, D].
@@ -134,34 +145,33 @@ def capacitor_chain(
     tolerance: float = 1e-4,
     reach: float | None = None,
 ) -> Charges:
-    """Capacitors in a row for ever: plates of P at the heights `2 k gap`, of Q at `(2 k + 1) gap`, by few charges.
+    """Return few charges with the field of an endless row of capacitors: P at heights `2 k gap`, Q at `(2 k + 1) gap`.
 
-    Each plate is a mirror of the whole row, so that between z = 0 and z = gap the field of the endless row has
+    Each plate is a mirror of the whole row. So between z = 0 and z = gap the field of the endless row has
     `E_z(x, 0+) = P(x) / 2`, `E_z(x, gap-) = Q(x) / 2` and `integral E_z dx = 1/2` at every height: all lines go from
     P to Q, and the transport is exact for every gap.
 
-    Of the endless row the plates with `|k| <= K` are there, one unit of charge each. All that lie beyond are replaced by
-    M far plates a side for either sign, whose heights and weights are a Gauss rule of the missing ones (`_images`): their
-    field inside is right up to the polynomials of degree 4 M. K and M are the fewest for which the field of any one charge
+    The plates with `|k| <= K` are kept, one unit of charge each. M far plates a side for either sign replace all others;
+    their heights and weights are a Gauss rule of the missing ones (`_images`), so their field inside is right up to
+    polynomials of degree 4 M. K and M are the fewest for which the field of any one charge
     and its images, at lateral distances up to the reach and heights in [0, gap], is within `tolerance` of that field of
-    the endless row, as summed on the host in float64. All is symmetric about z = 0, where E_z is exact; at z = gap it is
-    within the tolerance like everywhere else. Two charges high above and below make the whole neutral; what they add is a
-    tenth of the tolerance.
+    the endless row, as summed on the host in float64. The row is symmetric about z = 0, where E_z is exact; at z = gap it is
+    within the tolerance like everywhere else. Two charges high above and below make the row neutral; they add an error of
+    a tenth of the tolerance.
 
-    A row cut off with weights 1, with half charge on its ends or with any smooth window leaves an error of
-    (spread / K gap)^D instead.
+    Simply cutting the row off, with or without a smooth window, leaves an error of (spread / K gap)^D instead.
 
-    The charges are P and Q copied: (2 K + 1) n and 4 M n of them for n a plate, in memory and in time. `fields.chain` is
-    exact for every distance, between the plates only, without copies.
+    The charges are copies of P and Q: (2 K + 1) n and 4 M n of them for n samples a plate, in memory and in time.
+    `fields.chain` makes no copies and is exact at every distance, but only between the plates.
 
     Args:
         x_pos: Samples of P, [n, D].
         x_neg: Samples of Q, [m, D].
         gap: Distance L between neighboring plates, > 0, in the units of the data.
-        images: K >= 1; None chooses the fewest charges for the tolerance. With K given, the far plates are the fewest that
-            reach the tolerance, or the best there are.
+        images: K >= 1; None chooses K for the fewest charges within the tolerance. With K given, the far plates are the
+            fewest that reach the tolerance, or the best possible.
         tolerance: Greatest error of the field of one charge and its images, relative to that field. The error of the whole
-            field is as much of the sum of all such fields, which is more than their sum's where they cancel.
+            field is that share of the sum of the sizes of all such fields.
         reach: Greatest lateral distance between a point and a charge for which that holds; None: twice the greatest
             distance of a sample from the middle, so that it holds anywhere among them. Needed under `jit`. In low D some
             lines loop much further out: at D = 2 a share of about (dipole of P - Q) / distance; lines lost there can be

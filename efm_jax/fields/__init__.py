@@ -1,4 +1,4 @@
-"""Exact fields of charges, in log space: Coulomb's law in D+1 dimensions, the endless chain, pairs, flux, potential."""
+"""Exact fields of charges in log space: point charges, the endless capacitor chain, pairs; their flux and potential."""
 
 from efm_jax.fields.endless_chain import chain, chain_fn, chain_velocity, log_density_path
 from efm_jax.fields.interaction import interaction

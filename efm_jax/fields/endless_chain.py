@@ -1,12 +1,13 @@
-"""The field of the endless capacitor chain between its plates, all images summed, in log space and any dimension.
+"""The exact field of the endless capacitor chain between its plates, in log space and any dimension.
 
-A charge's potential is half the time that a Brownian motion spends at a place. Across the plates that motion is a Gaussian
-of variance T, along z it is one reflected at both plates (`_slab`), so that for a charge x_i of the plate z = 0
+The potential of a charge at a point is half the time that a Brownian motion from the charge spends there. Along x that
+motion is a Gaussian of variance T; along z both plates reflect it (`_chain.slab`). So for a charge x_i of the plate z = 0
 
     E_x = 1/2 int dT N(x; x_i, T I) (x - x_i) / T stay(z, T),     E_z = 1/2 int dT N(x; x_i, T I) leave(z, T),
 
-and for the plate z = gap the same with z -> gap - z, E_x turned about. The integrand is analytic in log T: the trapezoid
-rule converges exponentially, and its nodes are shared by all charges of a plate. At D = 1 the sum is elementary (`_strip`).
+and for the plate z = gap the same with z -> gap - z and the sign of E_x reversed. The integrand is analytic in log T: the
+trapezoid rule converges exponentially, and all charges of a plate share its nodes. At D = 1 the sum is elementary
+(`_chain.strip`).
 """
 
 from functools import lru_cache, partial
@@ -27,10 +28,12 @@ from efm_jax.fields._chain.strip import strip
 from efm_jax.fields._sums.log_lengths import direction_and_log_length
 from efm_jax.types import Field, FieldFn
 
+__all__ = ["chain", "chain_fn", "chain_velocity", "log_density_path"]
+
 _PAIRS = 2**19  # points x charges held at a time
 
 
-class Parts(NamedTuple):
+class _Parts(NamedTuple):
     """The field in two parts, each to its own accuracy: `E_x = direction exp(log_lateral)`, `E_z = sine exp(log_z)`."""
 
     direction: Float[Array, "p dim"]
@@ -47,7 +50,7 @@ def chain(
     *,
     tolerance: float = 1e-5,
 ) -> Field:
-    """Electric field of the endless capacitor chain, between the plates.
+    """Return the electric field of the endless capacitor chain between its plates.
 
     The chain has P on the heights `2 k gap` and Q on `(2 k + 1) gap`, all k; with n and m equal charges of total +1 and -1
     a plate. Between the plates `E_z > 0`, `integral E_z dx = 1/2` at every height, and `2 E_z` is a density path from P to Q
@@ -69,7 +72,7 @@ def chain(
 
     Raises:
         ValueError: If the samples are not [n, D] and [m, D], the points not [..., D+1], the gap or the tolerance not > 0, or
-            a height that can be seen is outside [0, gap].
+            a known height is outside [0, gap].
 
     Examples:
         Charges at one place on both plates, D = 1, half-way between them: `1 / (2 gap)`.
@@ -101,10 +104,10 @@ def chain_velocity(
     *,
     tolerance: float = 1e-5,
 ) -> Float[Array, "*batch dim"]:
-    """Velocity `dx/dz = E_x / E_z` of the chain's lines, which carries P along `2 E_z` to Q.
+    """Return the velocity `dx/dz = E_x / E_z` of the chain's lines, which carries P along `2 E_z` to Q.
 
-    Both parts are right by themselves, so the ratio is, also far from all charges, where E_z is smaller than E_x by
-    exp(-pi rho / gap): there the velocity itself is that large. On the plates it is infinite.
+    Both parts have a small relative error, so the ratio has one too, even far from all charges: there E_z is smaller than
+    E_x by exp(-pi rho / gap), and the velocity as much larger than 1. On the plates it is infinite.
 
     Args:
         points: As in `chain`, [..., D+1], 0 < z < gap.
@@ -143,7 +146,7 @@ def log_density_path(
     *,
     tolerance: float = 1e-5,
 ) -> Float[Array, "*batch"]:
-    """Log-density of the chain's path from P to Q: `log p_z(x) = log(2 E_z(x, z))`.
+    """Return the log-density of the chain's path from P to Q: `log p_z(x) = log(2 E_z(x, z))`.
 
     `p_z = sum_i (1/n) int leave(z, T) N(x; x_i, T I) dT + (the same of Q, gap - z)`: where a Brownian motion started at
     height z over x leaves the slab. It integrates to 1 over x, tends to P at z = 0 and to Q at z = gap.
@@ -176,8 +179,8 @@ def log_density_path(
     return (log(2) + parts.log_z + jnp.log(parts.sine)).reshape(points.shape[:-1])
 
 
-def _parts(points, x_pos, x_neg, gap, tolerance) -> tuple[Array, Parts]:
-    """The points as they are taken, and the parts of the field at all of them."""
+def _parts(points, x_pos, x_neg, gap, tolerance) -> tuple[Array, _Parts]:
+    """The points in the dtype of the sums, and the parts of the field at all of them."""
     x_pos, x_neg = checks.both_plates(x_pos, x_neg)
     points = checks.floating("points", points)
     if points.ndim < 1 or points.shape[-1] != x_pos.shape[1] + 1:
@@ -191,8 +194,8 @@ def _parts(points, x_pos, x_neg, gap, tolerance) -> tuple[Array, Parts]:
         outside = int(((heights < 0) | (heights > gap)).sum())
         if outside:
             raise ValueError(
-                f"points must lie between the plates, 0 <= z <= gap = {gap!r}; {outside} do not. The chain repeats with "
-                "period 2 gap and mirrors at every plate; or take fields.coulomb of charges.capacitor_chain."
+                f"points must lie between the plates, 0 <= z <= gap = {gap!r}; {outside} do not.\n"
+                "fields.chain_fn takes any height."
             )
     dtype = jnp.result_type(points, x_pos, x_neg, jnp.float32)
     points, x_pos, x_neg = (array.astype(dtype) for array in (points, x_pos, x_neg))
@@ -201,7 +204,7 @@ def _parts(points, x_pos, x_neg, gap, tolerance) -> tuple[Array, Parts]:
 
 
 @partial(jax.jit, static_argnames="tolerance")
-def _all_parts(points: Array, x_pos: Array, x_neg: Array, gap: Array, tolerance: float) -> Parts:
+def _all_parts(points: Array, x_pos: Array, x_neg: Array, gap: Array, tolerance: float) -> _Parts:
     size = int(np.clip(_PAIRS // max(len(x_pos), len(x_neg)), 1, max(len(points), 1)))
     groups = jnp.pad(points, ((0, -len(points) % size), (0, 0)), mode="edge" if len(points) else "constant")
 
@@ -211,14 +214,14 @@ def _all_parts(points: Array, x_pos: Array, x_neg: Array, gap: Array, tolerance:
         sine = jnp.sin(pi * jnp.minimum(z, gap - z) / gap)
         if x.shape[1] == 1:
             sign, log_lateral, log_z = strip(x[:, 0], z, x_pos[:, 0], x_neg[:, 0], gap)
-            return Parts(sign[:, None], log_lateral, log_z, sine)
+            return _Parts(sign[:, None], log_lateral, log_z, sine)
         plus = plate_field(x, z, x_pos, gap, tolerance)
         minus = plate_field(x, gap - z, x_neg, gap, tolerance)
         scale = jnp.maximum(plus.log_lateral, minus.log_lateral)
         scale = lax.stop_gradient(jnp.where(jnp.isneginf(scale), 0, scale))
         sides = (part.direction * jnp.exp(part.log_lateral - scale)[:, None] for part in (plus, minus))
         direction, log_length = direction_and_log_length(next(sides) - next(sides))
-        return Parts(direction, log_length + scale, jnp.logaddexp(plus.log_z, minus.log_z), sine)
+        return _Parts(direction, log_length + scale, jnp.logaddexp(plus.log_z, minus.log_z), sine)
 
     done = lax.map(jax.checkpoint(group), groups.reshape(-1, size, points.shape[1]))
     return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[: len(points)], done)
@@ -227,7 +230,7 @@ def _all_parts(points: Array, x_pos: Array, x_neg: Array, gap: Array, tolerance:
 def chain_fn(
     x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], gap: float, *, tolerance: float = 1e-5
 ) -> FieldFn:
-    """The endless chain's field as a function of points: unit directions, at every height.
+    """Return the endless chain's field as a function from points, at any height, to unit directions.
 
     Both plates are mirrors: `E_x(x, -z) = E_x(x, z)`, `E_z(x, -z) = -E_z(x, z)`, and all has the period `2 gap`, so a point
     at any height is folded into the slab.
@@ -239,8 +242,8 @@ def chain_fn(
         tolerance: As in `chain`.
 
     Returns:
-        A function from points [k, D+1] to unit vectors [k, D+1]: a pytree of the samples, so that chains of one gap and
-        equal shapes share their compiled lines.
+        A function from points [k, D+1] to unit vectors [k, D+1]. It is a pytree of the samples: chains with the same gap and
+        shapes share their compiled lines.
 
     Raises:
         ValueError: As `chain` does.

@@ -1,14 +1,14 @@
-"""Interaction fields: every pair of samples is joined by lines of its own, and the fields of pairs add up.
+"""Interaction fields: lines of its own join every pair of samples, and the fields of all pairs add up.
 
-Coulomb's field does not know who is paired with whom; an interaction field is made of pairs. With `t = z / L`, the axis of
+Coulomb's field does not depend on who is paired with whom; an interaction field does. With `t = z / L`, the axis of
 a pair at `m = (1 - t) x_pos + t x_neg`, offset `rho = x - m`, width `sigma(z)` and `Delta = x_neg - x_pos`, two laws:
 
 - `conserving`: `E = N(x; m, sigma^2 I) (Delta / L + rho sigma' / sigma, 1)`. Its z-part is a density at every height, and
   lines of a pair keep `rho / sigma`: div E = 0 exactly, for tilted pairs too. It is the conditional path of flow
   matching written as a field.
 - `official`: `E = e^(-rho^2 / 2 sigma^2) / (cos(a) (sigma / s0)^D + 0.01) (cos(a) n + sin(a) rho / |rho|)`, n the unit
-  vector along `(Delta, L)`, `tan(a) = |rho| sigma' / sigma`, s0 the width at mid-gap. It conserves flux neither for tilted
-  pairs nor where the 0.01 is felt.
+  vector along `(Delta, L)`, `tan(a) = |rho| sigma' / sigma`, s0 the width at mid-gap. It does not conserve flux for tilted
+  pairs, nor where the 0.01 matters.
 """
 
 from functools import partial
@@ -21,6 +21,8 @@ from jaxtyping import Array, Float
 from efm_jax._core import checks
 from efm_jax.fields.widths import Width, ramped, with_slope
 from efm_jax.types import Field
+
+__all__ = ["LAWS", "interaction"]
 
 LAWS = ("conserving", "official")
 _ARCH = ramped()
@@ -38,17 +40,18 @@ def interaction(
     law: str = "conserving",
     block_size: int | None = None,
 ) -> Field:
-    """The mean of the interaction fields of pairs `(x_pos_k, x_neg_k)`, in log space.
+    """Return the mean of the interaction fields of pairs `(x_pos_k, x_neg_k)`, in log space.
 
     `E = mean_k E_k`, the laws of one pair at the head of this module. With the law `conserving`, `E_x / E_z` is the mean
     of the pairs' velocities under their share of the density at that point: the marginal velocity of flow matching.
 
     Args:
-        points: Where, [p, D+1], between the plates; on a plate and outside the field is that at `1e-5 gap` from it.
+        points: Where to evaluate, [p, D+1], between the plates; on a plate and outside, the field is that `1e-5 gap`
+            away from it.
         x_pos: Ends of the pairs on z = 0, [k, D].
         x_neg: Ends of the pairs on z = gap, row by row, [k, D].
         gap: Distance L between the plates.
-        width: How far lines bulge; `widths.ramped()` when None.
+        width: How far lines bulge, a function of `widths`; `widths.ramped()` when None.
         law: `conserving` or `official`.
         block_size: Pairs per block of the streamed sum; None: as many as 2^22 numbers hold.
 

@@ -24,6 +24,8 @@ from efm_jax.fields._sums.plates import default_block_size, fold_blocks
 from efm_jax.fields.point_charges import coulomb
 from efm_jax.types import Field
 
+__all__ = ["Radii", "capturing", "nearest", "radii"]
+
 _BY_DIFFERENCES = 16
 """Dimensions D+1 up to which distances are taken by differences; beyond, by products about the middle."""
 _AT_ONCE = 1024

@@ -1,8 +1,8 @@
 """Exact fields of point charges, in log space: Coulomb's law in D+1 dimensions.
 
-A field is returned as a unit direction and a log-magnitude (`Field`), since `|E|` itself leaves floating
-point beyond some thirty dimensions. Every sum over charges is streamed over blocks, so memory is O(points x
-block); gradients visit the blocks anew and keep the sums after each.
+A field is a unit direction and a log-magnitude (`Field`), since `|E|` itself leaves the range of floating point beyond
+some thirty dimensions. Every sum over charges runs over blocks, so memory is O(points x block); gradients compute the
+blocks again and keep the sums after each.
 """
 
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def coulomb(
     block_size: int | None = None,
     certified: bool = True,
 ) -> Field:
-    """Electric field of point charges.
+    """Return the electric field of point charges.
 
     With `d_i = x~ - x~_i` and `S_D = 2 pi^((D+1)/2) / Gamma((D+1)/2)`, the area of the unit sphere in D+1
     dimensions:
@@ -48,17 +48,16 @@ def coulomb(
       P to Q, its flux through a closed surface is the enclosed charge.
     * `per_plate`: `sqrt(D+1) (u+ + u-)` with `u = ±g / (|g| + gamma)` and `g` the mean of `d_i` over the
       charges of one sign, weighted by `|q_i| |d_i|^-(D+1)`: every plate counts as one (shrunk) unit vector,
-      however weak its field. It is what the authors' published code trains on; no field of charges, and
-      lines of it do not map P to Q exactly.
+      however weak its field. The authors' published code trains on it. It is not the field of any charges, and
+      its lines do not map P to Q exactly.
 
     A charge exerts no force on itself: where a point sits on a charge (squared distance 0 in floating
     point, that is closer than about 1e-19), the field is that of the other charges, and zero if there are
     none.
 
-    The distance to the nearest charge sets the one scale of all plates, `w_i = q_i (|d_nearest| /
-    |d_i|)^(D+1)`, so nothing overflows and what underflows is beyond the precision. Gradients flow to
-    points, positions and charges; they ask for a few copies of the charges, and the sums
-    [..., D+1] after each block.
+    All plates share one scale, the distance to the nearest charge: `w_i = q_i (|d_nearest| / |d_i|)^(D+1)`. So nothing
+    overflows, and what underflows is below the precision. Gradients flow to points, positions and charges; they need
+    memory for a few copies of the charges, and for the sums [..., D+1] after each block.
 
     Args:
         points: Where to evaluate, (x, z) with z last, [..., D+1], in the units of the data.
@@ -66,10 +65,10 @@ def coulomb(
         convention: "superposed" or "per_plate".
         gamma: Shrinkage length of `per_plate`, >= 0, in the units of the data; the authors use 5 for
             pictures and 1e-7 for toys. None means 0: unit vectors, the same for data of any scale.
-        block_size: Charges visited at a time; memory grows with it. None chooses for the number of points.
-        certified: Whether points at which the error bound of the fast sums is too large are summed again, by
-            differences or in twice the digits. Without it each sum errs by about `1e-7 (D+1)` of the sum of
-            the *lengths* of its terms: enough for lines through many plates that all but cancel, and much faster.
+        block_size: Charges summed at a time; memory grows with it. None chooses by the number of points.
+        certified: Whether to sum again, by differences or in double-float arithmetic, where the error bound of the fast
+            sums is too large. False is much faster. Then each sum errs by about `1e-7 (D+1)` of the sum of the
+            *lengths* of its terms, which is enough for lines even where many plates nearly cancel.
 
     Returns:
         `Field(direction [..., D+1], log_magnitude [...])`, in float32 or better; where the field vanishes
@@ -107,7 +106,7 @@ def field_fn(
     block_size: int | None = None,
     certified: bool = True,
 ) -> FieldFn:
-    """The exact field as a function of points, as line tracing takes it: unit directions.
+    """Return the exact field as a function from points to unit directions, for line tracing.
 
     `x~ -> E(x~) / |E(x~)|` for the chosen convention; zero where the field vanishes.
 
@@ -119,8 +118,8 @@ def field_fn(
         certified: As in `coulomb`.
 
     Returns:
-        A function from points [n, D+1] to unit vectors [n, D+1]: a pytree of the charges, so that fields of one
-        policy and equal shapes share their compiled lines.
+        A function from points [n, D+1] to unit vectors [n, D+1]. It is a pytree of the charges: fields with the same
+        options and shapes share their compiled lines.
 
     Raises:
         ValueError: As `coulomb` does, when the function is called.
@@ -142,7 +141,7 @@ def field_fn(
 def _directions(
     convention: str, gamma: float | None, block_size: int | None, certified: bool
 ) -> Callable[[Charges, Array], Array]:
-    """One function object for each policy, by which compiled lines are kept."""
+    """One function object for each set of options, by which compiled lines are kept."""
 
     def field(charges, points):
         policy = {"convention": convention, "gamma": gamma, "block_size": block_size, "certified": certified}
@@ -155,7 +154,7 @@ def _directions(
 def _coulomb(
     points: Array, charges: Charges, gamma: Array, convention: str, block_size: int, certified: bool
 ) -> Field:
-    """The field of charges that are all here."""
+    """The field of charges on one device."""
     ways = [both_signs(way, charges) for way in ways_of_summing(points.shape[-1], block_size, certified)]
     return field_by(ways, points, combination(convention, gamma))
 

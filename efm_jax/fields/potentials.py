@@ -16,6 +16,8 @@ from efm_jax.fields._sums.differences import long_sum, squared_distances
 from efm_jax.fields._sums.log_lengths import log_sphere_area
 from efm_jax.fields._sums.plates import default_block_size, fold_blocks, relative_weight
 
+__all__ = ["Potential", "potential"]
+
 
 class Potential(NamedTuple):
     """A potential in log space: `phi = sign * exp(log_magnitude)`.
@@ -32,7 +34,7 @@ class Potential(NamedTuple):
 def potential(
     points: Float[Array, "*batch dim1"], charges: Charges, *, block_size: int | None = None
 ) -> Potential:
-    """Potential of point charges, zero at infinity for D >= 2.
+    """Return the potential of point charges, zero at infinity for D >= 2.
 
     `phi(x~) = sum_i q_i / ((D - 1) S_D r_i^(D-1))`, S_D the area of the unit sphere in D+1 dimensions; for D = 1
     `phi = -sum_i q_i log(r_i) / 2 pi`, zero at distance 1 from a charge. Where charges of both signs cancel, its error
@@ -42,7 +44,7 @@ def potential(
     Args:
         points: Where to evaluate, (x, z) with z last, [..., D+1], in the units of the data.
         charges: Positions [n, D+1] and signed charges [n].
-        block_size: Charges visited at a time; None chooses for the number of points.
+        block_size: Charges summed at a time; None chooses by the number of points.
 
     Returns:
         `Potential(sign [...], log_magnitude [...])`.
@@ -92,7 +94,7 @@ def _potential(points: Array, charges: Charges, block_size: int) -> Potential:
     log_total = jnp.where(vanishes, -jnp.inf, jnp.log(jnp.where(vanishes, 1, jnp.abs(total))))
     if dim == 1:
         return Potential(jnp.sign(total), log_total - log(4 * pi))
-    # ((D-1) S_D)^(-2 / (D-1)) under one logarithm with r^2: apart, each would carry its own rounding
+    # ((D-1) S_D)^(-2 / (D-1)) under one logarithm with r^2: separate ones would each carry their own rounding
     log_unit = -2 * (log(dim - 1) + log_sphere_area(dim)) / (dim - 1)
     unit = float(np.asarray(exp(log_unit), points.dtype))
     reference = jnp.where(jnp.isinf(reference), 1, reference)

@@ -1,9 +1,9 @@
 """The field of charges that lie on several devices: each sums over its own, then the sums are added.
 
-A device's sums over a plate are relative to its own nearest charge, r; the least r of all devices (pmin) becomes that of
-all, and the rescaled sums add up (psum), as the maxima and sums of a streamed softmax do. Which points have to be summed
-again with more care is decided from the added sums, so it is the same on all devices, and as many groups of points are
-redone on each as on the one that needs most: none waits for a sum in which another does not take part.
+A device's sums over a plate are relative to its own nearest charge, at distance r. The least r of all devices (pmin) becomes
+the common one, and the rescaled sums add up (psum), as the maxima and sums of a streamed softmax do. The added sums decide
+which points are summed again with more care, so all devices agree; and each redoes as many groups of points as the one that
+needs most, so none waits for a sum in which another does not take part.
 """
 
 from collections.abc import Callable
@@ -37,6 +37,8 @@ from efm_jax.fields._sums.plates import (
 )
 from efm_jax.types import Field
 
+__all__ = ["sharded_field", "split_charges"]
+
 
 def sharded_field(
     points: Float[Array | np.ndarray, "*batch dim1"],
@@ -50,17 +52,17 @@ def sharded_field(
     block_size: int | None = None,
     certified: bool = True,
 ) -> Field:
-    """Electric field of charges split over the devices of a mesh: that of `fields.coulomb`, to its accuracy.
+    """Return the electric field of charges split over the devices of a mesh, as accurate as `fields.coulomb`.
 
-    Along `charges_over` every device holds and visits its share of the charges, along `points_over` it evaluates its
-    share of the points; the sums over charges are added between devices, in log space. Neither number has to divide by
-    the devices': charges of 0 and copies of the last point fill up. What is sent is O(points x D) numbers, however many
+    Along `charges_over` every device sums over its share of the charges, along `points_over` it evaluates its share of the
+    points; the sums over charges are added between devices, in log space. Neither number has to be a multiple of the number
+    of devices: charges of 0 and copies of the last point fill up. Devices exchange O(points x D) numbers, however many
     charges there are. Differentiable in points, positions and charges.
 
     Args:
         points: Where to evaluate, (x, z) with z last, [..., D+1].
         charges: Positions [n, D+1] and signed charges [n]. NumPy arrays, memory-mapped ones too, are read share by share,
-            so no device ever holds more than its own; place them once by `split_charges` to use them often.
+            so no device ever holds more than its own; to use charges often, place them once by `split_charges`.
         mesh: The devices, e.g. `jax.make_mesh((4, 2), ("charges", "points"), axis_types=(AxisType.Auto,) * 2)`.
         charges_over: Axis of the mesh along which charges are split; None: every device has all.
         points_over: Axis of the mesh along which points are split; None: every device has all.
@@ -104,11 +106,11 @@ def sharded_field(
 
 
 def split_charges(charges: Charges, mesh: Mesh, *, over: str | None = "charges") -> Charges:
-    """Put charges on the devices of a mesh, each its share, filled up with charges of 0.
+    """Put charges on the devices of a mesh, a share on each, filled up with charges of 0.
 
     Args:
-        charges: Positions [n, D+1] and signed charges [n]; of NumPy arrays, memory-mapped ones too, only the devices' own
-            shares are read, by each host those of its own devices.
+        charges: Positions [n, D+1] and signed charges [n]; of NumPy arrays, memory-mapped ones too, each host reads
+            the shares of its own devices only.
         mesh: The devices.
         over: Axis of the mesh along which to split; None puts all of them on each device.
 
@@ -162,7 +164,7 @@ def _program(
     block_size: int | None,
     certified: bool,
 ) -> Callable[[Array, Charges, Array], Field]:
-    """The field as one compiled program over all devices, kept by its policy."""
+    """The field as one compiled program over all devices, kept by its options."""
     axes = tuple(axis for axis in (charges_over, points_over) if axis is not None)
 
     def most(count):
@@ -264,11 +266,11 @@ def _check_axes(mesh: Mesh, **axes: str | None) -> None:
         kind = mesh.axis_types[mesh.axis_names.index(axis)]
         if kind != AxisType.Auto:
             raise ValueError(
-                f"the mesh's axis {axis!r} must be of AxisType.Auto, got {kind}; make the mesh by "
+                f"the mesh's axis {axis!r} must be of AxisType.Auto, got {kind};\nmake the mesh by "
                 "jax.make_mesh(shape, names, axis_types=(jax.sharding.AxisType.Auto,) * len(names))."
             )
     if len(set(named.values())) < len(named):
         raise ValueError(
-            f"charges and points must be split over different axes of the mesh, got {named}; a mesh of one axis splits one "
-            "of them: give None for the other."
+            f"charges and points must be split over different axes of the mesh, got {named};\n"
+            "a mesh of one axis splits one of them: give None for the other."
         )

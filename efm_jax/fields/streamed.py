@@ -1,9 +1,9 @@
 """The field of more charges than a device should hold: read from the host block by block, within a budget of bytes.
 
-While the device sums over one block, the host reads the next and sends it: two blocks are there at a time, and a third is
-not sent before the first is done with. Blocks merge in log space, as the blocks of `fields.coulomb` do. What a step needs
-is asked of the compiler, not guessed: blocks shrink until its figures fit. Points at which the fast sums cannot be trusted
-are summed again in a second and third reading, only those.
+While the device sums over one block, the host reads the next and sends it. Two blocks are on the device at a time; a third
+is sent only after the first is done. Blocks merge in log space, as the blocks of `fields.coulomb` do. The compiler says how
+much memory a step needs, and blocks shrink until that fits. Points at which the fast sums cannot be trusted are summed again
+in a second and third reading.
 """
 
 from collections import deque
@@ -32,6 +32,8 @@ from efm_jax.fields._sums.plates import (
 from efm_jax.fields._sums.products import by_products
 from efm_jax.types import Field
 
+__all__ = ["Plate", "streamed_field"]
+
 Plate: TypeAlias = tuple[Any, float, float]
 """`(x [n, D], z, total)` as `charges.plate` takes them; x is anything with a shape whose slices of rows are arrays."""
 
@@ -45,21 +47,21 @@ def streamed_field(
     gamma: float | None = None,
     certified: bool = True,
 ) -> Field:
-    """Electric field of plates that stay on the host: that of `fields.coulomb`, to its accuracy.
+    """Return the electric field of plates that stay on the host, as accurate as `fields.coulomb`.
 
     Args:
         points: Where to evaluate, (x, z) with z last, [..., D+1]; all of them on the device at once.
         plates: `(x, z, total)` each, as for `charges.plate`: samples [n, D], the height, the charge of the whole plate. The
             samples may be a NumPy array, one mapped from a file (`np.load(path, mmap_mode="r")`), or anything with
-            `shape`, whose slices `x[i:j]` are floating-point arrays; only slices are ever read. The same samples may be
-            on many plates.
-        budget: Bytes that may be in use on the device at a time: points, result, two blocks, and temporaries.
+            `shape`, whose slices `x[i:j]` are floating-point arrays; only slices are read. Plates may
+            share samples.
+        budget: Bytes in use on the device at most: points, result, two blocks, and temporaries.
         convention: "superposed" or "per_plate", as in `fields.coulomb`.
         gamma: Shrinkage length of `per_plate`, as in `fields.coulomb`.
-        certified: As in `fields.coulomb`; False reads everything once only.
+        certified: As in `fields.coulomb`; False reads everything only once.
 
     Returns:
-        `Field(direction [..., D+1], log_magnitude [...])`. No derivatives and no `jit`: the host takes part.
+        `Field(direction [..., D+1], log_magnitude [...])`. It has no derivatives and does not run under `jit`.
 
     Raises:
         ValueError: As `fields.coulomb` does; or points are traced, a plate is not as above, or the budget is less than the
@@ -77,7 +79,7 @@ def streamed_field(
     """
     gamma = checked_gamma(gamma, convention)
     budget = checks.count("budget", budget)
-    flat, shape = _checked(points, plates)
+    flat, shape = _flat_points(points, plates)
     if len(flat) == 0:
         return Field(flat.reshape(shape), flat[:, 0].reshape(shape[:-1]))
     ways = (
@@ -100,10 +102,10 @@ def streamed_field(
     return Field(field.direction.reshape(shape), field.log_magnitude.reshape(shape[:-1]))
 
 
-Total: TypeAlias = PlateSums | DoubleFloat
+_Total: TypeAlias = PlateSums | DoubleFloat
 
 
-class Step(NamedTuple):
+class _Step(NamedTuple):
     """A compiled step over one block.
 
     Attributes:
@@ -113,7 +115,7 @@ class Step(NamedTuple):
         bytes: What the device holds at most while blocks go through, by the compiler's figures.
     """
 
-    run: Callable[..., tuple[Total, Array]]
+    run: Callable[..., tuple[_Total, Array]]
     rows: int
     bytes: int
 
@@ -125,7 +127,7 @@ def _read(
     step = _step(way, points.shape, points.dtype.name, max(x.shape[0] for x, _, _ in plates), budget)
     start = no_pulls(points) if way == "double_float" else no_sums(points)
     # buffers of their own, which the steps reuse
-    totals: list[Total] = [jax.tree.map(jnp.copy, start) for _ in before]
+    totals: list[_Total] = [jax.tree.map(jnp.copy, start) for _ in before]
     marks: deque[Array] = deque()
     for side, rows, charge, count in _blocks(plates, step.rows, points.dtype):
         rows = jax.device_put(rows)
@@ -154,7 +156,7 @@ def _blocks(
 
 
 @lru_cache
-def _step(way: str, shape: tuple[int, int], dtype: str, longest: int, budget: int) -> Step:
+def _step(way: str, shape: tuple[int, int], dtype: str, longest: int, budget: int) -> _Step:
     """The step with the largest blocks that keep within the budget: half of it, or half of that, and so on."""
     count, dim1 = shape
     size = np.dtype(dtype).itemsize
@@ -170,11 +172,11 @@ def _step(way: str, shape: tuple[int, int], dtype: str, longest: int, budget: in
         run, used = _compiled(way, shape, dtype, rows, inner, terms)
         needed = held + used + rows * dim1 * size
         if needed <= budget:
-            return Step(run, rows, needed)
+            return _Step(run, rows, needed)
         if rows == inner == terms == 1:
             raise ValueError(
-                f"a budget of {budget} bytes is too small for {count} points in D+1 = {dim1} dimensions: {needed} are the "
-                "least; raise it, or evaluate fewer points at a time."
+                f"a budget of {budget} bytes is too small: {count} points in D+1 = {dim1} dimensions need {needed};\n"
+                "raise it, or evaluate fewer points at a time."
             )
         share = share // 2
 
@@ -203,7 +205,7 @@ def _compiled(
     )
     compiled = lowered.compile()
     memory = compiled.memory_analysis()
-    if memory is None:  # a backend that does not tell: what `_step` sets aside must do
+    if memory is None:  # not every backend says; then what `_step` sets aside must be enough
         return compiled, 0
     parts = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
     return compiled, parts - memory.alias_size_in_bytes
@@ -224,10 +226,10 @@ def _evened(chosen: np.ndarray, most: int) -> np.ndarray:
     return np.pad(chosen, (0, max(min(size, most) - len(chosen), 0)), mode="edge")
 
 
-def _checked(points: Array | np.ndarray, plates: Sequence[Plate]) -> tuple[Array, tuple[int, ...]]:
+def _flat_points(points: Array | np.ndarray, plates: Sequence[Plate]) -> tuple[Array, tuple[int, ...]]:
     if isinstance(points, Tracer):
         raise ValueError(
-            "streamed_field reads from the host and cannot be traced: call it outside of jit, grad and vmap, or take "
+            "streamed_field reads from the host and cannot be traced;\ncall it outside of jit, grad and vmap, or take "
             "parallel.sharded_field or fields.coulomb."
         )
     points = checks.floating("points", points)

@@ -1,7 +1,7 @@
 """Flux of a field through surfaces: Gauss's law as a tool, in any dimension.
 
-A surface is points with normals and weights: nodes of a quadrature in low D, random points in any. Weights are kept as
-logarithms, since areas in high D leave floating point where the flux does not.
+A surface is points with normals and weights: nodes of a quadrature in low D, random points in any D. Weights are logarithms,
+since areas in high D leave the range of floating point where the flux does not.
 """
 
 from collections.abc import Callable
@@ -18,17 +18,19 @@ from efm_jax._core import checks
 from efm_jax.fields._sums.log_lengths import log_sphere_area
 from efm_jax.types import Field, Key
 
+__all__ = ["Flux", "Surface", "box", "flux", "patch", "random_sphere", "sphere"]
+
 _MOST_NODES = 2_000_000
 
 
 class Surface(NamedTuple):
-    """A surface in the space of points (x, z), as a sum over places.
+    """A surface in the space of points (x, z), given by places on it.
 
     Attributes:
         points: Places on it, [k, D+1].
         normals: Unit normals, outward where it is closed, [k, D+1].
         log_weight: Natural log of the area each place stands for, [k].
-        random: Whether the places are independent random ones, of which a standard error can be told.
+        random: Whether the places are independent and random, so that the flux has a standard error.
     """
 
     points: Float[Array, "k dim1"]
@@ -38,11 +40,11 @@ class Surface(NamedTuple):
 
 
 class Flux(NamedTuple):
-    """A flux and how far it is known.
+    """A flux and its standard error.
 
     Attributes:
         value: The flux, in units of charge.
-        standard_error: Of a random surface; 0 for a quadrature, whose error is known by more nodes.
+        standard_error: Standard error on a random surface; 0 for a quadrature, whose error shows with more nodes.
     """
 
     value: Float[Array, ""]
@@ -50,11 +52,11 @@ class Flux(NamedTuple):
 
 
 def flux(field: Callable[[Float[Array, "k dim1"]], Field], surface: Surface) -> Flux:
-    """Flux of a field through a surface: `int E . n dA`; through a closed one, the enclosed charge.
+    """Return the flux of a field through a surface, `int E . n dA`: the enclosed charge if the surface is closed.
 
     Args:
         field: An exact field as a function of points [k, D+1], e.g. `lambda p: fields.coulomb(p, charges)`.
-        surface: The surface, of `sphere`, `random_sphere`, `patch`, `box`, or your own.
+        surface: The surface, from `sphere`, `random_sphere`, `patch`, `box`, or your own.
 
     Returns:
         The flux and its standard error.
@@ -97,7 +99,7 @@ def flux(field: Callable[[Float[Array, "k dim1"]], Field], surface: Surface) -> 
 
 
 def sphere(center: Float[Array, " dim1"], radius: float, *, nodes: int = 32) -> Surface:
-    """A sphere by product quadrature: Gauss and Gegenbauer in every polar angle, equal steps around the circle.
+    """Return a sphere as a product quadrature: Gauss-Gegenbauer in every polar angle, equal steps around the circle.
 
     Exact for polynomials of degree below `2 nodes`; the field of a charge at distance s from the surface, seen from a sphere
     of this radius, needs `nodes` of several times radius / s.
@@ -143,7 +145,7 @@ def sphere(center: Float[Array, " dim1"], radius: float, *, nodes: int = 32) -> 
 
 
 def random_sphere(key: Key, center: Float[Array, " dim1"], radius: float, num_points: int) -> Surface:
-    """A sphere by independent points uniform on it, for any D.
+    """Return a sphere as independent points uniform on it, for any D.
 
     Args:
         key: PRNG key.
@@ -177,13 +179,15 @@ def random_sphere(key: Key, center: Float[Array, " dim1"], radius: float, num_po
 def patch(
     lower: Float[Array, " dim"], upper: Float[Array, " dim"], at: float, *, axis: int = -1, nodes: int = 16
 ) -> Surface:
-    """A rectangle of the plane where one coordinate is `at`, by Gauss and Legendre; its normal points up that axis.
+    """Return a rectangle in the plane where one coordinate is `at`, as a Gauss-Legendre quadrature.
+
+    Its normal points up that axis.
 
     Args:
         lower: Lower bounds of the other D coordinates, in their order, [D].
         upper: Upper bounds, [D].
         at: The coordinate of the plane: the height z for the default axis.
-        axis: Which coordinate that is, of D+1.
+        axis: Index of that coordinate among the D+1.
         nodes: Nodes per coordinate: `nodes^D` points.
 
     Returns:
@@ -220,7 +224,7 @@ def patch(
 
 
 def box(lower: Float[Array, " dim1"], upper: Float[Array, " dim1"], *, nodes: int = 16) -> Surface:
-    """The closed surface of a box: its 2 (D+1) faces, as patches with normals outward.
+    """Return the closed surface of a box: its 2 (D+1) faces, as patches with normals outward.
 
     Args:
         lower: Its lower corner, [D+1], z last.
@@ -275,6 +279,6 @@ def _bounds(lower: Array, upper: Array) -> tuple[np.ndarray, np.ndarray]:
 def _limit(number: int, instead: str) -> None:
     if number > _MOST_NODES:
         raise ValueError(
-            f"a product quadrature of {number:.1e} points is too much (at most {_MOST_NODES}); take fewer nodes, or "
+            f"a product quadrature of {number:.1e} points is too large (at most {_MOST_NODES});\ntake fewer nodes, or "
             f"{instead} in high dimensions."
         )

@@ -1,13 +1,12 @@
-"""Widths: how far the lines between a pair of charges bulge, at each height.
+"""Widths: how far the lines between a pair of charges bulge at each height.
 
 A width is a pure function `sigma = width(z, gap)`, elementwise over heights, positive strictly between the plates.
-`fields.interaction` spreads the lines of a pair by it, `matching.cfm` the conditional path. A width that vanishes at both
-plates makes lines start and end in the samples themselves; one that does not blurs P and Q by as much.
+`fields.interaction` spreads the lines of a pair by it, and `matching.cfm` the conditional path. If a width vanishes at both
+plates, lines start and end at the samples themselves; otherwise it blurs P and Q by its value there.
 """
 
-from collections.abc import Callable
 from math import pi
-from typing import TypeAlias
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +14,19 @@ from jaxtyping import Array, Float
 
 from efm_jax._core import checks
 
-Width: TypeAlias = Callable[[Float[Array, "..."], float], Float[Array, "..."]]
-"""`width(z, gap) -> sigma`, a length."""
+__all__ = ["Width", "bridge", "constant", "ramped", "with_slope"]
+
+
+class Width(Protocol):
+    """`width(z, gap) -> sigma`: the standard deviation of a pair's lines at heights z, in units of the data."""
+
+    def __call__(self, z: Float[Array, "*n"], gap: float, /) -> Float[Array, "*n"]:
+        """Return sigma at heights z between plates at 0 and `gap`."""
+        ...
 
 
 def constant(scale: float = 0.1) -> Width:
-    """The same at every height, plates included: `sigma = scale`, the path of flow matching.
+    """Return a width that is the same at every height, plates included: `sigma = scale`, the path of flow matching.
 
     Args:
         scale: The width, in units of the data.
@@ -47,20 +53,20 @@ def constant(scale: float = 0.1) -> Width:
 
 
 def ramped(scale: float = 1.0, *, rate: float | None = None) -> Width:
-    r"""Rising within a distance `d = pi / (2 rate)` of either plate, constant between.
+    r"""Return a width that rises within `d = pi / (2 rate)` of either plate and is constant between.
 
         sigma = scale sin(rate min(z, d, gap - z))
 
     Args:
         scale: The width in the middle, in units of the data.
-        rate: How fast it rises, in 1 / units of z; None: `pi / gap`, one arch without a constant part. Below that the
-            width would not have risen at mid-gap: an error.
+        rate: How fast it rises, in 1 / units of z, at least `pi / gap`; None takes `pi / gap`, one arch without a
+            constant part.
 
     Returns:
         The width.
 
     Raises:
-        ValueError: `scale` or `rate` is not positive, or, when called, `rate` is below `pi / gap`.
+        ValueError: `scale` or `rate` is not positive; or, when the width is called, `rate` is below `pi / gap`.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -78,7 +84,7 @@ def ramped(scale: float = 1.0, *, rate: float | None = None) -> Width:
         k = pi / gap if rate is None else rate
         if k < pi / gap * (1.0 - 1e-6):
             raise ValueError(
-                f"rate must be at least pi / gap = {pi / gap:.6g} for the width to rise by mid-gap, got {rate!r}; "
+                f"rate must be at least pi / gap = {pi / gap:.6g} for the width to rise by mid-gap, got {rate!r};\n"
                 "take rate=None for one arch."
             )
         h = jnp.minimum(z, gap - z)
@@ -88,7 +94,7 @@ def ramped(scale: float = 1.0, *, rate: float | None = None) -> Width:
 
 
 def bridge(scale: float = 1.0) -> Width:
-    r"""That of a Brownian bridge: `sigma = scale sqrt(z (gap - z)) / gap`, `scale / 2` at mid-gap.
+    r"""Return the width of a Brownian bridge: `sigma = scale sqrt(z (gap - z)) / gap`, `scale / 2` at mid-gap.
 
     Args:
         scale: Standard deviation of the bridge's noise per unit of the way, in units of the data.

@@ -1,8 +1,8 @@
-"""Distances between two sets of samples, and the effort of the paths between them.
+"""Distances between two sets of samples, and the energy of the paths between them.
 
 Every metric takes arrays [n, D] (NumPy or JAX), computes in float64 on the host and returns Python floats.
-Distances between finite sets are never zero for two sets of one law: print the floor, the same metric between
-two sets of real samples of the same sizes, beside each.
+The distance between two finite sets from one distribution is not zero. Print its floor next to each: the same metric between
+two sets of real samples of the same sizes.
 """
 
 from efm_jax.metrics.kernels import KernelDistance, energy_distance, kid, mmd

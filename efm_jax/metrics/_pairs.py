@@ -1,4 +1,4 @@
-"""What the metrics share: checked sets of samples."""
+"""Checks of the sets of samples that metrics take."""
 
 import numpy as np
 
@@ -23,8 +23,7 @@ def one_set(name: str, x, least: int) -> np.ndarray:
     if x.ndim != 2 or x.shape[0] < least or x.shape[1] == 0:
         raise ValueError(
             f"{name} must have shape [n, D] with n >= {least} samples of D >= 1 dimensions, got {x.shape}; "
-            f"flatten pictures with {name}.reshape(len({name}), -1), and give numbers as {name}.reshape(-1, "
-            "1)."
+            f"flatten pictures with {name}.reshape(len({name}), -1), and numbers with {name}.reshape(-1, 1)."
         )
     bad = np.logical_not(np.isfinite(x).all(axis=1))
     if bad.any():

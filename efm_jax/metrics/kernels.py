@@ -1,4 +1,4 @@
-"""Distances from averages over pairs: MMD, KID and the energy distance."""
+"""Distances that are averages over pairs: MMD, KID and the energy distance."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,6 +8,8 @@ from jaxtyping import Float
 
 from efm_jax._core.distances import centered, float64_squared_distances
 from efm_jax.metrics._pairs import two_sets
+
+__all__ = ["KernelDistance", "energy_distance", "kid", "mmd"]
 
 _BLOCK = 1024
 
@@ -30,10 +32,10 @@ def mmd(
     *,
     bandwidth: float | Sequence[float] | None = None,
 ) -> float:
-    """The squared maximum mean discrepancy with Gaussian kernels, unbiased.
+    """Return the squared maximum mean discrepancy with Gaussian kernels, unbiased.
 
     `E k(x, x') + E k(y, y') - 2 E k(x, y)` over pairs of different samples, `k = mean_s exp(-|x - y|^2 / (2
-    s^2))`; zero on average for two sets of one law, so that it can be negative (Gretton et al. 2012, JMLR 13,
+    s^2))`; zero on average for two sets from one distribution, so it can be negative (Gretton et al. 2012, JMLR 13,
     eq. 3).
 
     Args:
@@ -56,13 +58,15 @@ def mmd(
         0.270671
     """
     a, b = centered(*two_sets(a, b, least=2))
-    widths = np.atleast_1d(_median_distance(a, b) if bandwidth is None else np.asarray(bandwidth, np.float64))
-    if widths.ndim != 1 or widths.size == 0 or not (np.isfinite(widths) & (widths > 0)).all():
+    bandwidths = np.atleast_1d(
+        _median_distance(a, b) if bandwidth is None else np.asarray(bandwidth, np.float64)
+    )
+    if bandwidths.ndim != 1 or bandwidths.size == 0 or not (np.isfinite(bandwidths) & (bandwidths > 0)).all():
         raise ValueError(f"bandwidth must be a finite number > 0, or several, got {bandwidth!r}.")
 
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         squares = float64_squared_distances(x, y)
-        return np.mean([np.exp(squares / (-2.0 * width**2)) for width in widths], axis=0)
+        return np.mean([np.exp(squares / (-2.0 * s**2)) for s in bandwidths], axis=0)
 
     return _unbiased(kernel, a, b)
 
@@ -75,7 +79,7 @@ def kid(
     subset_size: int = 1000,
     seed: int = 0,
 ) -> KernelDistance:
-    """The kernel distance (KID) between two sets of features: unbiased squared MMD with kernel `(x.y / D + 1)^3`.
+    """Return the kernel distance (KID) between two sets of features: unbiased squared MMD, kernel `(x.y / D + 1)^3`.
 
     The mean over random subsets of both sets, with the standard error of the delete-d jackknife, `sqrt(k / (n
     - k))` times the spread over subsets of size k (n: the smaller set). It holds where the sets differ and is
@@ -121,7 +125,7 @@ def kid(
 
 
 def energy_distance(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "m dim"]) -> float:
-    """The energy distance: `sqrt(2 E|x - y| - E|x - x'| - E|y - y'|)` over all pairs of the two sets.
+    """Return the energy distance, `sqrt(2 E|x - y| - E|x - x'| - E|y - y'|)` over all pairs of the two sets.
 
     As `scipy.stats.energy_distance`, in any dimension; 0 only for equal sets (Szekely and Rizzo 2013,
     doi 10.1016/j.jspi.2013.03.018).

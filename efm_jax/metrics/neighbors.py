@@ -1,8 +1,8 @@
-"""Distances to nearest neighbors: what of one set lies among the other (fidelity, diversity), and what is a copy.
+"""Distances to nearest neighbors: how much of one set lies among the other (fidelity, diversity), and what is a copy.
 
-The ball of a sample reaches to its k-th nearest neighbor in its own set, itself left out, and is closed; distances
-equal up to rounding count as equal, so that duplicates are inside. Balls shrink as sets grow: compare at equal n only,
-beside the same numbers for two sets of real samples.
+The ball of a sample is closed and extends to its k-th nearest neighbor in its own set, itself left out. Distances that are
+equal up to rounding count as equal, so duplicates are inside. Balls shrink as sets grow: compare at equal n only,
+and with the same numbers for two sets of real samples.
 """
 
 from typing import NamedTuple
@@ -10,8 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from efm_jax._core import checks
 from efm_jax._core.distances import centered, float64_squared_distances
 from efm_jax.metrics._pairs import two_sets
+
+__all__ = ["Copies", "Neighborhood", "copies", "nearest", "neighborhood"]
 
 _BLOCK = 1024
 _EQUAL = 1.0 + 1e-9
@@ -23,7 +26,7 @@ class Neighborhood(NamedTuple):
     Attributes:
         precision: Share of samples inside some real one's ball.
         recall: Share of real ones inside some sample's ball.
-        density: Real balls around a sample, over k, on average; 1 for two sets of one law.
+        density: Real balls around a sample, over k, on average; 1 for two sets from one distribution.
         coverage: Share of real balls that hold a sample.
         standard_errors: Of the four, by name.
     """
@@ -39,8 +42,8 @@ class Copies(NamedTuple):
     """Distances to the nearest training sample.
 
     Attributes:
-        samples: Of each sample, [n].
-        held_out: Of each real one that was not trained on, [h].
+        samples: Distance of each sample, [n].
+        held_out: Distance of each real one that was not trained on, [h].
         share_nearer: Share of samples nearer to a training sample than `quantile` of the held-out ones are.
         standard_error: Of that share, binomial, the threshold held fixed.
     """
@@ -58,22 +61,22 @@ def neighborhood(
     k: int = 5,
     k_precision: int = 3,
 ) -> Neighborhood:
-    """Precision, recall, density and coverage of samples beside real ones.
+    """Return the precision, recall, density and coverage of samples relative to real ones.
 
-    With B_k(x) the closed ball around x that reaches to its k-th nearest neighbor in its own set, of n samples y and m
-    real ones x:
+    B_k(x) is the closed ball around x that extends to its k-th nearest neighbor in its own set. For n samples y and m real
+    ones x:
 
         precision = mean_j [y_j in U_i B(x_i)],             recall   = mean_i [x_i in U_j B(y_j)]
         density   = mean_j sum_i [y_j in B_k(x_i)] / k,     coverage = mean_i [some y_j in B_k(x_i)]
 
-    Two sets of one law have density 1 and coverage `1 - prod_(i=1..k) (m - i) / (n + m - i)` on average. One outlier
-    among the real ones inflates precision, not density.
+    Two sets from one distribution have density 1 and coverage `1 - prod_(i=1..k) (m - i) / (n + m - i)` on average. One
+    outlier among the real ones inflates precision, not density.
 
     Args:
         samples: Features of the samples judged [n, D], n > k.
         real: Features of real ones [m, D], m > k.
-        k: Neighbors that density and coverage reach to.
-        k_precision: Neighbors that precision and recall reach to.
+        k: Which neighbor ends a ball, for density and coverage.
+        k_precision: Which neighbor ends a ball, for precision and recall.
 
     Returns:
         The four numbers and their standard errors.
@@ -90,23 +93,21 @@ def neighborhood(
     Source: Kynkäänniemi et al. (2019), arXiv 1904.06991, eqs. 1-2, k = 3; Naeem et al. (2020), arXiv 2002.09797, eqs.
     2-3 and Lemma 2, k = 5.
     """
-    for name, value in (("k", k), ("k_precision", k_precision)):
-        if not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
+    k, k_precision = checks.count("k", k), checks.count("k_precision", k_precision)
     y, x = centered(*two_sets(samples, real, least=max(k, k_precision) + 1, names=("samples", "real")))
-    wide, narrow = _reach(x, (k_precision, k))
-    (own,) = _reach(y, (k_precision,))
+    wide, narrow = _squared_radii(x, (k_precision, k))
+    (own,) = _squared_radii(y, (k_precision,))
     inside, around = np.zeros(len(y), bool), np.zeros(len(y), np.int64)
-    reached, covered = np.zeros(len(x), bool), np.zeros(len(x), bool)
+    recalled, covered = np.zeros(len(x), bool), np.zeros(len(x), bool)
     for start in range(0, len(y), _BLOCK):
         rows = slice(start, start + _BLOCK)
         squares = float64_squared_distances(y[rows], x)
         inside[rows] = (squares <= wide).any(axis=1)
-        reached |= (squares <= own[rows, None]).any(axis=0)
+        recalled |= (squares <= own[rows, None]).any(axis=0)
         within = squares <= narrow
         around[rows] = within.sum(axis=1)
         covered |= within.any(axis=0)
-    parts = {"precision": inside, "recall": reached, "density": around / k, "coverage": covered}
+    parts = {"precision": inside, "recall": recalled, "density": around / k, "coverage": covered}
     means = {name: float(np.mean(part)) for name, part in parts.items()}
     errors = {name: float(np.std(part) / np.sqrt(len(part))) for name, part in parts.items()}
     return Neighborhood(**means, standard_errors=errors)
@@ -119,10 +120,10 @@ def copies(
     *,
     quantile: float = 0.01,
 ) -> Copies:
-    """How near samples come to the training set, beside real ones that were not trained on.
+    """Return how near samples come to the training set, compared with real ones that were not trained on.
 
-    Of samples of the true law a share `quantile` is nearer than that quantile of the held-out distances; of a model that
-    hands out its training set, all are.
+    Of samples from the true distribution a share `quantile` is nearer than that quantile of the held-out distances; of a
+    model that returns its training set, all are.
 
     Args:
         samples: Features of the samples judged [n, D].
@@ -155,9 +156,9 @@ def nearest(
     *,
     names: tuple[str, str] = ("points", "others"),
 ) -> Float[np.ndarray, " n"]:
-    """The Euclidean distance of each point to the nearest of others.
+    """Return the Euclidean distance of each point to the nearest of the others.
 
-    Found by inner products and then measured by differences: a copy is at distance 0 exactly.
+    Inner products find the nearest, then differences give its distance: a copy is at distance 0 exactly.
 
     Examples:
         >>> nearest(np.array([[0.0], [5.0]]), np.array([[1.0], [5.0]])).tolist()
@@ -172,7 +173,7 @@ def nearest(
     return np.linalg.norm(first - second[np.concatenate(which)], axis=1)
 
 
-def _reach(x: np.ndarray, ks: tuple[int, ...]) -> list[np.ndarray]:
+def _squared_radii(x: np.ndarray, ks: tuple[int, ...]) -> list[np.ndarray]:
     """Squared distance of each sample to its k-th nearest other, a rounding wider, for each k."""
     found = np.empty((len(ks), len(x)))
     for start in range(0, len(x), _BLOCK):

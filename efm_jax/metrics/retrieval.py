@@ -1,4 +1,4 @@
-"""Whether each output lies with its own partner: distance to it, and its rank among all that could have been meant."""
+"""How near each output lies to its true partner: the distance, and the partner's rank among all targets."""
 
 from typing import NamedTuple
 
@@ -8,15 +8,17 @@ from jaxtyping import Float, Int
 from efm_jax._core.distances import centered, float64_squared_distances
 from efm_jax.metrics._pairs import two_sets
 
+__all__ = ["Retrieval", "retrieval"]
+
 _BLOCK = 1024
 
 
 class Retrieval(NamedTuple):
-    """How outputs lie to their partners.
+    """Distances of outputs to their partners, and the partners' ranks.
 
     Attributes:
         distance: Euclidean distance of each output to its partner, [n].
-        distance_to_others: The mean distance of each output to all other targets, [n]: what a random one has.
+        distance_to_others: The mean distance of each output to all other targets, [n]: the value of a random target.
         rank: Rank of the partner among all targets by distance, 1 the nearest, ties at their middle, [n]; (m + 1)/2 by
             chance.
     """
@@ -31,7 +33,7 @@ def retrieval(
     targets: Float[np.ndarray, "m dim"],
     partner: Int[np.ndarray, " n"] | None = None,
 ) -> Retrieval:
-    """The distance of outputs to their true partners and the partners' ranks among all targets.
+    """Return the distances of outputs to their true partners, and the partners' ranks among all targets.
 
     `rank_i = 1 + |{j: d_ij < d_ip}| + |{j != p: d_ij = d_ip}| / 2` with `d_ij = |y_i - t_j|` and p the partner of i.
 

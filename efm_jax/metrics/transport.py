@@ -4,17 +4,20 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from efm_jax._core import checks
 from efm_jax._core.assignment import assignment
 from efm_jax.metrics._pairs import two_sets
 from efm_jax.types import Key
 
+__all__ = ["frechet_distance", "gaussian_frechet", "sliced_wasserstein2", "wasserstein2"]
+
 
 def wasserstein2(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -> float:
-    """The exact Wasserstein-2 distance between two equally large sets: `sqrt(min_s mean_i |a_i - b_s(i)|^2)`.
+    """Return the exact Wasserstein-2 distance of two equally large sets: `sqrt(min_s mean_i |a_i - b_s(i)|^2)`.
 
-    The best assignment s is found by `scipy.optimize.linear_sum_assignment`, after the costs are reduced by
-    the dual prices of a quarter of the samples (and theirs by a quarter of those): the same assignments stay
-    optimal, and the solver is much faster. The costs of 10,000 samples a set take 0.8 GB in float64.
+    `scipy.optimize.linear_sum_assignment` finds the best assignment s. Before that, dual prices of a quarter of the samples
+    (found in the same way) reduce the costs: the same assignments stay optimal, and the solver is much faster. The costs of
+    10,000 samples a set take 0.8 GB in float64.
 
     Args:
         a: Samples [n, D].
@@ -33,9 +36,8 @@ def wasserstein2(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -
     a, b = two_sets(a, b)
     if len(a) != len(b):
         raise ValueError(
-            f"wasserstein2 assigns one sample to one, so the sets must be equally large, got {len(a)} and "
-            f"{len(b)}; draw equally many, or cut both to the smaller number (sliced_wasserstein2 takes "
-            "sets of two sizes)."
+            f"the sets of wasserstein2 must be equally large, got {len(a)} and {len(b)} samples;\n"
+            "cut both to the smaller number, or take sliced_wasserstein2."
         )
     return float(np.sqrt(np.mean(np.sum((a - b[assignment(a, b)]) ** 2, axis=1))))
 
@@ -47,7 +49,7 @@ def sliced_wasserstein2(
     *,
     num_projections: int = 256,
 ) -> float:
-    """The sliced Wasserstein-2 distance: `sqrt(mean_t W2^2(<t, a>, <t, b>))` over directions t uniform on the sphere.
+    """Return the sliced Wasserstein-2 distance, `sqrt(mean_t W2^2(<t, a>, <t, b>))` over uniform directions t.
 
     Bonneel, Rabin, Peyre and Pfister (2015), doi 10.1007/s10851-014-0506-3. The distance along each direction
     is exact, also for sets of two sizes.
@@ -71,8 +73,7 @@ def sliced_wasserstein2(
         2.0
     """
     a, b = two_sets(a, b)
-    if num_projections < 1:
-        raise ValueError(f"num_projections must be at least 1, got {num_projections}.")
+    num_projections = checks.count("num_projections", num_projections)
     directions = np.array(jax.random.normal(key, (num_projections, a.shape[1])), np.float64)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     total = 0.0
@@ -83,7 +84,7 @@ def sliced_wasserstein2(
 
 
 def frechet_distance(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "m dim"]) -> float:
-    """The Frechet distance between Gaussians fitted to two sets of features; FID, when they are Inception's.
+    """Return the squared Frechet distance between Gaussians fitted to two sets of features: FID, for Inception's.
 
     `|mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a^1/2 S_b S_a^1/2)^1/2)`, with unbiased covariances; squared, as
     FID is. Biased upwards for few samples: compare at equal n only (Heusel et al. 2017, arXiv 1706.08500).
@@ -123,7 +124,7 @@ def gaussian_frechet(
     mean_b: Float[np.ndarray, " dim"],
     cov_b: Float[np.ndarray, "dim dim"],
 ) -> float:
-    """The squared Wasserstein-2 distance between two Gaussians: `frechet_distance` from moments, which see there.
+    """Return the squared Wasserstein-2 distance between two Gaussians: `frechet_distance`, from moments.
 
     Args:
         mean_a: Mean [D].
@@ -154,7 +155,7 @@ def gaussian_frechet(
     for name, cov in (("cov_a", cov_a), ("cov_b", cov_b)):
         if not np.allclose(cov, cov.T, rtol=1e-6, atol=1e-9 * np.abs(cov).max(initial=0.0)):
             raise ValueError(
-                f"{name} must be symmetric; pass 0.5 * ({name} + {name}.T) if it is so but for rounding."
+                f"{name} must be symmetric; pass 0.5 * ({name} + {name}.T) if only rounding makes it unsymmetric."
             )
     values, vectors = np.linalg.eigh(cov_a)
     root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
@@ -164,7 +165,7 @@ def gaussian_frechet(
 
 
 def _line_squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Squared W2 between sorted numbers [k, n] and [k, m]: the integral of the squared gap between their quantiles."""
+    """Squared W2 between sorted numbers [k, n] and [k, m]: the integral of the squared difference of their quantiles."""
     n, m = a.shape[1], b.shape[1]
     if n == m:
         return np.mean((a - b) ** 2, axis=1)

@@ -59,7 +59,7 @@ def log_leave(z: Float[Array, "*p"], time: Float[Array, "*p"]) -> Float[Array, "
 
 
 def _times(time: Array) -> tuple[Array, Array, Array]:
-    """The time for images, for cosines, and which of them is meant."""
+    """The time for images, for cosines, and which of them applies."""
     return jnp.minimum(time, TURN), jnp.maximum(time, TURN), time < TURN
 
 

@@ -5,8 +5,8 @@ With `u = pi |x - x_i| / gap`, `e = exp(-u)` and `phi = pi z / gap`, a charge of
     E_x = sign(x - x_i) / (4 gap) (1 + 2 e (cos phi - e) / d),    E_z = 2 e sin phi / (4 gap d),
     d = 1 - 2 e cos phi + e^2.
 
-The ones are the lateral field of all plates, which P and Q cancel exactly where there are as many of either on each side:
-far out the field is exponentially small in both parts, and is found as that.
+The ones are the lateral field of all plates. P and Q cancel it exactly where equal shares of both lie on each side. There
+the field is exponentially small in both parts, and is computed without that cancellation.
 """
 
 from math import gcd, log, pi

@@ -1,8 +1,8 @@
-"""Which times of the Brownian motion count, and how many of them are needed.
+"""The times of the Brownian motion at which the integrand is evaluated, and how many are needed.
 
 A charge at distance r gives the integrand `exp(-r^2 / 2T) T^-b` over `log T`: its transform is that of Gamma(b), so equal
 steps h in log T err by `2 |Gamma(b + 2 pi i / h)| / Gamma(b)` of the integral (Trefethen and Weideman, 2014, SIAM Review
-56, 385). What is left out on both sides is small beside the greatest term of the nearest charge.
+56, 385). What is left out on both sides is small compared with the greatest term of the nearest charge.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def window(
 
 @lru_cache(maxsize=256)
 def count(power: float, depth: float) -> int:
-    """Steps over the window of `exp(-r^2 / 2T) T^-power` that err by `exp(-depth)` of its greatest term."""
+    """Number of steps over the window of `exp(-r^2 / 2T) T^-power` for an error of `exp(-depth)` of its greatest term."""
     frequency = _solve(lambda w: float(np.real(loggamma(power) - loggamma(power + 1j * w))), depth + log(2))
     left = _solve(lambda s: power * (np.expm1(s) - s), depth)
     right = _solve(lambda s: power * (s + np.expm1(-s)), depth)
@@ -54,7 +54,7 @@ def count(power: float, depth: float) -> int:
 
 
 def _solve(rising: Callable[[float], float], value: float) -> float:
-    """Where a function that rises from 0 at 0 passes the value."""
+    """Where a function that rises from 0 at 0 reaches the value."""
     high = 1e-3
     while rising(high) < value:
         high *= 2

@@ -1,7 +1,7 @@
-"""From the sums over both plates to their field: the two conventions, and how far each result can be trusted.
+"""The field of both plates from the sums over each: the two conventions, and how far each result can be trusted.
 
-The plates' sums (`_plates`) come with a bound on their rounding error. What cancels between the plates, or within one, makes
-that error large beside the field: such points are summed again by a slower and more exact way.
+The plates' sums (`plates`) come with a bound on their rounding error. Where terms cancel between the plates, or within one,
+that error is large compared with the field: such points are summed again in a slower and more exact way.
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ Trusted: TypeAlias = Bool[Array, " p"]
 
 
 def checked_gamma(gamma: float | None, convention: str) -> float:
-    """Return the shrinkage of a convention, 0 for None, or raise ValueError if it is no such convention or has none."""
+    """Return the shrinkage of a convention, 0 for None; raise ValueError for an unknown convention or one without it."""
     checks.choice("convention", convention, CONVENTIONS)
     if gamma is None:
         return 0.0
@@ -55,7 +55,7 @@ def checked_gamma(gamma: float | None, convention: str) -> float:
 
 
 def ways_of_summing(dim1: int, block_size: int, certified: bool) -> list[Summation]:
-    """The ways to sum one plate in D+1 dimensions, fastest first; only the first where none is to be redone."""
+    """The ways to sum one plate in D+1 dimensions, fastest first; only the fastest if not certified."""
     ways = [streamed(by_differences, block_size), in_double_floats(block_size)]
     if dim1 >= MANY_DIMENSIONS:
         ways = [streamed(by_products, block_size), *ways]
@@ -84,7 +84,7 @@ def field_by(
 ) -> Field:
     """Every point by the fastest way of summing whose own error bound lets it be trusted there.
 
-    Ways that sum over several devices need all of these to redo points together: `most` is a count's greatest value on any.
+    Ways that sum over several devices need all devices to redo points together: `most` is a count's greatest value on any.
     """
 
     def evaluate(way, points):
@@ -110,7 +110,7 @@ def _redone(
     evaluate: Callable[[Array], tuple[Field, Trusted]],
     most: Callable[[Array], Array],
 ) -> tuple[Field, Trusted]:
-    """`evaluate` in place of the field where that is not trusted: those points first, in groups of sixteen."""
+    """Replace the field by `evaluate` where it is not trusted: those points first, in groups of sixteen."""
     if len(points) == 0:
         return field, trusted
     count = most(jnp.sum(~trusted))
@@ -126,13 +126,13 @@ def _redone(
             old = jax.tree.map(lambda values: values[members], (field, trusted))
             keep = trusted[members]
 
-            def mended():
+            def corrected():
                 new = evaluate(points[members])
                 return jax.tree.map(
                     lambda a, b: jnp.where(jnp.expand_dims(keep, range(1, a.ndim)), a, b), old, new
                 )
 
-            return lax.cond(first < count, mended, lambda: old)
+            return lax.cond(first < count, corrected, lambda: old)
 
         redone = lax.map(lambda each: group(*each), (size * jnp.arange(len(groups)), groups))
         return jax.tree.map(lambda values: values.reshape(-1, *values.shape[2:])[place], redone)
@@ -172,7 +172,7 @@ def _per_plate(plus: PlateSums, minus: PlateSums, gamma: Array | float) -> tuple
 
 
 def _is_trusted(doubt: Array, length: Array, apart: Array, vector: Array) -> Trusted:
-    """Whether the error bound keeps `1e-5 |E| + (1e-7 (D+1) + 1e-6) (|E+| + |E-|)` in float32; NaN needs no mending."""
+    """Whether the error bound keeps `1e-5 |E| + (1e-7 (D+1) + 1e-6) (|E+| + |E-|)` in float32; NaN needs no second sum."""
     precision = float(jnp.finfo(vector.dtype).eps / jnp.finfo(jnp.float32).eps)
     allowed = precision * (1e-5 * length + (1e-7 * vector.shape[-1] + 1e-6) * apart)
     return (doubt <= allowed) | jnp.isnan(length)

@@ -58,13 +58,13 @@ def squared_lengths(vectors: Float[Array, "*batch dim1"]) -> Float[Array, "*batc
 def long_sum(terms: Float[Array, "*batch n"]) -> Float[Array, "*batch"]:
     """The sum over the last axis by halves of sixteen parts, whose error hardly grows with n.
 
-    Not sums of sums: XLA would join them into one long, sequential one.
+    Sums of sums would not do: XLA would join them into one long, sequential sum.
     """
     rest = jnp.zeros(terms.shape[:-1], terms.dtype)
     while terms.shape[-1] > _SLAB:
-        width = terms.shape[-1] // _SLAB
-        rest = rest + jnp.sum(terms[..., _SLAB * width :], axis=-1)
-        terms = _tree_sum([terms[..., k * width : (k + 1) * width] for k in range(_SLAB)])
+        part = terms.shape[-1] // _SLAB
+        rest = rest + jnp.sum(terms[..., _SLAB * part :], axis=-1)
+        terms = _tree_sum([terms[..., k * part : (k + 1) * part] for k in range(_SLAB)])
     return rest + jnp.sum(terms, axis=-1)
 
 

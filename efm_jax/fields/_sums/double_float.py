@@ -1,6 +1,6 @@
-"""Sums over one plate in twofold precision, for points where the pulls of its charges cancel.
+"""Sums over one plate in double-float arithmetic, for points where the pulls of its charges cancel.
 
-A number is kept as the unevaluated sum `high + low` of two floats: some 44 bits in float32 (Dekker, 1971;
+A number is the unevaluated sum `high + low` of two floats: some 44 bits in float32 (Dekker, 1971;
 Knuth, 1969), without float64, which JAX switches off and a TPU lacks. Products are only ever of halves of
 numbers, which are exact: a compiler that contracts a product and a sum into one rounding changes nothing.
 """
@@ -36,7 +36,7 @@ def in_double_floats(block_size: int) -> Summation:
 
 
 def settled(sums: PlateSums, exact: DoubleFloat) -> PlateSums:
-    """The sums with the exact vector, rounded, in place of theirs, and the derivatives they have."""
+    """The sums with their vector replaced by the exact one, rounded, and their derivatives kept."""
     vector = (exact.high + exact.low).T
     return sums._replace(
         vector=_value_with_derivative_of(vector, sums.vector), doubt=jnp.zeros_like(sums.doubt)

@@ -1,4 +1,4 @@
-"""Lengths and areas in log space, where they leave floating point in many dimensions or beside a charge."""
+"""Lengths and areas in log space: in many dimensions or near a charge they leave the range of floating point."""
 
 from math import lgamma, log, pi
 
@@ -11,7 +11,9 @@ from efm_jax.types import Field
 
 
 def log_sphere_area(dim: int) -> float:
-    """`log S_D`, `S_D = 2 pi^((D+1)/2) / Gamma((D+1)/2)`: log-area of the unit sphere in D+1 dimensions.
+    """Return `log S_D`, the log-area of the unit sphere in D+1 dimensions.
+
+    `S_D = 2 pi^((D+1)/2) / Gamma((D+1)/2)`.
 
     Args:
         dim: D, >= 1.

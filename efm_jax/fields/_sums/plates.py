@@ -3,7 +3,7 @@
 A plate has charges `q_i >= 0`. With `d_i = x~ - x~_i`, `r_i = |d_i|` and a reference length r per point, its field
 is `V r^-(D+1) / S_D`, `V = sum_i q_i (r / r_i)^(D+1) d_i`: V is of the order of the distances, the powers stay in r.
 Sums over parts of a plate, or over two plates, merge under the smaller r, as the maxima of a streamed softmax do. Each
-comes with a bound on its own rounding error, so that a faster way of summing can be trusted exactly where it may be.
+comes with a bound on its own rounding error, which says where a faster way of summing can be trusted.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def by_differences(
     """Every distance and displacement from the difference of coordinates: exact near charges, slow in high D.
 
     Each term is good to a few units in the last place times D+1 (the exponent), so the error of V is that
-    share of `sum_i q_i (r / r_i)^(D+1) r_i`; it is large beside V only where the pulls of a plate cancel.
+    share of `sum_i q_i (r / r_i)^(D+1) r_i`; it is large compared with V only where the pulls of a plate cancel.
     """
     dim1 = points.shape[-1]
     squared = squared_distances(points, positions)
@@ -81,7 +81,7 @@ def fold_blocks(
     charge: Float[Array, " n"],
     block_size: int,
 ) -> Total:
-    """`add_block(total, positions, charge)` over all blocks of charges; blocks without charge are passed over."""
+    """`add_block(total, positions, charge)` over all blocks of charges; blocks without charge are skipped."""
     count = len(charge)
     size = min(block_size, count)
 
