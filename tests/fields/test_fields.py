@@ -10,7 +10,7 @@ from efm_jax.charges.plates import Charges, capacitor
 from efm_jax.fields import coulomb, field_fn
 from efm_jax.fields._sums.products import by_products
 
-field = jax.jit(coulomb, static_argnames=("convention", "gamma", "block_size"))
+field = jax.jit(coulomb, static_argnames=("convention", "gamma", "block_size", "certified"))
 
 
 def worst_errors(dim: int, count: int, num_points: int, convention: str = "superposed") -> dict[str, float]:
@@ -84,8 +84,9 @@ def test_products_are_trusted_beside_charges():
 def test_the_block_size_does_not_matter(convention):
     points, charges = random_capacitor(dim=20)
     whole = field(points, charges, convention=convention)
+    # what is summed again with more care has blocks of its own: without it, programs compile three times faster
     for size in (1, 7, 39, 1000):
-        blocks = field(points, charges, convention=convention, block_size=size)
+        blocks = field(points, charges, convention=convention, block_size=size, certified=False)
         # reassociated float32 sums of well-conditioned terms
         np.testing.assert_allclose(blocks.direction, whole.direction, atol=3e-6)
         np.testing.assert_allclose(blocks.log_magnitude, whole.log_magnitude, atol=1e-5)

@@ -52,14 +52,15 @@ def test_the_field_is_minus_its_gradient(dim):
     charges = some_charges(dim)
     rng = np.random.default_rng(2)
     points = jnp.asarray(np.c_[0.7 * rng.standard_normal((5, dim)), np.linspace(0.4, 1.6, 5)], jnp.float32)
-    field = coulomb(points, charges)
+    # the charges are few and do not cancel: the fast sums are as good, and compile faster
+    field = coulomb(points, charges, certified=False)
 
     def relative(points):
         phi = potential(points, charges)
         return (phi.sign * jnp.exp(phi.log_magnitude - field.log_magnitude)).sum()
 
     # the gradient sums the same terms as the field: float32 roundings, times D + 1 of the power
-    np.testing.assert_allclose(-jax.grad(relative)(points), field.direction, atol=3e-6 * (dim + 10))
+    np.testing.assert_allclose(-jax.jit(jax.grad(relative))(points), field.direction, atol=3e-6 * (dim + 10))
 
 
 def test_two_opposite_charges_have_a_plane_of_zero_and_a_sphere_of_images():

@@ -188,7 +188,7 @@ def test_streaming_keeps_within_its_budget_and_is_as_exact_as_the_dense_field(tm
         (lambda p, x: streamed_field(p, [(x, 0.0, 0.0)]), r"must not be 0"),
         (
             lambda p, x: streamed_field(p, [(x, 0.0, 1.0)], budget=100),
-            r"budget of 100 bytes .* are the least",
+            r"budget of 100 bytes is too small: .* need",
         ),
         (lambda p, x: jax.jit(lambda p: streamed_field(p, [(x, 0.0, 1.0)]))(p), r"cannot be traced"),
     ],
