@@ -86,7 +86,7 @@ def one_gap(seen: float | None, gap: float, whose: str) -> None:
     """Raise ValueError if a network that sees the height `seen` as 1 is used where the last plate is at `gap`."""
     if seen is not None and not math.isclose(seen, gap, rel_tol=1e-6):
         raise ValueError(
-            f"the network was made with gap={seen:g}, the {whose} with gap={gap:g};\nmake both with one gap."
+            f"the network was made with gap={seen:g}, the {whose} with gap={gap:g}; make both with one gap."
         )
 
 

@@ -74,7 +74,8 @@ def test_flux_through_a_closed_surface_is_the_enclosed_charge(dim):
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_one_charge_alone_sends_out_its_charge(dim):
     nodes, weights = sphere(dim + 1)
-    charges = Charges(jnp.zeros((1, dim + 1)), jnp.asarray([-0.7]))
+    # one charge, and others of 0 so that the program of the flux above serves
+    charges = Charges(jnp.zeros((12, dim + 1)), jnp.zeros(12).at[0].set(-0.7))
     # radius 1/2 about a point off the charge: a wrong power of r shows at once
     center = np.full(dim + 1, 0.1)
     e = vectors(center + 0.5 * nodes, charges)
@@ -91,7 +92,7 @@ def test_no_divergence_and_no_curl_off_the_charges(dim):
     @jax.jit  # one program for all points and axes
     def slope(along):
         def relative(points):
-            field = coulomb(points, charges)
+            field = coulomb(points, charges, certified=False)  # of certified sums: see the next test
             return (
                 field.direction
                 * jnp.exp(field.log_magnitude - jax.lax.stop_gradient(field.log_magnitude))[:, None]
@@ -210,12 +211,8 @@ def test_in_three_dimensions_it_is_the_field_of_another_code():
 
 
 def test_memory_does_not_grow_with_the_charges():
-    def temporary(count):
-        shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((64, 785), (count, 785), (count,))]
-        compiled = jax.jit(lambda p, x, q: coulomb(p, Charges(x, q), block_size=256)).lower(*shapes).compile()
-        return compiled.memory_analysis().temp_size_in_bytes
-
-    few, many = temporary(1024), temporary(16384)
-    # streamed over blocks: sixteen times the charges may cost their own bookkeeping, never points x charges x D
-    assert many - few < 4 * 16384 * 785 * 1.1
-    assert many < 64 * 16384 * 785 * 4 / 20
+    count, dim1 = 16384, 785
+    shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((64, dim1), (count, dim1), (count,))]
+    compiled = jax.jit(lambda p, x, q: coulomb(p, Charges(x, q), block_size=256)).lower(*shapes).compile()
+    # streamed over blocks of 256: not even a fourth of one copy of the charges, never points x charges x D
+    assert compiled.memory_analysis().temp_size_in_bytes < 4 * count * dim1 / 4

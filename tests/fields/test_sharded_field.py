@@ -100,7 +100,7 @@ def test_host_arrays_are_split_without_passing_through_one_device(tmp_path):
         ),
         (
             lambda p, c: sharded_field(p, c, one_device("charges", kind=AxisType.Explicit)),
-            r"must be of AxisType.Auto, got .*axis_types=",
+            r"(?s)must be of AxisType.Auto, got .*axis_types=",
         ),
         (
             lambda p, c: sharded_field(p[:, :-1], c, one_device("charges")),
