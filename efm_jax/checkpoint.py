@@ -33,6 +33,8 @@ import numpy as np
 
 from efm_jax._core import files, trees
 
+__all__ = ["CheckpointError", "latest", "read_meta", "restore", "save"]
+
 State = TypeVar("State")
 
 _FORMAT = 1

@@ -22,6 +22,20 @@ from jaxtyping import Array, Float, Float32, Int64
 
 from efm_jax.types import Key, Params
 
+__all__ = [
+    "NUM_CLASSES",
+    "NUM_FEATURES",
+    "SIDE",
+    "brightness",
+    "channels",
+    "digit_features",
+    "init_params",
+    "load_weights",
+    "logits",
+    "read_digits",
+    "save_weights",
+]
+
 NUM_CLASSES = 10
 NUM_FEATURES = 128
 SIDE = 32

@@ -9,6 +9,22 @@ from efm_jax import metrics
 from efm_jax.datasets.digits import hue_difference, hue_of
 from efm_jax.evaluation import digit_classifier
 
+__all__ = [
+    "Report",
+    "classes",
+    "counts",
+    "distance",
+    "finite_rows",
+    "hue_change",
+    "kid",
+    "lines",
+    "neighbors",
+    "same_dim",
+    "sampling_kl",
+    "share",
+    "some",
+]
+
 Report = dict[str, Any]
 
 

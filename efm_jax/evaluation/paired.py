@@ -10,6 +10,8 @@ from efm_jax import metrics
 from efm_jax.datasets import common_size, read_folder
 from efm_jax.evaluation.features import Extractor, efficientnet_lite0, extract
 
+__all__ = ["paired_folders_report", "paired_report", "table"]
+
 Report = dict[str, Any]
 
 

@@ -19,6 +19,8 @@ from efm_jax._core import files
 from efm_jax.datasets.folder import common_size, read_folder
 from efm_jax.evaluation.features import Extractor, efficientnet_lite0, extract
 
+__all__ = ["folders_report", "pictures_report", "table", "write"]
+
 Report = dict[str, Any]
 MOST = 10_000
 LEAST = 8
@@ -126,7 +128,6 @@ def folders_report(
     kid_subset_size: int = 1000,
     most: int = MOST,
     seed: int = 0,
-    batch_size: int | None = None,
     cache: str | Path | None = None,
 ) -> Report:
     """Compare the pictures of two folders, of any content and any sizes.
@@ -147,7 +148,6 @@ def folders_report(
         kid_subset_size: See `pictures_report`.
         most: Pictures used of each set at most.
         seed: Seed of the split, of the choice and of the subsets.
-        batch_size: Pictures at once; None for what fits the memory.
         cache: Folder that keeps features; None for none.
 
     Returns:
@@ -181,7 +181,6 @@ def folders_report(
         kid_subset_size=kid_subset_size,
         most=most,
         seed=seed,
-        batch_size=batch_size,
         cache=cache,
     )
     told = "kept: all pictures have one size"

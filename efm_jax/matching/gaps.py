@@ -1,7 +1,7 @@
-"""The gap: how many charges share the field between the plates, and the gap at which enough of them do.
+"""Choose the gap: how many charges share the field between the plates, and the gap at which enough of them do.
 
-Below a certain gap every line between the plates feels one charge of each plate, and the field of a minibatch
-says nothing about the others; far above it all charges weigh the same and the plates look like points.
+Below a certain gap every line between the plates feels one charge of each plate, and the field of a minibatch does not
+depend on the others; far above it all charges weigh the same and the plates look like points.
 """
 
 import math
@@ -18,21 +18,23 @@ from efm_jax._core import checks
 from efm_jax._core.bisection import bisect_number
 from efm_jax._core.distances import squared_by_products
 from efm_jax.matching._brownian import leave_slab
-from efm_jax.types import Key
+from efm_jax.types import Key, SamplesP, SamplesQ
+
+__all__ = ["effective_charges", "suggest_gap"]
 
 _FEW, _MANY = 8, 32
 
 
-def sharing(
+def effective_charges(
     key: Key,
-    x_pos: Float[Array | np.ndarray, "n dim"],
-    x_neg: Float[Array | np.ndarray, "m dim"],
+    x_pos: SamplesP,
+    x_neg: SamplesQ,
     gap: float | Float[Array, ""],
     *,
     height: float = 0.5,
     num_points: int = 256,
 ) -> Float[Array, " k"]:
-    r"""Effective number of charges that share the vertical field where lines of the capacitor chain are.
+    r"""Return the effective number of charges that share the field where lines of the capacitor chain run.
 
     Points are drawn from the chain's own density $p_z = 2 E_z$ at `z = height gap`. There every charge of either plate
     has its part in $E_z = \sum_i e_i$, $e_i > 0$, and their effective number is
@@ -61,19 +63,19 @@ def sharing(
         >>> import jax, jax.numpy as jnp
         >>> x = jnp.array([[-1.0], [1.0]])
         >>> y = x + 0.5
-        >>> [round(float(jnp.median(sharing(jax.random.key(0), x, y, gap))), 1) for gap in (0.01, 100.0)]
+        >>> [round(float(jnp.median(effective_charges(jax.random.key(0), x, y, gap))), 1) for gap in (0.01, 100.0)]
         [1.0, 4.0]
     """
     x_pos, x_neg = _samples(x_pos, x_neg)
     if not isinstance(gap, Tracer):
         checks.positive("gap", float(gap))
     scene = _scene(key, x_pos, x_neg, _inside(height), checks.count("num_points", num_points))
-    return _sharing(scene, gap, _images(x_pos))
+    return _effective(scene, gap, _images(x_pos))
 
 
 def suggest_gap(
-    x_pos: Float[Array | np.ndarray, "n dim"],
-    x_neg: Float[Array | np.ndarray, "m dim"],
+    x_pos: SamplesP,
+    x_neg: SamplesQ,
     *,
     share: float = 0.5,
     height: float = 0.5,
@@ -82,15 +84,15 @@ def suggest_gap(
 ) -> float:
     """Return the gap at which the typical mid-gap point feels a given share of the charges.
 
-    The gap L at which the median of `sharing` is `share` of `4 n m / (n + m)`, its greatest value at mid-gap with n and m
-    charges, by bisection in log L on one set of random numbers. It says at which gap the field is that of two
+    The gap L at which the median of `effective_charges` is `share` of `4 n m / (n + m)`, its greatest value at mid-gap
+    with n and m charges, by bisection in log L on one set of random numbers. It says at which gap the field is that of two
     distributions rather than of two single samples; it does not say which gap trains best, and a gap above it costs
     longer lines.
 
     Args:
         x_pos: Samples of P, [n, D]; one or two thousand are enough.
         x_neg: Samples of Q, [m, D].
-        share: Share of the charges to be felt, in (0, 1).
+        share: Share of the charges that the point feels, in (0, 1).
         height: Share of the gap at which to look.
         num_points: Points drawn.
         key: PRNG key of the points; None for a fixed one.
@@ -114,7 +116,7 @@ def suggest_gap(
     for name, x, spread in (("x_pos", x_pos, spreads[0]), ("x_neg", x_neg, spreads[1])):
         if len(x) < 2 or spread == 0:
             raise ValueError(
-                f"{name} must hold at least two different samples for a gap to be suggested, got {len(x)} of "
+                f"{name} must hold at least two different samples to suggest a gap, got {len(x)} of "
                 f"spread {spread:g}; give the gap yourself."
             )
     scene = _scene(
@@ -128,7 +130,7 @@ def suggest_gap(
     whole = 4 * len(x_pos) * len(x_neg) / (len(x_pos) + len(x_neg))
 
     def enough(gap: float) -> bool:
-        return float(jnp.median(_sharing(scene, gap, _images(x_pos)))) >= share * whole
+        return float(jnp.median(_effective(scene, gap, _images(x_pos)))) >= share * whole
 
     low, high = np.log(1e-3 * min(spreads)), np.log(1e3 * max(spreads))
     if enough(float(np.exp(low))) or not enough(float(np.exp(high))):
@@ -158,7 +160,7 @@ class _Scene(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="images")
-def _sharing(scene: _Scene, gap: float | Array, images: int) -> Float[Array, " k"]:
+def _effective(scene: _Scene, gap: float | Array, images: int) -> Float[Array, " k"]:
     time = jnp.asarray(gap, jnp.float32) ** 2 * scene.unit_time
     parts = []
     for apart, along, height in zip(scene.apart, scene.along, (scene.height, 1 - scene.height), strict=True):
@@ -180,7 +182,7 @@ def _log_vertical(squared: Array, z: Array, gap: float | Array, dim: Array, imag
     # half of the last images and all beyond, by the integral from 2 K gap - z to 2 K gap + z that does not cancel
     last = 2 * images * gap
     total -= z / gap * last * jnp.exp(-0.5 * (dim + 1) * jnp.log1p((last**2 - z**2) / nearest))
-    # far out, E_z is small beside its terms: no more than their rounding is known of it
+    # far out, E_z is small compared with its terms: only their rounding is known of it
     return jnp.log(jnp.maximum(total, 1e-6 * z)) - 0.5 * (dim + 1) * jnp.log(nearest)
 
 

@@ -60,7 +60,7 @@ def sharing(config: Config, name: str, x: np.ndarray, y: np.ndarray) -> dict[str
     apart = np.sqrt(np.maximum(((x[:100, None] - y[None, :100]) ** 2).sum(-1), 0))
     key = jax.random.key(config.seed)
     felt = [
-        np.median(gaps.sharing(key, x, y, gap, num_points=config.points)) / (2 * config.charges)
+        np.median(gaps.effective_charges(key, x, y, gap, num_points=config.points)) / (2 * config.charges)
         for gap in tqdm(config.gaps, desc=f"{name}, sharing")
     ]
     return {

@@ -132,7 +132,7 @@ def test_a_run_with_a_crop_sees_the_middle_and_gives_that_back(tmp_path, monkeyp
         end = np.concatenate([x, np.full((len(x), 1), 10.0, np.float32)], axis=1)
         return FieldLines(end, None, np.ones(len(x), bool), np.ones(len(x), np.int32))
 
-    monkeypatch.setattr(apply, "opened", lambda run: trained)
+    monkeypatch.setattr(apply, "load", lambda run: trained)
     monkeypatch.setattr(apply, "transport", stay)
     given = tmp_path / "given"
     given.mkdir()

@@ -37,7 +37,7 @@ def test_effective_numbers_are_those_of_the_chain(dim):
     log = np.concatenate([shares(points, x, 0.3 * gap, gap), shares(points, y, 0.7 * gap, gap)], axis=1)
     part = np.exp(log - log.max(axis=1, keepdims=True))
     exact = part.sum(1) ** 2 / (part**2).sum(1)
-    found = gaps.sharing(jax.random.key(1), x, y, gap, height=0.3, num_points=64)
+    found = gaps.effective_charges(jax.random.key(1), x, y, gap, height=0.3, num_points=64)
     # float32 distances, whose relative error of 1e-6 the exponent (D+1)/2 multiplies; 32 images instead of 200
     np.testing.assert_allclose(found, exact, rtol=0.01)
     assert exact.max() > 2 * exact.min() > 2
@@ -55,7 +55,7 @@ def test_charges_many_gaps_away_are_not_felt():
     away = np.pi * np.abs(points - np.concatenate([x, y])[:, 0])
     part = 2.0 * np.exp(-away) / (1.0 + np.exp(-2.0 * away))  # at mid-gap the cosine is 0
     exact = part.sum(1) ** 2 / (part**2).sum(1)
-    found = gaps.sharing(jax.random.key(1), x, y, 1.0, num_points=256)
+    found = gaps.effective_charges(jax.random.key(1), x, y, 1.0, num_points=256)
     # 32 images a side and an integral for the others; without it the median is 60 instead of 34
     assert np.median(found) == pytest.approx(np.median(exact), rel=0.01)
 
@@ -70,7 +70,7 @@ def test_a_share_that_no_gap_has_is_refused():
 
 def test_one_charge_alone_then_all_of_them():
     x, y = normal(50, 30), normal(60, 30, 1.0, 1)
-    near, far = (gaps.sharing(jax.random.key(0), x, y, gap) for gap in (0.05, 1e4))
+    near, far = (gaps.effective_charges(jax.random.key(0), x, y, gap) for gap in (0.05, 1e4))
     assert np.quantile(near, 0.9) < 1.001
     # at mid-gap both plates pull alike, but where the long tail of exit times took a point
     np.testing.assert_allclose(np.median(far), 4 * 50 * 60 / 110, rtol=1e-3)
@@ -78,8 +78,8 @@ def test_one_charge_alone_then_all_of_them():
 
 def test_a_longer_ruler_gives_the_same_numbers_and_the_same_gap():
     x, y = normal(80, 5), normal(80, 5, 1.0, 1)
-    one = gaps.sharing(jax.random.key(0), x, y, 2.0)
-    ten = gaps.sharing(jax.random.key(0), 10 * x, 10 * y, 20.0)
+    one = gaps.effective_charges(jax.random.key(0), x, y, 2.0)
+    ten = gaps.effective_charges(jax.random.key(0), 10 * x, 10 * y, 20.0)
     np.testing.assert_allclose(ten, one, rtol=1e-3)  # float32 logs of scaled distances
     assert gaps.suggest_gap(10 * x, 10 * y) == pytest.approx(10 * gaps.suggest_gap(x, y), rel=0.02)
 
@@ -87,7 +87,7 @@ def test_a_longer_ruler_gives_the_same_numbers_and_the_same_gap():
 def test_the_suggested_gap_is_where_the_share_is_met():
     x, y = normal(300, 100), normal(200, 100, 0.3, 1)
     suggested = gaps.suggest_gap(x, y, share=0.3)
-    felt = gaps.sharing(jax.random.key(0), x, y, suggested)
+    felt = gaps.effective_charges(jax.random.key(0), x, y, suggested)
     assert np.median(felt) / 480 == pytest.approx(0.3, abs=0.02)  # one per cent of the gap
     assert gaps.suggest_gap(x, y, share=0.6) > suggested
 
@@ -99,8 +99,11 @@ def test_the_suggested_gap_is_where_the_share_is_met():
         (lambda x: gaps.suggest_gap(x[:1], x), "x_pos must hold at least two different samples"),
         (lambda x: gaps.suggest_gap(x, 0 * x), "x_neg must hold at least two different samples"),
         (lambda x: gaps.suggest_gap(x, x, share=1.0), r"share must be a share inside \(0, 1\)"),
-        (lambda x: gaps.sharing(jax.random.key(0), x, x, 0.0), "gap must be a finite number > 0"),
-        (lambda x: gaps.sharing(jax.random.key(0), x, x, 1.0, height=0.0), "height must be a share"),
+        (lambda x: gaps.effective_charges(jax.random.key(0), x, x, 0.0), "gap must be a finite number > 0"),
+        (
+            lambda x: gaps.effective_charges(jax.random.key(0), x, x, 1.0, height=0.0),
+            "height must be a share",
+        ),
     ],
 )
 def test_bad_input_is_refused_with_the_mend(call, message):

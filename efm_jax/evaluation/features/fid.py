@@ -10,6 +10,8 @@ from jaxtyping import Float, UInt8
 from efm_jax.evaluation.features import inception_v3
 from efm_jax.evaluation.features.extractors import Extractor, digits, efficientnet_lite0, extract
 
+__all__ = ["check_activations", "inception", "open_extractor"]
+
 PUBLISHED = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 """SHA-256 of `pt_inception-2015-12-05-6726825d.pth`, the weights of FID as pytorch-fid and torch-fidelity publish them."""
 

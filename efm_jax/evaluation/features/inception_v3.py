@@ -23,6 +23,8 @@ from jaxtyping import Array, Float, Num
 from efm_jax._core import tensors as _tensors
 from efm_jax.evaluation.features.torch_file import read_tensors
 
+__all__ = ["Convolution", "fold", "forward", "load", "resized", "shapes"]
+
 SIDE = 299
 NUM_FEATURES = 2048
 _EPSILON = 1e-3
