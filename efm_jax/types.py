@@ -177,7 +177,7 @@ class FieldLines(NamedTuple):
 
     Attributes:
         end: Where each line ended, [n, D+1]: on the plate where `arrived`, else the last place where all was well.
-        path: Points along each line, [k, n, D+1], the first its start and the last its end; None if not asked for.
+        path: Points along each line, [k, n, D+1], the first its start and the last its end; None without `save`.
         arrived: Whether the line reached the plate, [n].
         num_evaluations: Field evaluations spent on each line while it was under way, [n]. The batch runs until its
             last line is done, so it costs `max(num_evaluations)` evaluations of all n lines.

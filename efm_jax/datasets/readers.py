@@ -229,8 +229,8 @@ def read_array(path: str | Path, key: str | None = None) -> np.ndarray:
 def read_labels(path: str | Path, size: int) -> Integer[np.ndarray, " n"] | None:
     """Read the array `labels` of an .npz: numbers of classes, one for each of `size` samples; None if there is no such.
 
-    An array of that name that is something else is left out with a warning that says what it is: samples can be used
-    without classes, and where those are asked for the reason stands beside the error that there are none.
+    An array of that name that holds something else is left out with a warning that says so: samples can be used without
+    classes.
 
     Raises:
         ValueError: The file is damaged.

@@ -1,7 +1,7 @@
 """Toy distributions in the plane, each a `Source` with a written density and scale.
 
 The scales are those of the published generators, since a Wasserstein distance means nothing without its
-scale: print the floor `wasserstein2(Q, Q')` between two draws beside every figure.
+scale: print the floor `wasserstein2(Q, Q')` between two draws next to every figure.
 """
 
 from collections.abc import Callable

@@ -6,7 +6,7 @@ These recipes know three targets:
 - `velocity`: `(E_x / E_z, 1)`, with weight `w(z)^2`, `w = 4 z (L - z) / L^2`: the error of `dx/ds` in the clock
   s = logit(z / L), in which velocities stay bounded near the plates. With points from the flux density of the same
   minibatch (`points.flux` of the recipe's kind) the gradient is that of the whole field, without bias, for any number of
-  charges; other points lose that.
+  charges; other points have a bias.
 - `robust`: the same with `|dx/ds|` cut to `cut (R^2 + D L^2 / 4)^(1/2) / 4`, R the root mean square distance between
   samples of P and Q, the other term that of a point from its charge, and a quarter of a way the greatest speed of a
   straight line: a little bias for bounded noise.
@@ -37,7 +37,7 @@ __all__ = ["LEAST_SHARE", "TARGETS", "c2fm", "efm"]
 
 TARGETS = ("direction", "velocity", "robust")
 LEAST_SHARE = 1e-5
-"""Least E_z / |E| of which a velocity is made."""
+"""Least E_z / |E| at which a velocity is known."""
 
 
 def efm(
@@ -214,7 +214,7 @@ def _of_charges(
     block_size: int | None,
     charges: Charges | None,
 ) -> FieldMatching:
-    """The recipe of the total field of the charges given, or of those that `place(x_pos, x_neg, gap)` puts up."""
+    """Return the recipe of the total field of given charges, or of those that `place(x_pos, x_neg, gap)` makes."""
     charges = None if charges is None else as_charges(charges)
 
     def draw(
@@ -246,7 +246,7 @@ def _of_charges(
 
 
 def _travel(x_pos: Array, x_neg: Array, gap: float) -> Array:
-    """`(R^2 + D L^2 / 4)^(1/2)`, R the root mean square distance between a sample of P and one of Q."""
+    """Return `(R^2 + D L^2 / 4)^(1/2)`, R the root mean square distance between a sample of P and one of Q."""
     spread = sum(jnp.sum(jnp.var(x, axis=0)) for x in (x_pos, x_neg))
     across = jnp.sum((x_pos.mean(0) - x_neg.mean(0)) ** 2)
     return jnp.sqrt(spread + across + 0.25 * x_pos.shape[1] * gap**2)

@@ -56,8 +56,8 @@ def minibatch_ot() -> LabeledCoupling:
     """Pair samples by the plan of least total squared distance within the minibatch.
 
     The plan is exact: `argmin_s sum_i |x_pos_i - x_neg_s(i)|^2` over one-to-one assignments, solved on the host; with
-    n != m the smaller side is matched completely. Pairs are drawn from the plan without replacement, all of it again when
-    more are asked for than it holds.
+    n != m the smaller side is matched completely. Pairs are drawn from the plan without replacement, all of it again for
+    more pairs than it holds.
 
     With labels the plan is the union of those of the labels: of a label with n_c and m_c rows `min(n_c, m_c)` pairs.
 

@@ -45,10 +45,10 @@ def independent() -> LabeledCoupling:
 
 
 def given() -> LabeledCoupling:
-    """Keep the pairs that the data brings: row k of P belongs to row k of Q.
+    """Pair row k of P with row k of Q: the pairs that the data come in.
 
     For data that is paired, and for a plan solved once for a whole training set (`whole_plan`). Pairs are drawn without
-    replacement, all of them again when more are asked for than there are. Labels change nothing.
+    replacement, all of them again for more pairs than rows. Labels change nothing.
 
     Returns:
         The coupling; it takes as many rows of P as of Q.

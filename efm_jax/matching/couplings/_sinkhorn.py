@@ -11,11 +11,11 @@ from efm_jax.matching.couplings._pairing import checked, in_turn, none_without
 from efm_jax.types import LabeledCoupling, Labels
 
 _COOLING = 0.8
-"""By how much the entropy falls from one round to the next, until it is what was asked for."""
+"""Factor of the entropy from one round to the next, down to `epsilon`."""
 
 
 def sinkhorn(epsilon: float = 0.02, *, iterations: int = 1000, tolerance: float = 1e-2) -> LabeledCoupling:
-    """Pair samples by the entropic plan of the minibatch: `entropic_plan`, which see, in JAX, without a host callback.
+    """Pair samples by the entropic plan of the minibatch, see `entropic_plan`; in JAX, without a host callback.
 
     i goes through the rows in random order, `j ~ plan[i, :]`. Small epsilon: near the exact plan, at the price of many
     iterations; large epsilon: near `independent`.
@@ -61,7 +61,7 @@ def entropic_plan(
     tolerance: float = 1e-2,
     labels: Labels | None = None,
 ) -> Float[Array, "n m"]:
-    r"""The plan of least cost plus entropy, by Sinkhorn's iterations in log space.
+    r"""Return the plan of least cost plus entropy, by Sinkhorn's iterations in log space.
 
     $$\min_\pi \sum_{ij} \pi_{ij} |x_i - y_j|^2 + \epsilon\, s \sum_{ij} \pi_{ij} \log \frac{\pi_{ij}}{a_i b_j},
     \qquad \pi 1 = a,\ \pi^T 1 = b,$$
