@@ -18,6 +18,8 @@ from jaxtyping import Array, Float
 from efm_jax._core.bisection import bisect
 from efm_jax._core.trees import as_pytree
 
+__all__ = ["Clock", "Grid", "grid", "linear", "log", "logit", "named", "parameter", "sine"]
+
 Clock: TypeAlias = Callable[..., Float[Array, "..."]]
 """`clock(u, start, stop) -> z`, elementwise over arrays that broadcast together."""
 

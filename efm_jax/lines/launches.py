@@ -16,9 +16,12 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from efm_jax._core import checks
+from efm_jax._core.trees import as_pytree
 from efm_jax.charges.plates import Charges, as_charges
-from efm_jax.fields.nearest_charges import radii
+from efm_jax.fields.nearest_charges import Radii, radii
 from efm_jax.types import Field, Key
+
+__all__ = ["Launch", "from_charges", "from_samples", "spacing"]
 
 _ROUNDINGS = 64
 
@@ -122,21 +125,31 @@ def from_charges(
 
     used, place = np.unique(picked, return_inverse=True)
     near = jax.tree.map(lambda values: values[place], radii(charges, jnp.asarray(used)))
-    position = charges.positions[picked]
+    side = {"both": 0.0, "up": 1.0, "down": -1.0}[hemisphere]
+    numbers = distance, -1.0 if reverse else 1.0, side
+    return Launch(*_leave(key_way, charges.positions, jnp.asarray(picked), near, numbers))
+
+
+@jax.jit
+def _leave(
+    key: Key, positions: Array, picked: Array, near: Radii, numbers
+) -> tuple[Array, Array, Array]:
+    """Points just off the picked charges in random directions, those charges, and which of the points are above them."""
+    distance, sign, side = numbers
+    position = positions[picked]
     dims = position.shape[1]
-    way = jax.random.normal(key_way, position.shape, position.dtype)
+    way = jax.random.normal(key, position.shape, position.dtype)
     way /= jnp.linalg.norm(way, axis=1, keepdims=True)
-    if hemisphere != "both":
-        way = way.at[:, -1].set((1.0 if hemisphere == "up" else -1.0) * jnp.abs(way[:, -1]))
+    way = way.at[:, -1].set(jnp.where(side == 0, way[:, -1], side * jnp.abs(way[:, -1])))
     own = jnp.where(jnp.isfinite(near.own_radius), near.own_radius, 1.0)
     floor = _ROUNDINGS * jnp.finfo(position.dtype).eps * jnp.max(jnp.abs(position), axis=1)
     radius = jnp.maximum(distance * own, floor)
     # the others' field over the charge's own at that radius
     pull = jnp.minimum(jnp.exp((dims - 1) * jnp.log(radius / near.field_radius)), 0.5)
-    pull = (-pull if reverse else pull)[:, None] * near.others.direction
+    pull = (sign * pull)[:, None] * near.others.direction
     bent = way + (pull - jnp.sum(pull * way, axis=1, keepdims=True) * way) / (dims - 1)
     bent /= jnp.linalg.norm(bent, axis=1, keepdims=True)
-    return Launch(position + radius[:, None] * bent, jnp.asarray(picked), bent[:, -1] > 0)
+    return position + radius[:, None] * bent, picked, bent[:, -1] > 0
 
 
 def from_samples(
@@ -231,7 +244,7 @@ def spacing(charges: Charges) -> float:
     Examples:
         >>> import jax.numpy as jnp
         >>> from efm_jax.charges import plate
-        >>> spacing(plate(jnp.asarray([[0.0], [0.5], [1.0]]), 0.0, 1.0))
+        >>> spacing(plate(jnp.asarray([[0.0], [0.5], [1.0], [1.5]]), 0.0, 1.0))
         0.5
     """
     charges = _known(charges)
@@ -244,7 +257,8 @@ def spacing(charges: Charges) -> float:
 
 def _sides(field, points: Array) -> tuple[Array, Array | None]:
     """Unit vectors, and the log of the magnitude where it is known."""
-    shown = field(points)
+    # inside someone's jit the function may hold that trace's values: no cache of ours may keep it
+    shown = field(points) if isinstance(points, Tracer) else _evaluated(as_pytree(field), points)
     vector = shown.direction if isinstance(shown, Field) else jnp.asarray(shown)
     if vector.shape != points.shape:
         raise ValueError(
@@ -256,6 +270,11 @@ def _sides(field, points: Array) -> tuple[Array, Array | None]:
     vector = vector / jnp.where(largest > 0, largest, 1)
     length = jnp.linalg.norm(vector, axis=1, keepdims=True)
     return vector / jnp.where(length > 0, length, 1), None
+
+
+@jax.jit
+def _evaluated(field, points: Array):
+    return field(points)
 
 
 def _known(charges: Charges) -> Charges:

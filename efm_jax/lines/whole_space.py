@@ -106,16 +106,17 @@ def to_charges(
         ValueError: If a shape, an option or a value that can be seen is not as said above.
 
     Examples:
-        All lines of a dipole run from one charge to the other, half of them backward and round the outside.
+        All lines of a dipole run from one charge to the other, half of them backward and round the outside. Here each
+        charge is two at one place; lines end on the first of them.
 
         >>> import jax, jax.numpy as jnp
         >>> from efm_jax.lines import launches
         >>> from efm_jax.charges import capacitor
-        >>> charges = capacitor(jnp.zeros((1, 2)), jnp.zeros((1, 2)), gap=2.0)
-        >>> launch = launches.from_charges(jax.random.key(0), charges, 8)
+        >>> charges = capacitor(jnp.zeros((2, 1)), jnp.zeros((2, 1)), gap=2.0)
+        >>> launch = launches.from_charges(jax.random.key(0), charges, 6)
         >>> lines = to_charges(launch.points, charges)
         >>> lines.charge.tolist(), lines.end[0].tolist()
-        ([1, 1, 1, 1, 1, 1, 1, 1], [0.0, 0.0, 2.0])
+        ([2, 2, 2, 2, 2, 2], [0.0, 2.0])
 
     Source: Kolesov et al. (2025), arXiv 2502.02367, Theorem 3.1.
     """
@@ -132,6 +133,7 @@ def to_charges(
         region,
         reverse,
         128 if at_once is None else at_once,
+        save,
         points,
     )
     if reach is None:
@@ -174,9 +176,9 @@ def capture_radius(
     Examples:
         >>> import jax.numpy as jnp
         >>> from efm_jax.charges import capacitor
-        >>> charges = capacitor(jnp.zeros((1, 2)), jnp.asarray([[0.0, 0.0], [1.0, 0.0]]), gap=10.0)
-        >>> [round(float(r), 3) for r in capture_radius(charges, share=0.1)]
-        [0.0, 0.1, 0.1]
+        >>> charges = capacitor(jnp.asarray([[0.0], [1.0]]), jnp.asarray([[0.0], [1.0]]), gap=10.0)
+        >>> [round(float(r), 2) for r in capture_radius(charges, share=0.1)]
+        [0.0, 0.0, 0.1, 0.1]
     """
     charges = as_charges(charges)
     share = checks.positive("share", share)
@@ -269,6 +271,7 @@ def to_plate(
         region,
         reverse,
         len(points) if at_once is None else at_once,
+        save,
         points,
     )
     numbers |= {"gap": gap, "offset": offset}
@@ -335,6 +338,7 @@ def to_height(
         region,
         reverse,
         len(points) if at_once is None else at_once,
+        save,
         points,
     )
     run = _arrivals.to_height if isinstance(points, Tracer) else _arrivals.to_height_jit
@@ -362,7 +366,6 @@ def tally(lines: EndedLines) -> dict[str, int]:
 
 
 def _lines(run: Callable[[Array], _arrivals.Ended], points: Array, save: int | None) -> EndedLines:
-    check_save(save)
     ended = run(jnp.zeros((len(points), 0), points.dtype))
     if save is not None:
         # how far a line runs is known now: once more, keeping its points
@@ -379,8 +382,9 @@ def _lines(run: Callable[[Array], _arrivals.Ended], points: Array, save: int | N
     )
 
 
-def _options(stepping, max_length, region, reverse, at_once, points) -> tuple[dict, dict]:
+def _options(stepping, max_length, region, reverse, at_once, save, points) -> tuple[dict, dict]:
     """The numbers of a run, which are traced, and its policy, for which it is compiled."""
+    check_save(save)
     if stepping.is_fixed or stepping.clock != "linear":
         raise ValueError(
             "lines through the whole space choose their steps by arc length: give lines.adaptive(...) without a clock, got "

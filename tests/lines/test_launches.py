@@ -1,5 +1,7 @@
 """Launches: every line an equal share of the flux, from charges and from fresh samples."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,12 @@ def plates(dim, n=40, gap=3.0, seed=0):
     return capacitor(*(rng.normal(size=(2, n, dim)).astype(np.float32)), gap)
 
 
+def filled(charges):
+    """With charges of 0, which are no charges, up to 80: the shapes of the other tests."""
+    more = 80 - len(charges.charge)
+    return Charges(jnp.pad(charges.positions, ((0, more), (0, 0))), jnp.pad(charges.charge, (0, more)))
+
+
 # ---- from charges ---------------------------------------------------------------------------------------------------
 
 
@@ -37,7 +45,7 @@ def test_even_draws_use_every_charge_equally_often(num, least, most):
 @pytest.mark.parametrize("draws", ["even", "independent"])
 def test_charges_are_drawn_in_proportion_to_what_they_carry(draws):
     charge = jnp.asarray([1.0, 2.0, -4.0, 5.0, 0.0])
-    charges = Charges(jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32), charge)
+    charges = filled(Charges(jnp.asarray(np.random.default_rng(0).normal(size=(5, 3)), jnp.float32), charge))
     counts = np.bincount(launches.from_charges(KEY, charges, 4000, draws=draws).origin, minlength=5)
     expected = np.array([500.0, 1000.0, 0.0, 2500.0, 0.0])
     # strata hold the counts to 1; four standard deviations of independent ones
@@ -47,7 +55,7 @@ def test_charges_are_drawn_in_proportion_to_what_they_carry(draws):
     assert set(np.asarray(back.origin)) == {2}
 
 
-@pytest.mark.parametrize("dim", [1, 3])
+@pytest.mark.parametrize("dim", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_directions_are_uniform_on_the_sphere(dim):
     """Also with what the field of the others bends, at a distance too small for it."""
     charges = plates(dim)
@@ -61,7 +69,7 @@ def test_directions_are_uniform_on_the_sphere(dim):
         angle = np.arctan2(way[:, 1], way[:, 0]) / (2 * np.pi) % 1
         assert stats.kstest(angle, "uniform").pvalue > 1e-3
     else:
-        # in four dimensions each coordinate squared follows Beta(1/2, 3/2)
+        # each of D + 1 coordinates squared follows Beta(1/2, D/2)
         assert stats.kstest(way[:, 0] ** 2, stats.beta(0.5, dim / 2).cdf).pvalue > 1e-3
     np.testing.assert_array_equal(np.asarray(launch.up), way[:, -1] > 0)
     for hemisphere, side in (("up", 1), ("down", -1)):
@@ -103,14 +111,14 @@ def test_the_launch_is_on_the_line_that_left_the_charge_in_that_direction(dim):
     """
     q2, errors = -3.0, []
     positions = jnp.zeros((2, dim + 1)).at[1, -1].set(1.0)
-    charges = Charges(positions, jnp.asarray([1.0, q2]))
+    charges = filled(Charges(positions, jnp.asarray([1.0, q2])))
 
     def cap(cosine):
         return np.arccos(cosine) if dim == 1 else 1 - cosine
 
     for distance in (0.4, 0.2):
-        launch = launches.from_charges(KEY, charges, 200, distance=distance)
-        straight = np.asarray(jax.random.normal(jax.random.split(KEY, 3)[2], (200, dim + 1)), np.float64)
+        launch = launches.from_charges(KEY, charges, 400, distance=distance)
+        straight = np.asarray(jax.random.normal(jax.random.split(KEY, 3)[2], (400, dim + 1)), np.float64)
         straight /= np.linalg.norm(straight, axis=1, keepdims=True)
         away = np.asarray(launch.points, np.float64)
         from_other = away - np.asarray(positions[1], np.float64)
@@ -125,8 +133,8 @@ def test_the_launch_is_on_the_line_that_left_the_charge_in_that_direction(dim):
 
 def test_a_launch_is_off_its_charge_whatever_float32_says():
     """Neighbors as close as the coordinates can tell, far from the origin."""
-    charges = plate(jnp.asarray([[1000.0], [1000.0 + 2e-4], [1001.0]]), 0.0, 1.0)
-    launch = launches.from_charges(KEY, charges, 300)
+    charges = filled(plate(jnp.asarray([[1000.0], [1000.0 + 2e-4], [1001.0]]), 0.0, 1.0))
+    launch = launches.from_charges(KEY, charges, 400)
     away = np.asarray(launch.points - charges.positions[launch.origin])
     assert np.all(np.linalg.norm(away, axis=1) > 0)
     first = away[np.asarray(launch.origin) == 0]
@@ -136,14 +144,16 @@ def test_a_launch_is_off_its_charge_whatever_float32_says():
 
 
 def test_samples_at_one_place_count_as_one_charge():
-    charges = plate(jnp.asarray([[0.0], [0.0], [1.0]]), 0.0, 3.0)
+    charges = filled(plate(jnp.asarray([[0.0], [0.0], [1.0]]), 0.0, 3.0))
     found = radii(charges, jnp.arange(3))
     np.testing.assert_allclose(found.neighbor, 1.0)
     # two charges of 1 at 0 beside one of 1 at 1: twice its field at the same place, 1 / (2 pi r), rules twice as far
     np.testing.assert_allclose(found.field_radius, [2.0, 2.0, 0.5], rtol=1e-5)
     halves = Charges(jnp.asarray([[0.0, 0.0], [0.0, 0.0], [0.0, 3.0]]), jnp.asarray([0.5, 0.5, -1.0]))
     whole = Charges(halves.positions[1:], jnp.asarray([1.0, -1.0]))
-    apart, one = (launches.from_charges(KEY, charges, 400, distance=0.3) for charges in (halves, whole))
+    apart, one = (
+        launches.from_charges(KEY, charges, 400, distance=0.3) for charges in map(filled, (halves, whole))
+    )
     np.testing.assert_allclose(apart.points, one.points, rtol=1e-5, atol=1e-6)
 
 
@@ -178,14 +188,19 @@ def test_the_flux_rule_gives_the_share_of_both_sides(gap, reverse):
 def test_directions_alone_tell_as_much_as_magnitudes():
     """Both sides' tangential parts are equal, so unit vectors give the ratio of strengths: the same draws."""
     rng = np.random.default_rng(0)
-    charges = capacitor(*(rng.normal(size=(2, 500, 2)).astype(np.float32)), 1.0)
-    x = jnp.asarray(rng.normal(size=(500, 2)), jnp.float32)
-    offset = 3 * launches.spacing(charges)
-    by_field = launches.from_samples(KEY, lambda p: coulomb(p, charges), x, offset=offset)
-    by_direction = launches.from_samples(KEY, lambda p: 7.0 * coulomb(p, charges).direction, x, offset=offset)
+    quantiles = stats.norm.ppf((np.arange(40)[:, None] + 0.5) / 40).astype(np.float32)
+    charges = capacitor(quantiles, quantiles, 1.0)
+    x = jnp.asarray(rng.normal(size=(2000, 1)), jnp.float32)
+    offset, field = 3 * launches.spacing(charges), partial(coulomb, charges=charges, certified=False)
+    by_field = launches.from_samples(KEY, field, x, offset=offset)
+    by_direction = launches.from_samples(KEY, lambda p: 7.0 * field(p).direction, x, offset=offset)
     # the sheet of charges is seen from a height where tangential parts above and below still differ a little
     assert np.mean(np.asarray(by_field.up) == np.asarray(by_direction.up)) > 0.95
     assert 0.5 < np.mean(np.asarray(by_field.up)) < 0.95
+
+
+def two_sides(above, below, points):
+    return jnp.where(points[:, 1:] > 0, above, below)
 
 
 @pytest.mark.parametrize(
@@ -193,9 +208,7 @@ def test_directions_alone_tell_as_much_as_magnitudes():
     [((0.1, 1.0), (0.1, 0.2), 1.0), ((0.1, -0.2), (0.1, -1.0), 0.0), ((0.0, 1.0), (0.0, -1.0), 0.5)],
 )
 def test_lines_from_the_other_side_pass_and_symmetry_splits_evenly(above, below, expected):
-    def field(p):
-        return jnp.where(p[:, 1:] > 0, jnp.asarray(above), jnp.asarray(below))
-
+    field = jax.tree_util.Partial(two_sides, jnp.asarray(above), jnp.asarray(below))
     launch = launches.from_samples(KEY, field, jnp.zeros((1000, 1)), offset=0.1)
     assert abs(float(launch.up.mean()) - expected) < (1e-9 if expected != 0.5 else 0.07)
 
@@ -256,4 +269,4 @@ def test_launches_say_that_they_are_made_outside_jit():
 
 def test_one_place_has_no_spacing():
     with pytest.raises(ValueError, match="two places"):
-        launches.spacing(plate(jnp.zeros((3, 1)), 0.0, 1.0))
+        launches.spacing(filled(plate(jnp.zeros((3, 1)), 0.0, 1.0)))

@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import reference
 from _lines_to_charges import KEY, LINES, plates
 from scipy import stats
 
 from efm_jax.charges.plates import Charges, capacitor
-from efm_jax.fields import coulomb
 from efm_jax.lines import adaptive, fixed, launches, whole_space
 
 plane = _lines_to_charges.plane  # the fixture
@@ -117,7 +117,7 @@ def test_paths_run_from_the_launch_to_the_charge(plane, kept):
     assert np.mean(path[..., -1].max(axis=0) > 6.5) > 0.1  # past the plate of Q
 
 
-@pytest.mark.parametrize("dim", [1, *(pytest.param(dim, marks=pytest.mark.slow) for dim in (2, 3))])
+@pytest.mark.parametrize("dim", [2, *(pytest.param(dim, marks=pytest.mark.slow) for dim in (1, 3))])
 def test_what_enters_the_capture_radius_ends_there(dim):
     """On the sphere of that radius round each negative charge the field points inward everywhere."""
     charges = plates(dim)
@@ -128,14 +128,18 @@ def test_what_enters_the_capture_radius_ends_there(dim):
     way = rng.normal(size=(128, 20, dim + 1))
     way /= np.linalg.norm(way, axis=2, keepdims=True)
     points = np.asarray(charges.positions, np.float64)[128:, None] + reach[128:, None, None] * way
-    field = coulomb(jnp.asarray(points.reshape(-1, dim + 1), jnp.float32), charges).direction
-    inward = -np.sum(np.asarray(field).reshape(way.shape) * way, axis=2)
+    field = reference.coulomb(points.reshape(-1, dim + 1), *charges).direction
+    inward = -np.sum(field.reshape(way.shape) * way, axis=2)
     assert inward.min() > 0.5
     back = np.asarray(whole_space.capture_radius(charges, reverse=True))
     assert np.all((back > 0) == (reach == 0))
 
 
 # ---- lines that do not arrive ---------------------------------------------------------------------------------------
+
+
+def affine(value, turn, points):
+    return value + points @ turn
 
 
 def test_lines_that_do_not_arrive_say_why(plane):
@@ -159,15 +163,18 @@ def test_lines_that_do_not_arrive_say_why(plane):
     _, count = reasons(charges=heavier)
     # four standard errors of 2,048 lines
     assert abs(count["left the region"] / LINES - 1 / 3) < 0.045
+
+    def linear(value, turn):
+        """A field of one program: `value + p turn`."""
+        field = jax.tree_util.Partial(affine, jnp.asarray(value), jnp.asarray(turn))
+        return {"field": field, "stepping": adaptive(rtol=1e-3, max_steps=60)}
+
     for value in (jnp.nan, 0.0):
-        nowhere = jax.tree_util.Partial(lambda value, p: jnp.full_like(p, value), jnp.asarray(value))
-        lines, count = reasons(field=nowhere, stepping=adaptive(rtol=1e-3, max_steps=60))
+        lines, count = reasons(**linear(value, np.zeros((3, 3), np.float32)))
         assert count == {"no direction": LINES}
         np.testing.assert_array_equal(lines.end, launch.points)
-    spinning = jax.tree_util.Partial(
-        lambda turn, p: p @ turn, jnp.asarray([[0.0, 1, 0], [-1, 0, 0], [0, 0, 0]])
-    )
-    lines, count = reasons(field=spinning, reach=jnp.zeros(256), stepping=adaptive(rtol=1e-3, max_steps=60))
+    spinning = linear(0.0, np.asarray([[0.0, 1, 0], [-1, 0, 0], [0, 0, 0]], np.float32))
+    lines, count = reasons(reach=jnp.zeros(256), **spinning)
     assert count == {"out of steps": LINES}
     assert np.asarray(lines.num_evaluations).max() <= 1 + 6 * 60
 
