@@ -131,9 +131,7 @@ def from_charges(
 
 
 @jax.jit
-def _leave(
-    key: Key, positions: Array, picked: Array, near: Radii, numbers
-) -> tuple[Array, Array, Array]:
+def _leave(key: Key, positions: Array, picked: Array, near: Radii, numbers) -> tuple[Array, Array, Array]:
     """Points just off the picked charges in random directions, those charges, and which of the points are above them."""
     distance, sign, side = numbers
     position = positions[picked]
