@@ -47,7 +47,7 @@ def sphere3():
     return np.concatenate(nodes), np.repeat(w * 2 * pi / 40, 40)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("dim", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_flux_through_a_closed_surface_is_the_enclosed_charge(dim):
     charges = some_capacitor(dim)
     nodes, weights = sphere(dim + 1)
@@ -71,7 +71,7 @@ def test_flux_through_a_closed_surface_is_the_enclosed_charge(dim):
         assert flux == pytest.approx(charge, abs=2e-5 if away.min() > 5 else 2e-2)
 
 
-@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("dim", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_one_charge_alone_sends_out_its_charge(dim):
     nodes, weights = sphere(dim + 1)
     # one charge, and others of 0 so that the program of the flux above serves

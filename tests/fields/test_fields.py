@@ -39,7 +39,7 @@ def check_accuracy(dim: int, count: int, num_points: int, convention: str) -> No
 @pytest.mark.parametrize(
     ("dim", "count", "num_points", "convention"),
     [
-        (1, 64, 32, "superposed"),
+        pytest.param(1, 64, 32, "superposed", marks=pytest.mark.slow),
         pytest.param(2, 64, 32, "superposed", marks=pytest.mark.smoke),
         (3, 300, 16, "superposed"),
         (3, 64, 16, "per_plate"),

@@ -72,7 +72,7 @@ def reference(points, x_pos, x_neg, width, law):
 
 @pytest.mark.parametrize("law", ["conserving", "official"])
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("dim", [1, 2, 50])
+@pytest.mark.parametrize("dim", [pytest.param(1, marks=pytest.mark.slow), 2, 50])
 def test_the_field_is_that_of_the_formula(law, width, dim):
     x_pos, x_neg = pairs(dim)
     points = places(x_pos, x_neg)
@@ -109,7 +109,7 @@ def divergence(points, x_pos, x_neg, law, width):
     def one(p):
         return jnp.diagonal(jax.jacfwd(lambda q: vectors(q[None], x_pos, x_neg, law, width)[0])(p))
 
-    terms = jax.vmap(one)(points)
+    terms = jax.jit(jax.vmap(one))(points)
     return np.asarray(terms.sum(1)), np.asarray(jnp.abs(terms).sum(1))
 
 
@@ -196,7 +196,9 @@ def test_a_line_of_one_pair_keeps_its_share_of_the_width():
     t = (z / GAP)[:, None]
     x = (1 - t) * x_pos + t * x_neg + width(z, GAP)[:, None] * jnp.asarray([0.5, 1.0])
     field = interaction(jnp.c_[x, z], x_pos, x_neg, GAP, width=width)
-    slope = jax.vmap(jax.jacfwd(lambda h: h / GAP * x_neg[0] + width(h, GAP) * jnp.asarray([0.5, 1.0])))(z)
+    slope = jax.jit(
+        jax.vmap(jax.jacfwd(lambda h: h / GAP * x_neg[0] + width(h, GAP) * jnp.asarray([0.5, 1.0])))
+    )(z)
     # the same closed form by another route, float32
     np.testing.assert_allclose(field.direction[:, :-1] / field.direction[:, -1:], slope, atol=2e-5)
 
