@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from efm_jax._core import checks
 from efm_jax._core.heights import at_heights
 from efm_jax.charges import _images
+from efm_jax.types import SamplesP, SamplesQ
 
 __all__ = [
     "Charges",
@@ -104,7 +105,7 @@ def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
     return Charges(at_heights(x, jnp.full(len(x), z, x.dtype)), jnp.full(len(x), total / len(x), x.dtype))
 
 
-def capacitor(x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], gap: float) -> Charges:
+def capacitor(x_pos: SamplesP, x_neg: SamplesQ, gap: float) -> Charges:
     """Return two plates: samples of P as positive charges at `z = 0`, samples of Q as negative ones at `z = gap`.
 
     Each plate carries one unit of charge in total, whatever its number of samples: `+1/n` and `-1/m` per charge.
@@ -137,8 +138,8 @@ def capacitor(x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], gap: f
 
 
 def capacitor_chain(
-    x_pos: Float[Array, "n dim"],
-    x_neg: Float[Array, "m dim"],
+    x_pos: SamplesP,
+    x_neg: SamplesQ,
     gap: float,
     images: int | None = None,
     *,

@@ -26,7 +26,7 @@ from efm_jax._core.heights import at_heights
 from efm_jax.fields._chain.plate import plate_field
 from efm_jax.fields._chain.strip import strip
 from efm_jax.fields._sums.log_lengths import direction_and_log_length
-from efm_jax.types import Field, FieldFn
+from efm_jax.types import Field, FieldFn, SamplesP, SamplesQ
 
 __all__ = ["chain", "chain_fn", "chain_velocity", "log_density_path"]
 
@@ -44,8 +44,8 @@ class _Parts(NamedTuple):
 
 def chain(
     points: Float[Array, "*batch dim1"],
-    x_pos: Float[Array, "n dim"],
-    x_neg: Float[Array, "m dim"],
+    x_pos: SamplesP,
+    x_neg: SamplesQ,
     gap: float,
     *,
     tolerance: float = 1e-5,
@@ -98,8 +98,8 @@ def chain(
 
 def chain_velocity(
     points: Float[Array, "*batch dim1"],
-    x_pos: Float[Array, "n dim"],
-    x_neg: Float[Array, "m dim"],
+    x_pos: SamplesP,
+    x_neg: SamplesQ,
     gap: float,
     *,
     tolerance: float = 1e-5,
@@ -140,8 +140,8 @@ def chain_velocity(
 
 def log_density_path(
     points: Float[Array, "*batch dim1"],
-    x_pos: Float[Array, "n dim"],
-    x_neg: Float[Array, "m dim"],
+    x_pos: SamplesP,
+    x_neg: SamplesQ,
     gap: float,
     *,
     tolerance: float = 1e-5,
@@ -227,9 +227,7 @@ def _all_parts(points: Array, x_pos: Array, x_neg: Array, gap: Array, tolerance:
     return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[: len(points)], done)
 
 
-def chain_fn(
-    x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], gap: float, *, tolerance: float = 1e-5
-) -> FieldFn:
+def chain_fn(x_pos: SamplesP, x_neg: SamplesQ, gap: float, *, tolerance: float = 1e-5) -> FieldFn:
     """Return the endless chain's field as a function from points, at any height, to unit directions.
 
     Both plates are mirrors: `E_x(x, -z) = E_x(x, z)`, `E_z(x, -z) = -E_z(x, z)`, and all has the period `2 gap`, so a point

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 
 from efm_jax._core import checks
 from efm_jax.fields.widths import Width, ramped, with_slope
-from efm_jax.types import Field
+from efm_jax.types import Field, Points
 
 __all__ = ["LAWS", "interaction"]
 
@@ -31,7 +31,7 @@ _NEAREST = 1e-5
 
 
 def interaction(
-    points: Float[Array, "p dim1"],
+    points: Points,
     x_pos: Float[Array, "k dim"],
     x_neg: Float[Array, "k dim"],
     gap: float,

@@ -71,6 +71,6 @@ GOOD = np.zeros((4, 2), np.float32)
         (lambda: plate(GOOD, 0.0, 0.0), r"total must not be 0"),
     ],
 )
-def test_bad_charges_are_refused_with_the_mend(call, message):
+def test_bad_charges_are_refused_with_a_fix(call, message):
     with pytest.raises(ValueError, match=message):
         call()

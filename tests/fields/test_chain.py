@@ -366,7 +366,7 @@ INSIDE = np.full((1, 3), 0.5, np.float32)
         (lambda: fields.log_density_path(INSIDE.astype(int), GOOD, GOOD, 1.0), r"points must hold floating"),
     ],
 )
-def test_bad_input_is_refused_with_the_mend(call, message):
+def test_bad_input_is_refused_with_a_fix(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 

@@ -124,6 +124,6 @@ def test_a_lone_charge_exerts_no_force_on_itself():
         (lambda p, c: field_fn(c, convention="both")(p), r"convention must be one of"),
     ],
 )
-def test_bad_input_is_refused_with_the_mend(call, message):
+def test_bad_input_is_refused_with_a_fix(call, message):
     with pytest.raises(ValueError, match=message):
         call(*random_capacitor())

@@ -129,6 +129,6 @@ CORNER = np.zeros(2)
         (lambda: flux(FIELD, Surface(jnp.zeros((2, 3)), jnp.zeros((1, 3)), jnp.zeros(2))), r"a surface has points"),
     ],
 )  # fmt: skip
-def test_bad_input_is_refused_with_the_mend(call, message):
+def test_bad_input_is_refused_with_a_fix(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -99,6 +99,6 @@ def test_on_a_charge_the_potential_is_that_of_the_others_and_shapes_stay():
         (lambda c: potential(np.zeros((2, 3), np.float32), c._replace(charge=c.charge[:1])), r"charges must be positions"),
     ],
 )  # fmt: skip
-def test_bad_input_is_refused_with_the_mend(call, message):
+def test_bad_input_is_refused_with_a_fix(call, message):
     with pytest.raises(ValueError, match=message):
         call(plate(np.zeros((2, 2), np.float32), 0.0, 1.0))

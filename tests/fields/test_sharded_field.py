@@ -117,7 +117,7 @@ def test_host_arrays_are_split_without_passing_through_one_device(tmp_path):
         ),
     ],
 )
-def test_bad_meshes_and_charges_are_refused_with_the_mend(call, message):
+def test_bad_meshes_and_charges_are_refused_with_a_fix(call, message):
     with pytest.raises(ValueError, match=message):
         call(jnp.ones((2, 3)), capacitor(jnp.zeros((4, 2)), jnp.ones((4, 2)), 2.0))
 
@@ -193,7 +193,7 @@ def test_streaming_keeps_within_its_budget_and_is_as_exact_as_the_dense_field(tm
         (lambda p, x: jax.jit(lambda p: streamed_field(p, [(x, 0.0, 1.0)]))(p), r"cannot be traced"),
     ],
 )
-def test_bad_plates_and_budgets_are_refused_with_the_mend(call, message):
+def test_bad_plates_and_budgets_are_refused_with_a_fix(call, message):
     with pytest.raises(ValueError, match=message):
         call(np.ones((2, 3), np.float32), np.zeros((4, 2), np.float32))
 
