@@ -1,4 +1,4 @@
-"""Bisection: where a condition that holds from one end of a bracket ceases to hold."""
+"""Bisection: find where a condition that holds at the first end of a bracket stops holding."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ def bisect(
     last: Float[Array, "*n"],
     halvings: int,
 ) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-    """Return brackets `(first, last)` halved so often: `before` holds at their first ends and not at their last.
+    """Return the brackets `(first, last)` after some halvings: `before` holds at their first ends and not at their last.
 
     `first` may be above `last`. 24 halvings find all bits of a float32 fraction.
     """

@@ -224,6 +224,6 @@ def capacitor_chain(
 
 
 def _rounded_up(number: float) -> float:
-    """To two digits, so that samples of one law share their plates."""
+    """Round up to two digits, so that samples of one distribution share their plates."""
     unit = 10.0 ** (np.floor(np.log10(number)) - 1)
     return float(np.ceil(number / unit) * unit)

@@ -21,7 +21,7 @@ _EQUAL = 1.0 + 1e-9
 
 
 class Neighborhood(NamedTuple):
-    """How two sets lie among each other; the standard errors hold the balls fixed (`std / sqrt(n)` of what is averaged).
+    """How two sets lie among each other; standard errors are `std / sqrt(n)` of what is averaged, with fixed balls.
 
     Attributes:
         precision: Share of samples inside some real one's ball.
