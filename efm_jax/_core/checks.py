@@ -132,10 +132,10 @@ def finite(name: str, value: float) -> float:
     return number
 
 
-def count(name: str, value: int) -> int:
-    """Return `value` as an int >= 1, or raise ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"{name} must be a whole number >= 1, got {value!r}.")
+def count(name: str, value: int, least: int = 1) -> int:
+    """Return `value` as an int >= `least`, or raise ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}.")
     return int(value)
 
 

@@ -37,7 +37,7 @@ def frame(
     gap = checks.positive("gap", gap)
     least = _least(height, gap)
     if num_classes is not None:
-        num_classes = whole("num_classes", num_classes, 1)
+        num_classes = checks.count("num_classes", num_classes)
     loc, scale = _vector("loc", loc, dim), _vector("scale", scale, dim)
     if np.any(scale <= 0.0):
         raise ValueError(f"scale must be > 0 in every dimension, got a smallest value of {scale.min()}.")
@@ -62,18 +62,11 @@ def frame(
     return Network(init, apply, gap, num_classes)
 
 
-def whole(name: str, value: int, least: int) -> int:
-    """Return `value` as an int >= `least`, or raise ValueError."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}.")
-    return int(value)
-
-
 def wholes(name: str, values: Iterable[int], least: int, length: int | None = None) -> tuple[int, ...]:
     """Return `values` as a tuple of whole numbers >= `least` (`length` of them), or raise ValueError."""
     if not isinstance(values, Iterable) or isinstance(values, str):
         raise ValueError(f"{name} must be a tuple of whole numbers, got {values!r}.")
-    values = tuple(whole(f"{name}[{i}]", v, least) for i, v in enumerate(values))
+    values = tuple(checks.count(f"{name}[{i}]", v, least) for i, v in enumerate(values))
     if length is not None and len(values) != length:
         raise ValueError(f"{name} must hold {length} whole numbers, got {values}.")
     return values

@@ -77,9 +77,9 @@ def mlp(
     Source: the 3 x 64 SeLU network of Tong et al. (2023), arXiv 2307.03672, with the height
     embedded.
     """
-    dim = _frame.whole("dim", dim, 1)
-    width, depth = _frame.whole("width", width, 1), _frame.whole("depth", depth, 1)
-    octaves = _frame.whole("octaves", octaves, 0)
+    dim = checks.count("dim", dim)
+    width, depth = checks.count("width", width), checks.count("depth", depth)
+    octaves = checks.count("octaves", octaves, 0)
     checks.choice("activation", activation, tuple(ACTIVATIONS))
     return _frame.frame(
         lambda: Mlp(dim, width, depth, activation, octaves, num_classes),

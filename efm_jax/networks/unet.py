@@ -88,9 +88,9 @@ def unet(
     levels = _frame.wholes("multipliers", multipliers, 1)
     if not levels:
         raise ValueError("multipliers must hold at least one number, e.g. (1, 2, 2, 2), got ().")
-    if _frame.whole("width", width, 4) % 2:
+    if checks.count("width", width, 4) % 2:
         raise ValueError(f"width must be even, got {width}; take {width + 1}.")
-    step = _frame.whole("patch", patch, 1) * 2 ** (len(levels) - 1)
+    step = checks.count("patch", patch) * 2 ** (len(levels) - 1)
     if sizes[0] % step or sizes[1] % step:
         raise ValueError(
             f"height and width must be divisible by patch * 2^(levels - 1) = {step}, got "
@@ -104,7 +104,7 @@ def unet(
         sizes,
         width=int(width),
         multipliers=levels,
-        blocks=_frame.whole("blocks", blocks, 1),
+        blocks=checks.count("blocks", blocks),
         attention=_frame.wholes("attention", attention, 1),
         dropout=float(dropout),
         num_classes=num_classes,

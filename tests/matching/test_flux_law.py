@@ -166,7 +166,7 @@ def whole_gradient(kind):
     total = 0.0
     for s, share in zip(s_max * node, weight / 2, strict=True):
         z = GAP / (1 + np.exp(-s))
-        away = np.geomspace(0.01 * min(z, GAP - z), 1e6, 3000)
+        away = np.geomspace(0.01 * min(z, GAP - z), 1e6, 1000)
         x = np.unique(np.concatenate([c + side * away for c in np.concatenate(DATA) for side in (-1, 1)]))
         above, below = ((x[:, None] - c) + 1j * h for c, h in zip(DATA, (z, z - GAP), strict=True))
         if kind == "chain":

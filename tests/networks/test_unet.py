@@ -28,6 +28,22 @@ def net():
 LABELS = jnp.array([0, 1, 2, -1])
 
 
+@pytest.fixture(scope="module")
+def training(net):
+    """`training(key)`: gradient of a loss and the output in training mode, one program for both."""
+    network, params, _ = net
+
+    @jax.jit
+    def run(params, key):
+        def loss(params):
+            out = network.apply(params, points(), key=key, cond=LABELS)
+            return jnp.sum(out**2), out
+
+        return jax.grad(loss, has_aux=True)(params)
+
+    return lambda key: run(params, key)
+
+
 def count(params):
     return sum(math.prod(p.shape) for p in jax.tree.leaves(params))
 
@@ -68,17 +84,9 @@ def test_networks_start_as_the_zero_field(net):
     assert np.any(network.apply(perturbed(params), points(3)))
 
 
-def test_gradient_reaches_every_parameter(net):
-    network, params, _ = net
-
-    @jax.jit
-    def gradient(params):
-        loss = lambda p: jnp.sum(network.apply(p, points(), cond=LABELS) ** 2)  # noqa: E731
-        return jax.grad(loss)(params)
-
-    dead = [
-        jax.tree_util.keystr(path) for path, g in jax.tree.leaves_with_path(gradient(params)) if not np.any(g)
-    ]
+def test_gradient_reaches_every_parameter(training):
+    gradient, _ = training(jax.random.key(1))
+    dead = [jax.tree_util.keystr(path) for path, g in jax.tree.leaves_with_path(gradient) if not np.any(g)]
     assert not dead
 
 
@@ -94,6 +102,7 @@ def test_last_channel_is_pooled_and_scaled_and_the_rest_is_the_picture(net):
 # --- gap and range of the data do not matter -------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # the frame that scales is the same as that of the mlp, which is tested always
 def test_unet_is_unchanged_when_data_and_plates_are_scaled_together(net):
     _, params, apply = net
     network = small_unet(gap=16.0, scale=8.0)
@@ -120,12 +129,11 @@ def test_pictures_of_a_batch_do_not_see_each_other(net):
 # --- dropout, labels, precision --------------------------------------------------------------------------------------
 
 
-def test_dropout_follows_its_key(net):
-    network, params, apply = net
-    trained = jax.jit(lambda p, key: network.apply(p, points(), key=key, cond=LABELS))
-    first = trained(params, jax.random.key(1))
-    np.testing.assert_array_equal(first, trained(params, jax.random.key(1)))
-    assert float(jnp.abs(first - trained(params, jax.random.key(2))).max()) > 1e-2
+def test_dropout_follows_its_key(net, training):
+    _, params, apply = net
+    first, same, other = (training(jax.random.key(seed))[1] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, same)
+    assert float(jnp.abs(first - other).max()) > 1e-2
     assert float(jnp.abs(first - apply(params, points(), LABELS)).max()) > 1e-2
 
 
