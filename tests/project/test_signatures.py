@@ -15,7 +15,7 @@ MODULES = sorted(
     if not any(part.startswith("_") for part in module.name.split("."))
 )
 # being rewritten: to be removed
-LATER = {"efm_jax.lines.clocks", "efm_jax.lines.launches", "efm_jax.models.seeds", "efm_jax.models.space"}
+LATER = {"efm_jax.models.seeds", "efm_jax.models.space"}
 
 
 def public() -> dict[str, object]:
