@@ -1,5 +1,6 @@
 """The command line, end to end on toys and on folders of pictures small enough for seconds."""
 
+import functools
 import itertools
 import json
 import re
@@ -11,6 +12,7 @@ from PIL import Image
 import efm_jax
 from efm_jax import checkpoint, cli
 from efm_jax.evaluation.drawing import save_png
+from efm_jax.models import build
 
 TOY = ["--steps", "40", "--network.width", "16", "--network.depth", "1", "--recipe.charges", "32"]
 TOY += ["--recipe.num-points", "32", "--sampling.samples", "64", "--sampling.steps", "5", "--no-progress"]
@@ -97,43 +99,21 @@ def test_translate_keeps_the_order_of_an_array_and_reverse_goes_back(toy, tmp_pa
     )
 
 
-def test_two_folders_of_pictures(tmp_path):
+def test_two_folders_of_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "network", functools.cache(build.network))  # lines are compiled once
     rng = np.random.default_rng(0)
     for side in "ab":
         for i in range(12):
             save_png(tmp_path / side / f"{i}.png", rng.integers(0, 255, (10, 10, 3), dtype=np.uint8))
-    arguments = [
-        "train",
-        "images",
-        "--run",
-        str(tmp_path / "run"),
-        "--data.source",
-        f"folder:{tmp_path / 'a'}",
-    ]
-    arguments += [
-        "--data.target",
-        f"folder:{tmp_path / 'b'}",
-        "--data.size",
-        "8",
-        "--steps",
-        "3",
-        "--no-progress",
-    ]
-    arguments += ["--network.width", "8", "--network.multipliers", "1", "2", "--network.blocks", "1"]
-    arguments += ["--network.attention", "4", "--recipe.charges", "4", "--recipe.num-points", "4"]
-    arguments += ["--sampling.samples", "4", "--sampling.steps", "2"]
-    cli.main(arguments)
-    assert set(json.loads((tmp_path / "run" / "report.json").read_text())["maps"]).__len__() == 2
-    cli.main(
-        [
-            "translate",
-            str(tmp_path / "run"),
-            "--input",
-            str(tmp_path / "a"),
-            "--output",
-            str(tmp_path / "out"),
-        ]
-    )
+    arguments = f"train images --run {tmp_path / 'run'} --data.source folder:{tmp_path / 'a'}"
+    arguments += f" --data.target folder:{tmp_path / 'b'} --data.size 8 --steps 3 --no-progress"
+    arguments += " --network.width 4 --network.multipliers 1 --network.blocks 1 --network.attention 8"
+    arguments += " --recipe.charges 4 --recipe.num-points 4 --sampling.samples 4 --sampling.steps 2"
+    cli.main(arguments.split())
+    assert len(json.loads((tmp_path / "run" / "report.json").read_text())["maps"]) == 2
+    assert Image.open(tmp_path / "run" / "pictures" / "backward_path.png").size[0] > 100
+    command = ["translate", str(tmp_path / "run"), "--input", str(tmp_path / "a")]
+    cli.main([*command, "--output", str(tmp_path / "out")])
     assert {f"{i}.png" for i in range(12)} <= {p.name for p in (tmp_path / "out").iterdir()}
     assert Image.open(tmp_path / "out" / "3.png").size == (8, 8)
 
