@@ -1,4 +1,4 @@
-"""What `efm doctor` tells: versions, devices, what is missing and the line that mends it."""
+"""Check the installation: versions, devices, and how to install what is missing."""
 
 import importlib.util
 import platform
@@ -27,9 +27,9 @@ EXTRAS = {
 
 
 def report() -> int:
-    """Print the findings; return 0 if the package can work here and 1 if not.
+    """Print the findings; return 0 if the package works here and 1 if not.
 
-    Missing extras are told with the line that installs them, and are no failure.
+    A missing extra is no failure; the line that installs it is printed.
     """
     from efm_jax import __version__
 
@@ -44,8 +44,8 @@ def report() -> int:
         print("  jax 0.10.2 miscomputes on CPU (jax-ml/jax#39103): pip install 'jax!=0.10.2'")
     for extra, (name, what) in EXTRAS.items():
         missing = importlib.util.find_spec(name) is None
-        told = f"missing, for {what}: pip install 'efm-jax[{extra}]'" if missing else _version(name)
-        print(f"  {name.partition('_pytorch')[0]:18s} {told}")
+        found = f"missing, for {what}: pip install 'efm-jax[{extra}]'" if missing else _version(name)
+        print(f"  {name.partition('_pytorch')[0]:18s} {found}")
     return 0 if _devices() and healthy else 1
 
 

@@ -1,19 +1,14 @@
-"""A reader of digits: which digit a picture shows, how sure the reader is, and what it saw (for KID).
+"""A digit classifier: which digit a picture shows, how sure that is, and the features that it sees (for KID).
 
-A small convolutional network (three convolutions, one hidden layer) trained by `experiments/digit_classifier`
-on full MNIST with shifts, turns, faint background noise and non-digits as a lesson in doubt; its weights
-travel in the wheel as float16. Color does not matter to it: a colored picture is read as its brightest
-channel.
-
-Nothing is loaded before the first call; the weights are then cached. `init_params` and `logits` are what the
-training program uses, `read_digits` and `digit_features` what everyone else does.
+A small convolutional network (three convolutions, one hidden layer), trained by `experiments/digit_classifier` on full MNIST
+with shifts, turns, faint background noise, and pictures of no digit. Its weights come with the package as float16. It does
+not see color: a colored picture is read as its brightest channel. The weights are loaded at the first call.
 """
 
 import functools
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,15 +20,15 @@ from efm_jax.types import Key, Params
 __all__ = [
     "NUM_CLASSES",
     "NUM_FEATURES",
+    "SHAPES",
     "SIDE",
+    "WEIGHTS",
     "brightness",
     "channels",
     "digit_features",
-    "init_params",
     "load_weights",
     "logits",
     "read_digits",
-    "save_weights",
 ]
 
 NUM_CLASSES = 10
@@ -42,7 +37,7 @@ SIDE = 32
 WEIGHTS = Path(__file__).parents[1] / "data" / "digit_classifier.npz"
 
 _LAYOUTS = {side * side * depth: (side, depth) for side in (32, 28) for depth in (3, 1)}
-_SHAPES = {
+SHAPES = {
     "conv1_kernel": (5, 5, 1, 24),
     "conv1_bias": (24,),
     "conv2_kernel": (3, 3, 24, 32),
@@ -100,7 +95,7 @@ def read_digits(
 def digit_features(
     x: Float[Array | np.ndarray, "n dim"], *, batch_size: int = 256, weights: str | Path | None = None
 ) -> Float32[np.ndarray, "n features"]:
-    """What the reader saw: the activations before its last layer, `h = relu(W flatten(conv(x)) + b)`.
+    """Features of digits: the activations of the classifier before its last layer, `h = relu(W flatten(conv(x)) + b)`.
 
     Meant for distances between sets of digits (`metrics.kid`, `metrics.frechet_distance`): they see strokes
     and shapes, and are blind to color. Their mean square over real digits is 1. Say "KID on digit features";
@@ -126,7 +121,7 @@ def digit_features(
 
 
 def brightness(x: Float[Array | np.ndarray, "n dim"]) -> Float32[np.ndarray, "n side side"]:
-    """Gray pictures as the reader takes them: `max over channels of (x + 1)/2`, padded to 32 x 32 by black.
+    """Turn pictures into gray as the classifier takes them: `max over channels of (x + 1)/2`, padded to 32 x 32 by black.
 
     Args:
         x: Pictures flattened HWC, values in [-1, 1], one or three channels of 32 x 32 or 28 x 28.
@@ -170,23 +165,6 @@ def channels(dim: int) -> int:
     return _LAYOUTS.get(dim, (0, 0))[1]
 
 
-def init_params(key: Key) -> Params:
-    """Fresh parameters: He-normal kernels (He et al. 2015, arXiv 1502.01852), zero biases.
-
-    Examples:
-        >>> import jax
-        >>> sum(leaf.size for leaf in jax.eval_shape(init_params, jax.random.key(0)).values())
-        158554
-    """
-    params = {}
-    for name, shape in _SHAPES.items():
-        key, sub = jax.random.split(key)
-        fan_in = int(np.prod(shape[:-1]))
-        kernel = "kernel" in name
-        params[name] = jax.random.normal(sub, shape) * (2.0 / fan_in) ** 0.5 if kernel else jnp.zeros(shape)
-    return params
-
-
 def logits(
     params: Params,
     gray: Float[Array | np.ndarray, "n 32 32"],
@@ -214,7 +192,7 @@ def logits(
 
 
 def load_weights(path: str | Path | None = None) -> Params:
-    """The reader's parameters from an npz file of float16 arrays (no pickle), cached.
+    """Load the classifier's parameters from an npz file of float16 arrays (no pickle), cached.
 
     Args:
         path: The file; None means the package's own.
@@ -232,18 +210,9 @@ def load_weights(path: str | Path | None = None) -> Params:
     return _load(str(WEIGHTS if path is None else path))
 
 
-def save_weights(path: str | Path, params: Params) -> None:
-    """Write parameters as `load_weights` reads them, whole or not at all (float16: 0.3 MB)."""
-    path = Path(path)
-    partial = path.with_suffix(".partial.npz")
-    arrays: dict[str, Any] = {name: np.asarray(params[name], np.float16) for name in _SHAPES}
-    np.savez_compressed(partial, **arrays)
-    partial.replace(path)
-
-
 @functools.lru_cache(maxsize=4)
 def _load(path: str) -> dict[str, np.ndarray]:
-    mend = (
+    fix = (
         "reinstall efm-jax, or make the weights again from its repository with "
         "`python -m experiments.digit_classifier --mnist FOLDER`."
     )
@@ -251,14 +220,16 @@ def _load(path: str) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(path):  # np.load would take other formats, and only notice damage late
             pass
         with np.load(path, allow_pickle=False) as file:
-            params = {name: file[name].astype(np.float32) for name in _SHAPES}
+            params = {name: file[name].astype(np.float32) for name in SHAPES}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"the digit reader's weights at {path} cannot be read ({error}); {mend}") from error
-    for name, shape in _SHAPES.items():
+        raise ValueError(
+            f"the digit classifier's weights at {path} cannot be read ({error}); {fix}"
+        ) from error
+    for name, shape in SHAPES.items():
         if params[name].shape != shape or not np.isfinite(params[name]).all():
             raise ValueError(
-                f"the digit reader's weights at {path} are not its own: {name} must be finite with shape "
-                f"{shape}, got shape {params[name].shape}; {mend}"
+                f"the digit classifier's weights at {path} are not its own: {name} must be finite with shape "
+                f"{shape}, got shape {params[name].shape}; {fix}"
             )
     return params
 

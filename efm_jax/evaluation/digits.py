@@ -37,7 +37,7 @@ def translation_report(
         x: Inputs, colored digits flattened HWC in [-1, 1], [n, D].
         y: Outputs in the order of `x`, [n, D].
         real_target_a: Real colored digits of the target class, [a, D].
-        real_target_b: Others of them, disjoint from the first, [b, D]: what real ones score beside `a`.
+        real_target_b: Others of them, disjoint from the first, [b, D]: what real digits score against `a`.
         target_digit: The digit `y` should show, 0..9.
         arrived: Which field lines arrived, [n].
         num_evaluations: Field evaluations of each line, [n].
@@ -49,11 +49,11 @@ def translation_report(
     Returns:
         A dict of:
             `read_as_target`: share of all n outputs read as the target (+ standard error, 95 % interval, n);
-            `read_as_target_confidently`: the same with the confidence asked for;
+            `read_as_target_confidently`: the same, with confidence >= `confident`;
             `read_as_target_inputs`, `read_as_target_real`: the same share of `x` and of the real ones;
             `read_as`: how many outputs are read as each digit;
             `hue_change_degrees`: median, quantiles and share within 10 degrees;
-            `kid`: of `y` to `real_target_a`, beside the floor, that of `real_target_b`;
+            `kid`: of `y` to `real_target_a`; the floor is that of `real_target_b`;
             `nearest_training_neighbor`: distance in brightness to `real_target_a`, of `y` and of `real_target_b`;
             `arrived`, `evaluations`.
 
@@ -116,7 +116,7 @@ def generation_report(
     kid_subset_size: int = 500,
     seed: int = 0,
 ) -> Report:
-    """Score digits generated from noise: are they digits, are all ten there, are they new?
+    """Score digits generated from noise: are they digits, are all ten classes present, are they new?
 
     Args:
         y: Generated digits flattened HWC in [-1, 1], [n, D].
@@ -133,7 +133,7 @@ def generation_report(
         A dict of:
             `read_with_confidence`, `read_with_confidence_real`: share read with confidence >= `confident`;
             `classes`: counts over ten digits, their entropy, and their KL divergence to the real ones'
-            classes; `kid`: of `y` to `real_a`, beside the floor, that of `real_b`;
+            classes; `kid`: of `y` to `real_a`; the floor is that of `real_b`;
             `nearest_training_neighbor`: distance in brightness to `real_a`, of `y` and of `real_b`;
             `arrived`, `evaluations` where given.
 

@@ -248,9 +248,9 @@ def lines_figure(
             raise ValueError(f"{name} must have shape [n >= 1, {dim}] as the lines do, got {samples.shape}.")
     if view not in ("3d", "side"):
         raise ValueError(f"view must be '3d' or 'side', got {view!r}.")
-    there = np.ones(lines.shape[1], bool) if arrived is None else np.asarray(arrived, bool)
-    if there.shape != (lines.shape[1],):
-        raise ValueError(f"arrived must have shape [{lines.shape[1]}], one per line, got {there.shape}.")
+    reached = np.ones(lines.shape[1], bool) if arrived is None else np.asarray(arrived, bool)
+    if reached.shape != (lines.shape[1],):
+        raise ValueError(f"arrived must have shape [{lines.shape[1]}], one per line, got {reached.shape}.")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -260,7 +260,7 @@ def lines_figure(
 
     lines = np.where(np.isfinite(lines), lines, np.nan)
     source, target = source[:max_points], target[:max_points]
-    # room beside the left panel: the labels of axes in three dimensions are not laid out
+    # space right of the left panel: the labels of axes in three dimensions are not laid out
     figure = Figure(figsize=(9.0, 4.2), dpi=100, layout=ConstrainedLayoutEngine(wspace=0.1))
     FigureCanvasAgg(figure)
     if title:
@@ -271,9 +271,9 @@ def lines_figure(
     solid = dim == 2 and view == "3d"
     left = figure.add_subplot(1, 2, 1, projection="3d" if solid else None)
     _draw_plates(
-        left, lines[:, :max_lines], there[:max_lines], source, target, gap, limits, 2 if solid else 1
+        left, lines[:, :max_lines], reached[:max_lines], source, target, gap, limits, 2 if solid else 1
     )
-    ends = lines[[0, -1]][:, there, :dim]
+    ends = lines[[0, -1]][:, reached, :dim]
     backward = float(np.median(lines[0, :, -1])) > gap / 2
     wanted, color, name = (source, _SOURCE, "P") if backward else (target, _TARGET, "Q")
     right = figure.add_subplot(1, 2, 2)

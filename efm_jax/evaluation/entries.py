@@ -10,6 +10,7 @@ from efm_jax.datasets.digits import hue_difference, hue_of
 from efm_jax.evaluation import digit_classifier
 
 __all__ = [
+    "Read",
     "Report",
     "classes",
     "counts",
@@ -98,7 +99,7 @@ def hue_change(x: np.ndarray, y: np.ndarray) -> Report:
 
 
 def kid(y, real_a, real_b, subsets: int, subset_size: int, seed: int) -> Report:
-    """KID on digit features of outputs to real set a, beside that of real set b to a."""
+    """KID on digit features of outputs to real set a, and the floor, that of real set b to a."""
     y, real_a, real_b = (some(part, seed) for part in (y[finite_rows(y)], real_a, real_b))
     smallest = min(len(y), len(real_a), len(real_b))
     size = min(subset_size, smallest // 2)  # as metrics.kid would, but one size for value and floor
@@ -120,7 +121,7 @@ def kid(y, real_a, real_b, subsets: int, subset_size: int, seed: int) -> Report:
 
 
 def some(x: np.ndarray, seed: int, most: int = 10_000) -> np.ndarray:
-    """At most `most` pictures: more would cost the reader minutes and the score nothing."""
+    """At most `most` pictures: more would cost minutes and change the score little."""
     return x if len(x) <= most else x[np.random.default_rng(seed).choice(len(x), most, replace=False)]
 
 
@@ -151,7 +152,7 @@ def _of_each(name: str, values: np.ndarray, kind: type, n: int) -> np.ndarray:
 
 
 def classes(labels: np.ndarray, real_labels: np.ndarray) -> Report:
-    """Counts over the digits; KL with half a count added to each class, beside what chance alone gives."""
+    """Counts over the digits; KL with half a count added to each class, and what chance alone gives."""
     made, real = np.asarray(counts(labels)), np.asarray(counts(real_labels))
     p, q = ((c + 0.5) / (c.sum() + 0.5 * len(c)) for c in (made, real))
     return {
@@ -195,7 +196,7 @@ def neighbors(y: np.ndarray, real_a: np.ndarray, real_b: np.ndarray) -> Report:
 
 
 def distance(name: str, y: np.ndarray, real_a: np.ndarray, real_b: np.ndarray, most: int) -> Report:
-    """A distance of `metrics` from outputs to real set b, beside that of real set a; sets of one size."""
+    """A distance of `metrics` from outputs to real set b, and the floor, that of real set a; sets of one size."""
     y = y[finite_rows(y)]
     size = min(most, len(y), len(real_a), len(real_b))
     made, a, b = y[:size], real_a[:size], real_b[:size]

@@ -122,7 +122,7 @@ def paired_folders_report(
         batch_size=batch_size,
         cache=cache,
     )
-    missing = [name for name, there in zip(read[0].names, found, strict=True) if not there]
+    missing = [name for name, paired in zip(read[0].names, found, strict=True) if not paired]
     return {"n": int(found.sum()), "without_partner": missing, "size": side, **report}
 
 

@@ -183,10 +183,10 @@ def folders_report(
         seed=seed,
         cache=cache,
     )
-    told = "kept: all pictures have one size"
+    resize = "kept: all pictures have one size"
     if side is not None:
         why = "the smallest side found, at most what the features look at" if size is None else "as asked"
-        told = f"{side} x {side} ({why}): center crop, bicubic with antialias, 8 bits"
+        resize = f"{side} x {side} ({why}): center crop, bicubic with antialias, 8 bits"
     return {
         "sets": {
             name: {
@@ -198,13 +198,13 @@ def folders_report(
             }
             for name, read in sets.items()
         },
-        "resize": told,
+        "resize": resize,
         **report,
     }
 
 
 def table(report: Report) -> str:
-    """A report as a table in Markdown: each score beside its floor.
+    """A report as a table in Markdown: each score and its floor.
 
     Examples:
         >>> score = {"label": "recall", "value": 0.5, "standard_error": 0.1, "floor": 0.75, "floor_standard_error": 0.1}
@@ -221,16 +221,16 @@ def table(report: Report) -> str:
                 for part, error in (("value", "standard_error"), ("floor", "floor_standard_error"))
             )
             rows.append(f"| {score['label']} | {value} | {floor} | {score['n']} |")
-    told = [f"features: {report['features']['how']}", f"sets: {report['split']}; seed {report['seed']}"]
-    told += [f"size: {report['resize']}"] if "resize" in report else []
-    return "\n".join([*rows, "", *told])
+    notes = [f"features: {report['features']['how']}", f"sets: {report['split']}; seed {report['seed']}"]
+    notes += [f"size: {report['resize']}"] if "resize" in report else []
+    return "\n".join([*rows, "", *notes])
 
 
 def write(report: Report, path: str | Path) -> None:
-    """Write a report as json, and its table beside it with the ending .md; each whole or not at all."""
+    """Write a report as json, and its table as .md in the same folder; each whole or not at all."""
     path = Path(path)
     if path.suffix != ".json":
-        raise ValueError(f"a report is written as .json, with its table as .md beside it, got {path.name!r}.")
+        raise ValueError(f"a report is written as .json, and its table as .md, got {path.name!r}.")
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_json(path, report)
     files.write_text(path.with_suffix(".md"), table(report) + "\n")

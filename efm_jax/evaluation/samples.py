@@ -22,7 +22,7 @@ def samples_report(
 
     Args:
         y: Outputs, [n, D].
-        real_a: Real samples, [a, D]: what they score beside `b` is the floor.
+        real_a: Real samples, [a, D]: what they score against `b` is the floor.
         real_b: Others of them, disjoint from the first, [b, D].
         arrived: Which field lines arrived, [n]; None leaves it out of the report.
         num_evaluations: Field evaluations of each line, [n]; None leaves it out.

@@ -1,4 +1,4 @@
-"""The model card: what a person who is given a model wants to know, made from the run."""
+"""The model card: what a user of the model wants to know, made from the run."""
 
 import json
 import math
@@ -6,8 +6,8 @@ import shlex
 from typing import Any
 
 _WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10")
-_NO_LICENCE = (
-    "Not stated: whoever gives this model away writes its license here. The license of the data it was trained on may "
+_NO_LICENSE = (
+    "Not stated: whoever shares this model writes its license here. The license of the data it was trained on may "
     "bind it too; the data are not part of it."
 )
 _OF_MLP = ("width", "depth", "output", "height")
@@ -31,7 +31,7 @@ def card(
         parameters: How many numbers its tensors hold.
         log: The run's log up to the step of the weights.
         scores: The scores of each map, by its name, of these weights; None if there are none.
-        license: What is said of the license; None leaves it to the reader to ask.
+        license: The license to state; None says that it is not stated.
 
     Returns:
         Markdown.
@@ -48,7 +48,7 @@ def card(
         "## Scores",
         _scores(scores),
         "## License",
-        license or _NO_LICENCE,
+        license or _NO_LICENSE,
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -82,9 +82,9 @@ def _facts(
 
 
 def _settings(values: dict[str, Any], first: str | None) -> str:
-    told = [] if first is None else [f"**{values[first]}**"]
-    given = ((key, value) for key, value in values.items() if key != first and value is not None)
-    return ", ".join(told + [f"{key.replace('_', ' ')} {value}" for key, value in given])
+    head = [] if first is None else [f"**{values[first]}**"]
+    others = ((key, value) for key, value in values.items() if key != first and value is not None)
+    return ", ".join(head + [f"{key.replace('_', ' ')} {value}" for key, value in others])
 
 
 def _sample(shape: tuple[int, ...]) -> str:
@@ -106,10 +106,10 @@ def _losses(log: list[dict[str, Any]]) -> str:
 
 def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
     picture = len(shape) == 3 and shape[2] in (1, 3)
-    given = "PICTURES" if picture else "npy:SAMPLES.npy"
+    samples = "PICTURES" if picture else "npy:SAMPLES.npy"
     model = shlex.quote(name)
-    lines = [f"efm translate {model} --input {given} --output OUT            # P -> Q"]
-    lines += [f"efm translate {model} --input {given} --output OUT --reverse  # Q -> P"]
+    lines = [f"efm translate {model} --input {samples} --output OUT            # P -> Q"]
+    lines += [f"efm translate {model} --input {samples} --output OUT --reverse  # Q -> P"]
     if record["config"]["data"]["source"].partition(":")[0] not in _WITH_PATHS:
         lines.append(f"efm generate {model} --count 16 --output OUT  # new samples of P -> Q")
     if picture:
@@ -129,7 +129,7 @@ def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
         f"lines = models.transport(model, x)  # x: samples [n, {math.prod(shape)}]",
         "y = lines.end[:, :-1]",
     ]
-    head = f"With efm_jax {record['versions']['efm_jax']} or newer, beside this folder:"
+    head = f"With efm_jax {record['versions']['efm_jax']} or newer, from the folder that holds this one:"
     parts = [head, "", "```bash", *lines, "```", "", what, "", "```python", *program, "```"]
     return "\n".join(parts)
 
@@ -141,10 +141,10 @@ def _scores(scores: dict[str, dict[str, Any]] | None) -> str:
         for name, score in {**one, **{each["label"]: each for each in on_features}}.items():
             if not isinstance(score, dict):
                 continue
-            told = [f"{key} {_number(score[key])}" for key in _SHOWN if key in score]
-            if told:
+            values = [f"{key} {_number(score[key])}" for key in _SHOWN if key in score]
+            if values:
                 rows.append(
-                    [label, name, ", ".join(told), str(score.get("n", "")), str(score.get("how", ""))]
+                    [label, name, ", ".join(values), str(score.get("n", "")), str(score.get("how", ""))]
                 )
     if not rows:
         return "These weights were not scored before they were exported: run `efm evaluate` first."

@@ -1,6 +1,6 @@
 """Write into a user's folder: no two pictures get one name, and no file of the user is overwritten.
 
-`lines.json` lies beside the results. It lists the files of the run, which alone a later run may replace, and says of each
+`lines.json` lies with the results. It lists the files of the run, which alone a later run may replace, and says of each
 line whether it arrived:
 
 made_by  "efm_jax"; without it the file is not ours

@@ -84,7 +84,7 @@ def translate(
             `translated.npy`; and `lines.json`, which says which lines arrived. Inside the input folder it is not read as
             input.
         reverse: Carry Q to P.
-        limit: At most so many samples; 64 for a law that has no end.
+        limit: At most so many samples; None for all, or 64 of a distribution that has no end.
         label: Class of the field whose lines they follow; None for that of all classes.
         guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][].
         fit: "crop" pictures as training does, or "pad" those of another aspect by their border pixels and cut the margin off

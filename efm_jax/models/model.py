@@ -73,7 +73,7 @@ def transport(
 
 
 def labels_of(trained: Trained, label: int | None, count: int, *, guidance: float = 1.0) -> np.ndarray | None:
-    """The labels of `count` samples that are all asked for as one class, or as none.
+    """Return the labels of `count` samples of one class, or of none.
 
     Raises:
         ValueError: The run knows no such class, or it was not trained without labels and none is given, or there is guidance

@@ -158,7 +158,7 @@ def score(x: np.ndarray, y: np.ndarray, lines: FieldLines, direction: Direction)
     return samples_report(y, real_a, real_b, **cost)
 
 
-def round_trip(x: np.ndarray, there: FieldLines, back: FieldLines) -> dict[str, Any]:
+def round_trip(x: np.ndarray, lines: FieldLines, back: FieldLines) -> dict[str, Any]:
     """Measure how far samples are from the ends of their lines there and back, root mean square per dimension.
 
     Exact lines of any field come back exactly: what is left is the solver's error, of both ways, where the field is smooth
@@ -166,13 +166,13 @@ def round_trip(x: np.ndarray, there: FieldLines, back: FieldLines) -> dict[str, 
 
     Args:
         x: The samples [n, D]; of a run in components, as these hold them.
-        there: Their lines; more may follow.
+        lines: Their lines; more may follow.
         back: The lines from the ends of those [n, ...].
     """
     n = len(x)
     ends = np.asarray(back.end)[:, :-1]
-    whole = np.asarray(there.arrived)[:n] & np.asarray(back.arrived) & np.isfinite(ends).all(axis=1)
-    evaluations = np.asarray(there.num_evaluations)[:n] + np.asarray(back.num_evaluations)
+    whole = np.asarray(lines.arrived)[:n] & np.asarray(back.arrived) & np.isfinite(ends).all(axis=1)
+    evaluations = np.asarray(lines.num_evaluations)[:n] + np.asarray(back.num_evaluations)
     x, ends = (part[whole].astype(np.float64) for part in (x, ends))
     squares = np.mean((ends - x) ** 2, axis=1)
     value = float(np.sqrt(squares.mean())) if len(x) else None

@@ -15,6 +15,8 @@ from efm_jax.models import build, configs
 from efm_jax.training.hosts import Crew
 from efm_jax.types import FieldLines
 
+__all__ = ["FILE", "checked", "load", "of_run", "opened", "pictured", "save"]
+
 FILE = "space.npz"
 
 

@@ -21,7 +21,7 @@ from efm_jax._core.files import write_json
 from efm_jax.datasets import digits, read_mnist
 from efm_jax.evaluation import digit_classifier
 from experiments.digit_classifier.config import Config
-from experiments.digit_classifier.train import non_digits, train
+from experiments.digit_classifier.train import non_digits, save_weights, train
 
 HERE = Path(__file__).parent
 
@@ -52,7 +52,7 @@ def main(command: Command) -> None:
     params = train(brightness(pictures), labels, config)
     seconds = time.perf_counter() - begin
     command.weights.parent.mkdir(parents=True, exist_ok=True)
-    digit_classifier.save_weights(command.weights, params)
+    save_weights(command.weights, params)
 
     rng = np.random.default_rng(config.seed + 1)
     black = brightness(test)

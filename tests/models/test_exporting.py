@@ -76,7 +76,7 @@ def test_the_card_is_made_from_the_run(shared):
         "| noise -> folder:photos | kid | value 0.125, floor 0.0625 | 9 | some \\| how |",
         "efm translate model --input PICTURES --output OUT",
         "efm generate model",
-        "## License\n\nNot stated: whoever gives this model away writes its license here.",
+        "## License\n\nNot stated: whoever shares this model writes its license here.",
     ):
         assert told in card
     assert "law" not in card.split("| network |")[0]  # a setting of another method

@@ -78,7 +78,7 @@ def efficientnet_lite0(weights: str | Path | None = None) -> Extractor:
 
 
 def digits(weights: str | Path | None = None) -> Extractor:
-    """Features of the package's reader of digits, [n, 128]: for digits of 32 or 28 pixels, blind to color.
+    """Features of the digit classifier, [n, 128]: for digits of 32 or 28 pixels, blind to color.
 
     Args:
         weights: See `classifier.digit_features`.
@@ -98,10 +98,10 @@ def digits(weights: str | Path | None = None) -> Extractor:
         return digit_classifier.digit_features(flat, batch_size=len(flat), weights=weights)
 
     return Extractor(
-        "digit reader",
+        "digit classifier",
         "Digits",
         apply,
-        f"the digit reader, weights of sha256 {digest[:16]}, 128 activations before its last layer, brightest channel",
+        f"the digit classifier, weights of sha256 {digest[:16]}, 128 activations before its last layer, brightest channel",
         digit_classifier.SIDE,
         f"digit reader 1 {digest}",
         1 << 20,
@@ -112,7 +112,7 @@ def own(
     function: Callable[[UInt8[np.ndarray, "n h w 3"]], np.ndarray],
     name: str,
     *,
-    how: str = "a function of the user's own",
+    how: str = "a function of the user",
     side: int | None = None,
     fingerprint: str | None = None,
 ) -> Extractor:
@@ -143,7 +143,7 @@ def extract(
     batch_size: int | None = None,
     cache: str | Path | None = None,
 ) -> Float32[np.ndarray, "n features"]:
-    """The features of pictures, in batches, from the cache if they are there.
+    """Return the features of pictures, in batches, from the cache if it holds them.
 
     Args:
         extractor: The feature function.

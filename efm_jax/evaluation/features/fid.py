@@ -1,4 +1,4 @@
-"""FID's own features from a file of its weights, any extractor by name, and a check beside published activations."""
+"""FID's own features from a file of its weights, any extractor by name, and a check against published activations."""
 
 import hashlib
 from pathlib import Path
@@ -94,7 +94,7 @@ def check_activations(
     """Compare an extractor's features with published ones of the same pictures.
 
     `error_i = |f_i - e_i| / |e_i|`, Euclidean norms over the features of picture i. Two float32 implementations of
-    Inception agree to about 1e-4 (torch-fidelity's notes on its precision beside TensorFlow).
+    Inception agree to about 1e-4 (torch-fidelity's notes on its precision and TensorFlow's).
 
     Args:
         extractor: The extractor, e.g. `inception(file)`.

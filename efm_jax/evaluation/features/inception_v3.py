@@ -262,13 +262,13 @@ def _load(path: str) -> dict[str, Layer]:
     file = Path(path).expanduser()
     stored_plainly = file.suffix == ".safetensors" and file.is_file()
     tensors = _tensors.read(file) if stored_plainly else read_tensors(file)
-    mend = "give pt_inception-2015-12-05-6726825d.pth of pytorch-fid and torch-fidelity, or its tensors as safetensors"
+    fix = "give pt_inception-2015-12-05-6726825d.pth of pytorch-fid and torch-fidelity, or its tensors as safetensors"
     wanted = shapes()
     for name, shape in wanted.items():
         if name not in tensors or tensors[name].shape != shape or not np.isfinite(tensors[name]).all():
             got = tensors[name].shape if name in tensors else "nothing"
             raise ValueError(
-                f"{path} does not hold FID's Inception: {name} must be finite with shape {shape}, got {got}; {mend}."
+                f"{path} does not hold FID's Inception: {name} must be finite with shape {shape}, got {got}; {fix}."
             )
     classes = {"fc.weight": (_NUM_CLASSES, NUM_FEATURES), "fc.bias": (_NUM_CLASSES,)}
     for name, tensor in tensors.items():
@@ -279,7 +279,7 @@ def _load(path: str) -> dict[str, Layer]:
         ):
             raise ValueError(
                 f"{path} holds {name} of shape {tensor.shape}, which FID's Inception does not have (torchvision's "
-                f"network is another one); {mend}."
+                f"network is another one); {fix}."
             )
     return fold(tensors)
 
