@@ -205,16 +205,20 @@ def test_the_version(capsys):
     assert capsys.readouterr().out == f"efm_jax {efm_jax.__version__}\n"
 
 
+METHODS = {
+    method: ["train", "toy-swiss-roll", "--recipe.method", method, "--help"]
+    for method in ("efm", "c2fm", "ifm", "cfm", "pfgm")
+}
 COMMANDS = ("train", "resume", "reflow", "export", "translate", "generate", "evaluate", "compare", "doctor")
 
 
 @pytest.mark.parametrize("columns", [80, 120])
-@pytest.mark.parametrize("command", COMMANDS[2:])
+@pytest.mark.parametrize("command", [*METHODS, *COMMANDS[1:]])
 def test_help_wraps_at_the_width_of_the_terminal_alone(command, columns, capsys, monkeypatch):
     """A line of a box that ends early is the last of its text: the next word would not have fitted."""
     monkeypatch.setenv("COLUMNS", str(columns))
     with pytest.raises(SystemExit):
-        cli.main([command, "--help"])
+        cli.main(METHODS.get(command, [command, "--help"]))
     lines = capsys.readouterr().out.splitlines()
     texts = [line[1:-1] if line.startswith("│") else "" for line in lines]
     for text, after in itertools.pairwise(texts):
@@ -227,7 +231,11 @@ def test_help_wraps_at_the_width_of_the_terminal_alone(command, columns, capsys,
             assert len(text.rstrip()) + 1 + len(after.split()[0]) > columns - 3, (text, after)
 
 
-def test_help_says_each_command_in_a_line(capsys):
+def test_help_hides_what_another_command_sets_and_says_each_command_in_a_line(capsys):
+    for arguments in (METHODS["efm"], ["resume", "--help"]):
+        with pytest.raises(SystemExit):
+            cli.main(arguments)
+        assert "--reflow" not in capsys.readouterr().out
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     assert capsys.readouterr().out.count("•") == len(COMMANDS)
@@ -236,16 +244,10 @@ def test_help_says_each_command_in_a_line(capsys):
 def test_a_run_does_not_go_on_with_more_or_fewer_samples(capsys, tmp_path):
     def train(count, steps):
         np.save(tmp_path / "p.npy", np.random.default_rng(0).standard_normal((count, 2)).astype(np.float32))
-        options = [
-            "--data.source",
-            f"npy:{tmp_path / 'p.npy'}",
-            "--steps",
-            str(steps),
-            "--optimizer.warmup",
-            "1",
-        ]
-        run = ["train", "toy-swiss-roll", "--run", str(tmp_path / "r")]
-        cli.main([*run, *options, "--no-report", "--no-progress"])
+        # flow matching has the smallest program to compile
+        options = f"--recipe.method cfm --data.source npy:{tmp_path / 'p.npy'} --steps {steps}"
+        run = ["train", "toy-swiss-roll", "--run", str(tmp_path / "r"), "--optimizer.warmup", "1"]
+        cli.main([*run, *options.split(), "--no-report", "--no-progress"])
 
     train(100, 2)
     train(100, 3)
