@@ -6,7 +6,7 @@ plates, lines start and end at the samples themselves; otherwise it blurs P and 
 """
 
 from math import pi
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from efm_jax._core import checks
 __all__ = ["Width", "bridge", "constant", "ramped", "with_slope"]
 
 
+@runtime_checkable
 class Width(Protocol):
     """`width(z, gap) -> sigma`: the standard deviation of a pair's lines at heights z, in units of the data."""
 
