@@ -1,30 +1,25 @@
-"""Checkpoints of a run: whole or not there at all, checked on reading, the newest few kept.
+"""Save and restore the state of a run: a checkpoint is complete or absent, checked on reading; the newest few stay.
 
-A folder of checkpoints holds one folder a step, `000001000/`, with two things in it:
+A folder of checkpoints holds one folder for each step, `000001000/`, with two things in it:
 
-    arrays/           the state's arrays, written by Orbax: large ones under their paths in the tree, small
-    ones
-                      end to end in one vector a dtype (a thousand small files would cost a second)
-    checkpoint.json   shapes and dtypes of the arrays, size and SHA-256 of every file, the caller's `meta`,
-    versions
+    arrays/           the state's arrays, written by Orbax: large ones under their paths in the tree, small ones
+                      end to end in one vector for each dtype (a thousand small files would cost a second)
+    checkpoint.json   shapes and dtypes of the arrays, size and SHA-256 of every file, the caller's `meta`, versions
 
 A checkpoint is written under another name and renamed when all of it is on disk, so a crash or a full disk
-leaves the older ones as they were. One process writes a folder at a time; of several hosts that train together
-any one may, and a state split over devices is written whole. No pickle is written or read.
+leaves the older ones as they were. One process writes a folder at a time; any one of several hosts may write it, and a
+state split over devices is written whole. No pickle is written or read.
 """
 
 import contextlib
 import errno
-import functools
 import hashlib
 import json
 import logging
 import os
-import platform
 import re
 import warnings
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +27,7 @@ import jax
 import numpy as np
 
 from efm_jax._core import files, trees
+from efm_jax._core.versions import versions
 
 __all__ = ["CheckpointError", "latest", "read_meta", "restore", "save"]
 
@@ -40,33 +36,32 @@ State = TypeVar("State")
 _FORMAT = 1
 _RECORD = "checkpoint.json"
 _ARRAYS = "arrays"
-_DISTRIBUTIONS = ("efm-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be restored: none there, damaged, or of another run."""
+    """A checkpoint cannot be restored: it is absent, damaged, or of another run."""
 
 
 class _DamagedError(CheckpointError):
-    """One checkpoint is not what was written; an older one may be."""
+    """One checkpoint is damaged; an older one may be intact."""
 
 
 def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) -> Path:
     """Write a checkpoint of `state` at its step, then delete all but the newest `keep`.
 
     Args:
-        folder: The folder of checkpoints; made if it is not there.
-        state: A pytree of arrays with a `step`, e.g. a `TrainState`. Typed PRNG keys are welcome.
-        meta: What else belongs to it (config, position in the data): a dict of what JSON can hold. Versions
-            of the libraries are added under "versions".
+        folder: The folder of checkpoints; created if it does not exist.
+        state: A pytree of arrays with a `step`, e.g. a `TrainState`. Typed PRNG keys work too.
+        meta: What else to save (config, position in the data): a dict that JSON can hold. The versions of the libraries
+            are added under "versions".
         keep: How many checkpoints to keep.
 
     Returns:
-        The checkpoint's own folder. A checkpoint of the same step is replaced.
+        The folder of the checkpoint. It replaces a checkpoint of the same step.
 
     Raises:
-        ValueError: If `keep` < 1 or `meta` holds something else than JSON can; nothing is then written.
-        OSError: If it cannot be written (disk full); the older checkpoints are then as they were.
+        ValueError: If `keep` < 1 or JSON cannot hold `meta`; nothing is then written.
+        OSError: If the checkpoint cannot be written (disk full); the older checkpoints are then as they were.
 
     Examples:
         >>> import tempfile, jax.numpy as jnp
@@ -80,7 +75,7 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
     """
     if keep < 1:
         raise ValueError(f"keep must be a number of checkpoints >= 1, got {keep!r}.")
-    meta = {"versions": _versions(), **files.to_json("meta", meta)}
+    meta = {"versions": versions(), **files.to_json("meta", meta)}
     step = int(state.step)
     folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,13 +114,13 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
 
 
 def restore(folder: str | os.PathLike, like: State, step: int | None = None) -> tuple[State, dict]:
-    """Read a checkpoint back into the form of `like`, checking every byte of it.
+    """Read a checkpoint into the structure of `like` and check every byte of it.
 
     Args:
         folder: The folder of checkpoints.
-        like: A state of the same structure, e.g. from `init_state`; its arrays say where the restored ones
-            live (their sharding). `jax.ShapeDtypeStruct` leaves will do.
-        step: Which step; None takes the newest that can be read, and warns if that is not the newest of all.
+        like: A state of the same structure, e.g. from `init_state`; the restored arrays get the sharding of its arrays.
+            `jax.ShapeDtypeStruct` leaves work too.
+        step: The step; None takes the newest that can be read, and warns if that is not the newest of all.
 
     Returns:
         `(state, meta)`, the arrays bit for bit as saved.
@@ -152,7 +147,7 @@ def restore(folder: str | os.PathLike, like: State, step: int | None = None) -> 
     if step is not None:
         if step not in found:
             raise CheckpointError(
-                f"no checkpoint of step {step} in {folder}; there are those of {sorted(found)}."
+                f"no checkpoint of step {step} in {folder}; its checkpoints are of steps {sorted(found)}."
             )
         return _read(found[step], like)
     damaged = []
@@ -192,11 +187,11 @@ def latest(folder: str | os.PathLike) -> int | None:
 
 
 def read_meta(folder: str | os.PathLike, step: int | None = None) -> dict | None:
-    """Return what was saved with a checkpoint besides its arrays, which are neither needed nor read.
+    """Return the `meta` that was saved with a checkpoint, without reading its arrays.
 
     Args:
         folder: The folder of checkpoints; it need not exist.
-        step: Which step; None takes the newest whose record can be read.
+        step: The step; None takes the newest whose record can be read.
 
     Returns:
         Its `meta`; None if there is no such checkpoint, or none that can be read (`restore` says why).
@@ -216,15 +211,16 @@ def read_meta(folder: str | os.PathLike, step: int | None = None) -> dict | None
 def _read(path: Path, like: State) -> tuple[State, dict]:
     body = _read_record(path)
     if body["format"] != _FORMAT:
+        wrote = body["meta"]["versions"]  # "efm-jax" in the first ones
         raise CheckpointError(
             f"{path} has format {body['format']}, expected {_FORMAT}; read it with the version that wrote "
-            f"it, efm-jax {body['meta']['versions'].get('efm-jax')}."
+            f"it, efm_jax {wrote.get('efm_jax', wrote.get('efm-jax'))}."
         )
     saved = [trees.Leaf(name, tuple(shape), dtype) for name, shape, dtype in body["leaves"]]
     apart = trees.difference(trees.leaves(like), saved)
     if apart:
         raise CheckpointError(
-            f"{path} is of another network or optimizer: {apart}. Build both with the config it was "
+            f"{path} belongs to another network or optimizer: {apart}. Build both with the config it was "
             "trained with (it is in the checkpoint's meta and in the run's config.json), or choose another "
             "folder."
         )
@@ -256,19 +252,8 @@ def _digest_of(body: dict) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-@functools.cache
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in _DISTRIBUTIONS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
-
-
 def _disk_errno(error: Exception) -> int | None:
-    """The system's error number if the disk is to blame; Orbax hands it on as text inside a ValueError."""
+    """Return the system's error number if the disk caused the error; Orbax passes it on as text inside a ValueError."""
     if isinstance(error, OSError):
         return error.errno or errno.EIO
     told = re.search(r"os_error_code='(\d+)'", str(error))
@@ -302,7 +287,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _of_this_process() -> Any:
-    """Orbax that waits for no other process: one alone writes, and any may read."""
+    """Make an Orbax checkpointer that waits for no other process: one process writes, any may read."""
     import orbax.checkpoint as ocp
 
     index = jax.process_index()

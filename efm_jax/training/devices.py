@@ -6,7 +6,7 @@ the points. Losses and gradients are means over all points, summed in another or
 the rounding of these sums and of products of other shapes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,7 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from efm_jax.training import _data_parallel, _placement
-from efm_jax.training.state import StepInfo, TrainState, init_state
+from efm_jax.training.state import Place, Step, StepInfo, TrainState, init_state
 from efm_jax.training.step import BoundStep, step_function
 from efm_jax.types import FieldMatching, Network
 
@@ -24,9 +24,6 @@ __all__ = ["AXIS", "data_mesh", "data_parallel_step", "pmap_step"]
 
 AXIS = "data"
 """Name of the mesh axis that a batch is split over."""
-
-Step = Callable[..., tuple[TrainState, StepInfo]]
-Place = Callable[[TrainState], TrainState]
 
 
 def data_mesh(devices: int | Sequence | None = None) -> Mesh:

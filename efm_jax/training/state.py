@@ -1,5 +1,6 @@
 """The state of a training run between two steps."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -7,11 +8,12 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
+from typing_extensions import TypeAliasType
 
 from efm_jax._core import checks, trees
 from efm_jax.types import Key, Network, Params
 
-__all__ = ["StepInfo", "TrainState", "ema_params", "init_state"]
+__all__ = ["Place", "Step", "StepInfo", "TrainState", "ema_params", "init_state"]
 
 
 class TrainState(NamedTuple):
@@ -48,6 +50,13 @@ class StepInfo(NamedTuple):
     loss: Float[Array, ""]
     grad_norm: Float[Array, ""]
     finite: Bool[Array, ""]
+
+
+Step = TypeAliasType("Step", Callable[..., tuple[TrainState, StepInfo]])
+"""`step(state, x_pos [n, D], x_neg [m, D], cond=None) -> (state, StepInfo)`."""
+
+Place = TypeAliasType("Place", Callable[[TrainState], TrainState])
+"""Puts a state on the devices."""
 
 
 def init_state(

@@ -17,7 +17,7 @@ import optax
 from efm_jax._core import checks, trees
 from efm_jax.matching import classes
 from efm_jax.training import _data_parallel
-from efm_jax.training.state import StepInfo, TrainState, at_least_float32, check_alive
+from efm_jax.training.state import Step, StepInfo, TrainState, at_least_float32, check_alive
 from efm_jax.types import Batch, FieldMatching, Network
 
 __all__ = ["make_train_step"]
@@ -30,7 +30,7 @@ def make_train_step(
     *,
     ema_decay: float = 0.9999,
     axis_name: str | None = None,
-) -> Callable[..., tuple[TrainState, StepInfo]]:
+) -> Step:
     """Make the training step: draw supervision, take the gradient, update, average.
 
     The rows of `x_pos` and `x_neg` are the charges of the step; the recipe sets the number of supervised points. The
