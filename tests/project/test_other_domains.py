@@ -194,10 +194,10 @@ def test_single_cells_from_cells_to_table_and_on(tmp_path, monkeypatch):
     assert carried["evaluations"] == 4
     assert json.loads(path.read_text()) == report
 
-    more = dataclasses.replace(config, methods=("cfm", "efm"))
+    more = dataclasses.replace(config, methods=("cfm", "cfm_ot"))
     report = single.table(more, blobs(), path)
     assert report["rows"][:4] == [still, shifted, drawn, carried]
-    assert [row["way"] for row in report["rows"][4:]] == ["efm"]
+    assert [row["way"] for row in report["rows"][4:]] == ["cfm_ot"]
     monkeypatch.setattr(single, "row", lambda *_: pytest.fail("a row was made again"))
     assert single.table(more, blobs(), path)["rows"] == report["rows"]
     with pytest.raises(SystemExit, match="another configuration"):
