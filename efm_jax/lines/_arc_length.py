@@ -57,12 +57,14 @@ class Rules(NamedTuple):
         rate: `rate(points, surroundings) -> unit vectors`, zero or NaN where the field has no direction.
         settle: `settle(before, after, between, surroundings) -> Step`: what becomes of the steps from before to after,
             were they taken; `between(theta [w])` are the points at a share of each.
-        cuts: Whether steps may be cut short and the line go on from there.
+        cuts: Whether a line may run on from where a step was cut short.
+        first: First step of a line, in length scales.
     """
 
     rate: Callable[[Array, Any], Array]
     settle: Callable[[Array, Array, Callable[[Array], Array], Any], Step]
     cuts: bool
+    first: float = 0.2
 
 
 class Followed(NamedTuple):
@@ -137,7 +139,7 @@ def follow(
     num_lines, dtype = len(start), start.dtype
     stages, _ = cost(solver)
     control = Control(
-        first=jnp.full((num_lines,), 0.2, dtype),
+        first=jnp.full((num_lines,), rules.first, dtype),
         adaptive=True,
         rtol=0.0,
         atol=1.0,

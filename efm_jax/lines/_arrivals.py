@@ -168,7 +168,9 @@ def to_height(field, points, to, numbers, **policy) -> Ended:
         return Step(share, end, status, moved(end, around))
 
     around = moved(points, _BelowHeight(side, points, to, along))
-    done = _run(Rules(rate, settle, cuts=False), points, around, numbers, **policy)
+    # lines start near charges, whose distance the scale does not know
+    rules = Rules(rate, settle, cuts=False, first=1e-2)
+    done = _run(rules, points, around, numbers, **policy)
     return _ended(done, points, done.end, jnp.full((len(points),), -1))
 
 

@@ -1,4 +1,4 @@
-"""Clocks: how the height of a field line advances with the parameter it is integrated in.
+"""Clocks say how the height of a field line advances with the parameter it is integrated in.
 
 A clock is a smooth, strictly monotone map `z = clock(u, start, stop)` of `u` in [0, 1] with `clock(0) = start` and
 `clock(1) = stop`; `dx/du = (E_x / E_z) dz/du`. A solver that takes equal steps in `u` takes small steps in height
@@ -27,7 +27,7 @@ Clock: TypeAlias = Callable[..., Float[Array, "..."]]
 def linear(
     u: Float[Array, "..."], start: Float[Array, "..."], stop: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    r"""Height itself: $z = z_0 + (z_1 - z_0) u$; the clock of the paper's Algorithm 2.
+    r"""Advance the height evenly: $z = z_0 + (z_1 - z_0) u$, the clock of the paper's Algorithm 2.
 
     Args:
         u: Parameter in [0, 1].
@@ -50,7 +50,7 @@ def linear(
 def sine(
     u: Float[Array, "..."], start: Float[Array, "..."], stop: Float[Array, "..."]
 ) -> Float[Array, "..."]:
-    r"""Slow at both ends, quadratically: $z = z_0 + (z_1 - z_0) \sin^2(\pi u / 2)$.
+    r"""Slow down at both ends, quadratically: $z = z_0 + (z_1 - z_0) \sin^2(\pi u / 2)$.
 
     The speed `dz/du` vanishes at both ends, so a slope `E_x / E_z` that grows like the inverse square root of the
     distance to a plate, or slower, becomes bounded.
@@ -72,7 +72,9 @@ def sine(
 
 
 def logit(eps: float = 1e-2) -> Clock:
-    r"""Slow at both ends, exponentially: equal steps in $s = \operatorname{logit}(\epsilon + (1 - 2 \epsilon) v)$.
+    r"""Return a clock that is slow at both ends, exponentially.
+
+    Its steps are equal in $s = \operatorname{logit}(\epsilon + (1 - 2 \epsilon) v)$.
 
     Here $v = (z - z_0) / (z_1 - z_0)$ is the share of the way. Launched at `eps L` and stopped at `(1 - eps) L`
     this is `s = logit(z / L)` exactly, in which $dx/ds = (E_x / E_z) z (L - z) / L$ stays bounded where the slope
@@ -99,7 +101,7 @@ def logit(eps: float = 1e-2) -> Clock:
 
 
 def log(u: Float[Array, "..."], start: Float[Array, "..."], stop: Float[Array, "..."]) -> Float[Array, "..."]:
-    r"""Slow near z = 0 only, exponentially: $z = z_0^{1-u} z_1^u$, both heights positive.
+    r"""Slow down near z = 0 only, exponentially: $z = z_0^{1-u} z_1^u$, both heights positive.
 
     The clock of a single plate at `z = 0`, whose lines are straight far away (Xu et al. 2022, arXiv 2209.11178).
 
@@ -122,7 +124,7 @@ def log(u: Float[Array, "..."], start: Float[Array, "..."], stop: Float[Array, "
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Grid:
-    """Steps laid out beforehand: equal shares of u fall on the intervals between given values of another clock's parameter.
+    """Steps laid out beforehand, at given values of another clock's parameter.
 
     `lines.trace` takes exactly these steps, each in the parameter of `along`, so that a solver keeps its order and, where
     lines are straight in that parameter, one step of Euler is exact. As a function it is a clock, linear in the parameter
@@ -150,7 +152,7 @@ class Grid:
 
 
 def grid(shares: Float[Array | np.ndarray, " k1"] | list[float], along: str | Clock = "linear") -> Grid:
-    """Return the steps between these nodes.
+    """Return the grid of the steps between these nodes.
 
     Args:
         shares: Values of the parameter of `along` at which steps begin and end: from 0 to 1, rising, [k+1] for k steps.
@@ -177,8 +179,8 @@ def grid(shares: Float[Array | np.ndarray, " k1"] | list[float], along: str | Cl
         or not bool((jnp.diff(nodes) > 0).all())
     ):
         raise ValueError(
-            f"a grid needs nodes [k+1] that rise from 0 to 1, got {nodes.tolist()}; begin with 0, end with 1, leave out "
-            "those that come twice."
+            f"a grid needs nodes [k+1] that rise from 0 to 1, got {nodes.tolist()}.\n"
+            "Begin with 0, end with 1, and leave out nodes that come twice."
         )
     return Grid(nodes, as_pytree(named(along)))
 

@@ -1,4 +1,4 @@
-"""Launches: where field lines leave from, so that every line carries the same flux.
+"""Choose where field lines start, so that every line carries the same flux.
 
 `from_charges` puts points on small spheres around charges, in random directions: near a charge its field is radial, so a
 uniform direction is a uniform share of the charge's flux. `from_samples` puts fresh samples of a plate just above or just
@@ -27,7 +27,7 @@ _ROUNDINGS = 64
 
 
 class Launch(NamedTuple):
-    """Where lines leave from.
+    """Where lines start.
 
     Attributes:
         points: The first point of each line, [n, D+1], off the charge or plate.
@@ -100,7 +100,7 @@ def from_charges(
     distance = checks.positive("distance", distance)
     if distance >= 1.0:
         raise ValueError(
-            f"distance is a share of the radius of a charge's own field, below 1, got {distance!r}."
+            f"distance must be below 1, got {distance!r}: it is a share of the radius of a charge's own field."
         )
     charge = np.asarray(charges.charge, np.float64) * (-1.0 if reverse else 1.0)
     chosen = charge > 0
@@ -162,7 +162,7 @@ def from_samples(
     r"""Launch one line from each sample of a smooth plate, up or down by the flux rule.
 
     At a plate of density P the field's normal component jumps, $E_z(0+) - E_z(0-) = P$. Lines that come up through
-    the plate from below go on above it, and likewise downwards; only what is new is divided. A line from a sample leaves
+    the plate from below continue above it, and likewise downwards; only what is new is divided. A line from a sample leaves
     upward with probability
 
     $$\begin{cases} 1 & E_z(0-) > 0 \\ 0 & E_z(0+) < 0 \\ E_z(0+) / (E_z(0+) - E_z(0-)) & \text{else.} \end{cases}$$
@@ -228,7 +228,7 @@ def from_samples(
 
 
 def spacing(charges: Charges) -> float:
-    """Typical distance between neighbors: the median over charges of the distance to the nearest other one.
+    """Return the median over charges of the distance to the nearest other one.
 
     Args:
         charges: Positions [n, D+1] and signed charges [n], at two places at least.
@@ -249,7 +249,7 @@ def spacing(charges: Charges) -> float:
     (there,) = np.nonzero(np.asarray(charges.charge))
     found = float(np.median(radii(charges, jnp.asarray(there)).neighbor)) if len(there) else np.inf
     if not np.isfinite(found):
-        raise ValueError("charges must be at two places at least to have a spacing; they are all at one.")
+        raise ValueError("charges must be at two places at least to have a spacing, got all at one.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Likelihoods: the density that a field gives to samples, by the change of volume along its lines.
+"""The density that a field gives to samples, by the change of volume along its lines.
 
 The lines of a field are a flow in the height, `dx/dz = v = E_x / E_z`, so a density known on one plate is known at the
 other end of every line. How well it is the density of Q depends on the field: the capacitor chain transports exactly
@@ -50,7 +50,7 @@ def log_prob(
     probes: int = 1,
     stepping: Stepping | None = None,
 ) -> LogProb:
-    r"""Log-density that the field's lines give to samples at one height, from a density known at another.
+    r"""Return the log-density that a field's lines give to samples at one height, from a density known at another.
 
     With $v = E_x / E_z$ and the line $x(z)$ that ends in the sample,
 
@@ -79,7 +79,7 @@ def log_prob(
             not return [n], or probes are given without a key; and as `lines.trace` does.
 
     Examples:
-        A field that spreads a normal law to twice its width: `v = x / (1 + z)` from z = 0 to z = 1.
+        A field that spreads a normal distribution to twice its width: `v = x / (1 + z)` from z = 0 to z = 1.
 
         >>> import jax, jax.numpy as jnp
         >>> field = lambda p: jnp.concatenate([p[:, :1], 1 + p[:, 1:]], axis=1)

@@ -95,8 +95,8 @@ def fixed(
     if isinstance(clock, clocks.Grid):
         if step is not None or steps not in (None, clock.steps):
             raise ValueError(
-                f"the grid holds {clock.steps} steps, got steps={steps!r}, step={step!r}; leave both out, or place "
-                "another grid."
+                f"the grid holds {clock.steps} steps, got steps={steps!r}, step={step!r}.\n"
+                "Leave both out, or place another grid."
             )
         return Stepping(solver, clock, clock.steps)
     if steps is not None and step is not None:
@@ -167,7 +167,8 @@ def chosen(stepping: Stepping | None, otherwise: Stepping) -> Stepping:
     """Return the stepping given, or `otherwise` for None; raise ValueError for what is neither."""
     if stepping is not None and not isinstance(stepping, Stepping):
         raise ValueError(
-            f"stepping must be what lines.fixed or lines.adaptive returns, got {stepping!r}; e.g. lines.fixed('euler', 24)."
+            f"stepping must be what lines.fixed or lines.adaptive returns, got {stepping!r}.\n"
+            "Write e.g. stepping=lines.fixed('euler', 24)."
         )
     return otherwise if stepping is None else stepping
 

@@ -154,7 +154,7 @@ def to_charges(
 def capture_radius(
     charges: Charges, *, reverse: bool = False, share: float = 0.2, height: float | None = None
 ) -> Float[Array, " n"]:
-    r"""Radius within which a line has reached a charge for good.
+    r"""Return the radius within which a line has reached a charge for good.
 
     $$\text{share} \cdot \min(\text{distance to the nearest neighbor}, r), \quad |q| / (S_D r^D) = |F|,$$
 
@@ -228,7 +228,7 @@ def to_plate(
 
     Args:
         field: The field, [n, D+1] to [n, D+1], any positive scale.
-        points: Where lines start, [n, D+1]; those on a plate exactly start as the field beyond it bids.
+        points: Where lines start, [n, D+1]; those exactly on a plate start on the side that the field sends them to.
         gap: Distance L between the plates.
         offset: Distance from a plate at which its sides are looked at; None: 0.1 % of the gap. For a field of point
             charges well above their spacing.
@@ -347,7 +347,7 @@ def to_height(
 
 
 def tally(lines: EndedLines) -> dict[str, int]:
-    """How many lines ended how.
+    """Count the lines by how they ended.
 
     Args:
         lines: Lines as they ended.
@@ -387,8 +387,8 @@ def _options(stepping, max_length, region, reverse, at_once, save, points) -> tu
     check_save(save)
     if stepping.is_fixed or stepping.clock != "linear":
         raise ValueError(
-            "lines through the whole space choose their steps by arc length: give lines.adaptive(...) without a clock, got "
-            f"{stepping}."
+            f"lines through the whole space choose their steps by arc length, got {stepping}.\n"
+            "Give lines.adaptive(...) without a clock."
         )
     greatest_step = 0.5 if stepping.greatest_step is None else stepping.greatest_step
     if greatest_step >= 1.0:

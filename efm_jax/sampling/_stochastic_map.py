@@ -1,4 +1,4 @@
-"""The theorem's stochastic map."""
+"""The theorem's stochastic map of fresh samples."""
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -31,8 +31,8 @@ def stochastic_map(
     it meets the other plate where the field's two sides point at each other (`whole_space.to_plate`). For the field of P
     and Q the ends are distributed as Q, whatever the gap; `transport` goes forward only, which is another, biased map.
 
-    The field must be right outside the slab too: half the lines or more leave it. A network that was taught between the
-    plates only does not know the way round; `points.box(bulge=4.0, beyond=3.0)` teaches it there, in low dimensions.
+    The field must be right outside the slab too: half the lines or more leave it. A network trained between the plates
+    only is wrong there; `points.box(bulge=4.0, beyond=3.0)` teaches it there, in low dimensions.
 
     Args:
         key: PRNG key: to which side lines leave.
@@ -41,7 +41,7 @@ def stochastic_map(
         x: Samples of P, or of Q when `reverse`, [n, D].
         gap: Distance L between the plates.
         reverse: From Q to P, against the field.
-        offset: Distance from a plate at which its sides are told apart; None: 1 % of the gap. For a field of point
+        offset: Distance from a plate at which its two sides are looked at; None: 1 % of the gap. For a field of point
             charges, three times `launches.spacing` or more.
         stepping: `lines.adaptive(...)`, see `whole_space.to_plate`.
         max_length: Length after which a line has not arrived; None for no bound.

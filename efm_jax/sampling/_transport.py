@@ -1,4 +1,4 @@
-"""Sampling: a trained state at work. Samples are put on their plate and follow the learned field's lines."""
+"""Carry samples along the lines of a learned field, from plate to plate."""
 
 from collections.abc import Callable
 
@@ -50,7 +50,7 @@ def learned_field(
     if cond is None:
         if guidance != 1.0:
             raise ValueError(
-                f"guidance goes toward a class: guidance={guidance!r} needs cond, the class labels [n]."
+                f"guidance={guidance!r} needs cond, the class labels [n]: guidance goes toward a class."
             )
         return jax.tree_util.Partial(network.apply, params)
     cond = jnp.asarray(cond)

@@ -1,4 +1,4 @@
-r"""Grids: where few steps along the lines of a field are best taken, by how its pilot lines bend.
+r"""Place few steps along the lines of a field where its pilot lines bend.
 
 A solver of order p makes, on a step of length h in the parameter s of a clock, an error of about
 $C h^{p+1} |x^{(p+1)}(s)|$. An error made at s has grown by the end of the lines as their spread has, exactly so where
@@ -57,7 +57,7 @@ Along = str | clocks.Clock | tuple[str | clocks.Clock, ...]
 
 
 class Pilots(NamedTuple):
-    """Fine lines of a field from a few points.
+    """Finely stepped lines of a field from a few points.
 
     Attributes:
         field: The field.
@@ -167,8 +167,8 @@ def pilot_lines(
         sound = np.logical_and.reduce(np.isfinite(np.concatenate([x, g])), axis=(0, 2))
         if not sound.any():
             raise ValueError(
-                f"none of {len(points)} pilot lines arrives by the clock {clock!r}; the field must point up (E_z > 0) "
-                "along them, from the first height to the last."
+                f"none of {len(points)} pilot lines arrives by the clock {clock!r}.\n"
+                "The field must point up (E_z > 0) along them, from the first height to the last."
             )
         ends = ends if paths else np.where(sound[:, None], x[-1], np.nan)
         paths.append(x[:, sound])

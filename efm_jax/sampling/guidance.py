@@ -1,4 +1,4 @@
-r"""Guidance: lines of a class made more of that class, by the field without a condition.
+r"""Guidance moves the lines of a class farther toward it, away from those of the field without a condition.
 
 Of the conditional field $f_c$ and the unconditional one $f_\varnothing$ guidance extrapolates the *velocities* of lines,
 $v = f_x / f_z$:
@@ -22,7 +22,7 @@ g = 0 the unconditional lines, g = 1 those of the class, g > 1 beyond. Why veloc
 
 For other fields (two plates, the chain, interaction fields) the velocity is no function of a score and the rule is the same
 extrapolation, without a density that is known in closed form; for g other than 0 and 1 the ends of lines follow neither
-law.
+distribution.
 
 Source: Ho and Salimans (2022), "Classifier-free diffusion guidance", arXiv 2207.12598, eq. 6, whose w is g - 1; for
 velocities of flow matching: Zheng et al. (2023), "Guided flows", arXiv 2311.13443.

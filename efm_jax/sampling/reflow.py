@@ -1,4 +1,4 @@
-"""Reflow: samples paired with the ends of a trained field's own lines, for a second training whose lines are straighter.
+"""Reflow pairs samples with the ends of a trained field's own lines, for a second training with straighter lines.
 
 The pairs go to a recipe that keeps them, `matching.cfm(gap, coupling=couplings.given(), width=widths.constant(1e-3))`; no
 recipe of its own is needed. A line of the first field and its end are taken as they are: what the second field learns is
@@ -66,8 +66,7 @@ def pairs(
         The pairs, in the order of `x`, without those of lines that did not arrive.
 
     Raises:
-        ValueError: The recipe starts its lines elsewhere, as `pfgm` does, whose starts are random points far above, of heavy
-            tails that no regression on straight lines could bear; or no line arrived.
+        ValueError: The recipe starts its lines elsewhere, as `pfgm` does (at random points far above), or no line arrived.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -90,8 +89,8 @@ def pairs(
     first = [np.asarray(recipe.start(at, jnp.asarray(x[:1]), side))[:, :-1] for side in (False, True)]
     if not all(np.array_equal(start, x[:1]) for start in first):
         raise ValueError(
-            "reflow needs lines that start in the samples; those of this recipe start at random points far above (pfgm): "
-            "train efm, c2fm, ifm or cfm first."
+            "reflow needs lines that start in the samples.\n"
+            "Those of this recipe (pfgm) start at random points far above; train efm, c2fm, ifm or cfm first."
         )
     lines = sampling.transport(
         state,
@@ -107,8 +106,8 @@ def pairs(
     there = np.asarray(lines.arrived) & np.isfinite(end).all(1)
     if not there.any():
         raise ValueError(
-            f"none of {len(x)} lines arrived, so there are no pairs; train the first field longer, or follow its lines with "
-            "more steps."
+            f"none of {len(x)} lines arrived, so there are no pairs.\n"
+            "Train the first field longer, or follow its lines with more steps."
         )
     start, end = x[there], end[there].astype(np.float32)
     return LinePairs(*((end, start) if reverse else (start, end)), lost=int((~there).sum()))

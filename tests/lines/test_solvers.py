@@ -33,16 +33,16 @@ def test_fixed_steps_converge_with_the_order_of_the_solver(solver, order):
 
 
 @pytest.mark.parametrize(
-    ("solver", "follow", "tightest"),
-    [("bosh3", trace, 1e-4), ("tsit5", to_height, 1e-5), ("dopri5", to_height, 1e-5)],
+    ("solver", "follow"), [("bosh3", trace), ("tsit5", to_height), ("dopri5", to_height)]
 )
-def test_error_follows_the_tolerance(solver, follow, tightest):
+def test_error_follows_the_tolerance(solver, follow):
     points = starts(dim=1)
     exact = np.asarray(points, np.float64)[:, :1] * np.exp(np.sin(3.0))
     errors, costs = [], []
-    tolerances = (100 * tightest, 10 * tightest, tightest)
+    tolerances = (1e-2, 1e-3, 1e-4)
     for tolerance in tolerances:
-        lines = follow(waving_field, points, 3.0, stepping=adaptive(solver, rtol=tolerance))
+        stepping = adaptive(solver, rtol=tolerance, greatest_step=0.9)  # so that the tolerance chooses
+        lines = follow(waving_field, points, 3.0, stepping=stepping)
         errors.append(np.abs(np.asarray(lines.end)[:, :-1] - exact).max())
         costs.append(int(lines.num_evaluations.max()))
     # some ten steps, each with at most its tolerance relative to |x| <= 3
