@@ -41,8 +41,8 @@ def cell(config: Config, method: Method, source: str, target: str, seed: int) ->
     row["adaptive"] = {
         "sliced_w2": float(metrics.sliced_wasserstein2(jax.random.key(0), exact, goal)),
         "from_euler": float(np.sqrt(np.mean(np.sum((exact - end) ** 2, axis=1)))),
-        "arrived": float(np.mean(adaptive.arrived)),
-        "evaluations": float(np.mean(adaptive.num_evaluations)),
+        "arrived": float(np.mean(controlled.arrived)),
+        "evaluations": float(np.mean(controlled.num_evaluations)),
     }
     return row
 

@@ -125,6 +125,17 @@ def test_a_place_that_is_taken_is_not_touched_and_a_failure_leaves_nothing(run, 
     }
 
 
+def test_a_model_is_copied_as_it_is(shared, tmp_path):
+    copy = models.export(shared, tmp_path / "copy")
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == {
+        path.name: path.read_bytes() for path in shared.iterdir()
+    }
+    for change in ({"weights": "last"}, {"license": "MIT"}):
+        with pytest.raises(ValueError, match="is a model already: its weights and license stay as they are"):
+            models.export(shared, tmp_path / "other", **change)
+    assert not (tmp_path / "other").exists()
+
+
 def test_weights_that_are_not_finite_are_not_given_away(run, tmp_path):
     bad = made_run(tmp_path / "run", source="gaussian:2", target="moons", shape=(2,))
     trained = models.load(bad)
