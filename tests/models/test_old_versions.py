@@ -29,7 +29,7 @@ COMMAND += ["--sampling.samples", "50", "--no-progress"]
 
 # The same numbers bit for bit on the machine that made them; another one may round sums another way, which twenty steps
 # of Adam at 2e-3 and sixty steps along a line let grow to some 1e-4 at most.
-TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -58,7 +58,7 @@ def test_an_old_run_resumes_to_the_weights_that_the_old_version_reached(tmp_path
     for key, value in theirs.items():
         np.testing.assert_allclose(ours[key], value, **TOLERANCE)
     before = safetensors.numpy.load_file(OLD / "model" / "model.safetensors")
-    assert any(np.abs(before[key] - value).max() > 1e-2 for key, value in theirs.items())
+    assert any(np.abs(before[key] - value).max() > 5e-3 for key, value in theirs.items())
     assert configs.canonical(json.loads((run / "config.json").read_text()))["recipe"]["height"] == "linear"
 
 
