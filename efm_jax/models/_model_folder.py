@@ -75,7 +75,7 @@ def read(folder: Path) -> Trained:
         params = _tensors.fitted(tensors, wanted)
         if config.data.components is not None:
             arrays = {name: np.asarray(value) for name, value in params["space"].items()}
-            params, space = params["network"], _space_file.checked(Space(**arrays), "it")
+            params, space = params["network"], _space_file.validated(Space(**arrays), "it")
     except ValueError as error:
         raise ValueError(
             f"{path} does not fit {folder / CONFIG}: {error}. Both must come from one export; fetch them again."

@@ -17,10 +17,9 @@ from efm_jax.datasets import (
     read_array,
 )
 from efm_jax.evaluation import drawing
-from efm_jax.models import _outputs
+from efm_jax.models import _outputs, seeds
 from efm_jax.models.loading import load
 from efm_jax.models.model import Trained, labels_of, transport
-from efm_jax.models.scoring import EVALUATION_SEED
 from efm_jax.types import FieldLines
 
 __all__ = ["Saved", "generate", "translate"]
@@ -241,7 +240,7 @@ def _samples(
     else:
         source = _named(spec)
         n = limit or source.size or 64
-        return _Samples(batch(source, EVALUATION_SEED, 0, 0, n), source.shape, _numbered(n), files)
+        return _Samples(batch(source, seeds.REPORTS, 0, 0, n), source.shape, _numbered(n), files)
     if array.dtype == np.uint8:
         source = from_pictures(array)  # checks the array
         x = array.astype(np.float32) / np.float32(127.5) - np.float32(1.0)

@@ -12,11 +12,10 @@ from efm_jax.datasets.spaces import Space
 from efm_jax.evaluation import digits, paired, pictures
 from efm_jax.evaluation.features import efficientnet_lite0, open_extractor
 from efm_jax.evaluation.samples import samples_report
-from efm_jax.models import build, configs
+from efm_jax.models import build, configs, seeds
 from efm_jax.types import FieldLines, FieldMatching
 
 __all__ = [
-    "EVALUATION_SEED",
     "Direction",
     "check_features",
     "digit_of",
@@ -31,9 +30,6 @@ __all__ = [
     "space_report",
     "starts_at_samples",
 ]
-
-EVALUATION_SEED = 20_000
-"""Seeds the samples and noise of reports, whatever the run's seed: runs are scored on the same inputs."""
 
 
 class Direction(NamedTuple):
@@ -123,7 +119,7 @@ def check_features(features: str | None) -> None:
 def held_out(source: Source, count: int, *, side: int) -> np.ndarray:
     """Draw the same samples of a source for all runs: of a finite one, at most all."""
     n = count if source.size is None else min(count, source.size)
-    return batch(source, EVALUATION_SEED, side, 0, n)
+    return batch(source, seeds.REPORTS, side, 0, n)
 
 
 def of_each_class(
@@ -133,7 +129,7 @@ def of_each_class(
     labeled = next(one for one in (source, *pair[::-1]) if one.classes is not None)
     classes = np.flatnonzero(class_shares(labeled)).astype(np.int32)
     each = max(count // len(classes), 1)
-    x = batch(source, EVALUATION_SEED, side, 0, each * len(classes), labels=classes)
+    x = batch(source, seeds.REPORTS, side, 0, each * len(classes), labels=classes)
     in_turn = np.arange(len(x)).reshape(len(classes), each).T.ravel()
     return x[in_turn], np.repeat(classes, each)[in_turn]
 

@@ -1,8 +1,15 @@
-"""The streams of random numbers that stand apart from a run's own seed."""
+"""Seeds of what is drawn besides the steps of training; a run's own seed is far below them."""
+
+__all__ = ["PLANS", "REFLOW", "REPORTS"]
 
 __all__ = ["PLANS", "REFLOW", "REPORTS", "SPACES"]
 
 REPORTS = 20_000
+"""Of the samples and noise of reports, whatever the run's seed: all runs are scored on the same inputs."""
+
 PLANS = 30_000
-SPACES = 40_000
+"""Of what stands for a whole training set (colors, samples of a distribution without end), the same for all runs."""
+
 REFLOW = 40_000
+"""With the run's seed, of the samples whose lines a reflow follows; `datasets.spaces` begins with the same number, but
+reflow refuses components."""

@@ -1,4 +1,4 @@
-"""The space of a run: fitted when its training begins, kept in its folder, and pictures on both ends of its lines."""
+"""The space of a run in principal components: fitted when training begins, and kept in the run folder."""
 
 import io
 import json
@@ -13,6 +13,8 @@ from efm_jax.datasets import Source, spaces
 from efm_jax.datasets.spaces import Space
 from efm_jax.models import build, configs
 from efm_jax.training.hosts import Crew
+
+__all__ = ["FILE", "load", "of_run", "opened", "pictured", "save", "validated"]
 from efm_jax.types import FieldLines
 
 __all__ = ["FILE", "checked", "load", "of_run", "opened", "pictured", "save"]
@@ -21,7 +23,7 @@ FILE = "space.npz"
 
 
 def of_run(folder: str | Path, data: configs.Data, pair: tuple[Source, Source], crew: Crew) -> Space | None:
-    """The space in which a run is trained, the same for all hosts: the folder's own, or one fitted now and written there.
+    """Return the space in which a run trains, the same for all hosts: the folder's, or one fitted now and written there.
 
     Raises:
         ValueError: The folder holds another run, or its space cannot be read; or the data have no such space.
@@ -29,13 +31,13 @@ def of_run(folder: str | Path, data: configs.Data, pair: tuple[Source, Source], 
     if data.components is None:
         return None
     dim, k = int(np.prod(pair[0].shape)), data.components
-    there = crew.on_first(lambda: _begun(Path(folder), data, pair, dim, k))
+    fitted = crew.on_first(lambda: _begun(Path(folder), data, pair, dim, k))
     empty = Space(np.zeros(dim, np.float32), np.zeros((dim, k), np.float32), np.zeros(k, np.float32))
-    return crew.given(there or empty)
+    return crew.given(fitted or empty)
 
 
 def opened(folder: str | Path, data: configs.Data, shape: tuple[int, ...]) -> Space | None:
-    """The space of a run that has begun, for samples of `shape`; None if it has none.
+    """Open the space of a run that has begun, for samples of `shape`; None if it has none.
 
     Raises:
         ValueError: The folder's file is missing, damaged, or that of another run.
@@ -43,11 +45,11 @@ def opened(folder: str | Path, data: configs.Data, shape: tuple[int, ...]) -> Sp
     if data.components is None:
         return None
     expected = int(np.prod(shape)), data.components
-    return load(Path(folder) / FILE, shape=expected, fitted_on=_told(data))
+    return load(Path(folder) / FILE, shape=expected, fitted_on=_fitted_on(data))
 
 
 def pictured(lines: FieldLines, sides: tuple[Space, Space], span: tuple[float, float]) -> FieldLines:
-    """Lines in the space as lines of pictures: x decoded, z kept.
+    """Return lines in the space as lines of pictures: x decoded, z kept.
 
     Where the two plates are decoded differently, as noise and data are, points between are the mixture of both by height.
     """
@@ -77,16 +79,16 @@ def _begun(folder: Path, data: configs.Data, pair: tuple[Source, Source], dim: i
             noisy = build.is_noise(data.source), build.is_noise(data.target)
             known = [None if noise else source for noise, source in zip(noisy, pair, strict=True)]
             space = spaces.fit(known[0], known[1], k)
-            save(folder / FILE, space, fitted_on=_told(data))
-        return load(folder / FILE, shape=(dim, k), fitted_on=_told(data))
+            save(folder / FILE, space, fitted_on=_fitted_on(data))
+        return load(folder / FILE, shape=(dim, k), fitted_on=_fitted_on(data))
 
 
-def _told(data: configs.Data) -> str:
+def _fitted_on(data: configs.Data) -> str:
     return json.dumps({"source": data.source, "target": data.target, "size": data.size})
 
 
 def save(path: str | Path, space: Space, *, fitted_on: str) -> None:
-    """Write a space as an npz file, whole or not at all, with a word on what it was fitted on."""
+    """Write a space as an npz file, whole or not at all, and what it was fitted on."""
     buffer = io.BytesIO()
     np.savez(buffer, **space._asdict(), fitted_on=np.asarray(fitted_on))
     files.write_bytes(path, buffer.getvalue())
@@ -112,28 +114,28 @@ def load(path: str | Path, *, shape: tuple[int, int] | None = None, fitted_on: s
             file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("one array alone")
-            arrays, told = [file[name] for name in Space._fields], str(file["fitted_on"])
+            arrays, known = [file[name] for name in Space._fields], str(file["fitted_on"])
     except FileNotFoundError:
         raise ValueError(f"{path} is missing: the space of the run; restore it, or train anew.") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path} cannot be read as a space ({error}): it is damaged or of another kind; restore it, or train anew."
         ) from None
-    space = checked(Space(*arrays), str(path))
+    space = validated(Space(*arrays), str(path))
     if shape is not None and space.basis.shape != shape:
         raise ValueError(
             f"{path} holds {space.basis.shape[1]} components of samples with {space.basis.shape[0]} dimensions, expected "
             f"{shape[1]} of {shape[0]}: it belongs to another run; give that run's own settings, or choose another folder."
         )
-    if fitted_on is not None and told != fitted_on:
+    if fitted_on is not None and known != fitted_on:
         raise ValueError(
-            f"{path} was fitted on {told}, this run has {fitted_on}; give the run's own data to resume, or choose another "
+            f"{path} was fitted on {known}, this run has {fitted_on}; give the run's own data to resume, or choose another "
             "folder for a new run."
         )
     return space
 
 
-def checked(space: Space, where: str) -> Space:
+def validated(space: Space, where: str) -> Space:
     """Return a space that was read, or raise ValueError if its arrays cannot be those of one."""
     mean, basis, scale = space
     fits = basis.ndim == 2 and mean.shape == basis.shape[:1] and scale.shape == basis.shape[1:]

@@ -1,4 +1,4 @@
-"""Batches made by other threads while the device works, so that data is not waited for.
+"""Batches made ahead by other threads, so that the device does not wait for data.
 
 A batch depends on the seed and its step alone (`datasets.batch`): how far ahead it is made changes nothing.
 """
@@ -80,10 +80,10 @@ def check_labels(source_pos: Source, source_neg: Source, labeling: Labeling, siz
             "labels need classes, and neither plate's data have any; open labeled data (digits, mnist:PATH, cifar10:PATH, "
             "a folder of folders, an npz with `labels`), or give them some by datasets.with_classes."
         )
-    there = [np.flatnonzero(share).tolist() for share in shares]
-    if there[0] != there[-1]:
+    known = [np.flatnonzero(share).tolist() for share in shares]
+    if known[0] != known[-1]:
         raise ValueError(
-            f"the two plates must have samples of the same classes, got {there[0]} and {there[1]}; number them alike and "
+            f"the two plates must have samples of the same classes, got {known[0]} and {known[1]}; number them alike and "
             "leave out those that one side lacks."
         )
     if any(size % labeling.groups for size in sizes):

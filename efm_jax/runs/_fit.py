@@ -162,7 +162,7 @@ def fit(
 
 
 def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
-    """Read the log of the run in a folder, also while it goes on.
+    """Read the log of the run in a folder, also during training.
 
     Args:
         folder: The run folder.

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, opened to go on or refused, and what is left to do in it."""
+"""The run folder: which run it holds, whether it may be resumed, and what is left to do in it."""
 
 import json
 import os
@@ -52,14 +52,14 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def opened(folder: Path, identity: dict, fresh: TrainState, resume: bool) -> tuple[TrainState, dict]:
-    """The state to go on from and its meta; refuses a folder that holds something else than this run."""
+    """Return the state to resume from and its meta; refuse a folder that holds something else than this run."""
     checkpoints = folder / "checkpoints"
     saved = sorted(files.find(checkpoints))
     config = read_config(folder) if (folder / "config.json").exists() else None
     if (saved or config is not None) and not resume:
         raise ValueError(
-            f"{folder} already holds a run (checkpoints of steps {saved or 'none'}); pass resume=True to go "
-            "on with it, or choose another folder. Runs are never overwritten."
+            f"{folder} already holds a run (checkpoints of steps {saved or 'none'}); pass resume=True to resume "
+            "it, or choose another folder. Runs are never overwritten."
         )
     if config is None and not saved and (folder / "log.jsonl").exists():
         raise ValueError(f"{folder} holds a log.jsonl but no run; choose an empty folder.")
@@ -81,13 +81,13 @@ def opened(folder: Path, identity: dict, fresh: TrainState, resume: bool) -> tup
 
 
 def finished(folder: Path, like: TrainState, *, steps: int, max_seconds: float | None) -> bool:
-    """Whether nothing is left to do there, by the checkpoint that a run of this form of state would go on from.
+    """Whether nothing is left to do in a run folder, by the checkpoint that a run of this form of state would resume from.
 
-    False where that cannot be told: opening the folder then says why.
+    False if that cannot be known: opening the folder then says why.
     """
     checkpoints = folder / "checkpoints"
     if not _ended(checkpoint.read_meta(checkpoints) or {}, steps, max_seconds):
-        return False  # most runs are told by a record alone
+        return False  # the record alone decides for most runs
     try:
         state, meta = checkpoint.restore(checkpoints, like)
     except checkpoint.CheckpointError:
@@ -128,8 +128,8 @@ def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
     return places
 
 
-def differences(old: dict, new: dict, here: str, there: str, *, free: tuple[str, ...] = ()) -> list[str]:
-    """A line for each place at which settings differ, but for those below a name that is free to.
+def differences(old: dict, new: dict, old_name: str, new_name: str, *, free: tuple[str, ...] = ()) -> list[str]:
+    """Return a line for each setting that differs, except those below a name in `free`.
 
     Examples:
         >>> differences({"steps": 3, "seed": 0}, {"steps": 4, "seed": 1}, "before", "now", free=("steps",))
@@ -137,7 +137,7 @@ def differences(old: dict, new: dict, here: str, there: str, *, free: tuple[str,
     """
     old, new = flat(old), flat(new)
     return [
-        f"  {name}: {old.get(name, 'nothing')!r} {here}, {new.get(name, 'nothing')!r} {there}"
+        f"  {name}: {old.get(name, 'nothing')!r} {old_name}, {new.get(name, 'nothing')!r} {new_name}"
         for name in sorted(old.keys() | new.keys())
         if old.get(name, "nothing") != new.get(name, "nothing") and not set(name.split(".")) & set(free)
     ]

@@ -1,4 +1,4 @@
-"""What a run tells of itself while it goes on: counts that survive a resume, and the log they end up in."""
+"""Running counts of a run, which survive a resume, and the log they are written to."""
 
 import json
 import math
@@ -71,7 +71,7 @@ class Ledger:
         self._sums = {"taken": 0, "loss": 0.0, "grad_norm": 0.0}
 
     def meta(self) -> dict[str, Any]:
-        """What a checkpoint must hold for a ledger to go on from it."""
+        """What a checkpoint must hold for a ledger to resume from it."""
         return {"window": self._sums, "seconds": self.seconds()}
 
 

@@ -1,4 +1,4 @@
-"""The steps of a run: each entered in the books, saved now and then, until the last or a wish to stop."""
+"""The steps of a run, each counted and logged and some of them saved, until the last one or a request to stop."""
 
 import contextlib
 import os
@@ -131,7 +131,7 @@ class Signals:
 def deferred() -> Iterator[Signals]:
     """Note SIGINT and SIGTERM instead of dying of them; a second one acts as it always would.
 
-    Outside the main thread Python cannot catch signals: nothing changes there. Ignored signals stay ignored.
+    Outside the main thread Python cannot catch signals: nothing changes. Ignored signals stay ignored.
     """
     signals, before = Signals(), {}
 

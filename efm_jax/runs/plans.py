@@ -1,8 +1,7 @@
-"""Plans of whole training sets: which sample of P is the partner of which sample of Q, decided once, before training.
+"""Plans of whole training sets: each sample of P is paired with one of Q, once, before training.
 
-A plan of each minibatch knows a few hundred samples; a plan of the whole set finds better partners. Samples are compared as
-they are, or by features of pictures, which know a shape in another style: among emoji drawn twice, features find more than
-half again as many true partners as pixels do (docs/images.md).
+A plan of a minibatch sees a few hundred samples; a plan of the whole set finds closer pairs. It compares samples as they
+are, or pictures by features, which recognize a shape in another style (docs/images.md).
 """
 
 from pathlib import Path
@@ -24,7 +23,7 @@ BLOCK = 2500
 def paired(
     config: configs.Run, pair: tuple[Source, Source], *, cache: str | Path | None = None
 ) -> tuple[Source, Source]:
-    r"""The training sets as pairs of one plan, where `recipe.coupling` asks for that; else as they are.
+    r"""Return the training sets as pairs of one plan if `recipe.coupling` is 'one_plan', else unchanged.
 
     As many samples of either side as the larger finite one has, at most `MOST`, are paired once, in blocks of `BLOCK`: of
     laws and of pictures whose draws differ (colors, mirror images) these are the draws that training sees. The plan is
@@ -73,7 +72,7 @@ def paired(
 
 
 def check(config: configs.Run, pair: tuple[Source, Source]) -> None:
-    """See that training sets can be paired as the configuration asks, before it is done.
+    """Check that the training sets can be paired as the configuration asks.
 
     Raises:
         ValueError: Neither side is finite, the network has classes, or features are asked for of what are not two sets of
@@ -96,7 +95,7 @@ def check(config: configs.Run, pair: tuple[Source, Source]) -> None:
     sizes = [source.size for source in pair if source.size is not None]
     if not sizes:
         raise ValueError(
-            "recipe.coupling 'one_plan' pairs a finite training set, got two laws without end; take 'minibatch_ot'."
+            "recipe.coupling 'one_plan' pairs a finite training set, got two distributions without end; take 'minibatch_ot'."
         )
     shape = pair[0].shape
     if by_features is not None and (len(sizes) < 2 or len(shape) != 3):

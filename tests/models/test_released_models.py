@@ -9,7 +9,7 @@ import pytest
 from efm_jax import models
 from efm_jax.datasets import batch
 from efm_jax.evaluation import digit_classifier, samples
-from efm_jax.models import build, configs, loading, scoring
+from efm_jax.models import build, configs, loading, seeds
 from experiments.released_models import config as released
 from experiments.released_models.config import RUNS
 
@@ -28,7 +28,7 @@ def test_a_model_that_comes_with_the_package_maps_as_its_report_says(name):
     pair = build.sources(given.data, split="test")
     law = {"x": (0, 0, 1000), "a": (1, 3, 2000), "b": (1, 5, 2000)}  # as `reports.evaluate` draws them
     x, real_a, real_b = (
-        batch(pair[plate], scoring.EVALUATION_SEED, side, 0, n) for plate, side, n in law.values()
+        batch(pair[plate], seeds.REPORTS, side, 0, n) for plate, side, n in law.values()
     )
     y = np.asarray(models.transport(trained, x).end)[:, :-1]
     found = samples.samples_report(y, real_a, real_b)["wasserstein2"]
