@@ -128,7 +128,9 @@ def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
     return places
 
 
-def differences(old: dict, new: dict, old_name: str, new_name: str, *, free: tuple[str, ...] = ()) -> list[str]:
+def differences(
+    old: dict, new: dict, old_name: str, new_name: str, *, free: tuple[str, ...] = ()
+) -> list[str]:
     """Return a line for each setting that differs, except those below a name in `free`.
 
     Examples:

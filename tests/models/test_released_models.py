@@ -27,9 +27,7 @@ def test_a_model_that_comes_with_the_package_maps_as_its_report_says(name):
     stated_score = stated["maps"][f"{given.data.source} -> {given.data.target}"]["wasserstein2"]
     pair = build.sources(given.data, split="test")
     law = {"x": (0, 0, 1000), "a": (1, 3, 2000), "b": (1, 5, 2000)}  # as `reports.evaluate` draws them
-    x, real_a, real_b = (
-        batch(pair[plate], seeds.REPORTS, side, 0, n) for plate, side, n in law.values()
-    )
+    x, real_a, real_b = (batch(pair[plate], seeds.REPORTS, side, 0, n) for plate, side, n in law.values())
     y = np.asarray(models.transport(trained, x).end)[:, :-1]
     found = samples.samples_report(y, real_a, real_b)["wasserstein2"]
     assert found["floor"] == pytest.approx(stated_score["floor"], rel=1e-6)  # the same samples
