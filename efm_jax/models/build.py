@@ -76,6 +76,7 @@ def run(
         >>> run(PRESETS["toy-swiss-roll"][1]).recipe.span
         (0.0, 6.0)
     """
+    config = configs.complete(config)
     update = optimizer(config.optimizer, config.steps)
     _check_sampling(config.sampling)
     pair = sources(config.data)
@@ -190,12 +191,13 @@ def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) ->
                 charges=_placed(config, pair),
             )
         case configs.C2FM():
+            config = config.complete(pictures=False)
             placed = _placed(config, pair)
             return matching.c2fm(
                 config.gap,
-                target=config.target,
+                target=str(config.target),
                 reach=config.reach if placed is None else None,
-                points=_points(config) or points.flux("chain", height=config.height),
+                points=_points(config) or points.flux("chain", height=str(config.height)),
                 num_points=config.num_points,
                 charges=placed,
             )
@@ -246,7 +248,7 @@ _COUPLINGS = {
 
 def _points(config: configs.EFM | configs.C2FM | configs.IFM) -> PointSampler | None:
     """The law of the points; None for the density of the method's own field."""
-    height = config.height
+    height = str(config.height)
     return {
         "segment": lambda: points.segment(
             noise=config.noise, coupling=_COUPLINGS[config.coupling](), height=height
@@ -254,7 +256,7 @@ def _points(config: configs.EFM | configs.C2FM | configs.IFM) -> PointSampler | 
         "box": lambda: points.box(height=height),
         "near_plate": points.near_plate,
         "flux": lambda: None,
-    }[config.points]()
+    }[str(config.points)]()
 
 
 def _placed(config: configs.EFM | configs.C2FM, pair: tuple[Source, Source] | None) -> Charges | None:

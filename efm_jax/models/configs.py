@@ -117,22 +117,32 @@ class C2FM(_Method):
     clock: ClassVar[Literal["linear", "sine", "logit", "log"]] = "logit"
 
     method: Literal["c2fm"] = "c2fm"
-    target: Literal["direction", "velocity", "robust"] = "robust"
-    """Form of the field: unit direction, velocity `(E_x / E_z, 1)`, or that velocity cut where it is extreme."""
+    target: Literal["direction", "velocity", "robust"] | None = None
+    """Form of the field: unit direction, velocity `(E_x / E_z, 1)`, a cut velocity; None: as the data need."""
     reach: float | None = None
     """Greatest distance at which the chain is accurate, in units of the data; None for 8 gaps."""
-    points: Points = "flux"
-    """Distribution of the supervised points; `flux` is the density `E_z` of the field itself."""
+    points: Points | None = None
+    """Distribution of the supervised points; None: segments for pictures, the field's flux for vectors."""
     noise: float = 0.05
     """Scale of the segment's noise."""
-    height: Height = "logit"
-    """Distribution of the heights of segment, box and flux."""
+    height: Height | None = None
+    """Distribution of the heights of segment, box and flux; None: linear for directions, else logit."""
     coupling: Coupling = "minibatch_ot"
     """Which pairs the segments join; `one_plan` pairs the training set once, before training, and keeps the pairs."""
     plan_features: str | None = None
     """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
     field: Literal["minibatch", "whole"] = "minibatch"
     """Whose field is the target: that of the step's own charges, or of the whole training set."""
+
+    def complete(self, *, pictures: bool) -> "C2FM":
+        """Return the options with what suits pictures, or vectors, in place of None."""
+        target = self.target or ("direction" if pictures else "robust")
+        return dataclasses.replace(
+            self,
+            target=target,
+            points=self.points or ("segment" if pictures else "flux"),
+            height=self.height or ("linear" if target == "direction" else "logit"),
+        )
 
 
 @dataclass(frozen=True)
@@ -325,7 +335,7 @@ class Run:
 
 
 def complete(run: Run) -> Run:
-    """Return the run with what its method needs in place of None: form of the output, heights, clock.
+    """Return the run with what its method needs in place of None: form of the output, heights, clock, points.
 
     Examples:
         >>> run = complete(Run(recipe=PFGM()))
@@ -333,8 +343,11 @@ def complete(run: Run) -> Run:
         ('flow', 'log', 'log')
     """
     recipe, network, sampling = run.recipe, run.network, run.sampling
+    if isinstance(recipe, C2FM):
+        recipe = recipe.complete(pictures=network.kind == "unet")
     return dataclasses.replace(
         run,
+        recipe=recipe,
         network=dataclasses.replace(
             network, output=network.output or recipe.output, height=network.height or recipe.heights
         ),
