@@ -2,8 +2,6 @@
 
 __all__ = ["PLANS", "REFLOW", "REPORTS"]
 
-__all__ = ["PLANS", "REFLOW", "REPORTS", "SPACES"]
-
 REPORTS = 20_000
 """Of the samples and noise of reports, whatever the run's seed: all runs are scored on the same inputs."""
 

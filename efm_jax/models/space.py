@@ -13,11 +13,9 @@ from efm_jax.datasets import Source, spaces
 from efm_jax.datasets.spaces import Space
 from efm_jax.models import build, configs
 from efm_jax.training.hosts import Crew
-
-__all__ = ["FILE", "load", "of_run", "opened", "pictured", "save", "validated"]
 from efm_jax.types import FieldLines
 
-__all__ = ["FILE", "checked", "load", "of_run", "opened", "pictured", "save"]
+__all__ = ["FILE", "load", "of_run", "opened", "pictured", "save", "validated"]
 
 FILE = "space.npz"
 
