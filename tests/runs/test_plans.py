@@ -36,7 +36,8 @@ def test_other_couplings_leave_the_sources_alone():
 
 def test_a_plan_of_laws_or_of_classes_is_refused():
     with pytest.raises(
-        ValueError, match="pairs a finite training set, got two distributions without end; take 'minibatch_ot'"
+        ValueError,
+        match="pairs a finite training set, got two distributions without end; take 'minibatch_ot'",
     ):
         plans.paired(RUN, (toys.moons(), toys.moons()))
     classes = replace(RUN, network=configs.Network(classes=2))
