@@ -103,7 +103,8 @@ def test_every_command_of_the_page_can_be_given(monkeypatch):
         "efm_jax.models.exporting.export",
         lambda run, output, **options: given.append((Path(run).name, output)),
     )
-    monkeypatch.setattr("efm_jax.models.loading.find", Path)  # none of the folders is there
+    monkeypatch.setattr("efm_jax.models.loading.find", Path)  # none of the folders exists
+    monkeypatch.setattr("efm_jax.models.reports.destination", lambda place, *_, **options: Path(place))
     saved = apply.Saved(Path("out"), 1, 1)
     for verb in ("generate", "translate"):
         monkeypatch.setattr(
