@@ -154,11 +154,9 @@ def export(
         license: License to state on the model card.
     """
     from efm_jax import models
-    from efm_jax.models import loading
 
     written = models.export(model, output, weights=weights, license=license)
-    stated = license is not None or loading.is_model(loading.find(model))
-    todo = "" if stated else ". Read its README.md and write a license into it"
+    todo = "" if license else "; state the license in its README.md"
     print(f"Saved the model to {written}{todo}")
 
 

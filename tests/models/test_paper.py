@@ -96,6 +96,7 @@ def test_every_command_of_the_page_can_be_given(monkeypatch):
     given = []
     monkeypatch.setattr(cli, "_train", lambda run, config, **options: given.append((run.name, config)))
     monkeypatch.setattr(cli, "_print_report", lambda run, report: None)
+    monkeypatch.setattr("efm_jax.models.reports.destination", lambda *_, **__: None)
     monkeypatch.setattr(
         "efm_jax.models.reports.evaluate", lambda run, **options: given.append((Path(run).name, options))
     )

@@ -106,7 +106,9 @@ def test_a_checkpoint_is_scored_by_its_step(run, report, capsys):
         assert "round_trip" not in scores
         assert scores["wasserstein2"]["floor"] == report["maps"][name]["wasserstein2"]["floor"]
         assert scores["wasserstein2"]["value"] != report["maps"][name]["wasserstein2"]["value"]
-    with pytest.raises(ValueError, match=r"no checkpoint of step 15 in .*; there are those of \[10, 20\]"):
+    with pytest.raises(
+        ValueError, match=r"no checkpoint of step 15 in .*; its checkpoints are of steps \[10, 20\]"
+    ):
         reports.evaluate(run, step=15)
 
 
