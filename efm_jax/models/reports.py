@@ -64,6 +64,9 @@ def evaluate(
         ValueError: There is no such run or model; or its data are not there, or are not of its shape or classes.
     """
     scoring.check_features(features)
+    count = None if samples is None else checks.count("samples", samples)
+    if round_trip < 0:
+        raise ValueError(f"round_trip must be a number of samples >= 0, 0 for none, got {round_trip!r}.")
     if isinstance(model, Trained):
         trained = model
     else:
@@ -75,9 +78,24 @@ def evaluate(
         config.data, source=source or config.data.source, target=target or config.data.target
     )
     config = dataclasses.replace(config, data=data)
-    count = config.sampling.samples if samples is None else checks.count("samples", samples)
-    if round_trip < 0:
-        raise ValueError(f"round_trip must be a number of samples >= 0, 0 for none, got {round_trip!r}.")
+    report = _report(trained, config, count or config.sampling.samples, features, round_trip, cache, output)
+    if output is not None:
+        Path(output).mkdir(parents=True, exist_ok=True)
+        files.write_json(Path(output) / "report.json", report)
+    return report
+
+
+def _report(
+    trained: Trained,
+    config: configs.Run,
+    count: int,
+    features: str | None,
+    round_trip: int,
+    cache: str | Path | None,
+    output: str | Path | None,
+) -> dict[str, Any]:
+    """Return the report on a model, on the data of `config`; draw its pictures where there is an output folder."""
+    data = config.data
     train, test = scoring.open_data(config, trained.shape)
     names = (data.source, data.target)
     report: dict[str, Any] = {
@@ -108,9 +126,6 @@ def evaluate(
         report["maps"][direction.label] = scores
         if output is not None:
             _draw(Path(output) / "pictures", trained, x, y, direction, cond)
-    if output is not None:
-        Path(output).mkdir(parents=True, exist_ok=True)
-        files.write_json(Path(output) / "report.json", report)
     return report
 
 
