@@ -111,7 +111,7 @@ def folders(tmp_path_factory):
 def test_two_folders_of_pictures_map_by_one_word(tmp_path, folders, method):
     bars, disks = f"folder:{folders / 'bars'}", f"folder:{folders / 'disks'}"
     run = train(tmp_path / "run", "digits-quick", method, 200, "--data.source", bars, "--data.target", disks)
-    real = batch(open_source(disks, split="train"), 9, 1, 0, 100)
+    real = batch(open_source(disks, split="train"), 9, 1, 0, 40)
     moved = distance(ends(run, bars, 40), real)
     assert moved < 0.75 * distance(batch(open_source(bars, split="test"), 9, 0, 0, 40), real)
 
