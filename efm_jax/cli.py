@@ -435,8 +435,10 @@ def _print_saved(saved: "apply.Saved", *, left_out: bool = False) -> None:
         f"{saved.arrived} of {saved.samples} lines arrived; see {saved.folder / 'lines.json'}"
         if missed
         else f"all {saved.samples} lines arrived"
+        if saved.samples != 1
+        else "its line arrived"
     )
-    print(f"Saved {saved.samples} samples to {saved.folder}/ ({lines})")
+    print(f"Saved {saved.samples} sample{'s' * (saved.samples != 1)} to {saved.folder}/ ({lines})")
     if missed:
         more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
         print(f"efm: did not arrive: {', '.join(missed[:3])}{more}", file=sys.stderr)

@@ -200,6 +200,11 @@ def test_a_model_may_still_be_named_by_its_old_option(old, capsys, tmp_path):
     assert f"Saved 3 samples to {tmp_path / 'out'}/ (all 3 lines arrived)" in capsys.readouterr().out
 
 
+def test_one_sample_is_not_called_samples(capsys, tmp_path):
+    cli.main(["generate", "moons", "--count", "1", "--output", str(tmp_path / "out")])
+    assert f"Saved 1 sample to {tmp_path / 'out'}/ (its line arrived)" in capsys.readouterr().out
+
+
 def test_the_version(capsys):
     cli.main(["--version"])
     assert capsys.readouterr().out == f"efm_jax {efm_jax.__version__}\n"
