@@ -301,8 +301,17 @@ def network(config: configs.Run, shape: tuple[int, ...]) -> Network:
         "field": lambda: plain,
         "velocity": lambda: matching.velocity_network(plain, gap),
         "flow": lambda: matching.flow_network(plain),
+        "denoiser": lambda: _denoiser(plain, config.recipe),
         "slope": lambda: matching.slope_network(plain),
     }[str(config.network.output)]()
+
+
+def _denoiser(plain: Network, recipe: configs.Recipe) -> Network:
+    if not isinstance(recipe, configs.PFGM):
+        raise ValueError(
+            f"network.output 'denoiser' is for method 'pfgm', got {recipe.method!r}; leave it out for what the method needs."
+        )
+    return matching.denoising_network(plain, num_extra=recipe.extra)
 
 
 def _plain(config: configs.Network, shape: tuple[int, ...], gap: float) -> Network:

@@ -79,7 +79,7 @@ class _Method:
     """Of a network with classes: labels a step; charges and points come in so many groups of one class each."""
 
     @property
-    def output(self) -> Literal["field", "velocity", "flow"]:
+    def output(self) -> Literal["field", "velocity", "flow", "denoiser"]:
         """Form of the network's output that the targets need."""
         target = getattr(self, "target", "velocity")
         return "field" if target == "direction" else "velocity" if target == "robust" else "flow"
@@ -208,6 +208,11 @@ class PFGM(_Method):
     gamma: float | None = None
     """Length below which a direction shrinks; None for the library's default."""
 
+    @property
+    def output(self) -> Literal["field", "velocity", "flow", "denoiser"]:
+        """Form of the network's output that the targets need."""
+        return "denoiser" if self.target == "velocity" else "field"
+
 
 Recipe = EFM | C2FM | IFM | CFM | PFGM
 
@@ -223,8 +228,8 @@ class Network:
     """U-Net for pictures, multilayer perceptron for vectors."""
     width: int = 128
     """Channels at full resolution, or hidden units."""
-    output: Literal["field", "velocity", "flow", "slope"] | None = None
-    """Form of the output: field, velocity steep near the plates, velocity, slope of a field; None: what the method needs."""
+    output: Literal["field", "velocity", "flow", "slope", "denoiser"] | None = None
+    """`field`, `velocity` (steep at the plates), `flow`, `slope`, `denoiser` (pfgm); None: what the method needs."""
     height: Literal["linear", "log"] | None = None
     """How the network sees heights; None for what the method needs."""
     depth: int = 3
@@ -340,7 +345,7 @@ def complete(run: Run) -> Run:
     Examples:
         >>> run = complete(Run(recipe=PFGM()))
         >>> run.network.output, run.network.height, run.sampling.clock
-        ('flow', 'log', 'log')
+        ('denoiser', 'log', 'log')
     """
     recipe, network, sampling = run.recipe, run.network, run.sampling
     if isinstance(recipe, C2FM):

@@ -10,7 +10,8 @@ from scipy import stats
 from efm_jax import fields, networks, sampling, training
 from efm_jax.charges.plates import Charges
 from efm_jax.lines import fixed, trace
-from efm_jax.matching import flow_network, pfgm
+from efm_jax.matching import denoising_network, flow_network, pfgm
+from efm_jax.types import Network
 
 # A p-value below this comes up once in 10^4 seeds when the law is right; seeds are fixed.
 P = 1e-4
@@ -329,3 +330,16 @@ def test_bad_options_say_what_was_expected(options, message):
 def test_samples_of_two_spaces_are_refused():
     with pytest.raises(ValueError, match="same number of dimensions"):
         pfgm().draw(jax.random.key(0), jnp.zeros((4, 2)), jnp.zeros((4, 3)))
+
+
+def test_a_denoising_network_that_knows_nothing_has_the_lines_of_a_gaussian():
+    # data N(0, s^2 I) under noise z / sqrt(K): E[x_i | x] = x s^2 / (s^2 + z^2 / K), and v = (x - E[x_i | x]) / z
+    scale, extra = 0.7, 8
+    silent = Network(lambda key: jnp.zeros(()), lambda params, points, **_: jnp.zeros_like(points))
+    network = denoising_network(silent, num_extra=extra, scale=scale)
+    points = jnp.asarray([[1.0, -2.0, 0.01], [3.0, 0.5, 1.0], [40.0, -8.0, 30.0]])
+    x, z = np.asarray(points, np.float64)[:, :2], np.asarray(points, np.float64)[:, 2:]
+    expected = (x - x * scale**2 / (scale**2 + z**2 / extra)) / z
+    found = np.asarray(network.apply(jnp.zeros(()), points))
+    np.testing.assert_allclose(found[:, :2], expected, rtol=1e-5)  # some roundings of float32
+    assert (found[:, 2] == 1.0).all()
