@@ -47,7 +47,7 @@ def plates(seed=0, n=16, m=20, dim=3):
 
 @battery
 def test_charges_and_points_are_two_numbers(recipe):
-    batch = recipe.draw(jax.random.key(0), *plates())
+    batch = jax.eval_shape(recipe.draw, jax.random.key(0), *plates())
     assert batch.points.shape == batch.target.shape == (24, 4)
     assert batch.weight.shape == (24,)
 

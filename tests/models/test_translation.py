@@ -60,7 +60,7 @@ def test_a_picture_of_its_own_whole_and_at_its_own_size(shared, tmp_path, capsys
         cli.main([*command, str(tmp_path / name), "--fit", fit, *(["--own-size"] if own else [])])
         assert {file.name for file in (tmp_path / name).iterdir()} == {"photo.png", "pairs.png", "lines.json"}
         assert Image.open(tmp_path / name / "photo.png").size == size
-    assert capsys.readouterr().out.count("Saved 1 samples") == 4
+    assert capsys.readouterr().out.count("Saved 1 sample ") == 4
     with pytest.raises(ValueError, match="another folder than that of the input"):
         apply.translate(shared, f"folder:{path}", tmp_path)
     with pytest.raises(
