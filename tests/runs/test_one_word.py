@@ -107,9 +107,7 @@ def folders(tmp_path_factory):
     return place
 
 
-@pytest.mark.parametrize(
-    "method", [pytest.param(name, marks=LONG) for name in ("efm", "c2fm", "ifm", "cfm")]
-)
+@pytest.mark.parametrize("method", [pytest.param(name, marks=LONG) for name in ("efm", "c2fm", "ifm", "cfm")])
 def test_two_folders_of_pictures_map_by_one_word(tmp_path, folders, method):
     bars, disks = f"folder:{folders / 'bars'}", f"folder:{folders / 'disks'}"
     run = train(tmp_path / "run", "digits-quick", method, 200, "--data.source", bars, "--data.target", disks)
