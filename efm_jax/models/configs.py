@@ -377,9 +377,8 @@ def of_method(run: Run, method: str) -> Run:
     if method == run.recipe.method:
         return run
     sampling = dataclasses.replace(run.sampling, clock=None)
-    if (
-        method == "pfgm"
-    ):  # each step of its log clock shrinks lines: Euler's errors shrink them too, the midpoint rule's do not
+    if method == "pfgm":
+        # steps of its log clock shrink lines: Euler's errors shrink them too, those of the midpoint rule do not
         sampling = dataclasses.replace(sampling, solver="euler", steps=max(sampling.steps, 60))
     kept = ["charges", "num_points", "label_dropout", "label_groups"]
     if {method, run.recipe.method} == {"efm", "c2fm"}:
