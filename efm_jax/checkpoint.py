@@ -167,13 +167,10 @@ def restore(folder: str | os.PathLike, like: State, step: int | None = None) -> 
 
 
 def latest(folder: str | os.PathLike) -> int | None:
-    """Return the step of the newest checkpoint in a folder, or None if there is none.
+    """Return the step of the newest checkpoint in a folder, its bytes unchecked, or None if there is none.
 
     Args:
         folder: The folder of checkpoints; it need not exist.
-
-    Returns:
-        The step; the checkpoint's bytes are not checked (`restore` does that).
 
     Examples:
         >>> import tempfile

@@ -54,9 +54,6 @@ def chain(dim: int, reach: float, tolerance: float, images: int | None = None) -
         reach: Greatest lateral distance between point and charge, in gaps.
         tolerance: Greatest error of the field of one charge and its images, relative to that field.
         images: K; None to choose.
-
-    Returns:
-        The plates of both signs.
     """
     if images is not None:
         found = [_measured(dim, reach, images, far) for far in range(MOST_FAR + 1)]

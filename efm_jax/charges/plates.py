@@ -78,9 +78,6 @@ def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
         z: Height of the plate, in the units of the data.
         total: Charge of the whole plate, of either sign, shared equally by its samples.
 
-    Returns:
-        The n charges of the plate.
-
     Raises:
         ValueError: If x is not [n, D] of finite floating-point numbers, z is not finite, or total is not
             finite or is zero.
@@ -106,7 +103,7 @@ def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
 
 
 def capacitor(x_pos: SamplesP, x_neg: SamplesQ, gap: float) -> Charges:
-    """Return two plates: samples of P as positive charges at `z = 0`, samples of Q as negative ones at `z = gap`.
+    """Return two plates: samples of P as positive charges at `z = 0`, then those of Q as negative ones at `z = gap`.
 
     Each plate carries one unit of charge in total, whatever its number of samples: `+1/n` and `-1/m` per charge.
 
@@ -114,9 +111,6 @@ def capacitor(x_pos: SamplesP, x_neg: SamplesQ, gap: float) -> Charges:
         x_pos: Samples of P, [n, D].
         x_neg: Samples of Q, [m, D].
         gap: Distance L between the plates, > 0, in the units of the data.
-
-    Returns:
-        The n + m charges, positive ones first.
 
     Raises:
         ValueError: If the samples are not [n, D] and [m, D] of finite floating-point numbers with one D, or
@@ -177,9 +171,6 @@ def capacitor_chain(
             distance of a sample from the middle, so that it holds anywhere among them. Needed under `jit`. In low D some
             lines loop much further out: at D = 2 a share of about (dipole of P - Q) / distance; lines lost there can be
             followed again in the field of all images, `fields.chain_fn`.
-
-    Returns:
-        The charges, copies of P first.
 
     Raises:
         ValueError: If samples or gap are as `capacitor` does not take them, images is not a whole number >= 1, tolerance or

@@ -22,9 +22,6 @@ def from_array(array: Any) -> Source:
         array: Samples [n, ...] of a floating dtype, finite; kept as float32 and not copied when already so. Pictures,
             [n, H, W, C] with 1, 3 or 4 channels, have values in [-1, 1].
 
-    Returns:
-        A source of shape `array.shape[1:]` and size n.
-
     Raises:
         ValueError: If the array is empty, has no sample axis, is no floating dtype, holds NaN or infinity, or has the shape
             of pictures and values far outside [-1, 1].
@@ -88,9 +85,6 @@ def from_pairs(x_pos: Any, x_neg: Any) -> tuple[Source, Source]:
         x_pos: Samples of P, [n, ...] of a floating dtype, finite.
         x_neg: Their partners of Q, row by row, of the same shape.
 
-    Returns:
-        The sources of P and of Q.
-
     Raises:
         ValueError: The two differ in shape, or one is not as `from_array` needs it.
 
@@ -152,9 +146,6 @@ def white_noise(shape: Sequence[int], *, std: float = 1.0) -> Source:
     Args:
         shape: Shape of one sample, e.g. (32, 32, 3).
         std: Standard deviation, > 0.
-
-    Returns:
-        The source; it has no size.
 
     Raises:
         ValueError: If the shape is empty or not positive, or `std` is not a finite number > 0.

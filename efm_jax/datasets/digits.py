@@ -65,9 +65,6 @@ def colored(images: Any, *, size: int | None = 32) -> Source:
         images: Pictures [n, H, W], uint8, 0 = background.
         size: Side in pixels to pad to with background, the picture centered; None for no padding.
 
-    Returns:
-        A source of shape (size, size, 3).
-
     Raises:
         ValueError: If `images` is not uint8 [n, H, W], or `size` is smaller than the pictures.
 

@@ -83,7 +83,7 @@ def read(
     square: int | None = None,
     without: Path | None = None,
 ) -> Fitted:
-    """Read a folder of pictures of any size, or one picture, for a model of pictures of `shape`.
+    """Read a folder of pictures of any size, in the order of their names, or one picture, for a model of `shape`.
 
     Args:
         path: A folder, read as `datasets.read_folder` reads it, or the file of a picture.
@@ -92,9 +92,6 @@ def read(
         limit: Most pictures to read; None for all.
         square: Side of the square that was cut from the middle of training pictures, in pixels; None for none.
         without: A folder inside it to leave out.
-
-    Returns:
-        The pictures that can be read, in the order of their names.
 
     Raises:
         FileNotFoundError: There is no such path, or no picture in it.

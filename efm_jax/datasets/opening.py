@@ -79,9 +79,6 @@ def open_source(
         flip: Whether pictures (not digits) are mirrored at random.
         on_error: "raise" or "skip", for pictures in a folder that cannot be read.
 
-    Returns:
-        The source.
-
     Raises:
         ValueError: If the name is unknown (the message lists what is known) or its data are not as they
             should be.

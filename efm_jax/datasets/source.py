@@ -99,9 +99,6 @@ def batch(
             alone; of all for -1, or where the source has no classes. With one group that is all, the batch is the
             one without labels.
 
-    Returns:
-        Samples [n, D], float32, or those of `rows`.
-
     Raises:
         ValueError: If a number is negative or no integer, the source returns another shape or dtype, or there is no such
             class.

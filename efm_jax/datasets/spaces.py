@@ -91,9 +91,6 @@ def principal_components(
         k: How many components, at most D and less than n + m.
         whiten: Give each component its own scale, so that all have variance 1 instead: this changes distances.
 
-    Returns:
-        The space.
-
     Raises:
         ValueError: The samples do not fit each other or hold NaN, or they do not span k dimensions.
 
@@ -152,9 +149,6 @@ def fit(source_pos: Source | None, source_neg: Source | None, k: int) -> Space:
         source_pos: Samples of P; None where P is white noise, which has no directions of its own.
         source_neg: Samples of Q, or None.
         k: How many components.
-
-    Returns:
-        The space, see `principal_components`.
 
     Raises:
         ValueError: Both sides are noise, or the samples do not span k dimensions.
@@ -217,9 +211,6 @@ def wrap(source: Source, space: Space) -> Source:
     Args:
         source: A source of samples of D dimensions.
         space: The space.
-
-    Returns:
-        A source of shape (k,).
 
     Examples:
         >>> from efm_jax.datasets import from_array

@@ -18,9 +18,6 @@ def split_mask(n: int, split: str, held_out: float) -> np.ndarray:
         split: "train", "test" (held out) or "all".
         held_out: Share held out, in (0, 1).
 
-    Returns:
-        Boolean mask [n].
-
     Raises:
         ValueError: If the split is unknown, the share is outside (0, 1), or nothing is left.
 
@@ -42,9 +39,6 @@ def split_by_name(names: list[str], split: str, held_out: float) -> np.ndarray:
         names: Paths below the folder, as `read_folder` returns them.
         split: "train", "test" (held out) or "all".
         held_out: Share held out, in (0, 1).
-
-    Returns:
-        Boolean mask [n].
 
     Raises:
         ValueError: If the split is unknown, the share is outside (0, 1), or nothing is left.

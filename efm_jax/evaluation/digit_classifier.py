@@ -106,9 +106,6 @@ def digit_features(
         batch_size: Pictures read at once.
         weights: Another weights file of the same layout; None means the one in the package.
 
-    Returns:
-        Features >= 0, [n, 128].
-
     Raises:
         ValueError: As `read_digits`.
 
@@ -125,9 +122,6 @@ def brightness(x: Float[Array | np.ndarray, "n dim"]) -> Float32[np.ndarray, "n 
 
     Args:
         x: Pictures flattened HWC, values in [-1, 1], one or three channels of 32 x 32 or 28 x 28.
-
-    Returns:
-        Brightness in [0, 1], [n, 32, 32].
 
     Raises:
         ValueError: If `x` has another shape or holds NaN.

@@ -94,9 +94,6 @@ def pairs_grid(
         background: As in `grid`.
         zoom: As in `grid`.
 
-    Returns:
-        One RGB picture of 2 ceil(n / columns) rows, uint8.
-
     Raises:
         ValueError: If `x` and `y` differ in shape, or as `grid`.
 
@@ -137,9 +134,6 @@ def strip(
         border: As in `grid`.
         background: As in `grid`.
         zoom: As in `grid`.
-
-    Returns:
-        One RGB picture of n rows, uint8.
 
     Raises:
         ValueError: If `path` and `shape` do not fit each other.

@@ -116,9 +116,6 @@ def chain_velocity(
         gap: Distance L between the plates, > 0.
         tolerance: As in `chain`.
 
-    Returns:
-        Velocities, [..., D].
-
     Raises:
         ValueError: As `chain` does.
 

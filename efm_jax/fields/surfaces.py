@@ -58,9 +58,6 @@ def flux(field: Callable[[Float[Array, "k dim1"]], Field], surface: Surface) -> 
         field: An exact field as a function of points [k, D+1], e.g. `lambda p: fields.coulomb(p, charges)`.
         surface: The surface, from `sphere`, `random_sphere`, `patch`, `box`, or your own.
 
-    Returns:
-        The flux and its standard error.
-
     Raises:
         ValueError: If the surface's shapes do not fit together, or the field does not return a `Field`.
 
@@ -101,16 +98,13 @@ def flux(field: Callable[[Float[Array, "k dim1"]], Field], surface: Surface) -> 
 def sphere(center: Float[Array, " dim1"], radius: float, *, nodes: int = 32) -> Surface:
     """Return a sphere as a product quadrature: Gauss-Gegenbauer in every polar angle, equal steps around the circle.
 
-    Exact for polynomials of degree below `2 nodes`; the field of a charge at distance s from the surface, seen from a sphere
-    of this radius, needs `nodes` of several times radius / s.
+    Normals point outward. Exact for polynomials of degree below `2 nodes`; the field of a charge at distance s from the
+    surface, seen from a sphere of this radius, needs `nodes` of several times radius / s.
 
     Args:
         center: Its center, [D+1].
         radius: Its radius, > 0.
         nodes: Nodes per polar angle, and half of those around the circle: `2 nodes^D` points.
-
-    Returns:
-        The surface, closed, normals outward.
 
     Raises:
         ValueError: If center is not [D+1] with D >= 1, the radius not > 0, or there would be more than two million points.
@@ -145,16 +139,13 @@ def sphere(center: Float[Array, " dim1"], radius: float, *, nodes: int = 32) -> 
 
 
 def random_sphere(key: Key, center: Float[Array, " dim1"], radius: float, num_points: int) -> Surface:
-    """Return a sphere as independent points uniform on it, for any D.
+    """Return a sphere as independent points uniform on it, for any D; normals point outward.
 
     Args:
         key: PRNG key.
         center: Its center, [D+1].
         radius: Its radius, > 0.
         num_points: How many points; the standard error of a flux falls with their square root.
-
-    Returns:
-        The surface, closed, normals outward, `random`.
 
     Raises:
         ValueError: If center is not [D+1] with D >= 1, the radius not > 0 or num_points not a whole number >= 1.
@@ -189,9 +180,6 @@ def patch(
         at: The coordinate of the plane: the height z for the default axis.
         axis: Index of that coordinate among the D+1.
         nodes: Nodes per coordinate: `nodes^D` points.
-
-    Returns:
-        The surface.
 
     Raises:
         ValueError: If the bounds are not [D] with lower < upper, the axis is not one of D+1, or there would be more than
@@ -229,10 +217,7 @@ def box(lower: Float[Array, " dim1"], upper: Float[Array, " dim1"], *, nodes: in
     Args:
         lower: Its lower corner, [D+1], z last.
         upper: Its upper corner, [D+1].
-        nodes: Nodes per edge.
-
-    Returns:
-        The surface, `2 (D+1) nodes^D` points.
+        nodes: Nodes per edge: `2 (D+1) nodes^D` points.
 
     Raises:
         ValueError: If the corners are not [D+1] with D >= 1 and lower < upper, or there would be too many points.

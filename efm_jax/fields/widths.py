@@ -32,9 +32,6 @@ def constant(scale: float = 0.1) -> Width:
     Args:
         scale: The width, in units of the data.
 
-    Returns:
-        The width.
-
     Raises:
         ValueError: `scale` is not positive.
 
@@ -62,9 +59,6 @@ def ramped(scale: float = 1.0, *, rate: float | None = None) -> Width:
         scale: The width in the middle, in units of the data.
         rate: How fast it rises, in 1 / units of z, at least `pi / gap`; None takes `pi / gap`, one arch without a
             constant part.
-
-    Returns:
-        The width.
 
     Raises:
         ValueError: `scale` or `rate` is not positive; or, when the width is called, `rate` is below `pi / gap`.
@@ -99,9 +93,6 @@ def bridge(scale: float = 1.0) -> Width:
 
     Args:
         scale: Standard deviation of the bridge's noise per unit of the way, in units of the data.
-
-    Returns:
-        The width.
 
     Raises:
         ValueError: `scale` is not positive.

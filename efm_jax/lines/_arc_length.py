@@ -132,9 +132,6 @@ def follow(
         max_length: Length beyond which a line is left where it is.
         slots: Lines under way at once, at most n.
         save: Increasing values of t at which each line is kept, none if k = 0.
-
-    Returns:
-        The lines as they ended.
     """
     num_lines, dtype = len(start), start.dtype
     stages, _ = cost(solver)

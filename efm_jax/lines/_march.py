@@ -72,9 +72,6 @@ def march(
         control: How steps are chosen.
         arrived: Lines that are at their end before the first step.
         save: Increasing parameters at which states are kept, none if k = 0; those past a line's end hold its end.
-
-    Returns:
-        The lines as they ended.
     """
     num_lines = y.shape[0]
     stages, reuses = cost(solver)

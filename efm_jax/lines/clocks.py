@@ -34,9 +34,6 @@ def linear(
         start: Height at `u = 0`, in the units of the points.
         stop: Height at `u = 1`.
 
-    Returns:
-        The height z.
-
     Examples:
         >>> import jax.numpy as jnp
         >>> linear(jnp.asarray([0.0, 0.5, 1.0]), jnp.asarray(0.0), jnp.asarray(6.0)).tolist()
@@ -59,9 +56,6 @@ def sine(
         u: Parameter in [0, 1].
         start: Height at `u = 0`.
         stop: Height at `u = 1`.
-
-    Returns:
-        The height z.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -158,9 +152,6 @@ def grid(shares: Float[Array | np.ndarray, " k1"] | list[float], along: str | Cl
         shares: Values of the parameter of `along` at which steps begin and end: from 0 to 1, rising, [k+1] for k steps.
         along: The clock they belong to.
 
-    Returns:
-        The grid, a clock.
-
     Raises:
         ValueError: The nodes do not rise from 0 to 1.
 
@@ -190,9 +181,6 @@ def named(clock: str | Clock) -> Clock:
 
     Args:
         clock: "linear", "sine", "logit", "log", or a function `clock(u, start, stop) -> z`.
-
-    Returns:
-        The clock.
 
     Raises:
         ValueError: If the name is unknown or `clock` cannot be called.

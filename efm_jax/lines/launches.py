@@ -76,9 +76,6 @@ def from_charges(
             leave from a charge of share p, in random order: less variance. "independent": independent draws.
         distance: Distance from the charge as a share of its own radius; not below 64 roundings of its coordinates.
 
-    Returns:
-        The launch.
-
     Raises:
         ValueError: If a shape or option is not as said above, no charge of that sign is at that height, or the call is
             made inside `jit`.
@@ -228,13 +225,10 @@ def from_samples(
 
 
 def spacing(charges: Charges) -> float:
-    """Return the median over charges of the distance to the nearest other one.
+    """Return the median over charges of the distance to the nearest other one, in units of the positions.
 
     Args:
         charges: Positions [n, D+1] and signed charges [n], at two places at least.
-
-    Returns:
-        The distance, in the units of the positions.
 
     Raises:
         ValueError: If all charges are at one place, or the call is made inside `jit`.

@@ -78,9 +78,6 @@ def fixed(
         clock: "linear", "sine", "logit", "log", or a function of `clocks`. A `clocks.Grid` holds the steps themselves.
             None: "sine", or "linear" with `step`, which is then dz.
 
-    Returns:
-        The stepping.
-
     Raises:
         ValueError: An option is not as said above, or `steps`, `step` and a grid contradict each other.
 
@@ -133,9 +130,6 @@ def adaptive(
         greatest_step: Longest step; by height a share of the clock (None: 1), through the whole space in length scales
             (None: 0.5; below 1, for a longer step passes over a charge).
         max_steps: Steps, taken or rejected, after which a line has not arrived.
-
-    Returns:
-        The stepping.
 
     Raises:
         ValueError: An option is not as said above.

@@ -49,9 +49,6 @@ def trace(
             of the paper, `x += (f_x / f_z) dz`.
         save: Points to keep along each line at equal heights, start and end among them (>= 2).
 
-    Returns:
-        The lines as they ended.
-
     Raises:
         ValueError: If a shape, an option or a value that can be seen is not as said above.
 

@@ -99,9 +99,6 @@ def to_charges(
         save: Points to keep along each line, start and end among them (>= 2), at equal numbers of length scales; the
             lines are then followed twice.
 
-    Returns:
-        The lines as they ended; charges are numbered as given.
-
     Raises:
         ValueError: If a shape, an option or a value that can be seen is not as said above.
 

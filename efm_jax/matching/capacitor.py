@@ -76,9 +76,6 @@ def efm(
             minibatch, which otherwise only says where the points are.
         block_size: Charges per block of the streamed field; see `fields.coulomb`.
 
-    Returns:
-        The recipe.
-
     Raises:
         ValueError: `gap` is not positive, `convention` or `target` is unknown or they do not go together,
             `num_points` is not positive, or the charges are not [n, D+1] and [n].
@@ -160,9 +157,6 @@ def c2fm(
         charges: Charges of every step, for instance `charges.capacitor_chain` of the whole training set, all its images
             in memory; None makes them of each minibatch by the three arguments before this one.
         block_size: Charges per block of the streamed field; see `fields.coulomb`.
-
-    Returns:
-        The recipe.
 
     Raises:
         ValueError: `gap`, `reach` or `tolerance` is not positive, `target` is unknown, `num_points` or `images` is not

@@ -82,9 +82,6 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
         coupling: Which samples are paired; independent when None.
         height: How z is distributed, see `heights`.
 
-    Returns:
-        The sampler.
-
     Raises:
         ValueError: `noise` is negative or `height` is unknown.
 
@@ -137,9 +134,6 @@ def flux(kind: str = "chain", *, height: str = "linear") -> PointSampler:
     Args:
         kind: Whose density: "chain" or "two_plates".
         height: How z is distributed, see `heights`.
-
-    Returns:
-        The sampler.
 
     Raises:
         ValueError: `kind` or `height` is unknown.
@@ -232,9 +226,6 @@ def near_plate(*, sigma: float = 0.01) -> PointSampler:
 
     Args:
         sigma: Smallest scale, a length; capped at the gap.
-
-    Returns:
-        The sampler.
 
     Raises:
         ValueError: `sigma` is not positive.

@@ -23,9 +23,6 @@ def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> N
         gap: Distance L between the plates.
         margin: Added to w, > 0: keeps the velocity finite on the plates.
 
-    Returns:
-        A network with the same parameters.
-
     Raises:
         ValueError: `gap` or `margin` is not positive, or the network was made with another gap.
 
@@ -62,9 +59,6 @@ def denoising_network(network: Network, *, num_extra: int, scale: float = 0.5) -
         num_extra: Extra dimensions K of the recipe, see `pfgm`.
         scale: Standard deviation s of the data, in each dimension, > 0.
 
-    Returns:
-        A network with the same parameters.
-
     Raises:
         ValueError: `num_extra` is no whole number >= 1, or `scale` is not positive.
 
@@ -99,9 +93,6 @@ def flow_network(network: Network) -> Network:
     Args:
         network: The network, e.g. `networks.mlp(...)`.
 
-    Returns:
-        A network with the same parameters.
-
     Examples:
         >>> import jax.numpy as jnp
         >>> from efm_jax.types import Network
@@ -126,9 +117,6 @@ def slope_network(network: Network, *, margin: float = 1e-2) -> Network:
     Args:
         network: The network, e.g. `networks.mlp(...)`.
         margin: Least `f_z`, in units of `sqrt(D+1)`, which is the length of a direction as it is taught, > 0.
-
-    Returns:
-        A network with the same parameters.
 
     Raises:
         ValueError: `margin` is not positive.

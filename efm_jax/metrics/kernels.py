@@ -45,9 +45,6 @@ def mmd(
             distance between pairs of the joint set (at most 1,000 evenly spaced samples of each). Fix it when
             values are compared.
 
-    Returns:
-        The squared discrepancy.
-
     Raises:
         ValueError: If the sets differ in dimension, have fewer than two samples or hold NaN or infinity, a
             bandwidth is not > 0, or the median distance is 0.

@@ -78,9 +78,6 @@ def neighborhood(
         k: Which neighbor ends a ball, for density and coverage.
         k_precision: Which neighbor ends a ball, for precision and recall.
 
-    Returns:
-        The four numbers and their standard errors.
-
     Raises:
         ValueError: If the sets differ in dimension, are too small for k, or hold NaN or infinity.
 
@@ -130,9 +127,6 @@ def copies(
         training: Features of the training set [m, D].
         held_out: Features of real ones outside the training set [h, D].
         quantile: In (0, 1).
-
-    Returns:
-        Distances and the share.
 
     Raises:
         ValueError: If the sets differ in dimension, are empty, hold NaN or infinity, or the quantile is out of range.

@@ -42,9 +42,6 @@ def retrieval(
         targets: Targets t [m, D], m >= 2.
         partner: Index of each output's partner among the targets [n]; None where the i-th belongs to the i-th.
 
-    Returns:
-        Distances and ranks.
-
     Raises:
         ValueError: If the sets differ in dimension or hold NaN or infinity, or an output has no partner among the targets.
 

@@ -13,7 +13,7 @@ __all__ = ["frechet_distance", "gaussian_frechet", "sliced_wasserstein2", "wasse
 
 
 def wasserstein2(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -> float:
-    """Return the exact Wasserstein-2 distance of two equally large sets: `sqrt(min_s mean_i |a_i - b_s(i)|^2)`.
+    """Return the exact Wasserstein-2 distance of two equally large sets, `sqrt(min_s mean_i |a_i - b_s(i)|^2)`, not squared.
 
     `scipy.optimize.linear_sum_assignment` finds the best assignment s. Before that, dual prices of a quarter of the samples
     (found in the same way) reduce the costs: the same assignments stay optimal, and the solver is much faster. The costs of
@@ -22,9 +22,6 @@ def wasserstein2(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -
     Args:
         a: Samples [n, D].
         b: Samples [n, D].
-
-    Returns:
-        W2, in units of the samples (not squared).
 
     Raises:
         ValueError: If the sets differ in size or dimension, are empty, or hold NaN or infinity.
@@ -95,9 +92,6 @@ def frechet_distance(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "m dim"
     Args:
         a: Features [n, D], n >= 2.
         b: Features [m, D], m >= 2.
-
-    Returns:
-        The squared distance.
 
     Raises:
         ValueError: If the sets differ in dimension, have fewer than two samples, or hold NaN or infinity.

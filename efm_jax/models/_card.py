@@ -32,9 +32,6 @@ def card(
         log: The run's log up to the step of the weights.
         scores: The scores of each map, by its name, of these weights; None if there are none.
         license: The license to state; None says that it is not stated.
-
-    Returns:
-        Markdown.
     """
     config, shape = record["config"], tuple(record["shape"])
     source, target = (f"`{config['data'][side]}`" for side in ("source", "target"))

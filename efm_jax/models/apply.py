@@ -91,9 +91,6 @@ def translate(
         own_size: Write pictures at the size they were given in (of cropped ones: of the part kept), not at the field's.
         overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
 
-    Returns:
-        What was saved where, and which lines arrived.
-
     Raises:
         ValueError: The samples do not have the field's shape, no picture can be read, one is smaller than the square cut
             out, `limit` is below 1, the field does not know the label, `fit` and `own_size` are asked of what are no
@@ -153,9 +150,6 @@ def generate(
         label: Class to draw; None for all. Where P has classes too, its samples are of that one.
         guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][].
         overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
-
-    Returns:
-        What was saved where, and which lines arrived.
 
     Raises:
         ValueError: `count` is below 1, P is data that are not here, the run does not know the label, or a file that no

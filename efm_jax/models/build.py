@@ -65,9 +65,6 @@ def run(
         config: The whole run.
         space: From the training sets to the space that the network sees, for a run in components; see `models.space`.
 
-    Returns:
-        The parts of the run.
-
     Raises:
         ValueError: The data cannot be read, or an option does not fit the data or another option.
 
@@ -89,9 +86,6 @@ def run(
 
 def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source]:
     """Open P and Q of one split, and see that they live in one space.
-
-    Returns:
-        The source of positive charges and the source of negative ones.
 
     Raises:
         ValueError: A specification is not known or cannot be read, or the two have samples of different shapes.
@@ -168,9 +162,6 @@ def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) ->
     Args:
         config: What it is.
         pair: The training sets of P and Q, for the field of the whole of them.
-
-    Returns:
-        The recipe.
 
     Raises:
         ValueError: A number does not fit, or the field is that of whole training sets and neither is finite.

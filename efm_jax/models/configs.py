@@ -413,9 +413,6 @@ def from_dict(values: dict[str, Any]) -> Run:
     Args:
         values: Nested plain values; missing keys take their defaults.
 
-    Returns:
-        The configuration, complete.
-
     Raises:
         ValueError: An unknown key or a value of the wrong type, named with its place and the keys known there.
 

@@ -42,9 +42,6 @@ def export(
         weights: The moving average of the parameters, which sampling uses, or the last ones.
         license: The license to state on the model card; None leaves it to be written.
 
-    Returns:
-        The model folder.
-
     Raises:
         ValueError: There is no such run, its weights hold NaN, or the output folder is taken; or `weights` or `license` is
             given for a model.

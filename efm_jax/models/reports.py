@@ -57,9 +57,6 @@ def evaluate(
             for a model, and no cache for what `load` returned.
         output: Folder for report and pictures; None for `destination`.
 
-    Returns:
-        The report.
-
     Raises:
         ValueError: There is no such run or model; or its data are not there, or are not of its shape or classes.
     """

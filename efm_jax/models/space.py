@@ -100,9 +100,6 @@ def load(path: str | Path, *, shape: tuple[int, int] | None = None, fitted_on: s
         shape: `(D, k)` as it must be; None for any.
         fitted_on: What it must have been fitted on; None for anything.
 
-    Returns:
-        The space.
-
     Raises:
         ValueError: The file is missing, damaged or of another kind, or the space is another one.
     """

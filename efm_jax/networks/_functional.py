@@ -31,9 +31,6 @@ def pure(build: Callable[[], nnx.Module]) -> tuple[Callable[[Key], Params], Call
     Args:
         build: Builds the module. All its state must be declared by `start`; randomness at call time (dropout) is an
             argument of the call.
-
-    Returns:
-        The pair of pure functions. Both may be transformed by `jax.jit`, `jax.grad`, `jax.vmap`.
     """
 
     @functools.cache

@@ -162,13 +162,10 @@ def fit(
 
 
 def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
-    """Read the log of the run in a folder, also during training.
+    """Read the log of the run in a folder, also during training: one dict a line, none if there is no log.
 
     Args:
         folder: The run folder.
-
-    Returns:
-        One dict a line, in order of steps; none if there is no log.
 
     Examples:
         >>> import tempfile

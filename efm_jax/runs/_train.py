@@ -28,9 +28,6 @@ def train(
         resume: Resume from the folder's newest checkpoint; False refuses a folder that holds a run.
         progress: Show a progress bar.
 
-    Returns:
-        The state at the end.
-
     Raises:
         ValueError: See `build.run`, `runs.fit`, `parallel.hosts`, `reflow_run`.
     """

@@ -43,9 +43,6 @@ def of_run(
         reverse: Follow them from Q to P.
         trained: Begin with the parameters of the first run.
 
-    Returns:
-        The configuration, for `runs.train`.
-
     Raises:
         ValueError: There is no run, or no checkpoint of it; it has classes; its lines start at random points (pfgm); or its
             parameters are to be kept and are those of a velocity that grows toward the plates.

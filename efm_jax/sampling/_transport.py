@@ -32,9 +32,6 @@ def learned_field(
             [efm_jax.sampling.guidance][]. 1 is the field of the labels, 0 that of the null label; any other asks the
             network twice for each point, in one batch.
 
-    Returns:
-        A function from points [n, D+1] to vectors [n, D+1].
-
     Raises:
         ValueError: There is guidance without labels.
 
@@ -101,9 +98,6 @@ def transport(
             24 steps in the sine clock.
         batch_size: Lines traced at once; the last batch is padded, so one shape is compiled. None for all at once.
         save: Points to keep along each line, see `lines.trace`.
-
-    Returns:
-        The lines, in the order of `x`.
 
     Raises:
         ValueError: A shape or option is not as said above, the network was made with another gap than the recipe, or

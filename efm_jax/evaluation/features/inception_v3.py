@@ -204,9 +204,6 @@ def load(path: str | Path) -> dict[str, Layer]:
     Args:
         path: A safetensors file, or a torch file of weights (`.pth`), of which nothing is executed.
 
-    Returns:
-        Its layers by name.
-
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read or is of another network.

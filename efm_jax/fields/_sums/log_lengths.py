@@ -18,9 +18,6 @@ def log_sphere_area(dim: int) -> float:
     Args:
         dim: D, >= 1.
 
-    Returns:
-        The natural logarithm of the area.
-
     Examples:
         >>> from math import exp, pi
         >>> round(exp(log_sphere_area(2)) / pi, 12)  # a ball's surface in three dimensions

@@ -12,9 +12,6 @@ def independent() -> LabeledCoupling:
 
     With labels: i uniform among the rows that have a partner, j uniform among the rows of i's label.
 
-    Returns:
-        The coupling.
-
     Examples:
         >>> import jax, jax.numpy as jnp
         >>> x, labels = jnp.zeros((4, 2)), jnp.array([0, 1, 1, 2])

@@ -25,9 +25,6 @@ def sinkhorn(epsilon: float = 0.02, *, iterations: int = 1000, tolerance: float 
         iterations: Most rounds.
         tolerance: Share of the mass that may lie in wrong columns.
 
-    Returns:
-        The coupling.
-
     Raises:
         ValueError: An option is not positive.
 
