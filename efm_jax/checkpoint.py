@@ -126,8 +126,7 @@ def restore(folder: str | os.PathLike, like: State, step: int | None = None) -> 
         `(state, meta)`, the arrays bit for bit as saved.
 
     Raises:
-        CheckpointError: If there is no such checkpoint, it is damaged, or it belongs to another network or
-            optimizer.
+        CheckpointError: If there is no such checkpoint, it is damaged, or it belongs to another network or optimizer.
 
     Examples:
         >>> import tempfile

@@ -83,12 +83,7 @@ def train(config: configs.Run, run: Path, *, report: bool = True, progress: bool
 
 
 def resume(
-    run: RunFolder,
-    /,
-    *,
-    parallel: configs.Parallel = _ONE_DEVICE,
-    report: bool = True,
-    progress: bool = True,
+    run: RunFolder, /, *, parallel: configs.Parallel = _ONE_DEVICE, report: bool = True, progress: bool = True
 ) -> None:
     """Resume a run from its folder.
 

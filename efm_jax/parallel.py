@@ -4,11 +4,4 @@ from efm_jax.fields.sharded import sharded_field, split_charges
 from efm_jax.fields.streamed import streamed_field
 from efm_jax.training.devices import data_mesh, data_parallel_step, pmap_step
 
-__all__ = [
-    "data_mesh",
-    "data_parallel_step",
-    "pmap_step",
-    "sharded_field",
-    "split_charges",
-    "streamed_field",
-]
+__all__ = ["data_mesh", "data_parallel_step", "pmap_step", "sharded_field", "split_charges", "streamed_field"]

@@ -34,8 +34,7 @@ def squared_by_products(
 def float64_squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Squared distances [n, m]: direct differences in few dimensions, inner products in many.
 
-    Inner products lose `1e-16 (|a|^2 + |b|^2)`, so give centered sets; what is below 1e-13 of that sum is set
-    to 0.
+    Inner products lose `1e-16 (|a|^2 + |b|^2)`, so give centered sets; what is below 1e-13 of that sum is set to 0.
     """
     if a.shape[1] <= _FEW_DIMS:
         return cdist(a, b, "sqeuclidean")

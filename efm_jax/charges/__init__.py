@@ -2,9 +2,4 @@
 
 from efm_jax.charges.plates import Charges, capacitor, capacitor_chain, plate
 
-__all__ = [
-    "Charges",
-    "capacitor",
-    "capacitor_chain",
-    "plate",
-]
+__all__ = ["Charges", "capacitor", "capacitor_chain", "plate"]

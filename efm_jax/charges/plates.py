@@ -88,9 +88,7 @@ def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
         >>> charges.positions.tolist(), charges.charge.tolist()
         ([[1.0, 2.0, 0.5], [3.0, 4.0, 0.5]], [-0.5, -0.5])
 
-    Source:
-        Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, section 3: samples are placed on a
-        plate.
+    Source: Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, section 3: samples are placed on a plate.
     """
     x = checks.samples("x", x)
     z = checks.finite("z", z)
@@ -122,8 +120,7 @@ def capacitor(x_pos: SamplesP, x_neg: SamplesQ, gap: float) -> Charges:
         >>> charges.positions.tolist(), charges.charge.tolist()
         ([[0.0, 0.0, 0.0], [1.0, 1.0, 6.0], [1.0, 1.0, 6.0]], [1.0, -0.5, -0.5])
 
-    Source:
-        Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, section 3 and eq. 2.
+    Source: Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, section 3 and eq. 2.
     """
     x_pos, x_neg = checks.both_plates(x_pos, x_neg)
     gap = checks.positive("gap", gap)
@@ -186,9 +183,8 @@ def capacitor_chain(
         >>> [round(float(e), 5) for e in field.direction * jnp.exp(field.log_magnitude)]
         [0.0, 0.25]
 
-    Source:
-        The chain: "Capacitor chain" abstract, OpenReview VDnHEHyVl5. Gauss rules of discrete measures: Golub and Welsch
-        (1969), Math. Comp. 23, 221.
+    Source: The chain: "Capacitor chain" abstract, OpenReview VDnHEHyVl5. Gauss rules of discrete measures: Golub and
+    Welsch (1969), Math. Comp. 23, 221.
     """
     x_pos, x_neg = checks.both_plates(x_pos, x_neg)
     gap = checks.positive("gap", gap)

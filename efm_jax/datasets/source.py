@@ -20,8 +20,7 @@ class Source(NamedTuple):
     """A distribution to draw from, or a finite set of samples.
 
     Attributes:
-        draw: `draw(rng, n) -> samples [n, D]`, float32, D = prod(shape). Deterministic given the generator's
-            state.
+        draw: `draw(rng, n) -> samples [n, D]`, float32, D = prod(shape). Deterministic given the generator's state.
         shape: Shape of one sample before flattening: (D,) for vectors, (H, W, C) for pictures.
         size: Number of samples behind a finite set, None for a distribution.
         classes: Where samples have labels, the source of each class by itself, None for a class without samples; see
@@ -74,14 +73,7 @@ class Choice:
 
 
 def batch(
-    source: Source,
-    seed: int,
-    side: int,
-    step: int,
-    n: int,
-    *,
-    rows: slice | None = None,
-    labels: Any = None,
+    source: Source, seed: int, side: int, step: int, n: int, *, rows: slice | None = None, labels: Any = None
 ) -> Float32[np.ndarray, "n dim"]:
     """Draw batch number `step` of one side: `source.draw(np.random.default_rng([seed, side, step]), n)`.
 

@@ -56,10 +56,9 @@ def read_digits(
 ) -> tuple[Int64[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
     """Read pictures as digits: the most probable class and its probability.
 
-    `label = argmax_c p_c`, `confidence = max_c p_c` with `p = softmax(logits)`. The softmax was calibrated by
-    one temperature on digits kept out of training, so among real digits about a share q of those read with
-    confidence q are read right. Pictures that show no digit (noise, shuffled patches) were taught to give
-    `p = 1/10`.
+    `label = argmax_c p_c`, `confidence = max_c p_c` with `p = softmax(logits)`. The softmax was calibrated by one
+    temperature on digits kept out of training, so among real digits about a share q of those read with confidence q are
+    read right. Pictures that show no digit (noise, shuffled patches) were taught to give `p = 1/10`.
 
     Args:
         x: Pictures flattened HWC, values in [-1, 1] (black is -1), D = 32*32*3 or 32*32, or 28*28*3 or 28*28,
@@ -71,8 +70,7 @@ def read_digits(
         Labels 0..9 [n] and confidences in (0.1, 1] [n].
 
     Raises:
-        ValueError: If `x` has another shape or holds NaN, `batch_size` is below 1 or the weights cannot be
-            read.
+        ValueError: If `x` has another shape or holds NaN, `batch_size` is below 1 or the weights cannot be read.
 
     Examples:
         >>> import numpy as np

@@ -1,8 +1,7 @@
 """Samples, pairs and field lines as pictures: arrays of uint8 first, png files second.
 
-`grid`, `pairs_grid` and `strip` are pure: flat samples in, one RGB array out. `save_png` and `lines_figure`
-write whole files or none. matplotlib is imported inside `lines_figure` only, and without pyplot's global
-state.
+`grid`, `pairs_grid` and `strip` are pure: flat samples in, one RGB array out. `save_png` and `lines_figure` write whole
+files or none. matplotlib is imported inside `lines_figure` only, and without pyplot's global state.
 """
 
 import io

@@ -83,8 +83,7 @@ def chain(
         >>> field.direction.tolist(), round(float(jnp.exp(field.log_magnitude)), 5)
         ([0.0, 1.0], 0.5)
 
-    Source:
-        The chain: "Capacitor chain" abstract, OpenReview VDnHEHyVl5; the time integral is derived above.
+    Source: The chain: "Capacitor chain" abstract, OpenReview VDnHEHyVl5; the time integral is derived above.
     """
     points, parts = _parts(points, x_pos, x_neg, gap, tolerance)
     scale = lax.stop_gradient(jnp.maximum(parts.log_lateral, parts.log_z + jnp.log(parts.sine)))
@@ -127,8 +126,7 @@ def chain_velocity(
         >>> round(float(chain_velocity(jnp.asarray([0.2, 0.25]), x, x, gap=1.0)[0]), 4)  # tanh(pi / 5)
         0.5569
 
-    Source:
-        Derived: `2 E_z` is conserved along `E_x / E_z`, for the divergence of E is zero.
+    Source: Derived: `2 E_z` is conserved along `E_x / E_z`, for the divergence of E is zero.
     """
     points, parts = _parts(points, x_pos, x_neg, gap, tolerance)
     velocity = parts.direction * (jnp.exp(parts.log_lateral - parts.log_z) / parts.sine)[:, None]
@@ -169,8 +167,7 @@ def log_density_path(
         >>> round(float(jnp.exp(log_density_path(jnp.asarray([0.0, 0.5]), x, x, gap=1.0))), 5)
         1.0
 
-    Source:
-        Derived; the chain is that of OpenReview VDnHEHyVl5.
+    Source: Derived; the chain is that of OpenReview VDnHEHyVl5.
     """
     points, parts = _parts(points, x_pos, x_neg, gap, tolerance)
     return (log(2) + parts.log_z + jnp.log(parts.sine)).reshape(points.shape[:-1])
@@ -249,8 +246,7 @@ def chain_fn(x_pos: SamplesP, x_neg: SamplesQ, gap: float, *, tolerance: float =
         >>> field(jnp.array([[0.0, 0.25], [0.0, 1.75]])).tolist()
         [[0.0, 1.0], [0.0, -1.0]]
 
-    Source:
-        The chain: "Capacitor chain" abstract, OpenReview VDnHEHyVl5.
+    Source: The chain: "Capacitor chain" abstract, OpenReview VDnHEHyVl5.
     """
     x_pos, x_neg = checks.samples("x_pos", x_pos), checks.samples("x_neg", x_neg)
     return jax.tree_util.Partial(_folded(checks.positive("gap", gap), tolerance), x_pos, x_neg)

@@ -41,8 +41,7 @@ def coulomb(
 ) -> Field:
     """Return the electric field of point charges.
 
-    With `d_i = x~ - x~_i` and `S_D = 2 pi^((D+1)/2) / Gamma((D+1)/2)`, the area of the unit sphere in D+1
-    dimensions:
+    With `d_i = x~ - x~_i` and `S_D = 2 pi^((D+1)/2) / Gamma((D+1)/2)`, the area of the unit sphere in D+1 dimensions:
 
     * `superposed`: `E(x~) = sum_i q_i d_i / (S_D |d_i|^(D+1))`, the field of the theory: its lines run from
       P to Q, its flux through a closed surface is the enclosed charge.
@@ -51,9 +50,8 @@ def coulomb(
       however weak its field. The authors' published code trains on it. It is not the field of any charges, and
       its lines do not map P to Q exactly.
 
-    A charge exerts no force on itself: where a point sits on a charge (squared distance 0 in floating
-    point, that is closer than about 1e-19), the field is that of the other charges, and zero if there are
-    none.
+    A charge exerts no force on itself: where a point sits on a charge (squared distance 0 in floating point, that is
+    closer than about 1e-19), the field is that of the other charges, and zero if there are none.
 
     All plates share one scale, the distance to the nearest charge: `w_i = q_i (|d_nearest| / |d_i|)^(D+1)`. So nothing
     overflows, and what underflows is below the precision. Gradients flow to points, positions and charges; they need
@@ -85,9 +83,8 @@ def coulomb(
         >>> [round(float(e), 6) for e in between.direction * jnp.exp(between.log_magnitude)]  # 2 / (4 pi 3^2)
         [0.0, 0.0, 0.017684]
 
-    Source:
-        Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2 (`superposed`); the shrinkage of
-        `per_plate` is that of Xu, Liu, Tegmark, Jaakkola (2022), arXiv 2209.11178, applied to each plate.
+    Source: Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2 (`superposed`); the shrinkage of
+    `per_plate` is that of Xu, Liu, Tegmark, Jaakkola (2022), arXiv 2209.11178, applied to each plate.
     """
     points, charges = as_points_and_charges(points, charges)
     gamma = checked_gamma(gamma, convention)
@@ -131,8 +128,7 @@ def field_fn(
         >>> field(jnp.array([[0.0, 1.0], [0.0, 3.0]])).tolist()
         [[0.0, 1.0], [0.0, -1.0]]
 
-    Source:
-        Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2 and Algorithm 2.
+    Source: Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2 and Algorithm 2.
     """
     return jax.tree_util.Partial(_directions(convention, gamma, block_size, certified), charges)
 

@@ -59,8 +59,7 @@ def potential(
         >>> float(phi.sign), round(float(jnp.exp(phi.log_magnitude)), 5)  # 1 / (4 pi 5)
         (-1.0, 0.01592)
 
-    Source:
-        Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2: the field whose potential this is.
+    Source: Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2: the field whose potential this is.
     """
     points, charges = as_points_and_charges(points, charges)
     flat = points.reshape(-1, points.shape[-1])

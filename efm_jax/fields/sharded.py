@@ -88,9 +88,8 @@ def sharded_field(
         >>> [round(float(e), 6) for e in between.direction * jnp.exp(between.log_magnitude)]  # 2 / (4 pi 3^2)
         [0.0, 0.0, 0.017684]
 
-    Source:
-        Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2; the merging of sums is that of the streamed
-        softmax of Milakov and Gimelshein (2018), arXiv 1805.02867.
+    Source: Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2; the merging of sums is that of the
+    streamed softmax of Milakov and Gimelshein (2018), arXiv 1805.02867.
     """
     gamma = checked_gamma(gamma, convention)
     if block_size is not None:
@@ -246,8 +245,7 @@ def _filled(charges: Charges, total: int) -> Charges:
     """Up to `total` charges, those added being 0."""
     missing = total - len(charges.charge)
     return Charges(
-        jnp.pad(charges.positions, ((0, missing), (0, 0)), mode="edge"),
-        jnp.pad(charges.charge, (0, missing)),
+        jnp.pad(charges.positions, ((0, missing), (0, 0)), mode="edge"), jnp.pad(charges.charge, (0, missing))
     )
 
 

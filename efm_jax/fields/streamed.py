@@ -51,10 +51,9 @@ def streamed_field(
 
     Args:
         points: Where to evaluate, (x, z) with z last, [..., D+1]; all of them on the device at once.
-        plates: `(x, z, total)` each, as for `charges.plate`: samples [n, D], the height, the charge of the whole plate. The
-            samples may be a NumPy array, one mapped from a file (`np.load(path, mmap_mode="r")`), or anything with
-            `shape`, whose slices `x[i:j]` are floating-point arrays; only slices are read. Plates may
-            share samples.
+        plates: `(x, z, total)` each, as for `charges.plate`: samples [n, D], the height, the charge of the whole plate.
+            The samples may be a NumPy array, one mapped from a file (`np.load(path, mmap_mode="r")`), or anything with
+            `shape`, whose slices `x[i:j]` are floating-point arrays; only slices are read. Plates may share samples.
         budget: Bytes in use on the device at most: points, result, two blocks, and temporaries.
         convention: "superposed" or "per_plate", as in `fields.coulomb`.
         gamma: Shrinkage length of `per_plate`, as in `fields.coulomb`.
@@ -74,8 +73,7 @@ def streamed_field(
         >>> [round(float(e), 6) for e in field.direction * np.exp(field.log_magnitude)]  # 2 / (4 pi 3^2)
         [0.0, 0.0, 0.017684]
 
-    Source:
-        Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2.
+    Source: Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2.
     """
     gamma = checked_gamma(gamma, convention)
     budget = checks.count("budget", budget)

@@ -70,8 +70,7 @@ def flux(field: Callable[[Float[Array, "k dim1"]], Field], surface: Surface) -> 
         >>> round(float(through.value), 4)
         -0.5
 
-    Source:
-        Gauss (1813); units as in Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2.
+    Source: Gauss (1813); units as in Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2.
     """
     points, normals = checks.floating("surface.points", surface.points), jnp.asarray(surface.normals)
     log_weight = jnp.asarray(surface.log_weight)
@@ -115,8 +114,7 @@ def sphere(center: Float[Array, " dim1"], radius: float, *, nodes: int = 32) -> 
         >>> surface.points.shape, round(float(jnp.exp(surface.log_weight).sum() / jnp.pi), 4)  # 4 pi r^2
         ((128, 3), 16.0)
 
-    Source:
-        Stroud (1971), Approximate Calculation of Multiple Integrals, section 2.6.
+    Source: Stroud (1971), Approximate Calculation of Multiple Integrals, section 2.6.
     """
     center, radius = _center(center), checks.positive("radius", radius)
     nodes, dim = checks.count("nodes", nodes), len(center) - 1
@@ -156,8 +154,7 @@ def random_sphere(key: Key, center: Float[Array, " dim1"], radius: float, num_po
         >>> bool(jnp.allclose(jnp.linalg.norm(surface.points, axis=1), 3.0))
         True
 
-    Source:
-        Muller (1959), Comm. ACM 2, 19: normal numbers, normalized.
+    Source: Muller (1959), Comm. ACM 2, 19: normal numbers, normalized.
     """
     center, radius = _center(center), checks.positive("radius", radius)
     number, dim = checks.count("num_points", num_points), len(center) - 1
@@ -191,8 +188,7 @@ def patch(
         >>> surface.points.shape, round(float(jnp.exp(surface.log_weight).sum()), 5), surface.normals[0].tolist()
         ((16, 3), 6.0, [0.0, 0.0, 1.0])
 
-    Source:
-        Gauss (1814): quadrature; a product of it.
+    Source: Gauss (1814): quadrature; a product of it.
     """
     low, high = _bounds(lower, upper)
     at, nodes, dim = checks.finite("at", at), checks.count("nodes", nodes), len(low)
@@ -228,8 +224,7 @@ def box(lower: Float[Array, " dim1"], upper: Float[Array, " dim1"], *, nodes: in
         >>> surface.points.shape, round(float(jnp.exp(surface.log_weight).sum()), 5)
         ((16, 2), 8.0)
 
-    Source:
-        Gauss (1814): quadrature; a product of it on every face.
+    Source: Gauss (1814): quadrature; a product of it on every face.
     """
     low, high = _bounds(lower, upper)
     if len(low) < 2:

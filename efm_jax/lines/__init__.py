@@ -3,11 +3,4 @@
 from efm_jax.lines.stepping import Stepping, adaptive, fixed
 from efm_jax.lines.tracing import FieldLines, rate, trace
 
-__all__ = [
-    "FieldLines",
-    "Stepping",
-    "adaptive",
-    "fixed",
-    "rate",
-    "trace",
-]
+__all__ = ["FieldLines", "Stepping", "adaptive", "fixed", "rate", "trace"]

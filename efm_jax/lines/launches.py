@@ -53,11 +53,10 @@ def from_charges(
 ) -> Launch:
     r"""Launch lines from point charges in uniform directions: exact by flux.
 
-    A charge q sends `|q|` of flux out, equally in all directions of the sphere $S^D$. A line starts at
-    $\tilde x_i + r (u + \delta)$, u uniform, at a distance r so small that the charge's own field rules there: r is the
-    given share of the charge's own radius $a$, which is the distance to its nearest neighbor or the distance where
-    its own field has fallen to the field F of the others, whichever is less. What F has bent a line by on its first
-    bit of way is
+    A charge q sends `|q|` of flux out, equally in all directions of the sphere $S^D$. A line starts at $\tilde x_i + r
+    (u + \delta)$, u uniform, at a distance r so small that the charge's own field rules there: r is the given share of
+    the charge's own radius $a$, which is the distance to its nearest neighbor or the distance where its own field has
+    fallen to the field F of the others, whichever is less. What F has bent a line by on its first bit of way is
 
     $$\delta = \frac{F - (F \cdot u) u}{D\, |q| / (S_D r^D)}$$
 

@@ -88,9 +88,8 @@ def log_prob(
         >>> round(float(found.log_prob[0]), 4), round(float(jax.scipy.stats.norm.logpdf(2.0, scale=2.0)), 4)
         (-2.1121, -2.1121)
 
-    Source:
-        Chen, Rubanova, Bettencourt, Duvenaud (2018), arXiv 1806.07366, theorem 1; Grathwohl et al. (2019), arXiv
-        1810.01367, eq. 7 (the estimate).
+    Source: Chen, Rubanova, Bettencourt, Duvenaud (2018), arXiv 1806.07366, theorem 1; Grathwohl et al. (2019), arXiv
+    1810.01367, eq. 7 (the estimate).
     """
     x = checks.samples("x", x)
     known, there = (checks.finite(f"span[{i}]", z) for i, z in enumerate(span))

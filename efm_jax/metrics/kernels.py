@@ -34,9 +34,8 @@ def mmd(
 ) -> float:
     """Return the squared maximum mean discrepancy with Gaussian kernels, unbiased.
 
-    `E k(x, x') + E k(y, y') - 2 E k(x, y)` over pairs of different samples, `k = mean_s exp(-|x - y|^2 / (2
-    s^2))`; zero on average for two sets from one distribution, so it can be negative (Gretton et al. 2012, JMLR 13,
-    eq. 3).
+    `E k(x, x') + E k(y, y') - 2 E k(x, y)` over pairs of different samples, `k = mean_s exp(-|x - y|^2 / (2 s^2))`;
+    zero on average for two sets from one distribution, so it can be negative (Gretton et al. 2012, JMLR 13, eq. 3).
 
     Args:
         a: Samples [n, D], n >= 2.

@@ -55,11 +55,7 @@ class Copies(NamedTuple):
 
 
 def neighborhood(
-    samples: Float[np.ndarray, "n dim"],
-    real: Float[np.ndarray, "m dim"],
-    *,
-    k: int = 5,
-    k_precision: int = 3,
+    samples: Float[np.ndarray, "n dim"], real: Float[np.ndarray, "m dim"], *, k: int = 5, k_precision: int = 3
 ) -> Neighborhood:
     """Return the precision, recall, density and coverage of samples relative to real ones.
 

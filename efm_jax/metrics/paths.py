@@ -9,9 +9,8 @@ __all__ = ["normalized_path_energy", "path_curvature", "path_energy"]
 def path_energy(path: Float[np.ndarray, "t n dim"], *, times: Float[np.ndarray, " t"] | None = None) -> float:
     """Return the mean kinetic energy of paths in one unit of time: `E integral_0^1 |dx/ds|^2 ds`, s = scaled time.
 
-    For the polygon through the given points this is exactly `T mean_n sum_k |x_k+1 - x_k|^2 / (t_k+1 - t_k)`,
-    T = total time; straight lines at constant speed give the least, the mean squared distance of
-    their ends.
+    For the polygon through the given points this is exactly `T mean_n sum_k |x_k+1 - x_k|^2 / (t_k+1 - t_k)`, T = total
+    time; straight lines at constant speed give the least, the mean squared distance of their ends.
 
     Args:
         path: Positions [t, n, D], t >= 2 times, without z (give `lines.path[..., :-1]`).
@@ -21,8 +20,7 @@ def path_energy(path: Float[np.ndarray, "t n dim"], *, times: Float[np.ndarray, 
         The energy, in squared units of the samples.
 
     Raises:
-        ValueError: If shapes do not fit together, the times do not rise or fall, or a number is NaN or
-            infinite.
+        ValueError: If shapes do not fit together, the times do not rise or fall, or a number is NaN or infinite.
 
     Examples:
         >>> straight = np.linspace(0.0, 2.0, 5).reshape(5, 1, 1)

@@ -40,11 +40,7 @@ def wasserstein2(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "n dim"]) -
 
 
 def sliced_wasserstein2(
-    key: Key,
-    a: Float[np.ndarray, "n dim"],
-    b: Float[np.ndarray, "m dim"],
-    *,
-    num_projections: int = 256,
+    key: Key, a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "m dim"], *, num_projections: int = 256
 ) -> float:
     """Return the sliced Wasserstein-2 distance, `sqrt(mean_t W2^2(<t, a>, <t, b>))` over uniform directions t.
 
@@ -61,8 +57,7 @@ def sliced_wasserstein2(
         Sliced W2, in units of the samples (not squared).
 
     Raises:
-        ValueError: If the sets differ in dimension, are empty, or hold NaN or infinity; or without
-            directions.
+        ValueError: If the sets differ in dimension, are empty, or hold NaN or infinity; or without directions.
 
     Examples:
         >>> a = np.zeros((5, 1))
@@ -130,8 +125,7 @@ def gaussian_frechet(
         The squared distance, >= 0.
 
     Raises:
-        ValueError: If the shapes do not fit together, a number is NaN or infinite, or a covariance is not
-            symmetric.
+        ValueError: If the shapes do not fit together, a number is NaN or infinite, or a covariance is not symmetric.
 
     Examples:
         >>> gaussian_frechet(np.zeros(2), np.eye(2), np.zeros(2), 4.0 * np.eye(2))

@@ -55,10 +55,7 @@ PAPER: dict[str, tuple[str, Run]] = {
         "The paper's settings: colored 3 -> 2: --data.source mnist:FOLDER:3 --data.target mnist:FOLDER:2.",
         _gap(replace(_PAPER_DIGITS, data=Data("mnist:mnist:3", "mnist:mnist:2")), 10.0),
     ),
-    "paper-cifar10": (
-        "The paper's settings: white noise -> CIFAR-10: --data.target cifar10:FOLDER.",
-        _CIFAR,
-    ),
+    "paper-cifar10": ("The paper's settings: white noise -> CIFAR-10: --data.target cifar10:FOLDER.", _CIFAR),
     "paper-celeba64": (
         "The paper's settings for CIFAR-10 on faces, 64x64: --data.target folder:FOLDER; cut before: --data.crop None.",
         replace(_CIFAR, data=Data("noise", "folder:img_align_celeba", size=64, crop=140)),

@@ -29,8 +29,7 @@ def sinusoidal(u: Float[Array, " n"], size: int) -> Float[Array, "n size"]:
         >>> [[round(float(v), 3) for v in row] for row in sinusoidal(jnp.array([0.0, 0.001]), 4)]
         [[0.0, 0.0, 1.0, 1.0], [0.841, 0.0, 0.54, 1.0]]
 
-    Source: Ho, Jain, Abbeel (2020), arXiv 2006.11239, appendix B; Vaswani et al. (2017), arXiv 1706.03762,
-    sec. 3.5.
+    Source: Ho, Jain, Abbeel (2020), arXiv 2006.11239, appendix B; Vaswani et al. (2017), arXiv 1706.03762, sec. 3.5.
     """
     half = size // 2
     frequency = np.exp(-np.log(1e4) * np.arange(half) / (half - 1)).astype(np.float32)

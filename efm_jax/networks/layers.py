@@ -4,9 +4,8 @@ Pictures are [n, H, W, C]. Parameters are float32; convolutions and matrix produ
 of the norms always in float32. 3x3 convolutions are XLA's own: on CPU they beat every formulation by shifted
 slices and matrix products (`benchmarks/network.py`); 1x1 convolutions are matrix products for the same reason.
 
-On CPU, call a jitted training step once per step: in the body of `lax.scan` or `lax.while_loop` XLA runs the
-gradient of a convolution about 100 times slower (jax-ml/jax#12868). The network itself is as fast in a loop as
-outside.
+On CPU, call a jitted training step once per step: in the body of `lax.scan` or `lax.while_loop` XLA runs the gradient
+of a convolution about 100 times slower (jax-ml/jax#12868). The network itself is as fast in a loop as outside.
 """
 
 import jax
@@ -125,8 +124,7 @@ class ResidualBlock(nnx.Module):
 class Attention(nnx.Module):
     """`x + project(softmax(q k^T / sqrt(C)) v)` over all pixels, one head; the projection starts at zero.
 
-    Source: Ho, Jain, Abbeel (2020), arXiv 2006.11239, appendix B; Vaswani et al. (2017), arXiv 1706.03762,
-    eq. 1.
+    Source: Ho, Jain, Abbeel (2020), arXiv 2006.11239, appendix B; Vaswani et al. (2017), arXiv 1706.03762, eq. 1.
     """
 
     def __init__(self, channels: int, *, dtype=jnp.float32):

@@ -38,10 +38,9 @@ def mlp(
 ) -> Network:
     """Make a multilayer perceptron on points between the plates.
 
-    Its input is `(x - loc) / scale` and the height features `2u - 1, sin(pi 2^k u), cos(pi 2^k u)`, k <
-    octaves, of `u = z / gap`, so gap and range of the data do not matter to it. `depth` hidden layers of
-    `width` follow; the last layer starts at zero, so the network starts as the zero field. The last output times
-    sqrt(D + 1) is E_z.
+    Its input is `(x - loc) / scale` and the height features `2u - 1, sin(pi 2^k u), cos(pi 2^k u)`, k < octaves, of `u
+    = z / gap`, so gap and range of the data do not matter to it. `depth` hidden layers of `width` follow; the last
+    layer starts at zero, so the network starts as the zero field. The last output times sqrt(D + 1) is E_z.
 
     Args:
         dim: Number of x dimensions D.
@@ -74,8 +73,7 @@ def mlp(
         >>> jax.jit(network.apply)(params, jnp.ones((5, 3))).shape
         (5, 3)
 
-    Source: the 3 x 64 SeLU network of Tong et al. (2023), arXiv 2307.03672, with the height
-    embedded.
+    Source: the 3 x 64 SeLU network of Tong et al. (2023), arXiv 2307.03672, with the height embedded.
     """
     dim = checks.count("dim", dim)
     width, depth = checks.count("width", width), checks.count("depth", depth)

@@ -33,14 +33,13 @@ def unet(
 ) -> Network:
     """Make a U-Net on flattened pictures between the plates.
 
-    The picture `x / scale` and the relative height `u = z / gap` are all it sees, so gap and range
-    of the data do not matter to it. Level l works at resolution `H / (patch 2^l)` with `width *
-    multipliers[l]` channels: `blocks` residual blocks on the way down and `blocks + 1` on the way up, which
-    also read the activations left by the way down; a strided 3x3 convolution halves, repeated pixels and a
-    3x3 convolution double; one residual block, self-attention and one residual block in the middle.
-    `sinusoidal(u)` goes through two dense layers of `4 width` and is added in every block. The last
-    convolution starts at zero, so the network starts as the zero field. It has C + 1 channels; the last
-    one, averaged over the picture, times sqrt(D + 1) is E_z.
+    The picture `x / scale` and the relative height `u = z / gap` are all it sees, so gap and range of the data do not
+    matter to it. Level l works at resolution `H / (patch 2^l)` with `width * multipliers[l]` channels: `blocks`
+    residual blocks on the way down and `blocks + 1` on the way up, which also read the activations left by the way
+    down; a strided 3x3 convolution halves, repeated pixels and a 3x3 convolution double; one residual block,
+    self-attention and one residual block in the middle. `sinusoidal(u)` goes through two dense layers of `4 width` and
+    is added in every block. The last convolution starts at zero, so the network starts as the zero field. It has C + 1
+    channels; the last one, averaged over the picture, times sqrt(D + 1) is E_z.
 
     The defaults are the paper's network: 57,634,180 parameters on (32, 32, 3).
 
@@ -52,22 +51,19 @@ def unet(
         width: Channels of the first level, even.
         multipliers: Channels of each level as a multiple of `width`; one entry per level.
         blocks: Residual blocks per level on the way down.
-        attention: Resolutions (longer side of the feature map, after `patch`) with self-attention: after
-            each block on the way down and after the last on the way up. Resolutions that no level has are
-            passed over.
+        attention: Resolutions (longer side of the feature map, after `patch`) with self-attention: after each block on
+            the way down and after the last on the way up. Resolutions that no level has are passed over.
         dropout: Share of activations zeroed in training, in [0, 1).
         num_classes: Number of classes, or None. Labels are integers in 0 .. num_classes - 1; -1 is the null
             label with an embedding of its own, used also when no `cond` is given.
         dtype: "float32", or "bfloat16" for convolutions and matrix products in half the memory; parameters,
             statistics of norms, softmax and the output stay float32.
-        patch: Fold patches of `patch` x `patch` pixels into channels first: 2 makes the network about 4
-            times cheaper.
+        patch: Fold patches of `patch` x `patch` pixels into channels first: 2 makes the network about 4 times cheaper.
         height: "linear", or the height at which logs begin for a single plate at z = 0, see `mlp`; "log" is 1e-3.
 
     Returns:
-        The network. `apply(params, points [n, D+1], key=None, cond=None) -> field [n, D+1]` is
-        deterministic without a key; with one, the key draws the dropout. Under `jit` a label out of range
-        gives NaN.
+        The network. `apply(params, points [n, D+1], key=None, cond=None) -> field [n, D+1]` is deterministic without a
+        key; with one, the key draws the dropout. Under `jit` a label out of range gives NaN.
 
     Raises:
         ValueError: A size does not fit, or an argument of `apply` does not belong to this network.
@@ -80,9 +76,8 @@ def unet(
         >>> jax.jit(network.apply)(params, jnp.ones((2, 65))).shape
         (2, 65)
 
-    Source: Ho, Jain, Abbeel (2020), arXiv 2006.11239; Song et al. (2021), arXiv 2011.13456, appendix H;
-    with the extra output for E_z: Xu et al. (2022), arXiv 2209.11178; Kolesov et al. (2025),
-    arXiv 2502.02367.
+    Source: Ho, Jain, Abbeel (2020), arXiv 2006.11239; Song et al. (2021), arXiv 2011.13456, appendix H; with the extra
+    output for E_z: Xu et al. (2022), arXiv 2209.11178; Kolesov et al. (2025), arXiv 2502.02367.
     """
     sizes = _frame.wholes("shape (height, width, channels)", shape, 1, length=3)
     levels = _frame.wholes("multipliers", multipliers, 1)
@@ -111,32 +106,13 @@ def unet(
         dtype=jnp.dtype(dtype),
         patch=int(patch),
     )
-    return _frame.frame(
-        build,
-        math.prod(sizes),
-        gap=gap,
-        scale=scale,
-        num_classes=num_classes,
-        height=height,
-    )
+    return _frame.frame(build, math.prod(sizes), gap=gap, scale=scale, num_classes=num_classes, height=height)
 
 
 class UNet(nnx.Module):
     """The module behind `unet`; its arguments are checked there."""
 
-    def __init__(
-        self,
-        shape,
-        *,
-        width,
-        multipliers,
-        blocks,
-        attention,
-        dropout,
-        num_classes,
-        dtype,
-        patch,
-    ):
+    def __init__(self, shape, *, width, multipliers, blocks, attention, dropout, num_classes, dtype, patch):
         channels = shape[2] * patch**2
         side = max(shape[:2]) // patch
         features = 4 * width

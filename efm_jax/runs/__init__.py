@@ -10,14 +10,7 @@ if TYPE_CHECKING:
     from efm_jax.runs._plan import Plan
     from efm_jax.runs._train import train
 
-__all__ = [
-    "MAY_CHANGE",
-    "Plan",
-    "fit",
-    "read_config",
-    "read_log",
-    "train",
-]
+__all__ = ["MAY_CHANGE", "Plan", "fit", "read_config", "read_log", "train"]
 
 __getattr__ = lazy.attach(
     __name__,

@@ -58,8 +58,7 @@ def fit(
         folder: The run folder; made if it does not exist.
         built: Training sets, recipe, network and optimizer.
         plan: Steps, charges, seed, and how often to save and log.
-        resume: Resume what the folder holds; if False, a folder that holds a run is refused, never
-            overwritten.
+        resume: Resume what the folder holds; if False, a folder that holds a run is refused, never overwritten.
         progress: Show a progress bar.
         on_save: Called with the state after each checkpoint is on disk, e.g. to draw pictures. It must not
             keep the state: the next step reuses its buffers. Of several hosts the first calls it, with a state in

@@ -93,14 +93,7 @@ def pairs(
             "Those of this recipe (pfgm) start at random points far above; train efm, c2fm, ifm or cfm first."
         )
     lines = sampling.transport(
-        state,
-        recipe,
-        network,
-        x,
-        reverse=reverse,
-        key=key,
-        stepping=stepping,
-        batch_size=batch_size,
+        state, recipe, network, x, reverse=reverse, key=key, stepping=stepping, batch_size=batch_size
     )
     end = np.asarray(lines.end)[:, :-1]
     there = np.asarray(lines.arrived) & np.isfinite(end).all(1)
