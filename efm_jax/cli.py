@@ -139,18 +139,20 @@ def export(
     *,
     weights: Literal["average", "last"] = "average",
     license: Annotated[str | None, _optional("TEXT", "to be written")] = None,
+    overwrite: Annotated[bool, FlagCreatePairsOff] = False,
 ) -> None:
     """Export a run as a shareable model folder.
 
     Args:
         model: Run folder. A model folder or a released model's name is copied.
-        output: Model folder to write; it must not exist.
+        output: Model folder to write.
         weights: Which parameters to export: their moving average, or the last ones.
         license: License to state on the model card.
+        overwrite: Replace a model folder that is there.
     """
     from efm_jax import models
 
-    written = models.export(model, output, weights=weights, license=license)
+    written = models.export(model, output, weights=weights, license=license, overwrite=overwrite)
     todo = "" if license else "; state the license in its README.md"
     print(f"Saved the model to {written}{todo}")
 
@@ -304,6 +306,7 @@ def evaluate(
     features: Annotated[Features, OmitArgPrefixes],
     *,
     output: Annotated[Path | None, _optional("FOLDER", "the run folder, or none")] = None,
+    overwrite: Annotated[bool, FlagCreatePairsOff] = False,
 ) -> None:
     """Score a run or a model on held-out samples.
 
@@ -312,6 +315,7 @@ def evaluate(
         data: Which samples to score.
         features: Which network compares pictures.
         output: Folder to write report.json and pictures to, for a model or other data.
+        overwrite: Overwrite files in it that efm did not write.
     """
     from efm_jax.models import reports
 
@@ -323,6 +327,7 @@ def evaluate(
         round_trip=data.round_trip,
         features=features.features,
         cache=features.cache,
+        overwrite=overwrite,
         **where,
     )
     _print_report(reports.destination(model, data.step, **where), report)
@@ -354,6 +359,7 @@ def compare(
     features: Annotated[Features, OmitArgPrefixes],
     *,
     output: Annotated[Path | None, _optional("FILE", "none")] = None,
+    overwrite: Annotated[bool, FlagCreatePairsOff] = False,
 ) -> None:
     """Compare the pictures of folder A with the real pictures of folder B.
 
@@ -363,10 +369,14 @@ def compare(
         pictures: Which pictures to compare.
         features: Which network compares them.
         output: File to write the report to, e.g. report.json; its table goes to report.md.
+        overwrite: Overwrite these files even if efm did not write them.
     """
     from efm_jax.evaluation import paired
     from efm_jax.evaluation.features import cache_folder, open_extractor
-    from efm_jax.evaluation.pictures import folders_report, table, write
+    from efm_jax.evaluation.pictures import check_output, folders_report, table, write
+
+    if output is not None:
+        check_output(output, overwrite=overwrite)
 
     if features.features == "none":
         raise ValueError(
@@ -386,7 +396,7 @@ def compare(
         report["partners"] = paired.paired_folders_report(a, b, **common)
         print(f"\n{paired.table(report['partners'])}")
     if output is not None:
-        write(report, output)
+        write(report, output, overwrite=overwrite)
         print(f"Saved the report to {output}")
 
 
@@ -447,6 +457,8 @@ def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> N
     from efm_jax.training import hosts
 
     where = config.parallel
+    if report:
+        reports.check_run_folder(run)
     hosts.join(where.coordinator, where.processes, where.process_index)
     if hosts.first():
         print(f"Training in {run}", flush=True)

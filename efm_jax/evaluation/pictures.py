@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from efm_jax import __version__, metrics
-from efm_jax._core import files
+from efm_jax._core import files, outputs
 from efm_jax.datasets.folder import common_size, read_folder
 from efm_jax.evaluation.features import Extractor, efficientnet_lite0, extract
 
-__all__ = ["folders_report", "pictures_report", "table", "write"]
+__all__ = ["check_output", "folders_report", "pictures_report", "table", "write"]
 
 Report = dict[str, Any]
 MOST = 10_000
@@ -226,14 +226,44 @@ def table(report: Report) -> str:
     return "\n".join([*rows, "", *notes])
 
 
-def write(report: Report, path: str | Path) -> None:
-    """Write a report as json, and its table as .md in the same folder; each whole or not at all."""
-    path = Path(path)
+def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
+    """Check that a report may be written to a file, before it is made.
+
+    Args:
+        path: The file, which ends in .json; its table goes to the file of the same name that ends in .md.
+        overwrite: Overwrite any file; without it only those of an earlier report.
+
+    Returns:
+        The file, its user's home expanded.
+
+    Raises:
+        ValueError: The file does not end in .json, or a file that is no earlier report is there.
+
+    Examples:
+        >>> check_output("new/report.json").name
+        'report.json'
+    """
+    path = Path(path).expanduser()
     if path.suffix != ".json":
         raise ValueError(f"a report is written as .json, and its table as .md, got {path.name!r}.")
+    outputs.check(path.parent, _written(path), marker=path.name, overwrite=overwrite)
+    return path
+
+
+def write(report: Report, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a report as json, and its table as .md in the same folder; each whole or not at all.
+
+    Raises:
+        ValueError: See `check_output`.
+    """
+    path = check_output(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_json(path, report)
+    files.write_json(path, {**report, "made_by": outputs.MADE_BY, "files": _written(path)})
     files.write_text(path.with_suffix(".md"), table(report) + "\n")
+
+
+def _written(path: Path) -> list[str]:
+    return [path.name, path.with_suffix(".md").name]
 
 
 def _scores(

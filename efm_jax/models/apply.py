@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from efm_jax._core import files as _files
+from efm_jax._core import outputs
 from efm_jax.datasets import (
     Source,
     batch,
@@ -17,7 +18,7 @@ from efm_jax.datasets import (
     read_array,
 )
 from efm_jax.evaluation import drawing
-from efm_jax.models import _outputs, seeds
+from efm_jax.models import seeds
 from efm_jax.models.loading import load
 from efm_jax.models.model import Trained, labels_of, transport
 from efm_jax.types import FieldLines
@@ -121,9 +122,9 @@ def translate(
         )
     cond = labels_of(trained, label, len(x), guidance=guidance)
     files = _files_of(trained, names, "translated", "pairs")
-    _outputs.check(output, files, inputs=inputs, overwrite=overwrite)
+    outputs.check(output, files, inputs=inputs, overwrite=overwrite)
     lines = transport(trained, x, reverse=reverse, cond=cond, guidance=guidance)
-    _outputs.check(output, files, inputs=inputs, overwrite=overwrite)  # lines take their time
+    outputs.check(output, files, inputs=inputs, overwrite=overwrite)  # lines take their time
     back = None if found is None else (found.places, own_size)
     saved = _write(output, trained, x, files, lines, names if found is not None else None, back)
     return saved if found is None else saved._replace(unreadable=found.skipped, unsupported=found.other)
@@ -160,11 +161,11 @@ def generate(
     output, trained = Path(output).expanduser(), load(model)
     cond = labels_of(trained, label, count, guidance=guidance)
     files = _files_of(trained, _numbered(count), "generated", "grid")
-    _outputs.check(output, files, overwrite=overwrite)
+    outputs.check(output, files, overwrite=overwrite)
     source = _start(model, trained)
     x = batch(source, seed, 0, 0, count, labels=None if cond is None else cond[:1])
     lines = transport(trained, x, cond=cond, guidance=guidance)
-    _outputs.check(output, files, overwrite=overwrite)
+    outputs.check(output, files, overwrite=overwrite)
     return _write(output, trained, x, files, lines)
 
 
@@ -194,7 +195,7 @@ def _check_within(output: Path, read: Path) -> None:
         present = picture_files.listing(output)[0] if output.is_dir() else []
     except FileNotFoundError:
         return
-    earlier = set(_outputs.written(output))
+    earlier = set(outputs.written(output))
     foreign = [name for name in present if name not in earlier]
     if foreign:
         raise ValueError(
@@ -258,9 +259,9 @@ def _named(spec: str) -> Source:
 def _files_of(trained: Trained, names: list[str], array: str, overview: str) -> list[str]:
     """The files to write: the results in their order, the picture of them all, `lines.json`."""
     if not _pictures_come_out(trained):
-        return [f"{array}.npy", _outputs.MARKER]
-    files = _outputs.as_png(names)
-    return [*files, _outputs.overview(overview, files), _outputs.MARKER]
+        return [f"{array}.npy", outputs.MARKER]
+    files = outputs.as_png(names)
+    return [*files, outputs.overview(overview, files), outputs.MARKER]
 
 
 def _pictures_come_out(trained: Trained) -> bool:
@@ -280,11 +281,11 @@ def _write(
     y, arrived = np.asarray(lines.end)[:, :-1], [bool(one) for one in np.asarray(lines.arrived)]
     output.mkdir(parents=True, exist_ok=True)
     *results, overview = files[:-1]
-    _outputs.mark(output, files[:-1])
+    outputs.mark(output, files[:-1])
     saved = Saved(output, len(y), sum(arrived))
     if not _pictures_come_out(trained):
         _files.write_array(output / overview, y.reshape(-1, *trained.shape))
-        _outputs.mark(output, files[:-1], arrived=arrived)
+        outputs.mark(output, files[:-1], arrived=arrived)
         return saved._replace(missed=tuple(f"row {i}" for i, one in enumerate(arrived) if not one))
     for i, file in enumerate(results):
         picture = drawing.grid(y[i : i + 1], trained.shape, 1, border=0)
@@ -299,7 +300,7 @@ def _write(
     drawing.save_png(output / overview, sheet)
     lines_of = zip(inputs or range(len(results)), results, arrived, strict=True)
     listed = [{"input": of, "file": file, "arrived": one} for of, file, one in lines_of]
-    _outputs.mark(output, files[:-1], lines=listed)
+    outputs.mark(output, files[:-1], lines=listed)
     return saved._replace(missed=tuple(file for file, one in zip(results, arrived, strict=True) if not one))
 
 

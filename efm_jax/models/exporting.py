@@ -12,7 +12,7 @@ from typing import Any, Literal
 import jax
 
 from efm_jax import training
-from efm_jax._core import files, logs
+from efm_jax._core import files, logs, outputs
 from efm_jax._core import tensors as _tensors
 from efm_jax._core.versions import versions
 from efm_jax.models import _card, configs
@@ -22,6 +22,7 @@ from efm_jax.models.model import Trained
 
 __all__ = ["export"]
 
+_FILES = (WEIGHTS, CONFIG, CARD)
 _WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10", "inception")
 
 
@@ -31,6 +32,7 @@ def export(
     *,
     weights: Literal["average", "last"] = "average",
     license: str | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Export the newest checkpoint of a run as a model folder, whole or not at all.
 
@@ -38,9 +40,10 @@ def export(
 
     Args:
         place: A run folder; or a model folder, or the name of a released model.
-        output: The folder to write; it must not exist, or be empty.
+        output: The folder to write; without `overwrite` it must not exist, or be empty.
         weights: The moving average of the parameters, which sampling uses, or the last ones.
         license: The license to state on the model card; None leaves it to be written.
+        overwrite: Replace a folder that holds files of these names, and no others.
 
     Raises:
         ValueError: There is no such run, its weights hold NaN, or the output folder is taken; or `weights` or `license` is
@@ -58,28 +61,32 @@ def export(
     if weights not in ("average", "last"):
         raise ValueError(f"weights must be 'average' or 'last', got {weights!r}.")
     final = Path(os.path.abspath(Path(output).expanduser()))
-    if final.exists() and (not final.is_dir() or any(final.iterdir())):
-        raise ValueError(f"{final} exists and is never overwritten; choose another folder, or delete it.")
+    present = [path.name for path in final.iterdir()] if final.is_dir() else []
+    foreign = sorted({*present} - {*_FILES})
+    if foreign:
+        raise ValueError(f"{final / foreign[0]} is no part of a model; choose another folder.")
+    outputs.check(final, list(_FILES), marker=CONFIG, overwrite=overwrite)
     folder, trained = find(place), load(place)
+    if present and folder.samefile(final):
+        raise ValueError(f"{place} is the model to copy and the output; choose another folder.")
     if is_model(folder):
         if weights != "average" or license is not None:
             raise ValueError(
                 f"{place} is a model already: its weights and license stay as they are; leave both out."
             )
-        content = {
-            name: (folder / name).read_bytes() for name in (WEIGHTS, CONFIG, CARD) if (folder / name).exists()
-        }
+        content = {name: (folder / name).read_bytes() for name in _FILES if (folder / name).exists()}
     else:
         content = _content(folder, final.name, trained, weights, license)
     final.parent.mkdir(parents=True, exist_ok=True)
-    draft = files.draft_for(final)
+    draft, aside = files.draft_for(final), files.draft_for(final)
     try:
         draft.mkdir()
         for name, data in content.items():
             files.write_bytes(draft / name, data)
         if final.exists():
-            final.rmdir()
+            final.rename(aside)
         draft.rename(final)
+        files.clear(aside)
         files.sync_folder(final.parent)
     finally:
         files.clear(draft)

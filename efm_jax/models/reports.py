@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from efm_jax._core import checks, files
+from efm_jax._core import checks, files, outputs
 from efm_jax._core.versions import versions
 from efm_jax.evaluation import drawing, entries
 from efm_jax.evaluation.features import extractors
@@ -24,7 +24,9 @@ from efm_jax.models.model import Trained, transport
 from efm_jax.models.scoring import Direction
 from efm_jax.types import FieldLines
 
-__all__ = ["destination", "evaluate", "summary"]
+__all__ = ["check_run_folder", "destination", "evaluate", "summary"]
+
+_REPORT = "report.json"
 
 
 def evaluate(
@@ -38,6 +40,7 @@ def evaluate(
     round_trip: int = 100,
     cache: str | Path | None = None,
     output: str | Path | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Score a run or a model on held-out samples, and write `report.json` and pictures.
 
@@ -56,14 +59,17 @@ def evaluate(
         cache: Folder that keeps the features of real pictures; None for `features` in a run folder, the user's cache folder
             for a model, and no cache for what `load` returned.
         output: Folder for report and pictures; None for `destination`.
+        overwrite: Overwrite any file in `output`; without it only those of an earlier report.
 
     Raises:
-        ValueError: There is no such run or model; or its data are not there, or are not of its shape or classes.
+        ValueError: There is no such run or model; its data are not there, or are not of its shape or classes; or a file in
+            `output` that no earlier report wrote would be overwritten.
     """
     scoring.check_features(features)
     count = None if samples is None else checks.count("samples", samples)
     if round_trip < 0:
         raise ValueError(f"round_trip must be a number of samples >= 0, 0 for none, got {round_trip!r}.")
+    overwrite = overwrite or output is None  # a run folder holds what efm wrote
     if isinstance(model, Trained):
         trained = model
     else:
@@ -75,26 +81,65 @@ def evaluate(
         config.data, source=source or config.data.source, target=target or config.data.target
     )
     config = dataclasses.replace(config, data=data)
-    report = _report(trained, config, count or config.sampling.samples, features, round_trip, cache, output)
-    if output is not None:
-        Path(output).mkdir(parents=True, exist_ok=True)
-        files.write_json(Path(output) / "report.json", report)
+    train, test = scoring.open_data(config, trained.shape)
+    directions = [
+        Direction(reverse, (data.source, data.target), train, test)
+        for reverse in (False, True)
+        # pictures back to white noise: nothing to score
+        if len(trained.shape) != 3 or train[1 - int(reverse)].size is not None
+    ]
+    folder = None if output is None else Path(output).expanduser()
+    if folder is not None:
+        written = [
+            _REPORT,
+            *(f"pictures/{name}" for one in directions for name in _drawn(one, trained.shape)),
+        ]
+        outputs.check(folder, written, marker=_REPORT, overwrite=overwrite)
+    report = _report(
+        trained,
+        config,
+        directions,
+        count or config.sampling.samples,
+        features=features,
+        round_trip=round_trip,
+        cache=cache,
+        output=folder,
+    )
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        report |= {"made_by": outputs.MADE_BY, "files": written}
+        files.write_json(folder / _REPORT, report)
     return report
+
+
+def check_run_folder(run: Path) -> None:
+    """Raise an error if the report of a new run would overwrite a file of the user in its folder."""
+    if not (run / "config.json").exists():
+        names = [f"pictures/{way}{end}.png" for way in ("forward", "backward") for end in ("", "_path")]
+        outputs.check(run, [_REPORT, *names], marker=_REPORT, overwrite=None)
+
+
+def _drawn(direction: Direction, shape: tuple[int, ...]) -> list[str]:
+    """The names of the pictures of one direction."""
+    name = "backward" if direction.reverse else "forward"
+    if len(shape) == 3:
+        return [f"{name}.png", f"{name}_path.png"]
+    return [f"{name}.png"] if shape in ((1,), (2,)) else []
 
 
 def _report(
     trained: Trained,
     config: configs.Run,
+    directions: list[Direction],
     count: int,
+    *,
     features: str | None,
     round_trip: int,
     cache: str | Path | None,
-    output: str | Path | None,
+    output: Path | None,
 ) -> dict[str, Any]:
     """Return the report on a model, on the data of `config`; draw its pictures where there is an output folder."""
-    data = config.data
-    train, test = scoring.open_data(config, trained.shape)
-    names = (data.source, data.target)
+    names, train, test = directions[0].names, directions[0].train, directions[0].test
     report: dict[str, Any] = {
         "config": configs.to_dict(config),
         "step": int(trained.state.step),
@@ -106,11 +151,8 @@ def _report(
     if trained.space is not None:
         report["space"] = scoring.space_report(trained.space, names, test)
     returns = round_trip if scoring.starts_at_samples(trained.recipe, trained.shape) else 0
-    for reverse in (False, True):
-        direction = Direction(reverse, names, train, test)
-        start, end = direction.start, direction.end
-        if train[end].size is None and len(train[end].shape) == 3:
-            continue  # pictures back to white noise: nothing to score
+    for direction in directions:
+        start = direction.start
         x, cond = scoring.held_out(test[start], count, side=start), None
         if config.network.classes is not None:
             x, cond = scoring.of_each_class(test[start], train, len(x), side=start)
@@ -122,7 +164,7 @@ def _report(
             scores["reconstruction"] = scoring.reconstruction(trained.space, count, direction)
         report["maps"][direction.label] = scores
         if output is not None:
-            _draw(Path(output) / "pictures", trained, x, y, direction, cond)
+            _draw(output / "pictures", trained, x, y, direction, cond)
     return report
 
 
@@ -144,7 +186,7 @@ def destination(
         (None, 'scores')
     """
     if output is not None:
-        return Path(output)
+        return Path(output).expanduser()
     folder = find(place)
     if source is not None or target is not None or is_model(folder):
         return None
@@ -191,7 +233,7 @@ def _draw(folder: Path, trained: Trained, x, y, direction: Direction, cond: np.n
         labels = None if cond is None else cond[:n]
         return transport(trained, x[:n], reverse=direction.reverse, save=save, cond=labels)
 
-    name = "backward" if direction.reverse else "forward"
+    names = _drawn(direction, trained.shape)
     if len(trained.shape) == 3:
         from_noise = direction.test[direction.start].size is None
         shown = (
@@ -199,15 +241,13 @@ def _draw(folder: Path, trained: Trained, x, y, direction: Direction, cond: np.n
             if from_noise
             else drawing.pairs_grid(x[:32], y[:32], trained.shape, 16, zoom=2)
         )
-        drawing.save_png(folder / f"{name}.png", shown)
+        drawing.save_png(folder / names[0], shown)
         path = first(6, save=9).path
-        drawing.save_png(
-            folder / f"{name}_path.png", drawing.strip(np.asarray(path), trained.shape, 9, zoom=2)
-        )
-    elif trained.shape in ((1,), (2,)):
+        drawing.save_png(folder / names[1], drawing.strip(np.asarray(path), trained.shape, 9, zoom=2))
+    elif names:
         some = first(200, save=40)
         drawing.lines_figure(
-            folder / f"{name}.png",
+            folder / names[0],
             np.asarray(some.path),
             scoring.held_out(direction.test[0], len(x), side=0),
             scoring.held_out(direction.test[1], len(x), side=1),

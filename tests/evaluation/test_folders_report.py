@@ -7,6 +7,7 @@ from _scenes import FEATURES, fill, report, scenes
 
 from efm_jax import cli, evaluation
 from efm_jax.datasets import common_size, read_folder
+from efm_jax.evaluation import pictures
 from efm_jax.evaluation.pictures import folders_report
 
 
@@ -85,7 +86,24 @@ def test_the_command_compares_two_folders(tmp_path, capsys, monkeypatch):
     assert "| first, features |" in capsys.readouterr().out
     again = json.loads((tmp_path / "again.json").read_text())
     assert again.pop("partners")["n"] == 24
+    assert again.pop("files") == ["again.json", "again.md"]
+    got.pop("files")
     assert again == got
+    # a report may be made again; what efm did not write stays, and nothing is compared
+    cli.main([*arguments, "--output", str(tmp_path / "report.json")])
+    for name in ("notes.json", "other.md"):
+        (tmp_path / name).write_text("mine")
+    monkeypatch.setattr(pictures, "folders_report", lambda *_, **__: pytest.fail("folders were compared"))
+    refused = [("notes.json", "notes.json"), ("other.json", "other.md"), ("report.txt", "written as .json")]
+    for name, told in refused:
+        with pytest.raises(SystemExit) as stop:
+            cli.main([*arguments, "--output", str(tmp_path / name)])
+        assert stop.value.code == 2
+        assert told in capsys.readouterr().err
+    assert (tmp_path / "notes.json").read_text() == (tmp_path / "other.md").read_text() == "mine"
+    monkeypatch.setattr(pictures, "folders_report", lambda *_, **__: got)
+    cli.main([*arguments, "--output", str(tmp_path / "notes.json"), "--overwrite"])
+    assert json.loads((tmp_path / "notes.json").read_text())["seed"] == 5
 
 
 @pytest.mark.parametrize(

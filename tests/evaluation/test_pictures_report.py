@@ -146,7 +146,9 @@ def test_table_and_files(tmp_path):
     assert [line.split("|")[1].strip() for line in lines[2:9]] == [got["scores"][n]["label"] for n in SCORES]
     assert "seed 0" in told
     write(got, tmp_path / "new" / "report.json")
-    assert json.loads((tmp_path / "new" / "report.json").read_text()) == got
+    files = ["report.json", "report.md"]
+    kept = json.loads((tmp_path / "new" / "report.json").read_text())
+    assert kept == got | {"made_by": "efm_jax", "files": files}
     assert (tmp_path / "new" / "report.md").read_text() == told + "\n"
     with pytest.raises(ValueError, match=r"written as \.json"):
         write(got, tmp_path / "report.txt")

@@ -104,8 +104,9 @@ def test_the_card_shows_scores_on_features_too():
 def test_a_place_that_is_taken_is_not_touched_and_a_failure_leaves_nothing(run, tmp_path, monkeypatch):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "mine").touch()
-    with pytest.raises(ValueError, match="taken exists and is never overwritten"):
-        models.export(run, tmp_path / "taken")
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="taken/mine is no part of a model"):
+            models.export(run, tmp_path / "taken", overwrite=overwrite)
     (tmp_path / "empty").mkdir()
 
     def full(path, text):
@@ -123,6 +124,20 @@ def test_a_place_that_is_taken_is_not_touched_and_a_failure_leaves_nothing(run, 
         "config.json",
         "README.md",
     }
+
+
+def test_a_model_is_replaced_when_asked(run, shared, tmp_path):
+    place = tmp_path / "v1.2"
+    models.export(run, place, license="MIT")
+    before = {path.name: path.read_bytes() for path in place.iterdir()}
+    with pytest.raises(ValueError, match=r"(?s)3 of the 3 files .* --overwrite"):
+        models.export(shared, place)
+    with pytest.raises(ValueError, match="is the model to copy and the output"):
+        models.export(place, place, overwrite=True)
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+    models.export(shared, place, overwrite=True)
+    assert (place / "README.md").read_bytes() == (shared / "README.md").read_bytes() != before["README.md"]
+    assert [path.name for path in tmp_path.iterdir()] == ["v1.2"]
 
 
 def test_a_model_is_copied_as_it_is(shared, tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from efm_jax import cli, models
-from efm_jax.models import _outputs, apply, build, configs
+from efm_jax._core import outputs
+from efm_jax.models import apply, build, configs
 from efm_jax.types import FieldLines
 
 SHAPE = (4, 4, 3)
@@ -62,7 +63,7 @@ def contents(folder):
     ],
 )
 def test_every_picture_has_a_file_of_its_own(names, files):
-    assert _outputs.as_png(names) == files
+    assert outputs.as_png(names) == files
 
 
 def test_the_picture_of_all_is_beside_the_persons(arrives, tmp_path):
@@ -98,7 +99,7 @@ def test_what_a_run_before_wrote_may_be_replaced_and_stays_known(arrives, tmp_pa
     with pytest.raises(ValueError, match=r"1 of the 3 files .* the first is .*mine\.png"):
         apply.translate("run", tmp_path / "four", out)
     # a run stopped among its files can be done again; a list that is somebody else's lists nothing
-    _outputs.mark(out, ["mine.png", "pairs.png"])
+    outputs.mark(out, ["mine.png", "pairs.png"])
     apply.translate("run", tmp_path / "four", out)
     (out / "lines.json").write_text('{"files": ["mine.png"]}')
     with pytest.raises(ValueError, match=r"3 of the 3 files"):
@@ -123,7 +124,7 @@ def test_what_is_read_is_not_replaced_and_what_is_in_the_way_is_named(arrives, t
     with pytest.raises(ValueError, match=r"output .*x\.npy is a file, expected a folder"):
         apply.translate("run", f"npy:{tmp_path / 'x.npy'}", tmp_path / "x.npy")
     with pytest.raises(ValueError, match=r"x\.npy is an input and would be overwritten"):
-        _outputs.check(tmp_path, ["x.npy"], inputs=[tmp_path / "x.npy"], overwrite=True)
+        outputs.check(tmp_path, ["x.npy"], inputs=[tmp_path / "x.npy"], overwrite=True)
     save(tmp_path, {"in/lines.json/a.png": 1})
     with pytest.raises(ValueError, match=r"a folder named lines\.json"):
         apply.translate("run", tmp_path / "in", tmp_path / "new")

@@ -160,6 +160,39 @@ def test_mistakes_are_named_before_lines_are_followed(arguments, told, capsys, t
     assert told in capsys.readouterr().err
 
 
+def test_a_report_overwrites_no_file_of_the_user(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "scores"
+    (out / "pictures").mkdir(parents=True)
+    (out / "pictures" / "forward.png").write_text("mine")
+    command = ["evaluate", "moons", "--samples", "20", "--round-trip", "0", "--output", str(out)]
+    with monkeypatch.context() as patch:
+        patch.setattr(reports, "transport", lambda *_, **__: pytest.fail("lines were followed"))
+        with pytest.raises(SystemExit) as stop:
+            cli.main(command)
+    assert stop.value.code == 2
+    told = capsys.readouterr().err
+    assert f"1 of the 3 files to write exist, the first is {out}" in told
+    assert "--overwrite" in told
+    assert [path.name for path in out.iterdir()] == ["pictures"]
+    cli.main([*command, "--overwrite"])
+    assert json.loads((out / "report.json").read_text())["files"] == [
+        "report.json",
+        "pictures/forward.png",
+        "pictures/backward.png",
+    ]
+    cli.main(command)  # its own files
+
+
+def test_a_new_run_overwrites_no_report_of_the_user(tmp_path, capsys):
+    (tmp_path / "report.json").write_text("mine")
+    with pytest.raises(SystemExit):
+        cli.main(["train", "toy-swiss-roll", "--run", str(tmp_path)])
+    told = capsys.readouterr().err
+    assert f"the first is {tmp_path / 'report.json'}." in told
+    assert "--overwrite" not in told
+    assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
+
+
 def test_the_record_of_a_checkpoint_is_read_without_its_arrays(run, tmp_path):
     meta = checkpoint.read_meta(run / "checkpoints")
     assert meta is not None

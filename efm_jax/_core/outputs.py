@@ -1,11 +1,13 @@
 """Write into a user's folder: no two pictures get one name, and no file of the user is overwritten.
 
-`lines.json` lies with the results. It lists the files of the run, which alone a later run may replace, and says of each
-line whether it arrived:
+A marker lies with the results: `lines.json`, or a report. It lists the files that a later call may replace:
 
 made_by  "efm_jax"; without it the file is not ours
-files    what the run wrote, or was about to write when it was stopped
-earlier  what runs before it wrote here and it did not replace
+files    what the call wrote, or was about to write when it was stopped
+earlier  what calls before it wrote here and it did not replace
+
+`lines.json` also says of each line whether it arrived:
+
 lines    of pictures: `input`, `file` and `arrived` of each
 arrived  of arrays: of each row
 """
@@ -21,7 +23,7 @@ from typing import Any
 from efm_jax._core import files as _files
 
 MARKER = "lines.json"
-_MADE_BY = "efm_jax"
+MADE_BY = "efm_jax"
 
 
 def as_png(names: list[str]) -> list[str]:
@@ -56,39 +58,48 @@ def overview(name: str, files: list[str]) -> str:
     return _free(name, f"{name}_all", {*map(_key, files), *_folders(files)})
 
 
-def written(folder: Path) -> list[str]:
-    """List the files in a folder that earlier calls wrote, as its `lines.json` says; none if that is not ours."""
+def written(folder: Path, marker: str = MARKER) -> list[str]:
+    """List the files in a folder that earlier calls wrote, as their marker says; none if that is not ours."""
     try:
-        found = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads((folder / marker).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return []
-    if not isinstance(found, dict) or found.get("made_by") != _MADE_BY:
+    if not isinstance(found, dict) or found.get("made_by") != MADE_BY:
         return []
     listed = [found.get("files"), found.get("earlier")]
     return [file for files in listed if isinstance(files, list) for file in files if isinstance(file, str)]
 
 
-def check(folder: Path, files: list[str], *, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:
+def check(
+    folder: Path,
+    files: list[str],
+    *,
+    marker: str = MARKER,
+    inputs: Iterable[Path] = (),
+    overwrite: bool | None = False,
+) -> None:
     """Raise an error if writing would overwrite a file of the user; nothing is written or changed.
 
     Args:
         folder: Where the files are to be; it need not exist.
-        files: Their paths below it, `lines.json` among them.
+        files: Their paths below it, the marker among them.
+        marker: The file that lists what an earlier call wrote.
         inputs: Files that are being read; these are never replaced.
-        overwrite: Overwrite the user's files too.
+        overwrite: Overwrite the user's files too; None where the command offers no such option.
 
     Raises:
         ValueError: A file exists that no earlier call wrote, or is an input, or a folder or file is in the way.
     """
-    if os.path.lexists(folder) and not folder.is_dir():
-        raise ValueError(f"output {folder} is a file, expected a folder; give another output.")
+    for place in (folder, *folder.parents):
+        if os.path.lexists(place) and not place.is_dir():
+            raise ValueError(f"output {place} is a file, expected a folder; give another output.")
     read = {path.resolve() for path in inputs}
-    earlier = written(folder)
-    own = {*earlier, MARKER} if earlier else set()
+    earlier = written(folder, marker)
+    own = {*earlier, marker} if earlier else set()
     above = {str(parent) for file in files for parent in PurePosixPath(file).parents} - {"."}
-    if MARKER in above:
+    if marker in above:
         raise ValueError(
-            f"the input has a folder named {MARKER}, the name of a file to be written; rename it."
+            f"the input has a folder named {marker}, the name of a file to be written; rename it."
         )
     present = [file for file in files if os.path.lexists(folder / file)]
     in_the_way = [
@@ -106,16 +117,17 @@ def check(folder: Path, files: list[str], *, inputs: Iterable[Path] = (), overwr
             )
     foreign = [] if overwrite else [file for file in present if file not in own]
     if foreign:
+        option = "" if overwrite is None else ", or overwrite them with --overwrite (overwrite=True)"
         raise ValueError(
-            f"{len(foreign)} of the {len(files)} files to write exist and no earlier call wrote them, the first is "
-            f"{folder / foreign[0]}.\nGive another output folder, or overwrite them with --overwrite (overwrite=True)."
+            f"{len(foreign)} of the {len(files)} files to write exist, the first is "
+            f"{folder / foreign[0]}.\nGive another output folder{option}."
         )
 
 
 def mark(folder: Path, files: list[str], **facts: Any) -> None:
     """Write `lines.json`: before the files, so that a stopped call may be repeated, and after them with the facts."""
     earlier = sorted({file for file in written(folder) if os.path.lexists(folder / file)} - {*files})
-    _files.write_json(folder / MARKER, {"made_by": _MADE_BY, "files": files, "earlier": earlier, **facts})
+    _files.write_json(folder / MARKER, {"made_by": MADE_BY, "files": files, "earlier": earlier, **facts})
 
 
 def _key(path: str) -> str:
