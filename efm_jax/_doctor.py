@@ -27,10 +27,7 @@ EXTRAS = {
 
 
 def report() -> int:
-    """Print the findings; return 0 if the package works here and 1 if not.
-
-    A missing extra is no failure; the line that installs it is printed.
-    """
+    """Print the findings and what installs a missing extra; return 0 if the package works here and 1 if not."""
     from efm_jax import __version__
 
     print(f"efm_jax {__version__}, Python {platform.python_version()} on {platform.platform()}")

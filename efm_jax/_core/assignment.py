@@ -44,8 +44,7 @@ def solved(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
 def row_prices(assigned: np.ndarray, cost: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Dual prices of the rows of a solved assignment: shortest paths (Bellman-Ford) over its alternating edges.
 
-    `v_j <= v_s(i) + c_ij - c_is(i)` for all i, j, and `u_i = c_is(i) - v_s(i)`, plus what was subtracted from the
-    rows before. Only rows whose own price moved are visited again.
+    `v_j <= v_s(i) + c_ij - c_is(i)` for all i, j, and `u_i = c_is(i) - v_s(i)`, plus what was subtracted before.
     """
     n = len(cost)
     matched = cost[np.arange(n), assigned]

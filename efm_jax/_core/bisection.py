@@ -13,10 +13,7 @@ def bisect(
     last: Float[Array, "*n"],
     halvings: int,
 ) -> tuple[Float[Array, "*n"], Float[Array, "*n"]]:
-    """Return the brackets `(first, last)` after some halvings: `before` holds at their first ends and not at their last.
-
-    `first` may be above `last`. 24 halvings find all bits of a float32 fraction.
-    """
+    """Halve brackets (first, last), in either order: `before` holds at their first ends and not at their last."""
 
     def halve(_, bracket):
         first, last = bracket

@@ -100,10 +100,7 @@ def key(name: str, value) -> jax.Array:
 
 
 def starts(points) -> jax.Array:
-    """Return where lines start, [n, D+1], n >= 1, finite if their values are known, or raise ValueError.
-
-    They come back in float32 or wider: half precision cannot count the steps along a line.
-    """
+    """Return where lines start, [n, D+1], n >= 1, finite if known, in float32 or wider, or raise ValueError."""
     points = floating("points", points)
     if points.ndim != 2 or points.shape[0] == 0 or points.shape[1] < 2:
         raise ValueError(

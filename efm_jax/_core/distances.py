@@ -19,12 +19,9 @@ _SAME = 1e-13
 def squared_by_products(
     a: Float[Array, "n dim"], b: Float[Array, "m dim"], size: Float[Array, "n m"] | None = None
 ) -> Float[Array, "n m"]:
-    """Squared distances as `|a|^2 + |b|^2 - 2 a.b`; small ones are lost in the rounding, and may be negative.
+    """Squared distances of centered points as `|a|^2 + |b|^2 - 2 a.b`; small ones are lost in the rounding, even below 0.
 
-    Args:
-        a: Points [n, D], best centered.
-        b: Points [m, D], moved by the same vector.
-        size: `|a|^2 + |b|^2`, if the caller has it or needs it to more digits than `jnp.sum` gives.
+    `size` is `|a|^2 + |b|^2`, if the caller has it or needs it to more digits than `jnp.sum` gives.
     """
     if size is None:
         size = jnp.sum(a * a, axis=1)[:, None] + jnp.sum(b * b, axis=1)[None, :]

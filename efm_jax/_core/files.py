@@ -17,15 +17,7 @@ import numpy as np
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-    """Write a file whole or not at all: a reader, or a crash, finds the old content or the new.
-
-    Args:
-        path: The file; its folder must exist.
-        content: Its new content.
-
-    Raises:
-        OSError: If it cannot be written (disk full, no permission); the old content is then untouched.
-    """
+    """Write a file in an existing folder whole or not at all: after a crash or a full disk it is the old or the new."""
     path = Path(path)
     draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
@@ -79,13 +71,9 @@ def sync_folder(folder: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def exclusive(path: str | os.PathLike, what: str) -> Iterator[None]:
-    """Hold the lock file `path`, so that only one process at a time works on `what`.
+    """Hold the lock file `path`, so that one process at a time works on `what`; ValueError if it is held already.
 
-    The operating system lets go of the lock when its holder ends, however it ends: a file left by a dead
-    process holds nothing up. The file itself stays, with the number of its last holder in it.
-
-    Raises:
-        ValueError: If another process (or this one) holds the lock.
+    The operating system lets go of the lock when its holder ends. The file stays, with the number of its last holder in it.
     """
     try:
         import fcntl

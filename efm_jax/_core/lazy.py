@@ -6,12 +6,7 @@ from typing import Any
 
 
 def attach(package: str, files: dict[str, str]) -> Callable[[str], Any]:
-    """Return the package's `__getattr__` for names that live in its files.
-
-    Args:
-        package: Name of the package, `__name__`.
-        files: The file of each name, without the package.
-    """
+    """Return the `__getattr__` of a package (`__name__`) for names that live in its `files`, given by name."""
 
     def __getattr__(name: str) -> Any:
         if name not in files:

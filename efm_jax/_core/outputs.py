@@ -30,10 +30,6 @@ def as_png(names: list[str]) -> list[str]:
     """Name a file for each picture, no two the same and none that of a folder, also where case makes no difference.
 
     A png keeps its name; another gives up its ending where the name is free then, and keeps it before `.png` elsewhere.
-
-    Examples:
-        >>> as_png(["a.jpg", "a.png", "b.jpg", "c.jpg", "c.png/d.png"])
-        ['a.jpg.png', 'a.png', 'b.png', 'c.jpg.png', 'c.png/d.png']
     """
     taken = _folders(names)
     stems = {name: str(PurePosixPath(name).with_suffix("")) for name in names}
@@ -49,12 +45,7 @@ def as_png(names: list[str]) -> list[str]:
 
 
 def overview(name: str, files: list[str]) -> str:
-    """Name a png like `name` that is not among the files and their folders.
-
-    Examples:
-        >>> overview("pairs", ["a.png"]), overview("pairs", ["pairs.png"])
-        ('pairs.png', 'pairs_all.png')
-    """
+    """Name a png like `name` that is not among the files and their folders."""
     return _free(name, f"{name}_all", {*map(_key, files), *_folders(files)})
 
 
@@ -78,17 +69,10 @@ def check(
     inputs: Iterable[Path] = (),
     overwrite: bool | None = False,
 ) -> None:
-    """Raise an error if writing would overwrite a file of the user; nothing is written or changed.
+    """Raise ValueError if writing `files`, the marker among them, would replace one of the user's, or one of the `inputs`.
 
-    Args:
-        folder: Where the files are to be; it need not exist.
-        files: Their paths below it, the marker among them.
-        marker: The file that lists what an earlier call wrote.
-        inputs: Files that are being read; these are never replaced.
-        overwrite: Overwrite the user's files too; None where the command offers no such option.
-
-    Raises:
-        ValueError: A file exists that no earlier call wrote, or is an input, or a folder or file is in the way.
+    `marker` lists what an earlier call wrote. `overwrite` allows to replace the user's files, never inputs; it is None where
+    the command has no such option. Nothing is written or changed.
     """
     for place in (folder, *folder.parents):
         if os.path.lexists(place) and not place.is_dir():

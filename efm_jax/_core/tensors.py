@@ -16,11 +16,7 @@ from efm_jax.types import Params
 
 
 def encode(params: Params) -> bytes:
-    """Return parameters as the bytes of a safetensors file.
-
-    Raises:
-        ValueError: A leaf holds NaN or infinity, or two leaves would share a name.
-    """
+    """Return parameters as a safetensors file; ValueError for NaN or infinity, or two leaves of one name."""
     names = [leaf.path for leaf in described(params)]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -34,11 +30,7 @@ def encode(params: Params) -> bytes:
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Read the tensors of a safetensors file by name.
-
-    Raises:
-        ValueError: It is not one, or it is damaged.
-    """
+    """Read the tensors of a safetensors file by name; ValueError if it is not one, or is damaged."""
     try:
         with safetensors.safe_open(path, framework="np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -49,11 +41,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def fitted(tensors: dict[str, np.ndarray], like: Params) -> Params:
-    """Return tensors in the form of `like`, the parameters (or their shapes) of the network they are for.
-
-    Raises:
-        ValueError: They are not the tensors of that network, or hold NaN or infinity.
-    """
+    """Return tensors in the form of `like`, parameters (or their shapes) of the network they are for; or ValueError."""
     wanted = described(like)
     got = [trees.Leaf(name, tuple(value.shape), str(value.dtype)) for name, value in tensors.items()]
     apart = trees.difference(wanted, got)

@@ -16,17 +16,11 @@ def as_pytree(function):
 
 
 class Leaf(NamedTuple):
-    """One leaf of a tree.
+    """One leaf of a tree."""
 
-    Attributes:
-        path: Where it sits, e.g. `params['out']['kernel']`.
-        shape: Its shape.
-        dtype: Its dtype's name; a typed PRNG key has one of its own, e.g. `key<fry>`.
-    """
-
-    path: str
+    path: str  # where it sits, e.g. `params["out"]["kernel"]`
     shape: tuple[int, ...]
-    dtype: str
+    dtype: str  # its dtype's name; a typed PRNG key has one of its own, e.g. `key<fry>`.
 
     def __str__(self) -> str:
         return f"{self.path}: {self.dtype}{list(self.shape)}"

@@ -29,31 +29,21 @@ class Row(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """Plates of P and of Q, the greatest relative error of one charge's field within the reach, and the counter height.
+    """Plates of P and of Q, the greatest relative error of one charge's field within the reach, and the counter height."""
 
-    Attributes:
-        even: The plates of P.
-        odd: The plates of Q.
-        error: Greatest error of the field of one charge and its images, relative to that field.
-        counter: Height at which two charges that make the whole neutral change the field by a tenth of the error
-            at most, or of 1e-6 if that is more.
-    """
-
-    even: Row
-    odd: Row
-    error: float
+    even: Row  # the plates of P
+    odd: Row  # the plates of Q
+    error: float  # greatest error of the field of one charge and its images, relative to that field
+    # height at which two charges that make the whole neutral change the field by a tenth of the error at most, or of
+    # 1e-6 if that is more
     counter: float
 
 
 @lru_cache(maxsize=256)
 def chain(dim: int, reach: float, tolerance: float, images: int | None = None) -> Chain:
-    """Return the fewest plates whose error is within the tolerance; for a given K the fewest far plates, or the best.
+    """Return the fewest plates within the tolerance; for a given K (`images`) the fewest far plates, or the best.
 
-    Args:
-        dim: D.
-        reach: Greatest lateral distance between point and charge, in gaps.
-        tolerance: Greatest error of the field of one charge and its images, relative to that field.
-        images: K; None to choose.
+    `reach` is the greatest lateral distance between point and charge, in gaps; `tolerance` bounds `Chain.error`.
     """
     if images is not None:
         found = [_measured(dim, reach, images, far) for far in range(MOST_FAR + 1)]

@@ -104,18 +104,13 @@ _Total: TypeAlias = PlateSums | DoubleFloat
 
 
 class _Step(NamedTuple):
-    """A compiled step over one block.
+    """A compiled step over one block."""
 
-    Attributes:
-        run: `run(total, points, rows [k, D+1], charge, count, reference) -> (total, mark)` adds the first `count` rows as
-            equal charges; the mark is there when the step is done.
-        rows: k, the rows of a block.
-        bytes: What the device holds at most while blocks go through, by the compiler's figures.
-    """
-
+    # `run(total, points, rows [k, D+1], charge, count, reference) -> (total, mark)` adds the first `count` rows as
+    # equal charges; the mark is there when the step is done
     run: Callable[..., tuple[_Total, Array]]
-    rows: int
-    bytes: int
+    rows: int  # k, the rows of a block
+    bytes: int  # what the device holds at most while blocks go through, by the compiler's figures
 
 
 def _read(

@@ -35,57 +35,35 @@ _LEAST_STEP = 1e-4
 
 
 class Step(NamedTuple):
-    """What became of the steps of all slots.
+    """What became of the steps of all slots."""
 
-    Attributes:
-        share: Share of the step that is taken: below 1 where it is cut, [w].
-        end: Where it ended, [w, d].
-        status: RUNNING where the line goes on, [w].
-        surroundings: Those of the end.
-    """
-
-    share: Float[Array, " w"]
+    share: Float[Array, " w"]  # share of the step that is taken: below 1 where it is cut, [w]
     end: Float[Array, "w d"]
-    status: Int[Array, " w"]
+    status: Int[Array, " w"]  # RUNNING where the line goes on, [w]
     surroundings: Any
 
 
 class Rules(NamedTuple):
-    """Where lines run and where they end; surroundings are a pytree with a row for each line and a field `scale`.
+    """Where lines run and where they end; surroundings are a pytree with a row for each line and a field `scale`."""
 
-    Attributes:
-        rate: `rate(points, surroundings) -> unit vectors`, zero or NaN where the field has no direction.
-        settle: `settle(before, after, between, surroundings) -> Step`: what becomes of the steps from before to after,
-            were they taken; `between(theta [w])` are the points at a share of each.
-        cuts: Whether a line may run on from where a step was cut short.
-        first: First step of a line, in length scales.
-    """
-
+    # `rate(points, surroundings) -> unit vectors`, zero or NaN where the field has no direction
     rate: Callable[[Array, Any], Array]
+    # `settle(before, after, between, surroundings) -> Step`: what becomes of the steps from before to after, were
+    # they taken; `between(theta [w])` are the points at a share of each
     settle: Callable[[Array, Array, Callable[[Array], Array], Any], Step]
-    cuts: bool
-    first: float = 0.2
+    cuts: bool  # whether a line may run on from where a step was cut short
+    first: float = 0.2  # first step of a line, in length scales
 
 
 class Followed(NamedTuple):
-    """Lines as they ended, a row for each.
+    """Lines as they ended, a row for each."""
 
-    Attributes:
-        end: The last place, [n, d].
-        t: Number of length scales run through, [n].
-        status: ARRIVED, OUT_OF_STEPS, TOO_LONG, LEFT, LOST or STUCK, [n].
-        evaluations: Field evaluations spent on the line, [n].
-        length: Its length, [n].
-        path: The points at the values of t asked for, [n, k, d]; past the end, the end.
-        surroundings: Those of the end.
-    """
-
-    end: Float[Array, "n d"]
-    t: Float[Array, " n"]
-    status: Int[Array, " n"]
-    evaluations: Int[Array, " n"]
+    end: Float[Array, "n d"]  # the last place, [n, d]
+    t: Float[Array, " n"]  # number of length scales run through, [n]
+    status: Int[Array, " n"]  # ARRIVED, OUT_OF_STEPS, TOO_LONG, LEFT, LOST or STUCK, [n]
+    evaluations: Int[Array, " n"]  # field evaluations spent on the line, [n]
     length: Float[Array, " n"]
-    path: Float[Array, "n k d"]
+    path: Float[Array, "n k d"]  # the points at the values of t asked for, [n, k, d]; past the end, the end
     surroundings: Any
 
 
@@ -118,20 +96,11 @@ def follow(
     slots: int,
     save: Float[Array, "n k"],
 ) -> Followed:
-    """Follow every line until it ends.
+    """Follow every line until it ends, at most `slots` at once.
 
-    Args:
-        rules: Where lines run and where they end.
-        start: Where they start.
-        surroundings: Those of the starts.
-        solver: A diffrax solver whose last stage is the first of the next step.
-        rtol: Error of a step, in length scales.
-        atol: The same in units of length; both add up.
-        greatest_step: Longest step, in length scales.
-        max_steps: Steps, taken or rejected, after which a line is left where it is.
-        max_length: Length beyond which a line is left where it is.
-        slots: Lines under way at once, at most n.
-        save: Increasing values of t at which each line is kept, none if k = 0.
+    The solver's last stage is the first of its next step. An error of `rtol` length scales plus `atol`, in units of length,
+    is allowed; no step is longer than `greatest_step` length scales. After `max_steps` steps, taken or rejected, and beyond
+    `max_length` a line is left where it is. It is kept at the rising values `save` of t.
     """
     num_lines, dtype = len(start), start.dtype
     stages, _ = cost(solver)

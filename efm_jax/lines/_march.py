@@ -26,20 +26,13 @@ Rate = Callable[[Float[Array, " n"], Float[Array, "n d"]], Float[Array, "n d"]]
 
 
 class Marched(NamedTuple):
-    """Where the lines are.
+    """Where the lines are."""
 
-    Attributes:
-        t: Parameter reached, [n].
-        y: State reached, [n, d].
-        status: RUNNING, ARRIVED or LOST, [n].
-        evaluations: Rates evaluated for each line while it was under way, [n].
-        path: State at each parameter of `save`, [k, n, d]; the last state from where a line stopped.
-    """
-
-    t: Float[Array, " n"]
-    y: Float[Array, "n d"]
-    status: Int[Array, " n"]
-    evaluations: Int[Array, " n"]
+    t: Float[Array, " n"]  # parameter reached, [n]
+    y: Float[Array, "n d"]  # state reached, [n, d]
+    status: Int[Array, " n"]  # RUNNING, ARRIVED or LOST, [n]
+    evaluations: Int[Array, " n"]  # rates evaluated for each line while it was under way, [n]
+    # state at each parameter of `save`, [k, n, d]; the last state from where a line stopped
     path: Float[Array, "k n d"]
 
 
@@ -62,16 +55,10 @@ def march(
     arrived: Bool[Array, " n"],
     save: Float[Array, "k n"],
 ) -> Marched:
-    """Advance each line from parameter 0 until it arrives, is lost, or steps run out.
+    """Advance each line by `dy/dt = rate` from parameter 0 until it arrives at `stop`, is lost, or steps run out.
 
-    Args:
-        rate: `dy/dt` of all lines.
-        y: States at parameter 0.
-        stop: Parameter at which a line ends.
-        solver: A diffrax solver.
-        control: How steps are chosen.
-        arrived: Lines that are at their end before the first step.
-        save: Increasing parameters at which states are kept, none if k = 0; those past a line's end hold its end.
+    Lines that have `arrived` before the first step stay. States are kept at the rising parameters `save`; past a line's end
+    they are its end.
     """
     num_lines = y.shape[0]
     stages, reuses = cost(solver)

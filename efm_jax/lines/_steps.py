@@ -39,29 +39,18 @@ def check_field(field: Callable, points: Float[Array, "n dim1"]) -> None:
 
 
 class Control(NamedTuple):
-    """How steps are chosen.
+    """How steps are chosen."""
 
-    Attributes:
-        first: First step of each line, [n]; with `adaptive=False` every step.
-        adaptive: Whether steps follow the error estimate.
-        rtol: Relative tolerance of a step, per component.
-        atol: Absolute tolerance of a step, per component.
-        least_step: Shortest step under error control.
-        greatest_step: Longest step under error control.
-        accept_least: Whether a step of `least_step` is taken however large its error.
-        most_steps: Steps after which the lines still under way are left where they are.
-        lengths: With `adaptive=False`, the length of each step, the same for all lines, [k] with k >= most_steps; the last
-            step goes to the end. None: `first` for every step.
-    """
-
-    first: Float[Array, " n"]
-    adaptive: bool
-    rtol: Float[Array, ""] | float
-    atol: Float[Array, ""] | float
-    least_step: float
-    greatest_step: Float[Array, ""] | float
-    accept_least: bool
-    most_steps: Int[Array, ""] | int
+    first: Float[Array, " n"]  # first step of each line, [n]; with `adaptive=False` every step
+    adaptive: bool  # whether steps follow the error estimate
+    rtol: Float[Array, ""] | float  # relative tolerance of a step, per component
+    atol: Float[Array, ""] | float  # absolute tolerance of a step, per component
+    least_step: float  # shortest step under error control
+    greatest_step: Float[Array, ""] | float  # longest step under error control
+    accept_least: bool  # whether a step of `least_step` is taken however large its error
+    most_steps: Int[Array, ""] | int  # steps after which the lines still under way are left where they are
+    # with `adaptive=False`, the length of each step, the same for all lines, [k] with k >= most_steps; the last step
+    # goes to the end. None: `first` for every step.
     lengths: Float[Array, " k"] | None = None
 
 

@@ -19,41 +19,19 @@ MOST_JUMPS = 100
 
 
 class Exit(NamedTuple):
-    """How walks left the slab.
+    """How walks left the slab."""
 
-    Attributes:
-        below: Whether through the plate z = 0, else through z = L.
-        time: When, in units of length squared.
-    """
-
-    below: Bool[Array, "..."]
-    time: Float[Array, "..."]
+    below: Bool[Array, "..."]  # whether through the plate z = 0, else through z = L
+    time: Float[Array, "..."]  # when, in units of length squared
 
 
 def leave_slab(key: Key, z: Float[Array, "*batch"], gap: float) -> Exit:
-    r"""Draw side and time of the exit of a Brownian motion from (0, L), started at height z.
+    r"""Draw side and time of the exit of a Brownian motion from (0, L), started at height z in [0, L].
 
     Walk on intervals: with r the distance to the nearer plate, the motion leaves $(z - r, z + r)$ after a time $r^2 \tau$,
     $\tau$ the exit time of (-1, 1) from 0, and either way with probability 1/2: onto the nearer plate, or to twice the
     distance from it. A walk takes two jumps on average and more than j with probability $2^{-j}$; nothing is cut off or
     tabulated, and every jump works at its own scale, so a start at $z = 10^{-4} L$ is as exact as one at L/2.
-
-    Args:
-        key: PRNG key.
-        z: Heights at which walks start, in [0, gap]; on a plate, the exit is there at time 0.
-        gap: Distance L between the plates.
-
-    Returns:
-        Side and time of each walk, shaped like z.
-
-    Raises:
-        ValueError: If gap is not positive.
-
-    Examples:
-        >>> import jax, jax.numpy as jnp
-        >>> below, time = leave_slab(jax.random.key(0), jnp.full(20_000, 1.5), 6.0)
-        >>> round(float(below.mean()), 1), round(float(time.mean()))  # 1 - z / L and z (L - z)
-        (0.8, 7)
 
     Source: M. E. Muller (1956), "Some continuous Monte Carlo methods for the Dirichlet problem", in one dimension.
     """
@@ -85,23 +63,10 @@ def _walk(key: Key, z: Array) -> Exit:
 
 
 def reach_plane(key: Key, distance: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    r"""Draw the time at which a Brownian motion first meets a plane: $T = r^2 / \chi^2_1$.
+    r"""Draw the time at which a Brownian motion first meets a plane at the distance r: $T = r^2 / \chi^2_1$.
 
     Its density is $r (2 \pi T^3)^{-1/2} e^{-r^2 / 2T}$; the lateral offset $\sqrt{T} \xi$ at that time follows the Cauchy
     distribution of scale r in D dimensions, the Poisson kernel of the half space.
-
-    Args:
-        key: PRNG key.
-        distance: Distance r from the plane, >= 0.
-
-    Returns:
-        The times, shaped like distance.
-
-    Examples:
-        >>> import jax, jax.numpy as jnp
-        >>> time = reach_plane(jax.random.key(0), jnp.full(20_000, 2.0))
-        >>> round(float(jnp.median(time)))  # 4 / 0.4549, the median of chi2_1
-        9
     """
     distance = checks.floating("distance", distance)
     distance = distance.astype(jnp.promote_types(distance.dtype, jnp.float32))
@@ -111,7 +76,7 @@ def reach_plane(key: Key, distance: Float[Array, "*batch"]) -> Float[Array, "*ba
 
 
 def unit_exit_time(key: Key, shape: tuple[int, ...], dtype=jnp.float32) -> Float[Array, "..."]:
-    r"""Draw the time at which a Brownian motion from 0 first leaves (-1, 1).
+    r"""Draw the time at which a Brownian motion from 0 first leaves (-1, 1): mean 1, variance 2/3.
 
     By inversion of its distribution function, which two theta series give below and above the median,
 
@@ -120,32 +85,12 @@ def unit_exit_time(key: Key, shape: tuple[int, ...], dtype=jnp.float32) -> Float
 
     Each is solved for its first term; the others correct it, and every round of correction leaves a
     fiftieth of what was missing.
-
-    Args:
-        key: PRNG key.
-        shape: Shape of the result.
-        dtype: float32 or better.
-
-    Returns:
-        The times; mean 1, variance 2/3.
-
-    Examples:
-        >>> import jax
-        >>> time = unit_exit_time(jax.random.key(0), (20_000,))
-        >>> round(float(time.mean()), 1), bool(time.min() > 0)
-        (1.0, True)
     """
     return unit_exit_quantile(jax.random.uniform(key, shape, dtype, minval=2.0**-24, maxval=1.0 - 2.0**-24))
 
 
 def unit_exit_quantile(u: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-    """Invert `P(tau <= t) = u`, u in (0, 1), for the exit time tau of (-1, 1) from 0.
-
-    Examples:
-        >>> import jax.numpy as jnp
-        >>> round(float(unit_exit_quantile(jnp.asarray(0.5))), 4)
-        0.7575
-    """
+    """Invert `P(tau <= t) = u`, u in (0, 1), for the exit time tau of (-1, 1) from 0."""
     early, late = jnp.minimum(u, 0.5), jnp.minimum(1.0 - u, 0.5)
     # a = erfc(s), s = 1 / sqrt(2 t): u / 2 = a - erfc(3 s) + ...; at the median erfc(5 s) is below 1e-8
     a = first = 0.5 * early

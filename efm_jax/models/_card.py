@@ -23,7 +23,7 @@ def card(
     scores: dict[str, dict[str, Any]] | None,
     license: str | None = None,
 ) -> str:
-    """Write the card.
+    """Write the card, in Markdown.
 
     Args:
         name: Name of the model's folder.

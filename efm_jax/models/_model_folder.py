@@ -44,13 +44,9 @@ def is_model(folder: Path) -> bool:
 
 
 def read(folder: Path) -> Trained:
-    """Read a model folder: rebuild recipe and network from its config, read its weights, check every part.
+    """Read a model folder: rebuild recipe and network from its config, read its weights, check all; or ValueError.
 
     The parameters and their average are both the weights; there is no state of an optimizer.
-
-    Raises:
-        ValueError: A file is missing, damaged or of another kind; the configuration has an unknown key or a wrong value; the
-            tensors' names, shapes or dtypes are not those of the network, or they hold NaN.
     """
     record = _record(folder)
     try:

@@ -370,11 +370,7 @@ def labeled(config: configs.Run, pair: tuple[Source, Source]) -> configs.Recipe:
 
 
 def _check_sampling(config: configs.Sampling) -> None:
-    """See before training that what comes after it can be done.
-
-    Raises:
-        ValueError: There would be no steps, or fewer samples than a report needs.
-    """
+    """See before training that what comes after it can be done."""
     if config.steps < 1:
         raise ValueError(f"sampling.steps must be a whole number >= 1, got {config.steps!r}.")
     if config.samples < 2:

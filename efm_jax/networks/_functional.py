@@ -26,11 +26,9 @@ def start(shape: tuple[int, ...], variance: float) -> nnx.Param:
 
 
 def pure(build: Callable[[], nnx.Module]) -> tuple[Callable[[Key], Params], Callable[..., Any]]:
-    """Return `(init, call)` with `init(key) -> params` and `call(params, *args) -> module(*args)`.
+    """Return the pure functions `init(key) -> params` and `call(params, *args) -> module(*args)`.
 
-    Args:
-        build: Builds the module. All its state must be declared by `start`; randomness at call time (dropout) is an
-            argument of the call.
+    All state of the module must be declared by `start`; randomness at call time (dropout) is an argument.
     """
 
     @functools.cache

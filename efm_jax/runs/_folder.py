@@ -15,13 +15,10 @@ MAY_CHANGE = ("steps", "max_seconds", "save_every", "log_every", "keep", "progre
 
 
 def read_config(folder: str | os.PathLike) -> dict[str, Any]:
-    """Read the config of the run in a folder.
+    """Read the config of the run in a folder, as `fit` was given it, lists for tuples.
 
     Args:
         folder: The run folder.
-
-    Returns:
-        The config as `fit` was given it, lists for tuples.
 
     Raises:
         ValueError: If there is no run in the folder or its config.json cannot be read.
@@ -113,12 +110,7 @@ def _check_same(folder: Path, what: str, old: dict, new: dict) -> None:
 
 
 def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
-    """Settings by place: `{"data.size": 32, ...}`.
-
-    Examples:
-        >>> flat({"steps": 3, "data": {"size": 32}})
-        {'steps': 3, 'data.size': 32}
-    """
+    """Settings by place: `{"data.size": 32, ...}`."""
     places = {}
     for name, value in tree.items():
         if isinstance(value, dict) and value:
@@ -131,12 +123,7 @@ def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
 def differences(
     old: dict, new: dict, old_name: str, new_name: str, *, free: tuple[str, ...] = ()
 ) -> list[str]:
-    """Return a line for each setting that differs, except those below a name in `free`.
-
-    Examples:
-        >>> differences({"steps": 3, "seed": 0}, {"steps": 4, "seed": 1}, "before", "now", free=("steps",))
-        ['  seed: 0 before, 1 now']
-    """
+    """Return a line for each setting that differs, except those below a name in `free`."""
     old, new = flat(old), flat(new)
     return [
         f"  {name}: {old.get(name, 'nothing')!r} {old_name}, {new.get(name, 'nothing')!r} {new_name}"

@@ -48,23 +48,10 @@ def take(
     wish_to_stop: Callable[[], bool],
     folder: Path,
 ) -> tuple[TrainState, int]:
-    """Take the steps that are left, each entered in the books while the device works on the next.
+    """Take the steps that are left, each entered in the books while the device works on the next; return the last.
 
-    Args:
-        state: The state after `books.done` steps.
-        step_fn: The training step.
-        batches: What each step is given after the state.
-        books: Where steps are entered.
-        plan: Which step is the last, and which are saved.
-        save: Called with the state at the steps that are saved.
-        wish_to_stop: Asked once a step; the step that is under way is finished and saved.
-        folder: The run folder, for the error.
-
-    Returns:
-        The state, and the number of its last step.
-
-    Raises:
-        FloatingPointError: If `plan.max_skipped` steps in a row were not finite.
+    `save` is called with the state at the steps that are saved. `wish_to_stop` is asked once a step: the step under way is
+    finished and saved. FloatingPointError if `plan.max_skipped` steps in a row were not finite.
     """
 
     def enter(step: int, info: StepInfo) -> None:
@@ -129,10 +116,7 @@ class Signals:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Signals]:
-    """Note SIGINT and SIGTERM instead of dying of them; a second one acts as it always would.
-
-    Outside the main thread Python cannot catch signals: nothing changes. Ignored signals stay ignored.
-    """
+    """Note SIGINT and SIGTERM instead of dying of them; a second one acts as it always would. Ignored ones stay ignored."""
     signals, before = Signals(), {}
 
     def catch(number, frame):

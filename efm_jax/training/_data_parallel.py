@@ -19,17 +19,12 @@ Draw = Callable[..., Batch]
 
 
 class DataParallel(NamedTuple):
-    """What one device does in a step.
+    """What one device does in a step."""
 
-    Attributes:
-        draw: `draw(recipe's draw, key, x_pos, x_neg) -> Batch`, the device's part of the batch.
-        key: From the step's key to the network's key on this device.
-        mean: The mean over devices of a tree of arrays.
-    """
-
+    # `draw(recipe's draw, key, x_pos, x_neg) -> Batch`, the device's part of the batch
     draw: Callable[[Draw, Key, jax.Array, jax.Array], Batch]
-    key: Callable[[Key], Key]
-    mean: Callable[[Any], Any]
+    key: Callable[[Key], Key]  # from the step's key to the network's key on this device
+    mean: Callable[[Any], Any]  # the mean over devices of a tree of arrays
 
 
 def single_device() -> DataParallel:

@@ -14,10 +14,7 @@ _LEAST = 1024
 
 
 def put(tree: Any, shardings: Any) -> Any:
-    """Put each leaf on the mesh as its sharding says; each host puts what its own devices hold.
-
-    A leaf is whole on every host, or is on the devices already.
-    """
+    """Put each leaf (whole on every host, or on the devices already) on the mesh; hosts put what their devices hold."""
     return jax.tree.map(_put, tree, shardings)
 
 

@@ -49,10 +49,7 @@ def plate_field(x: Array, z: Array, samples: Array, gap: Array, tolerance: float
     low = jnp.log(still[1]) - jnp.log(5.4 * (depth + dim + 1 + 5 * jnp.sqrt(nearest) / gap))
 
     def sums(kernel, power, high, arm, steps):
-        """Nodes of `1/2 int dT (2 pi T)^-D/2 T^(D/2 - power) exp(-r^2 / 2T) kernel`.
-
-        Their rates `1/2T` and relative terms, and the log of the greatest term.
-        """
+        """Nodes `1/2T` of `1/2 int dT (2 pi T)^-D/2 T^(D/2-power) exp(-r^2/2T) kernel`, terms, log of the greatest."""
 
         def profile(s):
             z, own = still

@@ -181,8 +181,7 @@ def _is_trusted(doubt: Array, length: Array, apart: Array, vector: Array) -> Tru
 def _with_coulomb_scale(vector: Array, reference: Array) -> Field:
     """`|E| = |vector| reference^(-(D+1)/2) / S_D`, in logs.
 
-    The two large logs, of `r^D` and of `S_D`, are taken as one, `D log(r / rho)` with `rho = S_D^(-1/D)`:
-    apart, each would carry its own rounding into a small difference.
+    `D log(r / rho)`, `rho = S_D^(-1/D)`, is one number: the two large logs apart would round apart.
     """
     dim = vector.shape[-1] - 1
     log_rho2 = -2 * log_sphere_area(dim) / dim

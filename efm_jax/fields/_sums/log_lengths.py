@@ -11,9 +11,7 @@ from efm_jax.types import Field
 
 
 def log_sphere_area(dim: int) -> float:
-    """Return `log S_D`, the log-area of the unit sphere in D+1 dimensions.
-
-    `S_D = 2 pi^((D+1)/2) / Gamma((D+1)/2)`.
+    """Return the log of the area of the unit sphere in D+1 dimensions, `S_D = 2 pi^((D+1)/2) / Gamma((D+1)/2)`.
 
     Args:
         dim: D, >= 1.

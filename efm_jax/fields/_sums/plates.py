@@ -24,19 +24,13 @@ MANY_DIMENSIONS = 64
 
 
 class PlateSums(NamedTuple):
-    """Sums over charges, relative to a reference length r of each point.
+    """Sums over charges, relative to a reference length r of each point."""
 
-    Attributes:
-        vector: `V = sum_i q_i (r / r_i)^(D+1) d_i`, [p, D+1].
-        weight: `sum_i q_i (r / r_i)^(D+1)`, [p].
-        reference: `r^2`, [p], a constant to differentiation; inf where there is no charge to sum.
-        doubt: Bound on the rounding error of V, as a length, [p].
-    """
-
-    vector: Float[Array, "p dim1"]
-    weight: Float[Array, " p"]
+    vector: Float[Array, "p dim1"]  # `V = sum_i q_i (r / r_i)^(D+1) d_i`, [p, D+1]
+    weight: Float[Array, " p"]  # `sum_i q_i (r / r_i)^(D+1)`, [p]
+    # `r^2`, [p], a constant to differentiation; inf where there is no charge to sum
     reference: Float[Array, " p"]
-    doubt: Float[Array, " p"]
+    doubt: Float[Array, " p"]  # bound on the rounding error of V, as a length, [p]
 
 
 Summation: TypeAlias = Callable[[Array, Array, Array], PlateSums]
