@@ -59,6 +59,51 @@ def to_json(name: str, value: Any) -> Any:
         ) from error
 
 
+@contextlib.contextmanager
+def parsing(path: str | os.PathLike, what: str, fix: str = "") -> Iterator[None]:
+    """Turn whatever a parser raises into one ValueError that names the file: a damaged file can make it raise anything.
+
+    Args:
+        path: The file.
+        what: What it should be.
+        fix: What to do about it.
+
+    Raises:
+        ValueError: The code inside raised something else than an OSError of the system, which names the file itself.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        why = "more memory is needed than there is" if isinstance(error, MemoryError) else why
+        raise ValueError(
+            f"{path} is no readable {what}, or it is damaged ({why}){fix and '; ' + fix}."
+        ) from error
+
+
+def read_json(path: str | os.PathLike, fix: str = "") -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: It is damaged or not JSON.
+        OSError: It cannot be opened.
+    """
+    with parsing(path, "JSON file", fix):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def expanded(path: str | os.PathLike) -> Path:
+    """Return the path with `~` and `~user` as folders; one of an unknown user stays as it is, and is then not found.
+
+    Examples:
+        >>> expanded("~nosuchuser/x").as_posix()
+        '~nosuchuser/x'
+    """
+    return Path(os.path.expanduser(path))
+
+
 def sync_folder(folder: str | os.PathLike) -> None:
     """Make renames and new names in a folder survive a power cut, where the system can."""
     with contextlib.suppress(OSError):  # some file systems cannot sync a folder

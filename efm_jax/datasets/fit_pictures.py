@@ -16,12 +16,12 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from efm_jax._core import files
 from efm_jax.datasets import picture_files
 
 __all__ = ["Fitted", "Place", "is_picture", "no_picture", "read", "returned"]
 
 _AT_ONCE = 64
-_MAX_PIXELS = 1 << 26
 
 
 class Place(NamedTuple):
@@ -44,7 +44,7 @@ class Fitted(NamedTuple):
         names: Their paths below the folder; of a single picture, the file's name.
         places: Where in them the pictures that were read lie.
         skipped: Paths that could not be read.
-        other: Paths of pictures of kinds that are not read.
+        other: Paths of pictures of kinds that are not read; a warning counts the files that are no pictures.
     """
 
     images: UInt8[np.ndarray, "n height width channels"]
@@ -61,7 +61,7 @@ def is_picture(path: str | Path) -> bool:
         >>> is_picture("nowhere.png")
         False
     """
-    path = Path(path).expanduser()
+    path = files.expanded(path)
     return path.suffix.lower() in picture_files.EXTENSIONS and path.is_file()
 
 
@@ -82,6 +82,8 @@ def read(
     limit: int | None = None,
     square: int | None = None,
     without: Path | None = None,
+    background: int = 255,
+    levels: int | None = None,
 ) -> Fitted:
     """Read a folder of pictures of any size, in the order of their names, or one picture, for a model of `shape`.
 
@@ -92,6 +94,8 @@ def read(
         limit: Most pictures to read; None for all.
         square: Side of the square that was cut from the middle of training pictures, in pixels; None for none.
         without: A folder inside it to leave out.
+        background: Gray level 0..255 behind transparent pixels.
+        levels: Level that is white in 16-bit gray files; None for 65535.
 
     Raises:
         FileNotFoundError: There is no such path, or no picture in it.
@@ -100,24 +104,27 @@ def read(
     """
     if fit not in ("crop", "pad"):
         raise ValueError(f"fit must be 'crop' or 'pad', got {fit!r}.")
-    root = Path(path).expanduser()
+    root = files.expanded(path)
     single = is_picture(root)
     if root.is_file() and not single:
         raise no_picture(root)
-    names, others = ([root.name], []) if single else picture_files.listing(root, without)
-    root = root.parent if single else root
-    images, kept, places, skipped = [], [], [], []
+    listed = picture_files.Listing([root.name], [], []) if single else picture_files.listing(root, without)
+    names, root = listed.pictures, root.parent if single else root
+    images, kept, places, skipped, ranges = [], [], [], [], []
+    how = picture_files.Picture(shape[2] == 1, background, levels)
 
-    def one(name: str) -> tuple[np.ndarray, Place] | ValueError | None:
-        try:
-            whole = picture_files.read(root / name, None, None, shape[2] == 1, 255, _MAX_PIXELS)
-        except picture_files.UNREADABLE:
-            return None
+    def change(picture: Image.Image) -> tuple[np.ndarray, Place] | ValueError:
         if square is not None and fit == "crop":
-            if min(whole.shape[:2]) < square:
-                return _too_small(root / name, whole, square)
-            whole = _middle(whole, square)
-        return _fitted(whole, shape, pad=fit == "pad")
+            if min(picture.size) < square:
+                return _too_small(picture.size, square)
+            picture = picture_files.middle(picture, square, square)
+        return _fitted(picture, shape, pad=fit == "pad")
+
+    def one(name: str):
+        try:
+            return picture_files.read(root / name, how, change)
+        except (ValueError, OSError):
+            return None
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for part in _parts(names):
@@ -125,10 +132,12 @@ def read(
                 if found is None:
                     skipped.append(name)
                 elif limit is None or len(kept) < limit:
-                    if isinstance(found, ValueError):
-                        raise found
-                    images.append(found[0])
-                    places.append(found[1])
+                    fitted, levels_found = found
+                    if isinstance(fitted, ValueError):
+                        raise ValueError(f"{root / name}: {fitted}")
+                    images.append(fitted[0])
+                    places.append(fitted[1])
+                    ranges.append(levels_found)
                     kept.append(name)
             if limit is not None and len(kept) >= limit:
                 break
@@ -136,8 +145,10 @@ def read(
         raise ValueError(
             f"none of the {len(names)} pictures in {root} can be read; the first is {skipped[0]}."
         )
-    seen = [name for name in others if limit is None or len(kept) < limit or name < kept[-1]]
+    seen = [name for name in listed.others if limit is None or len(kept) < limit or name < kept[-1]]
     other = tuple(filter(picture_files.not_taken, seen))
+    picture_files.warn_of_others(root, [name for name in seen if name not in other], listed.not_entered)
+    picture_files.warn_of_levels(root, ranges, levels)
     return Fitted(np.stack(images), kept, places, tuple(skipped), other)
 
 
@@ -149,22 +160,15 @@ def returned(picture: UInt8[np.ndarray, "height width 3"], place: Place, *, own_
     return np.asarray(part)
 
 
-def _middle(whole: np.ndarray, square: int) -> np.ndarray:
-    picture = Image.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole)
-    return np.asarray(picture_files.middle(picture, square, square)).reshape(square, square, -1)
-
-
-def _too_small(path: Path, whole: np.ndarray, square: int) -> ValueError:
-    height, width = whole.shape[:2]
+def _too_small(size: tuple[int, int], square: int) -> ValueError:
     return ValueError(
         f"pictures must be at least {square} x {square} pixels, which were cut from the middle of those trained on "
-        f"(data.crop), {path} is {width} x {height}; give it larger, or take it whole by --fit pad (fit='pad')."
+        f"(data.crop), this one is {size[0]} x {size[1]}; give it larger, or take it whole by --fit pad (fit='pad')."
     )
 
 
-def _fitted(whole: np.ndarray, shape: tuple[int, int, int], *, pad: bool) -> tuple[np.ndarray, Place]:
+def _fitted(picture: Image.Image, shape: tuple[int, int, int], *, pad: bool) -> tuple[np.ndarray, Place]:
     height, width, channels = shape
-    picture = Image.fromarray(whole[..., 0] if channels == 1 else whole)
     if not pad:
         scale = min(picture.width / width, picture.height / height)
         size = max(round(width * scale), 1), max(round(height * scale), 1)

@@ -4,6 +4,7 @@ Every picture ends with the same size and channels. One that cannot be read is n
 counted on request; one whose header promises more pixels than `max_pixels` is refused before it is decompressed.
 """
 
+import contextlib
 import os
 import warnings
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image
 
+from efm_jax._core import files
 from efm_jax.datasets import picture_files
 from efm_jax.datasets.picture_files import EXTENSIONS as EXTENSIONS
 
@@ -47,13 +49,15 @@ def read_folder(
     background: int = 255,
     on_error: str = "raise",
     max_pixels: int = 1 << 26,
+    levels: int | None = None,
     most: int | None = None,
     seed: int = 0,
 ) -> Pictures:
-    """Read all pictures below a folder: png, jpg, jpeg, webp and bmp, recursively, sorted by path.
+    """Read all pictures below a folder: png, jpg, webp, bmp, gif and tif, recursively, sorted by path.
 
-    The EXIF orientation is applied; transparency is laid over `background`; 16-bit gray is scaled to 8; of an animation
-    the first frame is read. Files and folders whose name starts with "." are left out, links to folders not followed.
+    The EXIF orientation is applied; transparency is laid over `background`; 16-bit gray is scaled to 8; of an
+    animation or a file of pages the first picture is read. Links to folders are followed, each folder is read once. Files
+    and folders whose name starts with "." are left out; a warning counts all others that are not read.
 
     Args:
         path: The folder.
@@ -64,7 +68,10 @@ def read_folder(
         background: Gray level 0..255 behind transparent pixels.
         on_error: "raise" where pictures cannot be read, naming them after all have been tried, or "skip" them, with one
             warning that counts them.
-        max_pixels: Largest picture accepted, in pixels; Pillow's own limit, 2 x Image.MAX_IMAGE_PIXELS, holds besides.
+        max_pixels: Largest picture accepted, in pixels; Pillow's own limit, 2 x Image.MAX_IMAGE_PIXELS, holds
+            besides.
+        levels: Level that is white in 16-bit gray files, e.g. 4095 for 12 bits; None for 65535. A warning says if the
+            pictures use less than a quarter of them.
         most: Pictures read at most; None for all. Of more, so many are chosen at random.
         seed: Seed of that choice.
 
@@ -86,31 +93,42 @@ def read_folder(
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}.")
-    if not 0 <= background <= 255:
-        raise ValueError(f"background must be a gray level 0..255, got {background!r}.")
+    how = picture_files.Picture(gray, background, levels, max_pixels)
+    picture_files.check_how(how)
     target = _target(size)
     cut = _target(crop)
-    root = Path(path).expanduser()
-    names = picture_files.names(root)
+    root = files.expanded(path)
+    names, others, not_entered = picture_files.listing(root)
+    picture_files.warn_of_others(root, others, not_entered)
     if most is not None and len(names) > most:
         kept_names = np.random.default_rng(seed).choice(len(names), most, replace=False)
         names = [names[i] for i in sorted(kept_names)]
 
-    def read(name: str) -> np.ndarray | Exception:
+    def change(picture: Image.Image) -> np.ndarray:
+        if cut is not None:
+            picture = picture_files.middle(picture, *cut)
+        if target is not None:
+            picture = picture_files.fit(picture, *target)
+        array = np.asarray(picture)
+        return array[..., None] if gray else array
+
+    def read(name: str) -> tuple[np.ndarray, tuple[int, int] | None] | Exception:
         try:
-            return picture_files.read(root / name, cut, target, gray, background, max_pixels)
-        except picture_files.UNREADABLE as error:
+            return picture_files.read(root / name, how, change)
+        except (ValueError, OSError) as error:
             return error
 
-    images, kept, skipped, reasons = np.empty(0, np.uint8), [], [], []
+    images, kept, skipped, reasons, ranges = np.empty(0, np.uint8), [], [], [], []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(names), _CHUNK):
             chunk = names[start : start + _CHUNK]
-            for name, picture in zip(chunk, pool.map(read, chunk), strict=True):
-                if isinstance(picture, Exception):
+            for name, found in zip(chunk, pool.map(read, chunk), strict=True):
+                if isinstance(found, Exception):
                     skipped.append(name)
-                    reasons.append(picture)
+                    reasons.append(found)
                     continue
+                picture, levels_found = found
+                ranges.append(levels_found)
                 if not kept:
                     images = np.empty((len(names), *picture.shape), np.uint8)
                 elif picture.shape != images.shape[1:]:
@@ -123,8 +141,8 @@ def read_folder(
                 kept.append(name)
     if skipped and on_error == "raise":
         raise ValueError(
-            f"{_unreadable(root, len(names), skipped, reasons)}; remove or repair {'it' if len(skipped) == 1 else 'them'}; "
-            "in Python, on_error='skip' leaves such files out."
+            f"{_unreadable(root, len(names), skipped, reasons)}; remove or repair {'it' if len(skipped) == 1 else 'them'}, "
+            "or leave such files out by --data.on-error skip (on_error='skip')."
         ) from reasons[0]
     if not kept:
         raise ValueError(
@@ -136,6 +154,7 @@ def read_folder(
             f"{skipped[0]}.",
             stacklevel=2,
         )
+    picture_files.warn_of_levels(root, ranges, levels)
     return Pictures(images[: len(kept)], kept, skipped)
 
 
@@ -164,13 +183,10 @@ def common_size(paths: Sequence[str | Path], *, most: int | None = None) -> int 
     """
     sizes: set[tuple[int, int]] = set()
     for path in paths:
-        root = Path(path).expanduser()
-        for name in picture_files.names(root):
-            try:
-                with Image.open(root / name) as file:
-                    sizes.add(file.size)
-            except picture_files.UNREADABLE:
-                continue
+        root = files.expanded(path)
+        for name in picture_files.listing(root).pictures:
+            with contextlib.suppress(ValueError, OSError):
+                sizes.add(picture_files.size(root / name))
     if not sizes:
         raise ValueError(f"no picture in {', '.join(map(str, paths))} can be read.")
     smallest, largest = min(map(min, sizes)), max(map(max, sizes))
@@ -200,7 +216,8 @@ def _target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
-def _unreadable(root: Path, count: int, names: list[str], reasons: list[Exception]) -> str:
+def _unreadable(root: Path, count: int, names: list[str], reasons: Sequence[BaseException]) -> str:
+    reasons = [error.__cause__ or error for error in reasons]
     if len(names) == 1:
         return f"{root / names[0]} cannot be read as a picture ({reasons[0]})"
     first = ", ".join(f"{name} ({why})" for name, why in zip(names[:_NAMED], reasons, strict=False))

@@ -1,36 +1,86 @@
 """Files of pictures: those in a folder, and one of them as an array, read with Pillow."""
 
+import contextlib
 import os
-import struct
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
 
-__all__ = ["EXTENSIONS", "UNREADABLE", "fit", "listing", "middle", "names", "not_taken", "read"]
+from efm_jax._core import files
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
-# the bomb's warning is raised where a user turned warnings into errors
-_BOMB = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, *_BOMB)
-"""What Pillow raises for a file that is no picture, or of one too large."""
+__all__ = [
+    "EXTENSIONS",
+    "Listing",
+    "Picture",
+    "check_how",
+    "fit",
+    "listing",
+    "middle",
+    "not_taken",
+    "read",
+    "size",
+    "warn_of_levels",
+    "warn_of_others",
+]
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+# only these: of PostScript Pillow would start Ghostscript, whatever the name of the file
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 # arrays, weather, films and news, which Pillow knows the endings of; photographs that it does not
 _NO_PICTURES = ("HDF5", "GRIB", "BUFR", "MPEG", "IPTC")
 _UNKNOWN_TO_PILLOW = (".heic", ".heif", ".avif", ".jxl")
+_WHITE = 65535
+_KINDS = 8
+
+T = TypeVar("T")
 
 
-def names(root: Path) -> list[str]:
-    """Return the paths of the pictures below a folder, with "/" between parts, sorted.
+class Listing(NamedTuple):
+    """The files below a folder, their paths with "/" between parts, sorted.
 
-    Raises:
-        FileNotFoundError: There is no such folder, or no picture in it.
-        ValueError: It is a file.
+    Attributes:
+        pictures: Those with the ending of a picture that is read.
+        others: All others.
+        not_entered: Folders that may not be opened, and links to folders that lead back or to one that is read anyway.
     """
-    return listing(root)[0]
+
+    pictures: list[str]
+    others: list[str]
+    not_entered: list[str]
 
 
-def listing(root: Path, without: Path | None = None) -> tuple[list[str], list[str]]:
-    """Return the paths of the pictures below a folder, and of its other files, both as `names` gives them.
+class Picture(NamedTuple):
+    """How the file of a picture is read.
+
+    Attributes:
+        gray: Whether to make one gray channel; otherwise RGB.
+        background: Gray level 0..255 behind transparent pixels.
+        levels: The level of white in 16-bit gray files; None for 65535.
+        max_pixels: Largest picture accepted, in pixels.
+    """
+
+    gray: bool = False
+    background: int = 255
+    levels: int | None = None
+    max_pixels: int = 1 << 26
+
+
+def check_how(how: Picture) -> None:
+    """Raise ValueError unless pictures can be read so."""
+    if not 0 <= how.background <= 255:
+        raise ValueError(f"background must be a gray level 0..255, got {how.background!r}.")
+    if how.levels is not None and not 1 <= how.levels <= _WHITE:
+        raise ValueError(f"levels must be from 1 to {_WHITE}, the level of white, got {how.levels!r}.")
+
+
+def listing(root: Path, without: Path | None = None) -> Listing:
+    """List the files below a folder. Links to folders are followed, each folder is read once.
 
     Args:
         root: The folder.
@@ -44,30 +94,56 @@ def listing(root: Path, without: Path | None = None) -> tuple[list[str], list[st
         raise FileNotFoundError(f"there is no folder {root}; check the path.")
     if not root.is_dir():
         raise ValueError(f"{root} is a file, expected a folder of pictures.")
-    left_out = without.resolve() if without is not None else None
-    found, others = [], []
-    for folder, folders, files in os.walk(root):
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and (left_out is None or (Path(folder) / name).resolve() != left_out)
-        ]
-        for name in files:
-            if not name.startswith("."):
-                kind = found if name.lower().endswith(EXTENSIONS) else others
-                kind.append((Path(folder) / name).relative_to(root).as_posix())
-    if not found:
-        kinds = sorted({Path(name).suffix or Path(name).name for name in others})
-        there = f"; it holds files of kind {', '.join(kinds[:8])}" if kinds else ""
+    # folders are known by their real paths, those without links come first
+    seen = {os.path.realpath(without)} if without is not None else set()
+    found, pending = Listing([], [], []), [root]
+
+    def not_entered(path: str | Path) -> None:
+        found.not_entered.append(Path(path).relative_to(root).as_posix())
+
+    while pending:
+        start = pending.pop(0)
+        real, parent = os.path.realpath(start), os.path.realpath(start.parent)
+        if real in seen or (start != root and os.path.commonpath([real, parent]) == real):
+            not_entered(start)
+            continue
+        for at, folders, names in os.walk(start, onerror=lambda error: not_entered(error.filename)):
+            seen.add(os.path.realpath(at))
+            inside = [Path(at, name) for name in sorted(folders) if not name.startswith(".")]
+            links = [path for path in inside if path.is_symlink()]
+            pending += links
+            folders[:] = [
+                path.name for path in inside if path not in links and os.path.realpath(path) not in seen
+            ]
+            for name in names:
+                if not name.startswith("."):
+                    kind = found.pictures if name.lower().endswith(EXTENSIONS) else found.others
+                    kind.append(Path(at, name).relative_to(root).as_posix())
+    if not found.pictures:
+        kinds = sorted({Path(name).suffix or Path(name).name for name in found.others})
+        there = f"; it holds files of kind {', '.join(kinds[:_KINDS])}" if kinds else ""
         raise FileNotFoundError(f"{root} holds no picture ({', '.join(EXTENSIONS)}){there}.")
-    return sorted(found), sorted(others)
+    return Listing(*(sorted(part) for part in found))
+
+
+def warn_of_others(root: Path, others: list[str], not_entered: list[str]) -> None:
+    """Warn of what lies in a folder and is not read: one line, files counted by their endings, folders named."""
+    counts = Counter(Path(name).suffix.lower() or "without an ending" for name in others).most_common()
+    parts = [f"{count} {ending}" for ending, count in counts[:_KINDS]]
+    parts += [f"{len(counts) - _KINDS} more kinds"] if len(counts) > _KINDS else []
+    if not_entered:
+        parts.append(
+            f"folders that lead back, are linked twice or may not be opened: {', '.join(not_entered[:_KINDS])}"
+        )
+    if parts:
+        warnings.warn(f"left out of {root}: {', '.join(parts)}", stacklevel=3)
 
 
 def not_taken(name: str) -> bool:
     """Whether a file is a picture by its ending, but of a kind that is not read here.
 
     Examples:
-        >>> [not_taken(name) for name in ("a.gif", "a.png", "a.txt")]
+        >>> [not_taken(name) for name in ("a.ico", "a.png", "a.txt")]
         [True, False, False]
     """
     Image.init()
@@ -77,29 +153,44 @@ def not_taken(name: str) -> bool:
     return ending not in EXTENSIONS and (known or ending in _UNKNOWN_TO_PILLOW)
 
 
-def read(
-    path: Path,
-    cut: tuple[int, int] | None,
-    target: tuple[int, int] | None,
-    gray: bool,
-    background: int,
-    max_pixels: int,
-) -> np.ndarray:
-    """Read one picture [H, W, C], uint8: its middle `cut` (height, width), fitted to the target; None leaves either out.
+def size(path: Path) -> tuple[int, int]:
+    """Return width and height of a picture, from its header alone.
 
     Raises:
-        Exception: One of `UNREADABLE`.
+        ValueError: It cannot be read.
     """
-    with Image.open(path) as file:
-        if file.width * file.height > max_pixels:
-            raise ValueError(f"{file.width} x {file.height} pixels is more than max_pixels = {max_pixels}")
-        picture = _eight_bit(ImageOps.exif_transpose(file), background).convert("L" if gray else "RGB")
-        if cut is not None:
-            picture = middle(picture, *cut)
-        if target is not None:
-            picture = fit(picture, *target)
-    array = np.asarray(picture)
-    return array[..., None] if gray else array
+    with _opened(path) as file:
+        return file.size
+
+
+def read(path: Path, how: Picture, change: Callable[[Image.Image], T]) -> tuple[T, tuple[int, int] | None]:
+    """Read a picture, upright and in mode RGB or L, of an animation or a file of pages the first one.
+
+    Args:
+        path: The file.
+        how: How it is read.
+        change: What to make of it, e.g. a smaller array. Large pictures are in memory one at a time until it returns.
+
+    Returns:
+        What `change` returned; and of a 16-bit gray file the smallest and the largest level in it.
+
+    Raises:
+        ValueError: It cannot be read, is too large, or `change` refuses it.
+    """
+    with _opened(path) as file:
+        pixels = file.width * file.height
+        if pixels > how.max_pixels:
+            raise ValueError(
+                f"{file.width} x {file.height} pixels is more than max_pixels = {how.max_pixels}"
+            )
+        with _room.taken(pixels):
+            with files.parsing(path, "picture"):
+                file.load()
+                ImageOps.exif_transpose(file, in_place=True)
+                picture, found = _eight_bit(file, how)
+                mode = "L" if how.gray else "RGB"
+                picture = picture if picture.mode == mode else picture.convert(mode)
+            return change(picture), found
 
 
 def middle(picture: Image.Image, height: int, width: int) -> Image.Image:
@@ -130,10 +221,68 @@ def fit(picture: Image.Image, height: int, width: int) -> Image.Image:
     )
 
 
-def _eight_bit(picture: Image.Image, background: int) -> Image.Image:
-    if picture.mode.startswith("I"):  # a 16-bit gray PNG: convert("L") would clip it at 255
-        return Image.fromarray(np.rint(np.asarray(picture, np.float64) / 257.0).clip(0, 255).astype(np.uint8))
+def warn_of_levels(where: str | Path, found: Iterable[tuple[int, int] | None], levels: int | None) -> None:
+    """Warn where the levels of 16-bit gray files do not fit the level of white: a dark set, or one that is clipped."""
+    ranges, white = [one for one in found if one is not None], levels or _WHITE
+    if not ranges:
+        return
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    said = f"the {len(ranges)} 16-bit gray pictures in {where} hold levels {low} to {high} of {white}"
+    own = f"--data.levels {(1 << max(high, 1).bit_length()) - 1} (levels=)"
+    if high > white:
+        warnings.warn(f"{said}: those above it become white.\nGive their own range: {own}.", stacklevel=3)
+    elif 4 * high < white:
+        warnings.warn(f"{said}: they become dark.\nGive their own range: {own}.", stacklevel=3)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    with files.parsing(path, "picture"):
+        file = Image.open(path, formats=_FORMATS)
+    with file:
+        yield file
+
+
+class _Room:
+    """Pixels of pictures that may be in memory at once, whatever the number of threads."""
+
+    def __init__(self, pixels: int) -> None:
+        self._free = self._all = pixels
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, pixels: int) -> Iterator[None]:
+        pixels = min(pixels, self._all)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += pixels
+                self._changed.notify_all()
+
+
+_room = _Room(1 << 24)
+
+
+def _eight_bit(picture: Image.Image, how: Picture) -> tuple[Image.Image, tuple[int, int] | None]:
+    """A picture of 8 bits a channel without transparency, and the range of the levels of a 16-bit gray one."""
+    if picture.mode == "F":
+        raise ValueError(
+            "floating-point gray, whose white is not known: save it as 16 bits, or give an array as npy:FILE"
+        )
+    if picture.mode.startswith("I"):  # 16-bit gray, which convert("L") would clip at 255
+        values = np.asarray(picture)
+        found = int(values.min()), int(values.max())
+        if found[0] < 0 or found[1] > _WHITE:
+            raise ValueError(f"it holds levels {found[0]} to {found[1]}, more than the {_WHITE} of 16 bits")
+        table = np.rint(np.arange(_WHITE + 1) * 255.0 / (how.levels or _WHITE)).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(table[values]), found
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, (background,) * 3 + (255,)), picture)
-    return picture
+        return Image.alpha_composite(
+            Image.new("RGBA", picture.size, (how.background,) * 3 + (255,)), picture
+        ), None
+    return picture, None

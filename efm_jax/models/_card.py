@@ -113,7 +113,7 @@ def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
         square = record["config"]["data"].get("crop")
         middle = "" if square is None else f"the middle {square} x {square} pixels, then to "
         what = (
-            f"PICTURES is a folder of png, jpg, webp or bmp of any size: each is cropped at its center to {middle}"
+            f"PICTURES is a folder of png, jpg, webp, bmp, gif or tif of any size: each is cropped at its center to {middle}"
             f"the aspect {shape[1]}:{shape[0]}, resized to {shape[1]} x {shape[0]} pixels and written to OUT as png under "
             "its own name; `--fit pad --own-size`: all of it, at its own size."
         )

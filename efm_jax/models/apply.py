@@ -72,9 +72,9 @@ def translate(
     Pictures, a folder of them or one, may have any size: as in training they are turned upright, cut to the square of
     `data.crop` where there is one, cropped at the center to the aspect of the field's pictures and resized (smaller ones
     enlarged), colored ones made gray for a gray field and the reverse; or, to lose nothing, they are padded to that aspect.
-    They are written under their own names as png. Those that cannot be read, or are of other kinds than png, jpg, jpeg, webp
-    and bmp, are left out and named in the result; the others are carried. The rows of `npz` and `npy` keep their order;
-    other specifications are drawn from, held-out samples first where there are any.
+    They are written under their own names as png. Those that cannot be read, or are of other kinds than png, jpg, webp,
+    bmp, gif and tif, are left out and named in the result; the others are carried. The rows of `npz` and `npy` keep their
+    order; other specifications are drawn from, held-out samples first where there are any.
 
     Args:
         model: A run folder, a model folder, or the name of a released model.

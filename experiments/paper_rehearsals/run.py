@@ -177,7 +177,7 @@ def _states(whole: Path, run: Path, model: Path, stopped: list[dict]) -> dict[st
 
 def _pictures(folder: Path) -> dict[str, Any]:
     paths = sorted(path for path in folder.glob("*.png") if path.stem.isdecimal())
-    sizes = {Image.open(path).size for path in paths}
+    sizes = {Image.open(path, formats=("PNG",)).size for path in paths}
     return {"drawn": len(paths), "size": [*sizes.pop()] if len(sizes) == 1 else None, "asked": PICTURES}
 
 

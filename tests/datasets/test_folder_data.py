@@ -1,13 +1,19 @@
 """Folders of pictures: order, sizes, color modes and splits; what cannot be read or is too large is named."""
 
+import contextlib
+import os
+import re
 import struct
+import threading
+import time
+import warnings
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from efm_jax.datasets import open_source, read_folder, split_by_name
+from efm_jax.datasets import common_size, fit_pictures, open_source, picture_files, read_folder, split_by_name
 
 
 def noise_image(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -22,13 +28,151 @@ def test_folder_is_read_recursively_in_order(tmp_path):
     Image.fromarray(noise_image(4, 6)).save(tmp_path / ".hidden.png")
     Image.fromarray(noise_image(4, 6)).save(tmp_path / ".cache" / "x.png")
     (tmp_path / "notes.txt").write_text("not a picture")
-    read = read_folder(tmp_path)
+    with pytest.warns(UserWarning, match=rf"^left out of {tmp_path}: 1 \.txt$"):
+        read = read_folder(tmp_path)
     assert read.names == ["b/a.PNG", "b/deep/c.bmp", "z.png"]
     assert read.skipped == []
     assert read.images.shape == (3, 4, 6, 3)
     for image, name in zip(read.images, read.names, strict=True):
         np.testing.assert_array_equal(image, noise_image(4, 6, len(name)))
+    (tmp_path / "notes.txt").unlink()
     assert open_source(f"folder:{tmp_path}", split="all").shape == (4, 6, 3)
+
+
+def test_every_kind_that_pillow_reads_safely_is_read(tmp_path):
+    first, second = (Image.fromarray(np.full((4, 6, 3), level, np.uint8)) for level in (200, 20))
+    for name, kind in (("a.tif", "TIFF"), ("b.TIFF", "TIFF"), ("c.gif", "GIF")):
+        first.save(tmp_path / name, kind, save_all=True, append_images=[second])
+    for name in ("d.jfif", "e.jpe", "f.jpg"):
+        first.save(tmp_path / name, "JPEG", quality=95)
+    second.save(tmp_path / "f.jpg", "MPO", save_all=True, append_images=[first])
+    images = read_folder(tmp_path).images
+    # the first frame or page; JPEG and a palette of gray levels keep a flat picture to one level
+    np.testing.assert_allclose(images[:5].astype(int), np.full((5, 4, 6, 3), 200), atol=1)
+    np.testing.assert_allclose(images[5].astype(int), np.full((4, 6, 3), 20), atol=1)
+
+
+def test_no_program_is_started_whatever_a_file_is_named(tmp_path, monkeypatch):
+    mark, programs, pictures = tmp_path / "mark", tmp_path / "bin", tmp_path / "pictures"
+    programs.mkdir()
+    pictures.mkdir()
+    (programs / "gs").write_text(f"#!/bin/sh\ntouch {mark}\n")
+    (programs / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs), prepend=os.pathsep)
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # what an earlier search for it found
+    for ending in picture_files.EXTENSIONS:
+        text = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+        (pictures / f"a{ending}").write_text(text)
+    with pytest.raises(ValueError, match=r"pictures in .* cannot be read"):
+        read_folder(pictures)
+    with pytest.raises(ValueError, match=r"no picture in .* can be read"):
+        common_size([pictures])
+    with pytest.raises(ValueError, match="none of the"):
+        fit_pictures.read(pictures, (4, 4, 3))
+    assert not mark.exists()
+    with contextlib.suppress(OSError), Image.open(pictures / "a.png") as file:
+        file.load()
+    assert mark.exists(), "the stand-in is not what Pillow would start"
+
+
+def test_links_to_folders_are_followed_once_and_loops_named(tmp_path):
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    for folder in (outside / "deep", root / "own"):
+        folder.mkdir(parents=True)
+        Image.new("RGB", (2, 2)).save(folder / "a.png")
+    (root / "a_link").symlink_to(outside)
+    (root / "again").symlink_to(outside / "deep")
+    (root / "first").symlink_to(root / "own")
+    (root / "own" / "loop").symlink_to(root)
+    (root / "own" / "up").symlink_to(tmp_path)
+    (root / "itself").symlink_to(root / "itself")
+    with pytest.warns(UserWarning, match="left out") as warned:
+        assert read_folder(root).names == ["a_link/deep/a.png", "own/a.png"]
+    assert str(warned[0].message) == (
+        f"left out of {root}: 1 without an ending, folders that lead back, are linked twice or may not be opened: again, "
+        "first, own/loop, own/up"
+    )
+    (root / "b.png").symlink_to(root / "b.png")
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(ValueError, match=r"b\.png cannot be read as a picture"),
+    ):
+        read_folder(root)
+    (outside / "deep" / "a.png").unlink()
+    (outside / "deep" / "mine.png").symlink_to(root / "own" / "a.png")
+    assert read_folder(outside).names == ["deep/mine.png"]
+
+
+def test_what_is_left_out_is_counted_by_kind(tmp_path):
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
+    for name in ("b.heic", "c.HEIC", "d.avif", "notes.txt", ".hidden.txt"):
+        (tmp_path / name).write_bytes(b"")
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        fit_pictures.read(tmp_path, (2, 2, 3))
+        read_folder(tmp_path)
+        open_source(f"folder:{tmp_path}", split="all")
+    # translate names pictures of other kinds one by one in what it returns
+    everything = f"left out of {tmp_path}: 2 .heic, 1 .avif, 1 .txt"
+    assert [str(one.message) for one in warned] == [f"left out of {tmp_path}: 1 .txt", everything, everything]
+
+
+@pytest.mark.parametrize(
+    ("high", "levels", "gray", "said"),
+    [
+        (4095, None, 16, r"2 16-bit gray .* levels 3 to 4095 of 65535: they become dark.*--data.levels 4095"),
+        (4095, 4095, 255, None),
+        (1000, 4095, 62, r"levels 3 to 1000 of 4095: they become dark.*--data.levels 1023"),
+        (5000, 4095, 255, r"levels 3 to 5000 of 4095: those above it become white.*--data.levels 8191"),
+        (40000, None, 156, None),
+    ],
+)
+def test_the_levels_of_16_bit_pictures(tmp_path, high, levels, gray, said):
+    for name, dtype in (("a.png", np.uint16), ("b.tif", np.int32)):
+        Image.fromarray(np.array([[3, high]], dtype)).save(tmp_path / name)
+    for call in (
+        lambda: read_folder(tmp_path, levels=levels).images,
+        lambda: fit_pictures.read(tmp_path, (1, 2, 3), levels=levels).images,
+    ):
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            images = call()
+        assert images[:, 0, 1].tolist() == [[gray] * 3] * 2  # 255 high / levels, rounded and at most 255
+        assert len(warned) == (said is not None)
+        assert said is None or re.search(said, str(warned[0].message), re.S)
+    with pytest.raises(ValueError, match="levels must be from 1 to 65535"):
+        read_folder(tmp_path, levels=0)
+
+
+def test_gray_files_whose_white_is_unknown_are_refused(tmp_path):
+    Image.fromarray(np.array([[3, 70000]], np.int32)).save(tmp_path / "wide.tif")
+    Image.fromarray(np.array([[0.5, 1.0]], np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(
+        ValueError, match=r"float\.tif \(floating-point gray.*wide\.tif \(it holds levels 3 to 70000"
+    ):
+        read_folder(tmp_path)
+
+
+def test_large_pictures_are_in_memory_one_at_a_time(tmp_path, monkeypatch):
+    for k in range(12):
+        Image.new("RGB", (10, 10 if k % 2 else 2)).save(tmp_path / f"{k}.png")
+    monkeypatch.setattr(picture_files, "_room", picture_files._Room(50))
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    lock, now, most = threading.Lock(), [0], [0]
+    fit = picture_files.fit
+
+    def slow(picture, height, width):
+        with lock:
+            now[0] += min(picture.width * picture.height, 50)
+            most[0] = max(most[0], now[0])
+        time.sleep(0.01)
+        with lock:
+            now[0] -= min(picture.width * picture.height, 50)
+        return fit(picture, height, width)
+
+    monkeypatch.setattr(picture_files, "fit", slow)
+    assert len(read_folder(tmp_path, size=2).images) == 12
+    assert 20 < most[0] <= 50  # several small ones at once, or one large one
 
 
 def test_lossy_formats_come_close(tmp_path):
@@ -122,7 +266,8 @@ def test_unreadable_pictures_are_named_or_skipped_and_counted(tmp_path):
     bad = ("bad_chunk.png", "bad_cut.png", "bad_empty.jpg", "bad_text.png")
     named = r" \(.+\), ".join(bad)
     with pytest.raises(
-        ValueError, match=rf"4 of 7 pictures .* cannot be read: {named} .*remove or repair.*on_error='skip'"
+        ValueError,
+        match=rf"4 of 7 pictures .* cannot be read: {named} .*remove or repair.*--data.on-error skip",
     ):
         read_folder(tmp_path)
     with pytest.warns(UserWarning, match=r"left out 4 of 7 pictures .*bad_chunk\.png"):
@@ -174,11 +319,11 @@ def test_bombs_are_refused_before_they_are_decompressed(tmp_path):
 def test_folders_without_pictures(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no picture \(\.png"):
         read_folder(tmp_path)
-    (tmp_path / "a.gif").write_bytes(b"x")
-    with pytest.raises(FileNotFoundError, match=r"files of kind \.gif"):
+    (tmp_path / "a.ico").write_bytes(b"x")
+    with pytest.raises(FileNotFoundError, match=r"files of kind \.ico"):
         read_folder(tmp_path)
     with pytest.raises(ValueError, match="is a file"):
-        read_folder(tmp_path / "a.gif")
+        read_folder(tmp_path / "a.ico")
     with pytest.raises(FileNotFoundError, match="no folder"):
         open_source(f"folder:{tmp_path}/nowhere")
 

@@ -25,7 +25,7 @@ def test_own_pictures_of_any_size_through_the_command_line(shared, tmp_path, cap
         Image.fromarray(rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)).save(given / name)
     Image.fromarray(rng.integers(0, 255, (5, 5), dtype=np.uint8)).save(given / "gray.png")
     (given / "broken.png").write_bytes(b"\x89PNG nothing")
-    (given / "moving.gif").write_bytes(b"GIF89a")
+    (given / "moving.ico").write_bytes(b"\0\0\1\0")
     (given / "notes.txt").write_text("no picture")
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as stop:
@@ -34,7 +34,7 @@ def test_own_pictures_of_any_size_through_the_command_line(shared, tmp_path, cap
     told = capsys.readouterr()
     assert "Saved 5 samples" in told.out
     assert "left out, cannot be read: broken.png\n" in told.err
-    assert "left out, format not supported: moving.gif\n" in told.err
+    assert "left out, format not supported: moving.ico\n" in told.err
     pictures = {"a.png", "a.jpg.png", "deep/b.png", "pairs.png", "gray.png"}
     assert {str(p.relative_to(out)) for p in out.rglob("*.png")} == {*pictures, "pairs_all.png"}
     assert {Image.open(out / name).size for name in pictures} == {(SHAPE[1], SHAPE[0])}
