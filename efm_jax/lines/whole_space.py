@@ -124,14 +124,9 @@ def to_charges(
             f"points must have shape [n, {charges.positions.shape[1]}], (x, z) as the charges' positions have, got "
             f"{points.shape}."
         )
+    stepping = chosen(stepping, adaptive(rtol=1e-3))
     numbers, policy = _options(
-        chosen(stepping, adaptive(rtol=1e-3)),
-        max_length,
-        region,
-        reverse,
-        128 if at_once is None else at_once,
-        save,
-        points,
+        points, stepping, reverse, max_length, region, 128 if at_once is None else at_once, save
     )
     if reach is None:
         reach = capture_radius(charges, reverse=reverse)
@@ -262,15 +257,8 @@ def to_plate(
         raise ValueError(f"offset must be below half the gap, got {offset!r} for a gap of {gap!r}.")
     if not callable(field):
         raise ValueError(f"field must be a function from points [n, D+1] to vectors [n, D+1], got {field!r}.")
-    numbers, policy = _options(
-        chosen(stepping, adaptive()),
-        max_length,
-        region,
-        reverse,
-        len(points) if at_once is None else at_once,
-        save,
-        points,
-    )
+    stepping = chosen(stepping, adaptive())
+    numbers, policy = _options(points, stepping, reverse, max_length, region, at_once, save)
     numbers |= {"gap": gap, "offset": offset}
     run = _arrivals.to_plate if isinstance(points, Tracer) else _arrivals.to_plate_jit
     field = as_pytree(field)
@@ -329,15 +317,8 @@ def to_height(
         checks.finite("to", float(to))
     if not callable(field):
         raise ValueError(f"field must be a function from points [n, D+1] to vectors [n, D+1], got {field!r}.")
-    numbers, policy = _options(
-        chosen(stepping, adaptive()),
-        max_length,
-        region,
-        reverse,
-        len(points) if at_once is None else at_once,
-        save,
-        points,
-    )
+    stepping = chosen(stepping, adaptive())
+    numbers, policy = _options(points, stepping, reverse, max_length, region, at_once, save)
     run = _arrivals.to_height if isinstance(points, Tracer) else _arrivals.to_height_jit
     field = as_pytree(field)
     return _lines(lambda times: run(field, points, to, {**numbers, "save": times}, **policy), points, save)
@@ -368,18 +349,13 @@ def _lines(run: Callable[[Array], _arrivals.Ended], points: Array, save: int | N
         # how far a line runs is known now: once more, keeping its points
         ended = run(ended.t[:, None] * jnp.linspace(0.0, 1.0, save, dtype=points.dtype))
     path = None if save is None else ended.path
+    arrived = ended.reason == ARRIVED
     return EndedLines(
-        ended.end,
-        path,
-        ended.reason == ARRIVED,
-        ended.charge,
-        ended.reason,
-        ended.length,
-        ended.num_evaluations,
+        ended.end, path, arrived, ended.charge, ended.reason, ended.length, ended.num_evaluations
     )
 
 
-def _options(stepping, max_length, region, reverse, at_once, save, points) -> tuple[dict, dict]:
+def _options(points, stepping, reverse, max_length, region, at_once, save) -> tuple[dict, dict]:
     """The numbers of a run, which are traced, and its policy, for which it is compiled."""
     check_save(save)
     if stepping.is_fixed or stepping.clock != "linear":
@@ -403,5 +379,5 @@ def _options(stepping, max_length, region, reverse, at_once, save, points) -> tu
         "region": np.nan if region is None else region,
         "sign": np.nan if reverse is None else -1.0 if reverse else 1.0,
     }
-    slots = min(checks.count("at_once", at_once), len(points))
+    slots = len(points) if at_once is None else min(checks.count("at_once", at_once), len(points))
     return numbers, {"solver": stepping.solver, "max_steps": stepping.max_steps, "slots": slots}
