@@ -35,18 +35,7 @@ _ONE_DEVICE = configs.Parallel()
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    commands = {
-        "train": train,
-        "resume": resume,
-        "reflow": reflow,
-        "export": export,
-        "translate": translate,
-        "generate": generate,
-        "evaluate": evaluate,
-        "compare": compare,
-        "doctor": doctor,
-    }
-    arguments = sys.argv[1:] if arguments is None else arguments
+    commands = (train, resume, reflow, export, translate, generate, evaluate, compare, doctor)
     if arguments == ["--version"]:
         from efm_jax import __version__
 
@@ -55,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         _set_presets(arguments)
         tyro.extras.subcommand_cli_from_dict(
-            commands,
+            {command.__name__: command for command in commands},
             prog="efm",
             description="Electrostatic field matching: a field between two sets of samples.\n\n"
             "`efm COMMAND --help` shows the options of a command, `efm --version` the version.",
