@@ -5,7 +5,7 @@ Q on every odd one. Those with |height| <= K are kept. Seen from inside, those b
 
     sum_k (x, z - k) / |(x, z - k)|^(D+1) = sum_n H_n(x, z) mu_n,    mu_n = sum_k |k|^-(D+1) (1/k^2)^n,
 
-the H_n being polynomials of degree 2n + 1: a background that M far plates a side reproduce up to n = 2M - 1, if their
+the H_n being polynomials of degree 2n + 1. M far plates a side reproduce this background up to n = 2M - 1, if their
 heights and weights are a Gauss rule of the measure that puts |k|^-(D+1) on 1/k^2. A smooth window at the end of the
 row would leave an error: the lateral field of all that lies beyond, a relative (spread / K gap)^D.
 """

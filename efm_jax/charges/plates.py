@@ -140,14 +140,13 @@ def capacitor_chain(
     """Return few charges with the field of an endless row of capacitors: P at heights `2 k gap`, Q at `(2 k + 1) gap`.
 
     Each plate is a mirror of the whole row. So between z = 0 and z = gap the field of the endless row has
-    `E_z(x, 0+) = P(x) / 2`, `E_z(x, gap-) = Q(x) / 2` and `integral E_z dx = 1/2` at every height: all lines go from
+    `E_z(x, 0+) = P(x) / 2`, `E_z(x, gap-) = Q(x) / 2` and `integral E_z dx = 1/2` at every height. So all lines go from
     P to Q, and the transport is exact for every gap.
 
-    The plates with `|k| <= K` are kept, one unit of charge each. M far plates a side for either sign replace all others;
-    their heights and weights are a Gauss rule of the missing ones (`_images`), so their field inside is right up to
-    polynomials of degree 4 M. K and M are the fewest for which the field of any one charge
-    and its images, at lateral distances up to the reach and heights in [0, gap], is within `tolerance` of that field of
-    the endless row, as summed on the host in float64. The row is symmetric about z = 0, where E_z is exact; at z = gap it is
+    The plates with `|k| <= K` are kept, one unit of charge each. M far plates a side for either sign replace all others.
+    Their heights and weights are a Gauss rule of the missing ones, so their field inside is right up to polynomials of
+    degree 4 M. K and M are the fewest for which the field of one charge and its images is within `tolerance` of the exact
+    one, at lateral distances up to the reach. The row is symmetric about z = 0, where E_z is exact; at z = gap it is
     within the tolerance like everywhere else. Two charges high above and below make the row neutral; they add an error of
     a tenth of the tolerance.
 
@@ -164,14 +163,14 @@ def capacitor_chain(
             fewest that reach the tolerance, or the best possible.
         tolerance: Greatest error of the field of one charge and its images, relative to that field. The error of the whole
             field is that share of the sum of the sizes of all such fields.
-        reach: Greatest lateral distance between a point and a charge for which that holds; None: twice the greatest
+        reach: Greatest lateral distance between a point and a charge for which that holds. None: twice the greatest
             distance of a sample from the middle, so that it holds anywhere among them. Needed under `jit`. In low D some
-            lines loop much further out: at D = 2 a share of about (dipole of P - Q) / distance; lines lost there can be
+            lines loop much further out, at D = 2 a share of about (dipole of P - Q) / distance. Lines lost there can be
             followed again in the field of all images, `fields.chain_fn`.
 
     Raises:
-        ValueError: If samples or gap are as `capacitor` does not take them, images is not a whole number >= 1, tolerance or
-            reach is not > 0, the reach has to be known but the samples are traced, or no row of up to 512 images will do.
+        ValueError: As `capacitor`. Or images is not a whole number >= 1, tolerance or reach is not > 0, traced samples
+            come without a reach, or no row of up to 512 images will do.
 
     Examples:
         Half-way between one charge and another above it, at D = 1: `cot(pi / 4) / (2 gap)`.

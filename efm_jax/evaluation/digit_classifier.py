@@ -93,7 +93,7 @@ def read_digits(
 def digit_features(
     x: Float[Array | np.ndarray, "n dim"], *, batch_size: int = 256, weights: str | Path | None = None
 ) -> Float32[np.ndarray, "n features"]:
-    """Features of digits: the activations of the classifier before its last layer, `h = relu(W flatten(conv(x)) + b)`.
+    """Return features of digits: activations before the classifier's last layer, `h = relu(W flatten(conv(x)) + b)`.
 
     Meant for distances between sets of digits (`metrics.kid`, `metrics.frechet_distance`): they see strokes
     and shapes, and are blind to color. Their mean square over real digits is 1. Say "KID on digit features";
@@ -134,8 +134,8 @@ def brightness(x: Float[Array | np.ndarray, "n dim"]) -> Float32[np.ndarray, "n 
     if x.ndim != 2 or x.shape[1] not in _LAYOUTS:
         raise ValueError(
             "digits must be flat pictures [n, D] with D = 3072 (32x32x3), 1024 (32x32), 2352 (28x28x3) or 784 (28x28), got "
-            f"shape {x.shape}; resize other pictures to one of these (folders on the command line: --size 32) and give them "
-            "flat, as x.reshape(len(x), -1)."
+            f"shape {x.shape}.\nResize other pictures to one of these (folders on the command line: --size 32) and give "
+            "them flat, as x.reshape(len(x), -1)."
         )
     if np.isnan(x).any():
         raise ValueError(
@@ -148,7 +148,7 @@ def brightness(x: Float[Array | np.ndarray, "n dim"]) -> Float32[np.ndarray, "n 
 
 
 def channels(dim: int) -> int:
-    """Color channels of a flat picture: 3 for D = 3072 and 2352, 1 for 1024 and 784, 0 for a D not known.
+    """Return the color channels of a flat picture: 3 for D = 3072 and 2352, 1 for 1024 and 784, 0 for a D not known.
 
     Examples:
         >>> channels(32 * 32 * 3), channels(28 * 28), channels(5)
@@ -164,7 +164,7 @@ def logits(
     key: Key | None = None,
     dropout: float = 0.3,
 ) -> tuple[Float[Array, "n 10"], Float[Array, "n 128"]]:
-    """Class scores and features of gray pictures in [0, 1]; with a key, dropout before the last layer.
+    """Return class scores and features of gray pictures in [0, 1]; with a key, dropout before the last layer.
 
     Examples:
         >>> import jax.numpy as jnp

@@ -31,7 +31,7 @@ def translation_report(
     kid_subset_size: int = 500,
     seed: int = 0,
 ) -> Report:
-    """Score digits translated to another digit while their color should stay.
+    """Score digits translated to another digit whose color should stay.
 
     Args:
         x: Inputs, colored digits flattened HWC in [-1, 1], [n, D].
@@ -116,7 +116,7 @@ def generation_report(
     kid_subset_size: int = 500,
     seed: int = 0,
 ) -> Report:
-    """Score digits generated from noise: are they digits, are all ten classes present, are they new?
+    """Score digits generated from noise: whether they are digits, show all ten classes, and are new.
 
     Args:
         y: Generated digits flattened HWC in [-1, 1], [n, D].

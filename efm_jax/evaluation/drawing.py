@@ -202,7 +202,7 @@ def lines_figure(
     """Draw field lines between the plates, and the map they make, for samples of one or two dimensions.
 
     Left: the lines over (z, x_1) or in (z, x_1, x_2), samples of P on the plate z = 0 and of Q on z = gap.
-    Right: for D = 2 the plane with Q, the ends of lines, and the segment from each start to its end; for
+    Right: for D = 2 the plane with Q, the ends of lines, and the segment from each start to its end. For
     D = 1 the densities of Q and of the ends. Lines that start beyond the middle run backward: P then
     stands for Q. Lines that did not arrive are dashed and gray, their ends left out.
 

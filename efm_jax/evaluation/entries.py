@@ -64,7 +64,7 @@ def finite_rows(x: np.ndarray) -> np.ndarray:
 
 
 def share(hits: Bool[np.ndarray, " n"], how: str) -> Report:
-    """A share with its binomial standard error and Wilson's 95 % interval (which is honest at 0 and 1)."""
+    """A share with its binomial standard error and Wilson's 95 % interval, which holds at 0 and 1 too."""
     n, p, z = len(hits), float(np.mean(hits)), 1.959964
     center, half = p + z * z / (2 * n), z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low, high = ((center + sign * half) / (1 + z * z / n) for sign in (-1, 1))

@@ -24,7 +24,7 @@ def paired_report(
     batch_size: int | None = None,
     cache: str | Path | None = None,
 ) -> Report:
-    """How near pictures are to their partners, in pixels and on features, and whether nearer than to all others.
+    """Measure how near pictures are to their partners, in pixels and on features, and whether others are nearer.
 
     With true partners as `targets` it says how well a translation hits; with its own inputs, how much of them it keeps.
 
@@ -37,10 +37,10 @@ def paired_report(
         cache: Folder that keeps features; None for none.
 
     Returns:
-        For `pixels` (root mean square difference, in gray levels 0..255) and `features` a dict of `distance` (of a
-        picture to its partner; floor: to all other targets), `rank` (of the partner among all targets, 1 the nearest;
-        floor: chance) and `first` (share whose nearest target is the partner; floor: chance), each with `value`,
-        `standard_error`, `floor`, `n`, `how`.
+        A dict for `pixels` (root mean square difference, in gray levels 0..255) and one for `features`. Both hold
+        `distance` (of a picture to its partner; floor: to all other targets), `rank` (of the partner among all targets, 1
+        the nearest) and `first` (share whose nearest target is the partner). The floor of these is chance. Each has
+        `value`, `standard_error`, `floor`, `n`, `how`.
 
     Raises:
         ValueError: If pictures and targets differ in size, or a picture has no partner.
@@ -83,12 +83,12 @@ def paired_folders_report(
     batch_size: int | None = None,
     cache: str | Path | None = None,
 ) -> Report:
-    """How near the pictures of one folder are to their partners in another: those of the same name, whatever the ending.
+    """Measure how near the pictures of one folder are to those of the same name, whatever the ending, in another.
 
     Args:
         a: Folder of the pictures judged.
         b: Folder of the targets; all of them count as what could have been meant.
-        size: Side of all pictures; None as in `comparison.folders_report`.
+        size: Side of all pictures; None as in `pictures.folders_report`.
         on_error: "raise" where pictures cannot be read, naming them, or "skip" them.
         extractor: Feature function; None for `features.efficientnet_lite0()`.
         most: Pictures read of each folder at most; pictures of `a` whose partner is left out are left out too.
@@ -127,7 +127,7 @@ def paired_folders_report(
 
 
 def table(report: Report) -> str:
-    """A report on partners as a table in Markdown."""
+    """Return a report on partners as a table in Markdown."""
     rows = ["| partners | set a | floor | n |", "| --- | --- | --- | --- |"]
     for space in ("pixels", "features"):
         for name, score in report[space].items():

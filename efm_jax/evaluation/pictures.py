@@ -1,7 +1,7 @@
 """Reports on two sets of pictures of any content: each score with its floor, standard error, n and making.
 
-The sets judged are compared on features of a network (`efm_jax.features`) with real ones that are split in two: the
-scores are against the first half (the *reference*), and the second half (*held out*) against the first gives the floor:
+The sets judged are compared on features of a network (`evaluation.features`) with real ones that are split in two. The
+scores are against the first half (the *reference*). The second half (*held out*) against the first gives the floor:
 what real pictures score. All three sets have one size n, since nearly every score depends on it.
 """
 
@@ -57,7 +57,7 @@ def pictures_report(
 
     Returns:
         A dict of `n` (pictures of each set used), `seed`, `features` (name, label, how, dimension), `split` (in words),
-        `versions`, and `scores` with `kid`, `frechet`, `precision`, `recall`, `density`, `coverage`, `near_copies`; each
+        `versions`, and `scores` with `kid`, `frechet`, `precision`, `recall`, `density`, `coverage`, `near_copies`. Each
         holds `label`, `value`, `standard_error`, `floor`, `floor_standard_error`, `n`, `how`.
 
     Raises:
@@ -139,8 +139,8 @@ def folders_report(
         a: Folder of the pictures judged.
         b: Folder of real ones.
         held_out: Folder of real ones that were not trained on; None holds out a random half of `b`.
-        size: Side of all pictures; None for the smallest side found in any folder (none is enlarged), at most that at which
-            the extractor looks, and for no change where all have one size that is not above that.
+        size: Side of all pictures. None takes the smallest side found in any folder (none is enlarged), at most that at
+            which the extractor looks. Where all have one size not above that, nothing changes.
         gray: Whether to compare without color.
         on_error: "raise" where pictures cannot be read, naming them, or "skip" them and name them in the report.
         extractor: Feature function; None for `features.efficientnet_lite0()`.
@@ -204,7 +204,7 @@ def folders_report(
 
 
 def table(report: Report) -> str:
-    """A report as a table in Markdown: each score and its floor.
+    """Return a report as a table in Markdown: each score and its floor.
 
     Examples:
         >>> score = {"label": "recall", "value": 0.5, "standard_error": 0.1, "floor": 0.75, "floor_standard_error": 0.1}

@@ -1,8 +1,8 @@
 """The nearest charge of a point, and the radius within which a charge's own field is the stronger one.
 
-A charge q, together with all others at the same place, has the stronger field up to the distance at which `|q| / (S_D r^D)`
-falls to the field F of the rest, or up to its nearest neighbor if that is closer. On a sphere of a share s of that
-radius the field of the others is at most about `s^D` of the charge's own, so all lines cross it outwards (or inwards):
+A charge q, with all others at the same place, has the stronger field up to a certain distance. There `|q| / (S_D r^D)`
+falls to the field F of the rest, or its nearest neighbor sits. On a sphere of a share s of that
+radius the field of the others is at most about `s^D` of the charge's own. So all lines cross it outwards (or inwards):
 a line that leaves such a sphere of a positive charge started at the charge, and one that enters that of a negative charge
 ends on it.
 """
@@ -128,7 +128,7 @@ def _nearest_other(points: Array, charges: Charges) -> tuple[Float[Array, " p"],
 def _squared_or_zero(points: Array, positions: Array) -> Float[Array, "p n"]:
     """Squared distances, exact in few dimensions; in many, where they come from products, 0 for all below their rounding.
 
-    Points at one place must count as one, so no positive rounding error may stand for a distance of 0; fields do not ask for
+    Points at one place must count as one, so no positive rounding error may stand for a distance of 0. Fields do not ask for
     that, and take differences where it matters.
     """
     dims = points.shape[1]

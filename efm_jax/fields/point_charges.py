@@ -43,15 +43,15 @@ def coulomb(
 
     With `d_i = x~ - x~_i` and `S_D = 2 pi^((D+1)/2) / Gamma((D+1)/2)`, the area of the unit sphere in D+1 dimensions:
 
-    * `superposed`: `E(x~) = sum_i q_i d_i / (S_D |d_i|^(D+1))`, the field of the theory: its lines run from
-      P to Q, its flux through a closed surface is the enclosed charge.
+    * `superposed`: `E(x~) = sum_i q_i d_i / (S_D |d_i|^(D+1))`, the field of the theory. Its lines run from
+      P to Q; its flux through a closed surface is the enclosed charge.
     * `per_plate`: `sqrt(D+1) (u+ + u-)` with `u = ±g / (|g| + gamma)` and `g` the mean of `d_i` over the
-      charges of one sign, weighted by `|q_i| |d_i|^-(D+1)`: every plate counts as one (shrunk) unit vector,
+      charges of one sign, weighted by `|q_i| |d_i|^-(D+1)`. Every plate counts as one (shrunk) unit vector,
       however weak its field. The authors' published code trains on it. It is not the field of any charges, and
       its lines do not map P to Q exactly.
 
-    A charge exerts no force on itself: where a point sits on a charge (squared distance 0 in floating point, that is
-    closer than about 1e-19), the field is that of the other charges, and zero if there are none.
+    A charge exerts no force on itself. Where a point sits on a charge (squared distance 0 in floating point, closer
+    than about 1e-19), the field is that of the others, and zero if there are none.
 
     All plates share one scale, the distance to the nearest charge: `w_i = q_i (|d_nearest| / |d_i|)^(D+1)`. So nothing
     overflows, and what underflows is below the precision. Gradients flow to points, positions and charges; they need

@@ -2,7 +2,7 @@
 
 A device's sums over a plate are relative to its own nearest charge, at distance r. The least r of all devices (pmin) becomes
 the common one, and the rescaled sums add up (psum), as the maxima and sums of a streamed softmax do. The added sums decide
-which points are summed again with more care, so all devices agree; and each redoes as many groups of points as the one that
+which points are summed again with more care, so all devices agree. Each redoes as many groups of points as the one that
 needs most, so none waits for a sum in which another does not take part.
 """
 
@@ -54,8 +54,8 @@ def sharded_field(
 ) -> Field:
     """Return the electric field of charges split over the devices of a mesh, as accurate as `fields.coulomb`.
 
-    Along `charges_over` every device sums over its share of the charges, along `points_over` it evaluates its share of the
-    points; the sums over charges are added between devices, in log space. Neither number has to be a multiple of the number
+    Along `charges_over` every device sums over its share of the charges; along `points_over` it evaluates its share of the
+    points. The sums over charges are added between devices, in log space. Neither number has to be a multiple of the number
     of devices: charges of 0 and copies of the last point fill up. Devices exchange O(points x D) numbers, however many
     charges there are. Differentiable in points, positions and charges.
 

@@ -97,7 +97,7 @@ def flux(field: Callable[[Float[Array, "k dim1"]], Field], surface: Surface) -> 
 def sphere(center: Float[Array, " dim1"], radius: float, *, nodes: int = 32) -> Surface:
     """Return a sphere as a product quadrature: Gauss-Gegenbauer in every polar angle, equal steps around the circle.
 
-    Normals point outward. Exact for polynomials of degree below `2 nodes`; the field of a charge at distance s from the
+    Normals point outward. Exact for polynomials of degree below `2 nodes`. The field of a charge at distance s from the
     surface, seen from a sphere of this radius, needs `nodes` of several times radius / s.
 
     Args:

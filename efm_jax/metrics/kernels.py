@@ -40,7 +40,7 @@ def mmd(
     Args:
         a: Samples [n, D], n >= 2.
         b: Samples [m, D], m >= 2.
-        bandwidth: s > 0 in units of the samples, or several, whose kernels are averaged; None for the median
+        bandwidth: s > 0 in units of the samples, or several, whose kernels are averaged. None takes the median
             distance between pairs of the joint set (at most 1,000 evenly spaced samples of each). Fix it when
             values are compared.
 

@@ -81,7 +81,7 @@ def frechet_distance(a: Float[np.ndarray, "n dim"], b: Float[np.ndarray, "m dim"
     `|mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a^1/2 S_b S_a^1/2)^1/2)`, with unbiased covariances; squared, as
     FID is. Biased upwards for few samples: compare at equal n only (Heusel et al. 2017, arXiv 1706.08500).
 
-    With `S = R^T R` from the sets themselves the last trace is the sum of the singular values of `R_a R_b^T`: no root
+    With `S = R^T R` from the sets themselves the last trace is the sum of the singular values of `R_a R_b^T`. So no root
     of a matrix is taken, and fewer samples than dimensions cost and lose nothing.
 
     Args:

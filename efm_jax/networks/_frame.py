@@ -1,7 +1,7 @@
 """What the networks share: flat points in, scaled and checked; flat field vectors out.
 
 A module inside the frame is called as `module(x, u, labels, key) -> (f_x, f_z)` with normalized `x = (x -
-loc) / scale` [n, D], relative height `u = z / gap` [n], labels [n] or None; it returns [n, D] and [n], both
+loc) / scale` [n, D], relative height `u = z / gap` [n], labels [n] or None. It returns [n, D] and [n], both
 of order one. `E = (f_x, sqrt(D+1) f_z)`: the usual target is a unit vector times sqrt(D+1), whose E_x is of order 1 in
 each dimension and E_z anything from 0 to sqrt(D+1).
 """

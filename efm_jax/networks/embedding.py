@@ -14,7 +14,7 @@ def sinusoidal(u: Float[Array, " n"], size: int) -> Float[Array, "n size"]:
     """Return sines and cosines of `1000 u` at geometric frequencies from 1 down to 1e-4, as DDPM embeds its steps.
 
     `[sin(1000 u w_k), cos(1000 u w_k)]`, `w_k = 10^(-4 k / (K - 1))`, `K = size / 2`. The finest feature
-    turns once in du = 2 pi / 1000, so heights as close as 1e-3 of the gap stay apart; the coarsest is
+    turns once in du = 2 pi / 1000, so heights as close as 1e-3 of the gap stay apart. The coarsest is
     nearly linear in u over the whole gap and a few gaps beyond it.
 
     Args:

@@ -1,8 +1,8 @@
 """The parts of the U-Net: group norm, residual block, self-attention, resampling.
 
-Pictures are [n, H, W, C]. Parameters are float32; convolutions and matrix products run in `dtype`, statistics
-of the norms always in float32. 3x3 convolutions are XLA's own: on CPU they beat every formulation by shifted
-slices and matrix products (`benchmarks/network.py`); 1x1 convolutions are matrix products for the same reason.
+Pictures are [n, H, W, C]. Parameters are float32. Convolutions and matrix products run in `dtype`, statistics
+of the norms always in float32. 3x3 convolutions are those of XLA: on CPU they beat every formulation by shifted
+slices and matrix products (`benchmarks/network.py`). 1x1 convolutions are matrix products for the same reason.
 
 On CPU, call a jitted training step once per step: in the body of `lax.scan` or `lax.while_loop` XLA runs the gradient
 of a convolution about 100 times slower (jax-ml/jax#12868). The network itself is as fast in a loop as outside.
@@ -178,7 +178,7 @@ def normalize(x: Float[Array, "n h w c"], groups: int) -> Float[Array, "n h w c"
 
 
 def groups_for(channels: int) -> int:
-    """Return the largest divisor of `channels` of at most 32 and a quarter of them, and 1 at least."""
+    """Return the largest divisor of `channels` that is at most 32 and at most `channels / 4`; at least 1."""
     return next(g for g in range(max(1, min(32, channels // 4)), 0, -1) if channels % g == 0)
 
 

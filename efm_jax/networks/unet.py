@@ -34,10 +34,10 @@ def unet(
     """Make a U-Net on flattened pictures between the plates.
 
     The picture `x / scale` and the relative height `u = z / gap` are all it sees, so gap and range of the data do not
-    matter to it. Level l works at resolution `H / (patch 2^l)` with `width * multipliers[l]` channels: `blocks`
+    matter to it. Level l works at resolution `H / (patch 2^l)` with `width * multipliers[l]` channels. It has `blocks`
     residual blocks on the way down and `blocks + 1` on the way up, which also read the activations left by the way
-    down; a strided 3x3 convolution halves, repeated pixels and a 3x3 convolution double; one residual block,
-    self-attention and one residual block in the middle. `sinusoidal(u)` goes through two dense layers of `4 width` and
+    down. A strided 3x3 convolution halves; repeated pixels and a 3x3 convolution double. In the middle are a residual
+    block, self-attention and another residual block. `sinusoidal(u)` goes through two dense layers of `4 width` and
     is added in every block. The last convolution starts at zero, so the network starts as the zero field. It has C + 1
     channels; the last one, averaged over the picture, times sqrt(D + 1) is E_z.
 

@@ -77,14 +77,14 @@ def data_parallel_step(
         axis: The mesh axis to split batches over.
         ema_decay: Decay of the moving average.
         shard_state: Split parameters, average and optimizer state over the same axis, each array along its longest
-            dimension that divides by the number of devices; arrays with less than 1024 numbers for each device stay
+            dimension that divides by the number of devices. Arrays with less than 1024 numbers for each device stay
             whole. Each step then gathers the parameters: less memory, more traffic.
 
     Returns:
-        `(step, place)`. `place(state)` puts a state, the same on every host, on the mesh;
-        `step(state, x_pos [n, D], x_neg [m, D], cond=None) -> (state, StepInfo)` is that of `training.make_train_step`,
-        with samples as NumPy arrays on one host and as global arrays (`hosts.global_rows`) on several; `cond`, the labels
-        of the groups of all rows, is the same NumPy array on each host.
+        `(step, place)`. `place(state)` puts a state, the same on every host, on the mesh.
+        `step(state, x_pos [n, D], x_neg [m, D], cond=None) -> (state, StepInfo)` is that of `training.make_train_step`.
+        Samples are NumPy arrays on one host and global arrays (`hosts.global_rows`) on several. `cond`, the labels of the
+        groups of all rows, is the same NumPy array on each host.
 
     Raises:
         ValueError: As `training.make_train_step`, if the mesh has no such axis, or, by the step, if samples or points

@@ -1,7 +1,7 @@
 """Training on several hosts: processes under `jax.distributed` take every step, and every decision, together.
 
 Process 0 keeps the run folder; the others need none. When one process learns something alone (a signal, the clock, an
-error on the disk), all processes learn it before any of them acts: a process that waits for one that has left waits
+error on the disk), all processes learn it before any of them acts. A process that waits for one that has left waits
 forever.
 """
 

@@ -66,9 +66,9 @@ def make_train_step(
 
     Raises:
         ValueError: If `ema_decay` is out of range or another argument is not as described above. By the step: if shapes do
-            not fit together, if the points cannot be shared equally, if the state belongs to another network or optimizer
-            or was used by a step before; with labels, if the network ignores them, if the recipe holds charges of its own,
-            or if the number of rows is no multiple of the number of labels.
+            not fit together, the points cannot be shared equally, or the state belongs to another network or optimizer or
+            was used before. With labels: if the network ignores them, the recipe holds charges of its own, or the number
+            of rows is no multiple of the number of labels.
 
     Examples:
         >>> import jax, jax.numpy as jnp

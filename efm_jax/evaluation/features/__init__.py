@@ -1,8 +1,8 @@
 """What pictures look like to a network: features for distances between sets of pictures.
 
 An `Extractor` turns pictures into rows of numbers: `efficientnet_lite0()` (ImageNet, any content), `digits()` (the
-digit classifier of the package), `inception(file)` (FID's network, from a file of its weights) or `own(function, ...)`, any
-other function. `extract` applies one in batches, with a cache on disk. Numbers on one extractor's features are not
+package's digit classifier), `inception(file)` (FID's network, from a file of its weights) or `own(function, ...)`. `extract`
+applies one in batches, with a cache on disk. Numbers on one extractor's features are not
 comparable with those on another's, least of all with published FID, which is that of one file of Inception's weights.
 """
 

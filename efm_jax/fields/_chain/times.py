@@ -1,6 +1,6 @@
 """The times of the Brownian motion at which the integrand is evaluated, and how many are needed.
 
-A charge at distance r gives the integrand `exp(-r^2 / 2T) T^-b` over `log T`: its transform is that of Gamma(b), so equal
+A charge at distance r gives the integrand `exp(-r^2 / 2T) T^-b` over `log T`. Its transform is that of Gamma(b), so equal
 steps h in log T err by `2 |Gamma(b + 2 pi i / h)| / Gamma(b)` of the integral (Trefethen and Weideman, 2014, SIAM Review
 56, 385). What is left out on both sides is small compared with the greatest term of the nearest charge.
 """

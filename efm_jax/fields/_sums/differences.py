@@ -2,7 +2,7 @@
 
 `|a|^2 + |b|^2 - 2 a.b` loses the digits of a small distance between large coordinates; `|a - b|^2` does
 not. Both sums here walk over slabs of 16 dimensions or charges, unrolled, so that XLA fuses the differences
-into the sum, memory holds one slab, and rounding errors grow with the number of slabs, not of terms.
+into the sum. Memory holds one slab, and rounding errors grow with the number of slabs, not of terms.
 """
 
 import jax

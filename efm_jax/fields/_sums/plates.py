@@ -43,7 +43,7 @@ def by_differences(
     """Every distance and displacement from the difference of coordinates: exact near charges, slow in high D.
 
     Each term is good to a few units in the last place times D+1 (the exponent), so the error of V is that
-    share of `sum_i q_i (r / r_i)^(D+1) r_i`; it is large compared with V only where the pulls of a plate cancel.
+    share of `sum_i q_i (r / r_i)^(D+1) r_i`. It is large compared with V only where the pulls of a plate cancel.
     """
     dim1 = points.shape[-1]
     squared = squared_distances(points, positions)
@@ -137,7 +137,7 @@ def roundoff(values: Array) -> float:
 def default_block_size(num_points: int, count: int, dim1: int) -> int:
     """Blocks of about 2^18 pairs, more where products dominate; even in number: none straddles two equal plates.
 
-    In many dimensions a block's coordinates stay within 8 MiB: several copies of them then fit the caches, and all
+    In many dimensions a block's coordinates stay within 8 MiB. Several copies of them then fit the caches, and all
     temporaries the allocator's heap, whose pages are not mapped anew at each call.
     """
     pairs = 2**18 if dim1 < MANY_DIMENSIONS else 2**19

@@ -1,8 +1,8 @@
 """Sums over one plate by two matrix products, as fast as the hardware multiplies.
 
 `|x - a|^2 = |x|^2 + |a|^2 - 2 x.a` and `sum_i w_i (x - a_i) = x sum_i w_i - sum_i w_i a_i` cost little but
-products, and lose what lies below the rounding of `S_i = |x|^2 + |a_i|^2`. Three remedies: coordinates relative to the
-middle of the charges make S small; the two nearest charges are summed by differences; and a bound on what the
+products, and lose what lies below the rounding of `S_i = |x|^2 + |a_i|^2`. There are three remedies: coordinates relative
+to the middle of the charges make S small; the two nearest charges are summed by differences. A bound on what the
 other charges lose, their share of the field times `S_i / r_i^2`, tells at which points this is not enough.
 """
 
