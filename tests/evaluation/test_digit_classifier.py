@@ -188,7 +188,7 @@ def test_damaged_weights_are_named_with_the_mend(tmp_path, how):
 @pytest.mark.parametrize(
     ("x", "options", "message"),
     [
-        (np.zeros((2, 100)), {}, r"D = 3072 .* got shape \(2, 100\).*--size 32"),
+        (np.zeros((2, 100)), {}, r"(?s)D = 3072 .* got shape \(2, 100\).*--size 32"),
         (np.zeros((2, 32, 32)), {}, r"got shape \(2, 32, 32\)"),
         (np.zeros((0, 784)), {}, "no digits"),
         (np.full((2, 784), np.nan), {}, "NaN"),
