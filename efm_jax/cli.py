@@ -5,7 +5,7 @@ one message on standard error and status 2.
 """
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -29,9 +29,6 @@ def _optional(kind: str, default: str) -> object:
     return arg(metavar=kind, help_behavior_hint=f"(default: {default})")
 
 
-_ONE_DEVICE = configs.Parallel()
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -43,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
         return
     try:
         _set_presets(arguments)
+        _set_run(arguments)
         tyro.extras.subcommand_cli_from_dict(
             {command.__name__: command for command in commands},
             prog="efm",
@@ -72,23 +70,24 @@ def train(config: configs.Run, run: Path, *, report: bool = True, progress: bool
 
 
 def resume(
-    run: RunFolder, /, *, parallel: configs.Parallel = _ONE_DEVICE, report: bool = True, progress: bool = True
+    run: RunFolder,
+    /,
+    *,
+    config: configs.Run,
+    allow_changes: bool = False,
+    report: bool = True,
+    progress: bool = True,
 ) -> None:
     """Resume a run from its folder.
 
     Args:
         run: Run folder; several hosts must all see it.
-        parallel: Devices and hosts to resume on, whatever they were before.
+        config: The run; length, saving, sampling, devices and the place of the same data may change.
+        allow_changes: Allow another optimizer too; the log records the change.
         report: Score held-out samples at the end, draw pictures and write report.json.
         progress: Show a progress bar.
     """
-    from efm_jax.models import loading
-
-    if not (run / "config.json").is_file() or loading.is_model(run):
-        why = "it is a model" if loading.is_model(run) else "it holds no config.json"
-        raise ValueError(f"{run} is not a run folder: {why}.\nTrain a run with `efm train`.")
-    config = replace(configs.load(run / "config.json"), parallel=parallel)
-    _train(run, config, report=report, progress=progress)
+    _train(run, config, report=report, progress=progress, allow_changes=allow_changes)
 
 
 def reflow(
@@ -422,6 +421,25 @@ def _set_presets(arguments: list[str]) -> None:
     train.__annotations__["config"] = Annotated[kind, arg(name="")]
 
 
+def _set_run(arguments: list[str]) -> None:
+    """Let `resume` take the configuration of the run that the arguments name, and `--help` show it."""
+    from efm_jax.models import loading
+
+    places = (
+        [text for text in arguments[1:] if not text.startswith("-")] if arguments[:1] == ["resume"] else []
+    )
+    run = next((Path(text) for text in places if (Path(text) / "config.json").is_file()), None)
+    if run is None or loading.is_model(run):
+        if places:
+            why = "it is a model" if run is not None else "it holds no config.json"
+            raise ValueError(f"{run or places[0]} is not a run folder: {why}.\nTrain a run with `efm train`.")
+        config = configs.Run()
+    else:
+        config = configs.load(run / "config.json")
+    resume.__annotations__["config"] = Annotated[configs.Run, arg(name="")]
+    resume.__kwdefaults__ = {**(resume.__kwdefaults__ or {}), "config": config}
+
+
 def _print_saved(saved: "apply.Saved", *, left_out: bool = False) -> None:
     """Print what was saved and which lines did not arrive; the status is 1 if none did or a file was left out."""
     missed = saved.missed
@@ -440,7 +458,9 @@ def _print_saved(saved: "apply.Saved", *, left_out: bool = False) -> None:
         raise SystemExit(1)
 
 
-def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> None:
+def _train(
+    run: Path, config: configs.Run, *, report: bool, progress: bool, allow_changes: bool = False
+) -> None:
     from efm_jax import runs
     from efm_jax.models import reports
     from efm_jax.training import hosts
@@ -451,7 +471,7 @@ def _train(run: Path, config: configs.Run, *, report: bool, progress: bool) -> N
     hosts.join(where.coordinator, where.processes, where.process_index)
     if hosts.first():
         print(f"Training in {run}", flush=True)
-    runs.train(run, config, progress=progress)
+    runs.train(run, config, progress=progress, allow_changes=allow_changes)
     if report and hosts.first():
         _print_report(reports.destination(run), reports.evaluate(run))
     hosts.wait("the report")  # a process that leaves early takes the others with it

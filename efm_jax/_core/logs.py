@@ -7,13 +7,19 @@ from typing import Any
 
 def read(path: Path) -> list[dict[str, Any]]:
     """Read the whole lines of a log; none if there is no log."""
-    lines = []
-    if path.exists():
-        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                line = json.loads(text)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(line, dict) and isinstance(line.get("step"), int):
-                lines.append(line)
-    return lines
+    content = path.read_bytes() if path.is_file() else b""
+    return [line for line in map(parsed, content.split(b"\n")) if line is not None]
+
+
+def parsed(text: bytes) -> dict[str, Any] | None:
+    """Read one line; None for one that is damaged.
+
+    Examples:
+        >>> parsed(b'{"step": 3}'), parsed(b'{"step": 3'), parsed(b'{"step": "3"}')
+        ({'step': 3}, None, None)
+    """
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return line if isinstance(line, dict) and type(line.get("step")) is int else None

@@ -15,6 +15,7 @@ from efm_jax import training
 from efm_jax._core import files, logs, outputs
 from efm_jax._core import tensors as _tensors
 from efm_jax._core.versions import versions
+from efm_jax.datasets import identity
 from efm_jax.models import _card, configs
 from efm_jax.models._model_folder import CARD, CONFIG, FORMAT, VERSION, WEIGHTS
 from efm_jax.models.loading import find, is_model, load
@@ -23,7 +24,6 @@ from efm_jax.models.model import Trained
 __all__ = ["export"]
 
 _FILES = (WEIGHTS, CONFIG, CARD)
-_WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10", "inception")
 
 
 def export(
@@ -141,7 +141,7 @@ def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
 
 def _last_part(spec: str) -> str:
     kind, _, rest = spec.partition(":")
-    if kind not in _WITH_PATHS:
+    if kind not in identity.WITH_PATHS:
         return spec
     return f"{kind}:{rest.replace(os.sep, '/').rstrip('/').rpartition('/')[2] or rest}"
 

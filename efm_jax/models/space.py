@@ -43,7 +43,7 @@ def opened(folder: str | Path, data: configs.Data, shape: tuple[int, ...]) -> Sp
     if data.components is None:
         return None
     expected = int(np.prod(shape)), data.components
-    return load(Path(folder) / FILE, shape=expected, fitted_on=_fitted_on(data))
+    return load(Path(folder) / FILE, shape=expected)
 
 
 def pictured(lines: FieldLines, sides: tuple[Space, Space], span: tuple[float, float]) -> FieldLines:
@@ -78,7 +78,9 @@ def _begun(folder: Path, data: configs.Data, pair: tuple[Source, Source], dim: i
             known = [None if noise else source for noise, source in zip(noisy, pair, strict=True)]
             space = spaces.fit(known[0], known[1], k)
             save(folder / FILE, space, fitted_on=_fitted_on(data))
-        return load(folder / FILE, shape=(dim, k), fitted_on=_fitted_on(data))
+        # that a run is another one is seen by its configuration, which knows data that have moved
+        fitted_on = None if (folder / "config.json").exists() else _fitted_on(data)
+        return load(folder / FILE, shape=(dim, k), fitted_on=fitted_on)
 
 
 def _fitted_on(data: configs.Data) -> str:

@@ -108,7 +108,7 @@ def fit(
         def open_folder() -> tuple[TrainState, dict]:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(files.exclusive(folder / "run.lock", f"the run folder {folder}"))
-            return _folder.opened(folder, identity, fresh, resume)
+            return _folder.opened(folder, identity, fresh, resume, plan.may_change)
 
         fresh = init_state(jax.random.key(plan.seed), built.network, built.optimizer, params=built.initial)
         state, meta = crew.on_first(open_folder) or (fresh, {})
@@ -118,7 +118,7 @@ def fit(
         ledger = _journal.Ledger(meta, skipped=int(state.skipped), in_row=int(state.skipped_in_row))
         if crew.agreed(int(done >= plan.steps or ledger.over(plan.max_seconds))):
             return state
-        journal = crew.on_first(lambda: _journal.Log(folder / "log.jsonl", folder / "tensorboard", done))
+        journal = crew.on_first(lambda: _journal.opened(folder, done))
         log = stack.enter_context(contextlib.closing(journal or _journal.NoLog()))
         sizes = plan.batch_pos, plan.batch_neg
         rows = crew.rows(plan.batch_pos), crew.rows(plan.batch_neg)
@@ -165,6 +165,10 @@ def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
 
     Args:
         folder: The run folder.
+
+    Returns:
+        One dict a line, in order of steps; none if there is no log. Where a run was resumed with other settings, a line has
+        `step` and `changed`, the old and the new value of each, alone.
 
     Examples:
         >>> import tempfile

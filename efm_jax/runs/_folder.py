@@ -1,5 +1,6 @@
 """The run folder: which run it holds, whether it may be resumed, and what is left to do in it."""
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -48,8 +49,13 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
     return config
 
 
-def opened(folder: Path, identity: dict, fresh: TrainState, resume: bool) -> tuple[TrainState, dict]:
-    """Return the state to resume from and its meta; refuse a folder that holds something else than this run."""
+def opened(
+    folder: Path, identity: dict, fresh: TrainState, resume: bool, free: tuple[str, ...] = MAY_CHANGE
+) -> tuple[TrainState, dict]:
+    """Return the state to resume from and its meta; refuse a folder that holds something else than this run.
+
+    Settings below a name in `free` may differ; those that are not in `MAY_CHANGE` are recorded in the log.
+    """
     checkpoints = folder / "checkpoints"
     saved = sorted(files.find(checkpoints))
     config = read_config(folder) if (folder / "config.json").exists() else None
@@ -61,7 +67,7 @@ def opened(folder: Path, identity: dict, fresh: TrainState, resume: bool) -> tup
     if config is None and not saved and (folder / "log.jsonl").exists():
         raise ValueError(f"{folder} holds a log.jsonl but no run; choose an empty folder.")
     if config is not None:
-        _check_same(folder, "config", config, identity["config"])
+        _check_same(folder, "config", config, identity["config"], free)
     state, meta = fresh, {}
     if saved:
         state, meta = checkpoint.restore(checkpoints, fresh)
@@ -70,8 +76,9 @@ def opened(folder: Path, identity: dict, fresh: TrainState, resume: bool) -> tup
                 raise ValueError(
                     f"{checkpoints} was not written by a run (no {part!r} in its meta); choose another."
                 )
-            _check_same(folder, part, meta[part], identity[part])
+            _check_same(folder, part, meta[part], identity[part], free)
         files.set_aside(checkpoints, newer_than=int(state.step))
+        _record(folder, state, meta, identity, keep=len(saved))
     if config != identity["config"]:
         files.write_json(folder / "config.json", identity["config"])
     return state, meta
@@ -97,15 +104,36 @@ def _ended(meta: dict[str, Any], steps: int, max_seconds: float | None) -> bool:
     return done >= steps or (max_seconds is not None and seconds >= max_seconds)
 
 
-def _check_same(folder: Path, what: str, old: dict, new: dict) -> None:
-    if what == "config":  # as another version may have written it
-        old, new = configs.canonical(old), configs.canonical(new)
-    apart = differences(old, new, "in the run", "now", free=MAY_CHANGE)
+def _record(folder: Path, state: TrainState, meta: dict, identity: dict, *, keep: int) -> None:
+    """Write settings that have changed to the log, and save the state again under the new ones."""
+    changed = changes(_canonical(meta["config"]), _canonical(identity["config"]), free=MAY_CHANGE)
+    if not changed:
+        return
+    meta = {**meta, **identity}
+    del meta["versions"]
+    checkpoint.save(folder / "checkpoints", state, meta=meta, keep=keep)
+    line = {"step": int(state.step), "changed": {name: list(pair) for name, pair in changed.items()}}
+    with contextlib.suppress(OSError), (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write(f"\n{json.dumps(line)}\n")  # what a killed process wrote may have no end
+
+
+def _canonical(config: dict) -> dict:
+    return configs.canonical(config)  # as another version may have written it
+
+
+def _check_same(folder: Path, what: str, old: dict, new: dict, free: tuple[str, ...]) -> None:
+    if what == "config":
+        old, new = _canonical(old), _canonical(new)
+    apart = differences(old, new, "in the run", "now", free=free)
     if apart:
-        listed = "\n".join(apart)
+        listed, optimizer = "\n".join(apart), all(line.startswith("  optimizer.") for line in apart)
+        fix = (
+            "allow the change with `efm resume --allow-changes`"
+            if optimizer
+            else "choose another folder for a new run"
+        )
         raise ValueError(
-            f"the run in {folder} has another {what}:\n{listed}\nGive it the run's own values to resume, or "
-            "choose another folder for a new run."
+            f"the run in {folder} has another {what}:\n{listed}\nGive it the run's own values to resume, or {fix}."
         )
 
 
@@ -120,13 +148,29 @@ def flat(tree: dict, prefix: str = "") -> dict[str, Any]:
     return places
 
 
+def changes(old: dict, new: dict, *, free: tuple[str, ...] = ()) -> dict[str, tuple[Any, Any]]:
+    """Return the old and the new value of each setting that differs, except those below a name in `free`.
+
+    Examples:
+        >>> changes({"steps": 3, "data": {"size": 1}}, {"steps": 4, "data": {"size": 2}}, free=("steps",))
+        {'data.size': (1, 2)}
+    """
+    old, new = flat(old), flat(new)
+    pairs = {
+        name: (old.get(name, "nothing"), new.get(name, "nothing")) for name in sorted(old.keys() | new.keys())
+    }
+    return {
+        name: (before, now)
+        for name, (before, now) in pairs.items()
+        if before != now and not {name, *name.split(".")} & set(free)
+    }
+
+
 def differences(
     old: dict, new: dict, old_name: str, new_name: str, *, free: tuple[str, ...] = ()
 ) -> list[str]:
     """Return a line for each setting that differs, except those below a name in `free`."""
-    old, new = flat(old), flat(new)
     return [
-        f"  {name}: {old.get(name, 'nothing')!r} {old_name}, {new.get(name, 'nothing')!r} {new_name}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name, "nothing") != new.get(name, "nothing") and not set(name.split(".")) & set(free)
+        f"  {name}: {before!r} {old_name}, {now!r} {new_name}"
+        for name, (before, now) in changes(old, new, free=free).items()
     ]

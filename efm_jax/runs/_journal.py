@@ -1,9 +1,11 @@
 """Running counts of a run, which survive a resume, and the log they are written to."""
 
+import errno
 import json
 import math
 import os
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -76,42 +78,72 @@ class Ledger:
 
 
 class Log:
-    """The lines of log.jsonl and, where tensorboardX is installed, the same numbers for TensorBoard."""
+    """The lines of log.jsonl and, where tensorboardX is installed, the same numbers for TensorBoard.
 
-    def __init__(self, path: Path, tensorboard: Path, done: int):
-        lines = [line for line in logs.read(path) if line["step"] <= done]
-        text = "".join(_encode(line) for line in lines)
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            files.write_text(path, text)
-        self._file = path.open("ab", buffering=0)  # one write a line: a reader never sees half of one
-        self._board = _board(tensorboard, done)
+    What goes wrong with either is a warning: they are for reading, and training does not need them.
+    """
+
+    def __init__(self, folder: Path, done: int):
+        self._path, self._waiting = folder / "log.jsonl", b""
+        self._keep_until(done)
+        self._file = self._path.open("ab", buffering=0)  # one write a line: a reader never sees half of one
+        self._board = _board(folder / "tensorboard", done)
+
+    def _keep_until(self, done: int) -> None:
+        """Cut off the lines of steps that are to come again, and put damaged ones aside."""
+        content = self._path.read_bytes() if self._path.exists() else b""
+        *lines, _torn = content.split(b"\n")  # the last one is whole only if its end is
+        known = [(line, logs.parsed(line)) for line in lines if line.strip()]
+        kept = b"".join(line + b"\n" for line, read in known if read is not None and read["step"] <= done)
+        damaged = [line for line, read in known if read is None]
+        if damaged:
+            aside = self._path.with_name("log.jsonl.damaged")
+            with aside.open("ab") as file:
+                file.write(b"".join(line + b"\n" for line in damaged))
+            warnings.warn(
+                f"{len(damaged)} of {len(known)} lines of {self._path} are damaged and now in {aside.name}.",
+                stacklevel=2,
+            )
+        if kept != content:
+            files.write_bytes(self._path, kept)
 
     def write(self, line: dict[str, Any]) -> None:
-        """Append a line, whole or not at all."""
+        """Append a line, whole or not at all; one that cannot be written waits for the next."""
+        self._waiting += _encode(line).encode()
         size = self._file.seek(0, os.SEEK_END)
         try:
-            encoded = _encode(line).encode()
-            if self._file.write(encoded) != len(encoded):
-                raise OSError(
-                    f"log.jsonl: a line of {len(encoded)} bytes could not be written; free disk space"
-                )
-        except OSError:
+            if self._file.write(self._waiting) != len(self._waiting):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._waiting = b""
+        except OSError as error:
             self._file.truncate(size)
-            raise
+            _warn(self._path, error)
         if self._board is not None:
             for name, value in line.items():
-                if name != "step" and value is not None:
+                if name != "step" and isinstance(value, int | float):
                     self._board.add_scalar(name, value, line["step"])
 
     def sync(self) -> None:
         """Push all lines to the disk."""
-        os.fsync(self._file.fileno())
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            _warn(self._path, error)
 
     def close(self) -> None:
         """Close the files."""
         self._file.close()
         if self._board is not None:
             self._board.close()
+
+
+def opened(folder: Path, done: int) -> "Log | NoLog":
+    """The log of a run folder after `done` steps; none, with a warning, where it cannot be written."""
+    try:
+        return Log(folder, done)
+    except OSError as error:
+        _warn(folder / "log.jsonl", error)
+        return NoLog()
 
 
 class NoLog:
@@ -131,9 +163,17 @@ def _encode(line: dict[str, Any]) -> str:
     return json.dumps(line) + "\n"
 
 
+def _warn(path: Path, error: OSError) -> None:
+    warnings.warn(f"{path} cannot be written ({error}); training goes on.", stacklevel=3)
+
+
 def _board(folder: Path, done: int) -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=done + 1 if done else None)
+    try:
+        return SummaryWriter(str(folder), purge_step=done + 1 if done else None)
+    except OSError as error:
+        _warn(folder, error)
+        return None

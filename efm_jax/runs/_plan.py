@@ -8,6 +8,7 @@ import numpy as np
 from efm_jax._core import checks, files
 from efm_jax.models import configs
 from efm_jax.runs import _feed
+from efm_jax.runs._folder import MAY_CHANGE
 
 _COUNTS = (
     "steps",
@@ -31,7 +32,7 @@ class Plan:
         batch_neg: Negative charges a step, of all devices together.
         seed: Seeds parameters, training and data.
         config: What the run is, in what JSON can hold. It goes to config.json and must be the same on
-            resuming, but for fields named in `MAY_CHANGE`.
+            resuming, but for fields named in `may_change`.
         ema_decay: Decay of the moving average of the parameters.
         save_every: Steps between checkpoints; the last step is always saved.
         log_every: Steps between lines of the log; the last step always has one.
@@ -46,6 +47,8 @@ class Plan:
             of its own, as many as the recipe's.
         data_threads: Threads that make batches ahead. With more than one, sources must be able to draw several batches at
             once, as all of `datasets` are. What is computed does not depend on it.
+        may_change: Fields of `config`, with all inside them, that a resumed run may change. The log holds each change of
+            one that is not in `MAY_CHANGE`.
 
     Raises:
         ValueError: A number is out of range, or JSON cannot hold `config`.
@@ -72,6 +75,7 @@ class Plan:
     label_dropout: float | None = None
     label_groups: int = 1
     data_threads: int = 1
+    may_change: tuple[str, ...] = MAY_CHANGE
 
     def __post_init__(self):
         for name in _COUNTS:

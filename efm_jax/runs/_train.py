@@ -4,43 +4,68 @@ config.json  log.jsonl  checkpoints/     written by `runs.fit`
 space.npz    of a run in principal components: their space
 """
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 
-from efm_jax import checkpoint, training
+from efm_jax import training
 from efm_jax.datasets import Source
 from efm_jax.models import build, configs, space
-from efm_jax.runs import _folder, plans, reflow_run
+from efm_jax.runs import _data, _folder, plans, reflow_run
 from efm_jax.runs._fit import fit
 from efm_jax.runs._plan import Plan
 from efm_jax.training import hosts
 
 
 def train(
-    folder: str | Path, config: configs.Run, *, resume: bool = True, progress: bool = True
+    folder: str | Path,
+    config: configs.Run,
+    *,
+    resume: bool = True,
+    progress: bool = True,
+    allow_changes: bool = False,
 ) -> training.TrainState:
     """Train what `config` says in a run folder, or resume the run it holds.
 
+    Paths are kept absolute, and data may move: they are the same if a digest of their files is (`datasets.identity.digest`).
+
     Args:
         folder: The run folder.
-        config: The whole run; on resuming it must be that of the folder, but for its length.
+        config: The whole run; on resuming it must be that of the folder, but for its length and where its data are.
         resume: Resume from the folder's newest checkpoint; False refuses a folder that holds a run.
         progress: Show a progress bar.
+        allow_changes: Let a resumed run have another optimizer (`config.optimizer`), which the log records; take data of
+            another name for the same where the run is too old to have kept a digest.
 
     Raises:
-        ValueError: See `build.run`, `runs.fit`, `parallel.hosts`, `reflow_run`.
+        ValueError: See `build.run`, `runs.fit`, `parallel.hosts`, `reflow_run`; or the data are others than before.
     """
     folder, where = Path(folder).expanduser(), config.parallel
+    config = _data.located(config)
     hosts.join(where.coordinator, where.processes, where.process_index)
     mesh = hosts.meeting(where.devices)
     crew = hosts.crew(mesh)
+    moved: list[str] = []
 
     def fitted(pair: tuple[Source, Source]) -> space.Space | None:
-        crew.on_first(lambda: _check_sizes(folder, config, pair))
+        sizes = [source.size for source in pair]
+        same = crew.on_first(lambda: _data.unchanged(folder, config, digests, sizes, trusted=allow_changes))
+        moved.extend(same or ())
         return space.of_run(folder, config.data, pair, crew)
 
-    built = build.run(config, space=fitted)
+    try:
+        digests = _data.digests(config)
+        built = build.run(config, space=fitted)
+    except FileNotFoundError as error:
+        if not (folder / "config.json").is_file():
+            raise
+        raise FileNotFoundError(
+            f"{error}\nIf the data of this run have moved, say where they are: efm resume {folder} --data.source SPEC "
+            "--data.target SPEC"
+        ) from error
+    built = built._replace(notes={**built.notes, "digests": digests})
     first = reflow_run.opened(config, built.sources)
     plans.check(config, built.sources)
     if first is not None:
@@ -48,21 +73,17 @@ def train(
     if not _finished(folder, config, built, crew):
         pair = built.sources if first is None else reflow_run.training_pairs(config, first, built.sources)[0]
         built = built._replace(sources=plans.paired(config, pair, cache=folder / "features"))
-    return fit(folder, built, Plan.of_run(config), resume=resume, progress=progress, mesh=mesh)
+    free = (*_folder.MAY_CHANGE, *moved, *(("optimizer", "ema_decay") if allow_changes else ()))
+    plan = replace(Plan.of_run(_named_by_first(config, digests, crew)), may_change=free)
+    return fit(folder, built, plan, resume=resume, progress=progress, mesh=mesh)
 
 
-def _check_sizes(folder: Path, config: configs.Run, pair: tuple[Source, Source]) -> None:
-    """Refuse to resume a run with more or fewer samples of either side than it began with."""
-    meta = checkpoint.read_meta(folder / "checkpoints") or {}
-    data, sizes = configs.to_dict(config)["data"], [source.size for source in pair]
-    if configs.canonical(meta.get("config", {})).get("data") != data:
-        return  # a new run, or another configuration, which `runs.fit` refuses
-    for side, old, new in zip(("source", "target"), meta.get("sizes", sizes), sizes, strict=True):
-        if old != new:
-            raise ValueError(
-                f"the run in {folder} was trained on {old} samples of data.{side} {data[side]}, which holds {new} now; put "
-                "them back as they were, or choose another folder for a new run."
-            )
+def _named_by_first(config: configs.Run, digests: dict[str, str], crew: hosts.Crew) -> configs.Run:
+    """The configuration with the names of the first host for data that are the same there, wherever each keeps them."""
+    names = _data.names(configs.to_dict(config))
+    theirs, told = json.loads(crew.everyones(json.dumps([names, digests]))[0])
+    same = {place: theirs[place] for place in digests if told.get(place) == digests[place]}
+    return _data.located(config, {**names, **same})
 
 
 def _finished(folder: Path, config: configs.Run, built: build.Built, crew: hosts.Crew) -> bool:

@@ -76,8 +76,13 @@ def test_a_folder_of_another_space_is_refused(data, trained_run, tmp_path):
         ValueError, match=r"holds 5 components of samples with 36 dimensions, expected 6 of 36"
     ):
         runs.train(trained_run, run_of(data, components=6), progress=False)
-    with pytest.raises(ValueError, match=r"was fitted on .*; give the run's own data to resume"):
+    with pytest.raises(ValueError, match="holds other data than the run in"):
         runs.train(trained_run, run_of(data[::-1]), progress=False)
+    begun = tmp_path / "begun"  # and ended before it was a run
+    begun.mkdir()
+    shutil.copy(trained_run / "space.npz", begun)
+    with pytest.raises(ValueError, match=r"was fitted on .*; give the run's own data to resume"):
+        runs.train(begun, run_of(data[::-1]), progress=False)
     lost = shutil.copytree(trained_run, tmp_path / "lost")
     (lost / "space.npz").unlink()
     with pytest.raises(ValueError, match=r"holds a run without space\.npz: it was not trained in components"):

@@ -181,8 +181,8 @@ def test_a_full_disk_ends_the_run_and_costs_nothing_saved(tmp_path, monkeypatch,
     assert outcome(tmp_path) == outcome(straight)
 
 
-def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(tmp_path, monkeypatch):
-    log = _journal.Log(tmp_path / "log.jsonl", tmp_path / "tensorboard", 0)
+def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half_and_waits(tmp_path):
+    log = _journal.Log(tmp_path, 0)
     log.write({"step": 1})
 
     class Full:
@@ -195,11 +195,16 @@ def test_a_line_that_does_not_fit_on_the_disk_leaves_no_half(tmp_path, monkeypat
         def __getattr__(self, name):
             return getattr(self.file, name)
 
-    log._file = Full(log._file)
-    with pytest.raises(OSError, match="free disk space"):
+    real, log._file = log._file, Full(log._file)
+    with pytest.warns(
+        UserWarning, match="log.jsonl cannot be written .*No space left on device.*; training goes on"
+    ):
         log.write({"step": 2})
-    log.close()
     assert (tmp_path / "log.jsonl").read_text() == '{"step": 1}\n'
+    log._file = real
+    log.write({"step": 3})
+    log.close()
+    assert (tmp_path / "log.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n{"step": 3}\n'
 
 
 @pytest.mark.parametrize("where", ["source", "on_save"])

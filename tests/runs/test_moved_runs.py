@@ -1,0 +1,153 @@
+"""A run resumes from another folder, with data elsewhere, with another optimizer if allowed; not with other data."""
+
+import shutil
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from efm_jax import checkpoint, cli, models, runs
+from efm_jax.models import configs
+
+CONFIG = configs.Run(
+    data=configs.Data("npy:p.npy", "npy:q.npy"),
+    recipe=configs.EFM(gap=2.0, charges=8, num_points=8),
+    network=configs.Network(kind="mlp", width=4, depth=1),
+    optimizer=configs.Optimizer(warmup=0),
+    sampling=configs.Sampling(solver="euler", steps=2),
+    steps=4,
+    save_every=2,
+    log_every=2,
+)
+QUIET = ("--no-report", "--no-progress")
+
+pytestmark = pytest.mark.usefixtures("one_compilation")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with two sets of vectors and a run of four steps on them."""
+    monkeypatch.chdir(tmp_path)
+    for side, name in enumerate("pq"):
+        np.save(f"{name}.npy", np.random.default_rng(side).normal(size=(50, 2)).astype(np.float32))
+    runs.train("run", CONFIG, progress=False)
+    return tmp_path
+
+
+def weights(run):
+    state = models.load(run).state
+    return [
+        np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((state.params, state.opt_state, state.ema))
+    ]
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*arguments, *QUIET])
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.smoke
+def test_a_run_resumes_from_another_folder_and_with_moved_data_bit_for_bit(place, monkeypatch, capsys):
+    shutil.copytree("run", "straight")
+    runs.train("straight", replace(CONFIG, steps=8), progress=False)
+    whole = weights("straight")
+
+    elsewhere = place / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    cli.main(["resume", "../run", "--steps", "6", *QUIET])
+    assert int(models.load("../run").state.step) == 6
+
+    (place / "p.npy").rename("a.npy")
+    (place / "q.npy").rename("b.npy")
+    moved = ("--data.source", "npy:a.npy", "--data.target", "npy:b.npy")
+    err = refused(capsys, "resume", "../run", "--steps", "8")
+    assert "there is no file" in err
+    assert "efm resume ../run --data.source SPEC" in err
+    cli.main(["resume", "../run", "--steps", "8", *moved, *QUIET])
+    assert weights("../run") == whole
+    config = runs.read_config("../run")
+    assert config["data"]["source"] == f"npy:{elsewhere / 'a.npy'}"
+    (line,) = [line for line in runs.read_log("../run") if "changed" in line]
+    assert line["step"] == 6
+    assert line["changed"]["data.target"] == [f"npy:{place / 'q.npy'}", f"npy:{elsewhere / 'b.npy'}"]
+    cli.main(["resume", "../run", "--steps", "9", *QUIET])
+
+
+def test_other_data_are_refused_whatever_they_are_called(place, capsys):
+    before = runs.read_config("run")
+    err = refused(capsys, "resume", "run", "--steps", "6", "--data.source", "npy:q.npy")
+    assert f"data.source npy:{place / 'q.npy'} holds other data than the run in run was trained on" in err
+    x = np.load("q.npy")
+    np.save("q.npy", x + 1)
+    err = refused(capsys, "resume", "run", "--steps", "6")
+    assert "data.target" in err
+    assert "holds other data than the run in run was trained on" in err
+    np.save("q.npy", np.concatenate([x, x[:1]]))  # of 51 samples, 41 or so are for training
+    err = refused(capsys, "resume", "run", "--steps", "6", "--allow-changes")
+    assert "was trained on" in err
+    assert "samples of data.target" in err
+    assert runs.read_config("run") == before
+    assert checkpoint.latest("run/checkpoints") == 4
+
+
+def test_a_run_without_digests_resumes(place, capsys):
+    """Runs of older versions: relative paths, no digest."""
+    state = models.load("run").state
+    meta = checkpoint.read_meta("run/checkpoints")
+    del meta["digests"]
+    meta["config"]["data"] |= {"source": "npy:p.npy", "target": "npy:q.npy"}
+    (place / "run" / "config.json").unlink()
+    checkpoint.save("run/checkpoints", state, meta=meta)
+    runs.train("run", replace(CONFIG, steps=5), progress=False)
+    assert checkpoint.read_meta("run/checkpoints")["digests"].keys() == {"data.source", "data.target"}
+
+    shutil.rmtree("run/checkpoints")
+    checkpoint.save("run/checkpoints", state, meta=meta)
+    (place / "p.npy").rename("a.npy")
+    moved = ("resume", "run", "--steps", "6", "--data.source", "npy:a.npy")
+    assert "another config:\n  data.source:" in refused(capsys, *moved)
+    cli.main([*moved, "--allow-changes", *QUIET])
+    assert int(models.load("run").state.step) == 6
+
+
+def test_another_optimizer_is_refused_unless_allowed_and_then_recorded(place, capsys):
+    other = (
+        "resume",
+        "run",
+        "--steps",
+        "6",
+        "--optimizer.learning-rate",
+        "0.5",
+        "--optimizer.ema-decay",
+        "0.5",
+    )
+    err = refused(capsys, *other)
+    assert "optimizer.learning_rate: 0.0002 in the run, 0.5 now" in err
+    assert "--allow-changes" in err
+    before = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(models.load("run").state.params)])
+    cli.main([*other, "--allow-changes", *QUIET])
+    line = next(line for line in runs.read_log("run") if "changed" in line)
+    changed = {"optimizer.learning_rate": [0.0002, 0.5], "optimizer.ema_decay": [0.9999, 0.5]}
+    assert line == {"step": 4, "changed": changed}
+    after = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(models.load("run").state.params)])
+    assert np.abs(after - before).max() > 0.1  # Adam moves by the rate
+    # the run is now that of the other optimizer, and says so in every checkpoint
+    cli.main(["resume", "run", "--steps", "7", *QUIET])
+    assert runs.read_config("run")["optimizer"]["learning_rate"] == 0.5
+    # other settings are never allowed
+    assert "recipe.gap: 2.0 in the run, 3.0 now" in refused(
+        capsys, "resume", "run", "--recipe.gap", "3", "--allow-changes"
+    )
+
+
+def test_a_change_survives_a_kill_before_the_next_checkpoint(place):
+    """The checkpoint that a change begins from is saved again with it."""
+    changed = replace(CONFIG, optimizer=replace(CONFIG.optimizer, learning_rate=0.5), steps=4)
+    runs.train("run", changed, progress=False, allow_changes=True)
+    assert checkpoint.read_meta("run/checkpoints")["config"]["optimizer"]["learning_rate"] == 0.5
+    runs.train("run", replace(changed, steps=6), progress=False)
+    assert sum("changed" in line for line in runs.read_log("run")) == 1
