@@ -75,7 +75,7 @@ def digest(name: str) -> str | None:
 def _names(kind: str, root: Path) -> list[str]:
     """The files of data below their path, "" for the path itself."""
     if kind == "folder":
-        return picture_files.names(root)
+        return picture_files.listing(root).pictures
     if kind in ("mnist", "cifar10"):
         pattern = "*ubyte*" if kind == "mnist" else "**/*.bin"
         return sorted(file.relative_to(root).as_posix() for file in root.glob(pattern) if file.is_file())
