@@ -89,11 +89,8 @@ def evaluate(
         if len(trained.shape) != 3 or train[1 - int(reverse)].size is not None
     ]
     folder = None if output is None else Path(output).expanduser()
+    written = [_REPORT, *(f"pictures/{name}" for one in directions for name in _drawn(one, trained.shape))]
     if folder is not None:
-        written = [
-            _REPORT,
-            *(f"pictures/{name}" for one in directions for name in _drawn(one, trained.shape)),
-        ]
         outputs.check(folder, written, marker=_REPORT, overwrite=overwrite)
     report = _report(
         trained,
