@@ -5,6 +5,8 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+from efm_jax._core import failures
+
 CORE = (
     "jax",
     "jaxlib",
@@ -58,15 +60,11 @@ def _devices() -> bool:
     import jax.numpy as jnp
     import numpy as np
 
-    try:
-        devices = jax.devices()
-    except RuntimeError as error:
-        print(
-            f"no device: {error}\n  JAX_PLATFORMS=cpu efm doctor  shows whether the CPU works",
-            file=sys.stderr,
-        )
+    missing = failures.no_device()
+    if missing is not None:
+        print(f"efm: {missing}", file=sys.stderr)
         return False
-    for device in devices:
+    for device in jax.devices():
         print(f"  device             {device.platform}: {device.device_kind} (id {device.id})")
     a = np.random.default_rng(0).normal(size=(20_000, 8)).astype(np.float32)
     row_sums = jax.jit(lambda a: (a @ jnp.ones(8)).sum())(a)

@@ -1,17 +1,26 @@
 """The command `efm`: train, resume, reflow, export, translate, generate, evaluate, compare, doctor.
 
-Each command reads its options, calls the package, and prints where the result is. A mistake in what the user gave ends with
-one message on standard error and status 2.
+Each command reads its options, calls the package, and prints where the result is. Every error ends with one message on
+standard error: status 2 for a mistake in what the user gave, 1 for the rest.
 """
 
+import difflib
+import io
+import itertools
+import os
 import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from dataclasses import dataclass
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
+from efm_jax._core import failures
 from efm_jax.models import configs, presets
 
 if TYPE_CHECKING:
@@ -31,30 +40,102 @@ def _optional(kind: str, default: str) -> object:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    commands = (train, resume, reflow, export, translate, generate, evaluate, compare, doctor)
-    if arguments == ["--version"]:
-        from efm_jax import __version__
-
-        print(f"efm_jax {__version__}")
-        return
+    arguments = [*(sys.argv[1:] if arguments is None else arguments)]
+    debug = "--debug" in arguments or bool(os.environ.get("EFM_DEBUG"))
+    arguments = [one for one in arguments if one != "--debug"]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # paths need not be UTF-8
     try:
-        _set_presets(arguments)
-        _set_run(arguments)
-        tyro.extras.subcommand_cli_from_dict(
-            {command.__name__: command for command in commands},
-            prog="efm",
-            description="Electrostatic field matching: a field between two sets of samples.\n\n"
-            "`efm COMMAND --help` shows the options of a command, `efm --version` the version.",
-            args=_from_old_options(arguments),
-            config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.AvoidSubcommands),
-        )
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        print(f"efm: {_message(error)}", file=sys.stderr)
-        raise SystemExit(2) from None
+        try:
+            _parsed(arguments)()
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise SystemExit(1) from None
     except KeyboardInterrupt:  # training catches its own, and saves
         print("efm: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        message, status = failures.explained(error, arguments)
+        print(f"efm: {message}", file=sys.stderr)
+        raise SystemExit(status) from None
+
+
+def _parsed(arguments: list[str]) -> Callable[[], object]:
+    """Read the arguments; return the call that they ask for, or raise ValueError that names the mistake."""
+    if arguments == ["--version"]:
+        from efm_jax import __version__
+
+        return partial(print, f"efm_jax {__version__}")
+    commands = {
+        one.__name__: one
+        for one in (train, resume, reflow, export, translate, generate, evaluate, compare, doctor)
+    }
+    if not arguments or (arguments[0] not in commands and not arguments[0].startswith("-")):
+        near = difflib.get_close_matches(arguments[0] if arguments else "", commands, 1)
+        what = f"there is no command {arguments[0]!r}" if arguments else "no command is given"
+        raise ValueError(
+            f"{what}{f'; did you mean {near[0]}?' if near else '.'}\nThe commands are {', '.join(commands)}."
+        )
+    for option, value in itertools.pairwise([*arguments, "end"]):
+        if value == "" or (option.startswith("--") and option.endswith("=")):
+            raise ValueError(f"{option.rstrip('=')} is empty.\nGive it a value, or leave it out.")
+    _set_presets(arguments)
+    _set_run(arguments)
+    told = io.StringIO()
+    with ExitStack() as stack:
+        if not {"-h", "--help"} & {*arguments}:
+            stack.enter_context(redirect_stderr(told))
+            stack.enter_context(_wide_terminal())  # a mistake in one line, not in a box
+        try:
+            call = tyro.extras.subcommand_cli_from_dict(
+                {name: _later(one) for name, one in commands.items()},
+                prog="efm",
+                description="Electrostatic field matching: a field between two sets of samples.\n\n"
+                "`efm COMMAND --help` shows the options of a command, `efm --version` the version. With --debug, or "
+                "EFM_DEBUG=1 in the environment, an error shows where it happened.",
+                args=_from_old_options(arguments),
+                config=(tyro.conf.CascadeSubcommandArgs, tyro.conf.AvoidSubcommands),
+            )
+        except SystemExit as stop:
+            if not told.getvalue():
+                raise
+            raise ValueError(_mistake(told.getvalue(), arguments[0])) from stop
+    sys.stderr.write(told.getvalue())
+    return call
+
+
+@contextmanager
+def _wide_terminal() -> Iterator[None]:
+    width = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "1000"
+    try:
+        yield
+    finally:
+        os.environ.pop("COLUMNS") if width is None else os.environ.update(COLUMNS=width)
+
+
+def _later(command: Callable) -> Callable:
+    """A command for the parser, which returns the call instead of making it."""
+
+    @wraps(command)
+    def later(*args, **options):
+        return partial(command, *args, **options)
+
+    return later
+
+
+def _mistake(box: str, command: str) -> str:
+    """The mistake that the parser shows in a box, in one line."""
+    lines = [line[1:].rstrip(" │╯") for line in box.splitlines()[1:]]  # without the title
+    ruled = itertools.groupby(lines, lambda line: not line.strip(" ─-"))
+    parts = [[*part] for rule, part in ruled if not rule] or [[box]]
+    said = [" ".join(line for line in parts[0] if not line.startswith(" " * 9))]  # without the help texts
+    said += [f"perhaps you meant {part[1]}" for part in parts[1:] if part[0].startswith(" Perhaps")]
+    return f"{'; '.join(' '.join(one.split()) for one in said)}\n`efm {command} --help` shows the options."
 
 
 def train(config: configs.Run, run: Path, *, report: bool = True, progress: bool = True) -> None:
@@ -466,6 +547,7 @@ def _train(
     from efm_jax.training import hosts
 
     where = config.parallel
+    str(run.absolute()).encode()  # a checkpoint is written by a library that takes UTF-8 alone
     if report:
         reports.check_run_folder(run)
     hosts.join(where.coordinator, where.processes, where.process_index)
@@ -485,13 +567,6 @@ def _print_report(folder: Path | None, report: dict) -> None:
         print(f"Saved the report to {folder / 'report.json'}")
         if (folder / "pictures").is_dir():
             print(f"Saved pictures to {folder / 'pictures'}/")
-
-
-def _message(error: Exception) -> str:
-    """The message of an error; of the system's errors with the path but without their number."""
-    if not isinstance(error, OSError) or error.strerror is None:
-        return str(error)
-    return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
 
 
 if __name__ == "__main__":

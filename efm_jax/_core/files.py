@@ -26,6 +26,8 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         draft.unlink(missing_ok=True)
     sync_folder(path.parent)
@@ -33,7 +35,7 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all (see `write_bytes`)."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors="backslashreplace"))  # names of files need not be UTF-8
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -1,12 +1,13 @@
 """Translate a user's samples with a trained run or model, or generate new ones."""
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from efm_jax._core import checks, outputs
 from efm_jax._core import files as _files
-from efm_jax._core import outputs
 from efm_jax.datasets import (
     Source,
     batch,
@@ -159,6 +160,8 @@ def generate(
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}.")
     output, trained = Path(output).expanduser(), load(model)
+    fix = "Generate fewer at a time, each time with another seed and folder."
+    checks.memory(f"a count of {count}", count * _bytes(trained.shape), fix)
     cond = labels_of(trained, label, count, guidance=guidance)
     files = _files_of(trained, _numbered(count), "generated", "grid")
     outputs.check(output, files, overwrite=overwrite)
@@ -167,6 +170,11 @@ def generate(
     lines = transport(trained, x, cond=cond, guidance=guidance)
     outputs.check(output, files, overwrite=overwrite)
     return _write(output, trained, x, files, lines)
+
+
+def _bytes(shape: tuple[int, ...]) -> int:
+    """Memory that one sample takes at least: where its line starts and ends, what is written, and its name."""
+    return 12 * math.prod(shape) + 200
 
 
 def _start(model: str | Path, trained: Trained) -> Source:
@@ -235,6 +243,7 @@ def _samples(
     else:
         source = _named(spec)
         n = limit or source.size or 64
+        checks.memory(f"a limit of {n}", n * _bytes(shape), "Translate fewer at a time with --limit.")
         return _Samples(batch(source, seeds.REPORTS, 0, 0, n), source.shape, _numbered(n), files)
     if array.dtype == np.uint8:
         source = from_pictures(array)  # checks the array

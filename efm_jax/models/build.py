@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from efm_jax import charges, lines, matching, networks, training
+from efm_jax._core import checks
 from efm_jax.charges.plates import Charges
 from efm_jax.datasets import Source, batch, open_source, spaces, white_noise
 from efm_jax.datasets.spaces import Space
@@ -78,6 +79,7 @@ def run(
     _check_sampling(config.sampling)
     pair = sources(config.data)
     shape = pair[0].shape
+    _check_memory(config, math.prod(shape))
     net = network(config, shape)
     inside = encoded(config.data, pair, space(pair))
     notes = {"shape": list(shape), "sizes": [source.size for source in pair]}
@@ -375,6 +377,29 @@ def _check_sampling(config: configs.Sampling) -> None:
         raise ValueError(f"sampling.steps must be a whole number >= 1, got {config.steps!r}.")
     if config.samples < 2:
         raise ValueError(f"sampling.samples must be at least 2 for a report, got {config.samples!r}.")
+
+
+def _check_memory(config: configs.Run, dim: int) -> None:
+    """See before training that a step and a report of samples of `dim` numbers can fit the memory.
+
+    Raises:
+        ValueError: One size alone needs more than there is.
+    """
+    least = {
+        "recipe.charges": (config.recipe.charges, 2 * dim),  # a batch of either side
+        "recipe.num_points": (config.recipe.num_points, 2 * dim),  # points and targets
+        "network.width": (
+            config.network.width,
+            4 * config.network.width,
+        ),  # weights, average, two moments of Adam
+        "sampling.samples": (
+            config.sampling.samples,
+            3 * dim,
+        ),  # starts, ends, and the samples as they are written
+    }
+    for name, (value, numbers) in least.items():
+        option = name.replace("_", "-")
+        checks.memory(f"{name} {value}", 4 * value * numbers, f"Give a smaller --{option}.")
 
 
 def optimizer(config: configs.Optimizer, steps: int) -> optax.GradientTransformation:

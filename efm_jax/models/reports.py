@@ -8,6 +8,7 @@
 """
 
 import dataclasses
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -92,11 +93,17 @@ def evaluate(
     written = [_REPORT, *(f"pictures/{name}" for one in directions for name in _drawn(one, trained.shape))]
     if folder is not None:
         outputs.check(folder, written, marker=_REPORT, overwrite=overwrite)
+    count = count or config.sampling.samples
+    for one in directions:
+        n = min(count, test[one.start].size or count)
+        checks.memory(
+            f"a report on {n} samples", 12 * n * math.prod(trained.shape), "Score fewer with --samples."
+        )
     report = _report(
         trained,
         config,
         directions,
-        count or config.sampling.samples,
+        count,
         features=features,
         round_trip=round_trip,
         cache=cache,
