@@ -124,6 +124,11 @@ def positive(name: str, value: float) -> float:
     return number
 
 
+def length(name: str, value):
+    """Return `value` as a float, finite and > 0, or as it is if it is traced: nothing is known of it then."""
+    return value if isinstance(value, Tracer) else positive(name, value)
+
+
 def finite(name: str, value: float) -> float:
     """Return `value` as a float, finite, or raise ValueError."""
     number = float(value)

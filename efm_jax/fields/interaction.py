@@ -11,14 +11,18 @@ a pair at `m = (1 - t) x_pos + t x_neg`, offset `rho = x - m`, width `sigma(z)` 
   pairs, nor where the 0.01 matters.
 """
 
-from functools import partial
+from collections.abc import Callable
 from math import log, pi
 
 import jax
 import jax.numpy as jnp
+from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
+from efm_jax.fields._sums.differences import displacements_by_slabs, squared_lengths
+from efm_jax.fields._sums.log_lengths import direction_and_log_length
 from efm_jax.fields.widths import Width, ramped, with_slope
 from efm_jax.types import Field, Points
 
@@ -28,6 +32,7 @@ LAWS = ("conserving", "official")
 _ARCH = ramped()
 _NEAREST = 1e-5
 """Share of the gap next to a plate within which the field is taken as at that height."""
+_UNROLLED = 4  # dimensions
 
 
 def interaction(
@@ -53,7 +58,7 @@ def interaction(
         gap: Distance L between the plates.
         width: How far lines bulge, a function of `widths`; `widths.ramped()` when None.
         law: `conserving` or `official`.
-        block_size: Pairs per block of the streamed sum; None: as many as 2^22 numbers hold.
+        block_size: Pairs per block of the streamed sum; None: 2^21 points x pairs.
 
     Returns:
         Direction [p, D+1] and log magnitude [p]; for `conserving` in units of a density.
@@ -73,7 +78,7 @@ def interaction(
     points, x_pos, x_neg = (
         checks.floating(n, a) for n, a in (("points", points), ("x_pos", x_pos), ("x_neg", x_neg))
     )
-    gap = checks.positive("gap", gap)
+    gap = checks.length("gap", gap)
     checks.choice("law", law, LAWS)
     width = _ARCH if width is None else width
     if x_pos.ndim != 2 or x_pos.shape != x_neg.shape or len(x_pos) == 0:
@@ -86,78 +91,102 @@ def interaction(
         raise ValueError(f"points must have shape [p, {dim + 1}] for pairs in D = {dim}, got {points.shape}.")
     num_pairs = len(x_pos)
     if block_size is None:
-        block_size = max(1, min(num_pairs, 2**22 // max(1, len(points) * dim)))
+        block_size = max(1, min(num_pairs, 2**21 // max(1, len(points))))
     size = min(checks.count("block_size", block_size), num_pairs)
     dtype = jnp.promote_types(jnp.promote_types(points.dtype, x_pos.dtype), jnp.float32)
-    return _summed(points.astype(dtype), x_pos.astype(dtype), x_neg.astype(dtype), gap, width, law, size)
+    summed = _OF_TRACED_GAP if isinstance(gap, Tracer) else _OF_GAP
+    return summed(points.astype(dtype), x_pos.astype(dtype), x_neg.astype(dtype), gap, width, law, size)
 
 
-@partial(jax.jit, static_argnames=("gap", "width", "law", "size"))
 def _summed(
-    points: Array, x_pos: Array, x_neg: Array, gap: float, width: Width, law: str, size: int
+    points: Array, x_pos: Array, x_neg: Array, gap: float | Array, width: Width, law: str, size: int
 ) -> Field:
-    """The field, of blocks of `size` pairs; widths may ask for the gap as a number."""
+    """The field, of blocks of `size` pairs.
+
+    Next to a plate log weights are as large as 1e10, with roundings of hundreds. So they are taken relative to the pair
+    nearest to each point, from differences of samples: what counts is then small, and may be rounded in any way.
+    """
     num_pairs, dim = x_pos.shape
     x, z = points[:, :-1], jnp.clip(points[:, -1], _NEAREST * gap, (1.0 - _NEAREST) * gap)
     sigma, slope = with_slope(width, z, gap)
     log_unit = _log_unit(law, sigma, width, gap, dim)
-    t = (z / gap)[:, None]
+    shares = ((gap - z) / gap)[:, None], (z / gap)[:, None]
 
-    def add(sums, block):
+    def cut(block):
         first = jnp.minimum(block * size, num_pairs - size)
         fresh = first + jnp.arange(size) >= block * size  # the last block overlaps the one before it
-        a = jax.lax.dynamic_slice_in_dim(x_pos, first, size)
-        b = jax.lax.dynamic_slice_in_dim(x_neg, first, size)
+        return first, fresh, *(lax.dynamic_slice_in_dim(ends, first, size) for ends in (x_pos, x_neg))
+
+    def closer(nearest, block):
+        first, _, a, b = cut(block)
+        squared = _over_dims(jnp.square, *lax.stop_gradient((shares, (x, a), (x, b))))
+        least = jnp.min(squared, axis=1)
+        # argmin, as two reductions that vectorize
+        index = jnp.min(jnp.where(squared <= slack * least[:, None], jnp.arange(size), size - 1), axis=1)
+        nearer = ~(least >= nearest[0])
+        return (jnp.where(nearer, least, nearest[0]), jnp.where(nearer, first + index, nearest[1])), None
+
+    # of few dimensions the compiler squares twice, and may round apart
+    slack = 1.0 + 4.0 * float(jnp.finfo(z.dtype).eps) * (dim <= _UNROLLED)
+    blocks = jnp.arange(-(-num_pairs // size))
+    start = jnp.full_like(z, jnp.inf), jnp.zeros(len(z), blocks.dtype)
+    nearest = lax.stop_gradient(lax.scan(closer, start, blocks)[0][1])
+    a_near, b_near = x_pos[nearest], x_neg[nearest]
+    offset = shares[0] * (x - a_near) + shares[1] * (x - b_near)
+    least = squared_lengths(offset)
+
+    def add(sums, block):
+        _, fresh, a, b = cut(block)
         across = b - a
-        squared = _squared_offsets(x, t, a, b)
-        log_w = -0.5 * squared / sigma[:, None] ** 2
+        more = _over_dims(
+            lambda apart, near: apart * (2 * near + apart), shares, (a_near, a), (b_near, b), offset
+        )
+        log_w = -0.5 * more / sigma[:, None] ** 2
         along, aside = 1.0 / gap, (slope / sigma)[:, None]
         if law == "official":
-            cosine = jax.lax.rsqrt(1.0 + squared * aside**2)
+            cosine = lax.rsqrt(1.0 + jnp.maximum(least[:, None] + more, 0.0) * aside**2)
             log_w = log_w - jnp.log(cosine * jnp.exp(log_unit)[:, None] + 1e-2)
-            along, aside = cosine * jax.lax.rsqrt(jnp.sum(across**2, axis=1) + gap**2), cosine * aside
+            along, aside = cosine * lax.rsqrt(jnp.sum(across**2, axis=1) + gap**2), cosine * aside
         log_w = jnp.where(fresh, log_w, -jnp.inf)
         top = jnp.maximum(sums[0], jnp.max(log_w, axis=1))
         w = jnp.exp(log_w - top[:, None])
         old = jnp.exp(sums[0] - top)[:, None]
         forward, outward = w * along, w * aside
-        leaning = x * jnp.sum(outward, axis=1, keepdims=True)
-        leaning = leaning - (1.0 - t) * _product(outward, a) - t * _product(outward, b)
-        lateral = _product(forward, across) + leaning
+        lateral = jnp.matmul(forward, across, precision=lax.Precision.HIGHEST)
+        for share, ends in zip(shares, (a, b), strict=True):
+            lateral = lateral + share * displacements_by_slabs(outward, x, ends)
         upward = gap * jnp.sum(forward, axis=1, keepdims=True)
         return (top, sums[1] * old + jnp.concatenate([lateral, upward], axis=1)), None
 
     start = (jnp.full_like(z, -jnp.inf), jnp.zeros_like(points))
-    (top, vector), _ = jax.lax.scan(add, start, jnp.arange(-(-num_pairs // size)))
-    length = jnp.sqrt(jnp.sum(vector**2, axis=1))
-    log_magnitude = top + jnp.log(length) - log(num_pairs)
-    if law == "conserving":
-        log_magnitude = log_magnitude - log_unit
-    return Field(vector / length[:, None], log_magnitude)
+    (top, vector), _ = lax.scan(add, start, blocks)
+    direction, log_length = direction_and_log_length(vector)
+    log_magnitude = log_length + top - 0.5 * least / sigma**2 - log(num_pairs)
+    return Field(direction, log_magnitude - log_unit if law == "conserving" else log_magnitude)
 
 
-def _product(u: Array, v: Array) -> Array:
-    """Return `u v` in full float32 on every device."""
-    return jnp.matmul(u, v, precision="highest")
+# widths may ask for the gap as a number, where it is one
+_OF_GAP = jax.jit(_summed, static_argnames=("gap", "width", "law", "size"))
+_OF_TRACED_GAP = jax.jit(_summed, static_argnames=("width", "law", "size"))
 
 
-def _log_unit(law: str, sigma: Array, width: Width, gap: float, dim: int) -> Array:
+def _log_unit(law: str, sigma: Array, width: Width, gap: float | Array, dim: int) -> Array:
     """`D log(sigma sqrt(2 pi))`, the norm of the Gaussian, or `D log(sigma / s0)`."""
     unit = 1.0 / (2.0 * pi) ** 0.5 if law == "conserving" else width(jnp.asarray(0.5 * gap, sigma.dtype), gap)
     return dim * jnp.log(sigma / unit)
 
 
-def _squared_offsets(x: Array, t: Array, a: Array, b: Array) -> Array:
-    """`|x - (1 - t) a - t b|^2`, [p, k], from differences, dimension by dimension."""
+def _over_dims(
+    term: Callable, shares, of_p: tuple[Array, Array], of_q: tuple[Array, Array], *more: Array
+) -> Array:
+    """`sum_d term(share_p (x_d - a_d) + share_q (y_d - b_d), *more_d)`, [p, k], of `(x [p, D], a [k, D])` and `(y, b)`."""
+    down, up = shares
 
     def add(total, column):
-        x_d, a_d, b_d = column
-        offset = (1.0 - t) * (x_d[:, None] - a_d) + t * (x_d[:, None] - b_d)
-        return total + offset**2, None
+        x, a, y, b, *rest = column
+        apart = down * (x[:, None] - a) + up * (y[:, None] - b)
+        return total + term(apart, *(r[:, None] for r in rest)), None
 
-    total = jnp.zeros((len(x), len(a)), x.dtype)
-    if x.shape[1] <= 4:
-        for d in range(x.shape[1]):
-            total, _ = add(total, (x[:, d], a[:, d], b[:, d]))
-        return total
-    return jax.lax.scan(add, total, (x.T, a.T, b.T))[0]
+    zero = jnp.zeros((len(of_p[0]), len(of_p[1])), of_p[0].dtype)
+    columns = tuple(part.T for part in (*of_p, *of_q, *more))
+    return lax.scan(add, zero, columns, unroll=len(columns[0]) <= _UNROLLED)[0]

@@ -88,6 +88,47 @@ def test_the_field_is_that_of_the_formula(law, width, dim):
     )
 
 
+@pytest.mark.parametrize(
+    ("law", "dim", "k"),
+    [
+        ("conserving", 1, 2),
+        ("conserving", 2, 17),
+        ("conserving", 16, 17),
+        ("official", 2, 17),
+        ("conserving", 3072, 17),
+        pytest.param("official", 300, 2, marks=pytest.mark.slow),
+    ],
+)
+def test_on_the_plates_the_nearest_pairs_count(law, dim, k):
+    """Log weights of -1e10, at fresh points and where lines of a pair run, some pairs sharing an end."""
+    rng = np.random.default_rng(dim)
+    z = GAP * np.repeat([0.0, 1e-5, 1e-4, 1e-3, 1e-2, 0.5, 0.9999, 1.0], 4).astype(np.float32)
+    h = np.maximum(np.minimum(z, GAP - z), 1e-5 * GAP)[:, None]
+    for spread in (1e-3, 1.0, 1e3):
+        x_pos, x_neg = (spread * rng.normal(size=(k, dim)).astype(np.float32) for _ in range(2))
+        x_pos[1], x_neg[0] = x_pos[0], x_neg[-1]
+        row, t = rng.integers(k, size=len(z)), (z / np.float32(GAP))[:, None]
+        near = (1 - t) * x_pos[row] + t * x_neg[row] + h * rng.normal(size=(len(z), dim))
+        x = np.where(np.arange(len(z))[:, None] % 2, spread * rng.normal(size=(len(z), dim)), near)
+        points = np.c_[x, z].astype(np.float32)
+        held = points.astype(np.float64)
+        held[:, -1] = np.clip(z, 1e-5 * GAP, (1 - 1e-5) * GAP)
+        direction, log_magnitude = reference(
+            held, x_pos.astype(np.float64), x_neg.astype(np.float64), WIDTHS["ramped"], law
+        )
+        field = interaction(points, x_pos, x_neg, GAP, width=WIDTHS["ramped"], law=law)
+        # at the spread 1e3 the middle of a pair is known to 1e-4, and widths next to the plates are as small as 6e-5
+        assert np.abs(np.asarray(field.direction) - direction).max() < (1e-4 if spread > 1 else 2e-6), spread
+        np.testing.assert_allclose(field.log_magnitude, log_magnitude, rtol=2e-6, atol=1e-4)
+
+
+def test_equally_near_pairs_weigh_the_same_on_the_plates():
+    x_pos = jnp.asarray([[-1.0], [1.0]])
+    field = interaction(jnp.asarray([[0.0, 0.0]]), x_pos, x_pos, 2.0)
+    # the outward parts, 5e4 times the upward one each, cancel to a float32 rounding
+    assert abs(float(field.direction[0, 0])) < 1e-2
+
+
 def test_blocks_of_pairs_add_up_to_the_whole():
     x_pos, x_neg = (jnp.asarray(x, jnp.float32) for x in pairs(3, k=23))
     points = jnp.asarray(places(np.asarray(x_pos), np.asarray(x_neg)), jnp.float32)

@@ -39,6 +39,13 @@ def weighted_displacements(
     if dims <= _SLAB:
         coordinates = [points[:, k, None] - positions[None, :, k] for k in range(dims)]
         return jnp.stack([long_sum(weights * d) for d in coordinates], axis=1)
+    return displacements_by_slabs(weights, points, positions)
+
+
+def displacements_by_slabs(
+    weights: Float[Array, "p n"], points: Float[Array, "p dim1"], positions: Float[Array, "n dim1"]
+) -> Float[Array, "p dim1"]:
+    """The same, in passes over the weights whose number does not grow with the dimensions."""
 
     def slab(total, charges):
         weight, position = charges  # [16, p], [16, dim1]
