@@ -99,7 +99,7 @@ def interaction(
 
 
 def _summed(
-    points: Array, x_pos: Array, x_neg: Array, gap: float | Array, width: Width, law: str, size: int
+    points: Array, x_pos: Array, x_neg: Array, gap: float, width: Width, law: str, size: int
 ) -> Field:
     """The field, of blocks of `size` pairs.
 
@@ -170,7 +170,7 @@ _OF_GAP = jax.jit(_summed, static_argnames=("gap", "width", "law", "size"))
 _OF_TRACED_GAP = jax.jit(_summed, static_argnames=("width", "law", "size"))
 
 
-def _log_unit(law: str, sigma: Array, width: Width, gap: float | Array, dim: int) -> Array:
+def _log_unit(law: str, sigma: Array, width: Width, gap: float, dim: int) -> Array:
     """`D log(sigma sqrt(2 pi))`, the norm of the Gaussian, or `D log(sigma / s0)`."""
     unit = 1.0 / (2.0 * pi) ** 0.5 if law == "conserving" else width(jnp.asarray(0.5 * gap, sigma.dtype), gap)
     return dim * jnp.log(sigma / unit)
