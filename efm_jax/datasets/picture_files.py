@@ -264,7 +264,9 @@ class _Room:
                 self._changed.notify_all()
 
 
-_room = _Room(1 << 24)
+_room = _Room(1 << 26)
+# blocks that the system's allocator hands back at once; of Pillow's 16 MB each thread would keep those of its last picture
+Image.core.set_block_size(1 << 26)
 
 
 def _eight_bit(picture: Image.Image, how: Picture) -> tuple[Image.Image, tuple[int, int] | None]:
