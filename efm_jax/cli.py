@@ -264,8 +264,8 @@ class OutputFolder:
 class Lines:
     """Options: the lines to follow."""
 
-    label: Annotated[int | None, _optional("N", "all classes")] = None
-    """Class to follow, for a model with classes."""
+    label: Annotated[str | None, _optional("CLASS", "all classes")] = None
+    """Class to follow, by its name or number, for a model with classes."""
     guidance: Annotated[float, arg(metavar="SCALE")] = 1.0
     """Guidance toward the class: 1 follows the class as learned, more exaggerates it."""
 

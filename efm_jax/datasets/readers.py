@@ -17,6 +17,9 @@ from jaxtyping import Integer, UInt8
 
 __all__ = ["read_array", "read_cifar10", "read_idx", "read_labels", "read_mnist"]
 
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+"""The names of CIFAR-10's labels 0 to 9."""
+
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _SPLITS = {"train": ("train",), "test": ("t10k", "test")}
 

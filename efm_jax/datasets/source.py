@@ -26,6 +26,7 @@ class Source(NamedTuple):
         classes: Where samples have labels, the source of each class by itself, None for a class without samples; see
             `classes.with_classes`. None where they have none.
         paired: Whether row k of a batch belongs to row k of the other side's, see `from_pairs`.
+        class_names: Names of the classes, in their order; None where they have none.
     """
 
     draw: Callable[[np.random.Generator, int], Float32[np.ndarray, "n dim"]]
@@ -33,6 +34,7 @@ class Source(NamedTuple):
     size: int | None
     classes: "tuple[Source | None, ...] | None" = None
     paired: bool = False
+    class_names: tuple[str, ...] | None = None
 
     def of_class(self, label: int) -> "Source":
         """Return the source of one class; of all samples for -1, or where samples have no labels.

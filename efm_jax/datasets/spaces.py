@@ -232,7 +232,7 @@ def wrap(source: Source, space: Space) -> Source:
     classes = source.classes
     if classes is not None:
         classes = tuple(None if one is None else wrap(one, space) for one in classes)
-    return Source(encoded, (len(space.scale),), source.size, classes)
+    return Source(encoded, (len(space.scale),), source.size, classes, class_names=source.class_names)
 
 
 def check_components(k: int, dim: int) -> None:

@@ -66,6 +66,7 @@ def _facts(
             if (components := config["data"].get("components"))
             else []
         ),
+        *([["classes", ", ".join(record["classes"])]] if "classes" in record else []),
         ["method", _settings(recipe, "method")],
         ["network", f"{_settings(network, 'kind')}; {parameters:,} parameters"],
         ["weights", weights[record["weights"]]],

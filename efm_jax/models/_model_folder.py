@@ -30,6 +30,8 @@ VERSION = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 _KEYS = ("format", "version", "config", "shape", "weights", "training", "versions", "file")
+_OPTIONAL = ("classes",)
+"""The names of the classes, of a model that has some."""
 
 
 def is_model(folder: Path) -> bool:
@@ -88,7 +90,8 @@ def read(folder: Path) -> Trained:
         skipped=jnp.zeros((), jnp.int32),
         skipped_in_row=jnp.zeros((), jnp.int32),
     )
-    return Trained(config, recipe, network, state, shape, float(record["training"]["seconds"]), space)
+    names = tuple(record["classes"]) if "classes" in record else None
+    return Trained(config, recipe, network, state, shape, float(record["training"]["seconds"]), space, names)
 
 
 def _space_like(dim: int, k: int) -> dict[str, jax.ShapeDtypeStruct]:
@@ -115,8 +118,11 @@ def _record(folder: Path) -> dict[str, Any]:
             f"{path} has version {record.get('version')!r} of the format, expected 1 to {VERSION}; update efm_jax "
             f"(this is {__version__}, the model was written by {_version(record)})."
         )
-    faults = [f"unknown {key!r}" for key in record if key not in _KEYS]
+    faults = [f"unknown {key!r}" for key in record if key not in (*_KEYS, *_OPTIONAL)]
     faults += [f"missing {key!r}" for key in _KEYS if key not in record]
+    names = record.get("classes", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        faults.append("'classes' is no list of names")
     file, training = record.get("file"), record.get("training")
     if not faults and not (
         isinstance(file, dict)

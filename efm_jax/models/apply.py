@@ -1,6 +1,7 @@
 """Translate a user's samples with a trained run or model, or generate new ones."""
 
 import math
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +15,13 @@ from efm_jax.datasets import (
     fit_pictures,
     from_array,
     from_pictures,
-    open_source,
     picture_files,
     read_array,
 )
+from efm_jax.datasets.classes import aligned
+from efm_jax.datasets.opening import specification
 from efm_jax.evaluation import drawing
-from efm_jax.models import seeds
+from efm_jax.models import build, configs, seeds
 from efm_jax.models.loading import load
 from efm_jax.models.model import Trained, labels_of, transport
 from efm_jax.types import FieldLines
@@ -62,7 +64,7 @@ def translate(
     *,
     reverse: bool = False,
     limit: int | None = None,
-    label: int | None = None,
+    label: int | str | None = None,
     guidance: float = 1.0,
     fit: str = "crop",
     own_size: bool = False,
@@ -86,7 +88,7 @@ def translate(
             input.
         reverse: Carry Q to P.
         limit: At most so many samples; None for all, or 64 of a distribution that has no end.
-        label: Class of the field whose lines they follow; None for that of all classes.
+        label: Class of the field whose lines they follow, by name or number; None for that of all classes.
         guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][].
         fit: "crop" pictures as training does, or "pad" those of another aspect by their border pixels and cut the margin off
             again.
@@ -98,24 +100,22 @@ def translate(
             out, `limit` is below 1, the field does not know the label, `fit` and `own_size` are asked of what are no
             pictures in files, or a file that no earlier call wrote would be overwritten.
     """
-    spec, output = _specification(spec), Path(output).expanduser()
+    spec, output = _specification(spec), _files.expanded(output)
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}.")
     kind, _, path = spec.partition(":")
-    read = Path(path).expanduser().resolve()
-    if kind == "folder" and output.resolve() == (read.parent if read.is_file() else read):
+    read, written = (Path(os.path.realpath(_files.expanded(one))) for one in (path, output))
+    if kind == "folder" and written == (read.parent if read.is_file() else read):
         raise ValueError(
             f"output must be another folder than that of the input {path}: its pictures would be overwritten."
         )
     if kind != "folder" and (fit != "crop" or own_size):
         raise ValueError(f"fit and own_size are for pictures in files, folder:PATH, got {spec}.")
-    within = output if kind == "folder" and read in output.resolve().parents else None
+    within = output if kind == "folder" and read in written.parents else None
     if within is not None and not overwrite:
         _check_within(within, read)
     trained = load(model)
-    x, shape, names, inputs, found = _samples(
-        spec, trained.shape, limit, fit, trained.config.data.crop, within
-    )
+    x, shape, names, inputs, found = _samples(spec, trained, limit, fit, within)
     if shape != trained.shape:
         fix = "pictures have 1 or 3 channels here" if kind == "folder" else "give samples of that shape"
         raise ValueError(
@@ -137,7 +137,7 @@ def generate(
     output: str | Path,
     *,
     seed: int = 0,
-    label: int | None = None,
+    label: int | str | None = None,
     guidance: float = 1.0,
     overwrite: bool = False,
 ) -> Saved:
@@ -149,7 +149,7 @@ def generate(
         output: Folder for the outcome: `00000.png`, ... and `grid.png`, or `generated.npy` for vectors; and `lines.json`,
             which says which lines arrived.
         seed: Seeds the draw.
-        label: Class to draw; None for all. Where P has classes too, its samples are of that one.
+        label: Class to draw, by name or number; None for all. Where P has classes too, its samples are of that one.
         guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][].
         overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
 
@@ -159,7 +159,7 @@ def generate(
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}.")
-    output, trained = Path(output).expanduser(), load(model)
+    output, trained = _files.expanded(output), load(model)
     fix = "Generate fewer at a time, each time with another seed and folder."
     checks.memory(f"a count of {count}", count * _bytes(trained.shape), fix)
     cond = labels_of(trained, label, count, guidance=guidance)
@@ -179,11 +179,10 @@ def _bytes(shape: tuple[int, ...]) -> int:
 
 def _start(model: str | Path, trained: Trained) -> Source:
     """P of the field; a distribution needs no data, so a model alone is enough."""
-    spec, size = trained.config.data.source, trained.config.data.size
-    if spec == "noise":
-        spec, size = "noise:" + "x".join(map(str, trained.shape)), None
+    data = trained.config.data
+    spec = "noise:" + "x".join(map(str, trained.shape)) if data.source == "noise" else data.source
     try:
-        return open_source(spec, size=size, split="test")
+        return aligned(build.opened(data, spec, split="test"), trained.class_names)
     except FileNotFoundError as error:
         raise ValueError(
             f"{model} starts at samples of {spec}, which are not here ({error}).\nGive samples of your own with "
@@ -192,9 +191,8 @@ def _start(model: str | Path, trained: Trained) -> Source:
 
 
 def _specification(spec: str | Path) -> str:
-    """The specification; a path alone is `folder:PATH` where a folder or a picture is."""
-    path = Path(spec).expanduser()
-    return f"folder:{path}" if str(spec) and (path.is_dir() or fit_pictures.is_picture(path)) else str(spec)
+    """The specification; a path alone is `folder:PATH` where a picture is too."""
+    return f"folder:{spec}" if fit_pictures.is_picture(spec) else specification(spec)
 
 
 def _check_within(output: Path, read: Path) -> None:
@@ -214,15 +212,11 @@ def _check_within(output: Path, read: Path) -> None:
 
 
 def _samples(
-    spec: str,
-    shape: tuple[int, ...],
-    limit: int | None,
-    fit: str = "crop",
-    square: int | None = None,
-    without: Path | None = None,
+    spec: str, trained: Trained, limit: int | None, fit: str = "crop", without: Path | None = None
 ) -> _Samples:
     """Read samples [n, D] in their order, the shape of one, names, files read, and the places of pictures."""
     kind, _, rest = spec.partition(":")
+    shape, data = trained.shape, trained.config.data
     files, pictures = [], None
     if kind == "folder":
         if len(shape) != 3:
@@ -232,16 +226,23 @@ def _samples(
             )
         channels = 1 if shape[2] == 1 else 3
         pictures = fit_pictures.read(
-            rest, (*shape[:2], channels), fit=fit, limit=limit, square=square, without=without
+            rest,
+            (*shape[:2], channels),
+            fit=fit,
+            limit=limit,
+            square=data.crop,
+            without=without,
+            background=data.background,
+            levels=data.levels,
         )
-        array, names, root = pictures.images, pictures.names, Path(rest).expanduser()
+        array, names, root = pictures.images, pictures.names, _files.expanded(rest)
         files = [root] if root.is_file() else [root / name for name in (*names, *pictures.skipped)]
     elif kind in ("npz", "npy"):
         path, _, key = rest.rpartition(":") if kind == "npz" and not Path(rest).exists() else (rest, "", "")
         array = read_array(path, key or None)[:limit]
-        names, files = _numbered(len(array)), [Path(path).expanduser()]
+        names, files = _numbered(len(array)), [_files.expanded(path)]
     else:
-        source = _named(spec)
+        source = _named(spec, data)
         n = limit or source.size or 64
         checks.memory(f"a limit of {n}", n * _bytes(shape), "Translate fewer at a time with --limit.")
         return _Samples(batch(source, seeds.REPORTS, 0, 0, n), source.shape, _numbered(n), files)
@@ -254,12 +255,12 @@ def _samples(
     return _Samples(x.reshape(len(x), -1), source.shape, names, files, pictures)
 
 
-def _named(spec: str) -> Source:
+def _named(spec: str, data: configs.Data) -> Source:
     """Open data by name; the error names a file that is neither data nor a picture."""
     try:
-        return open_source(spec, split="test")
+        return build.opened(data, spec, split="test")
     except ValueError as error:
-        path = Path(spec).expanduser()
+        path = _files.expanded(spec)
         if not path.is_file():
             raise
         raise fit_pictures.no_picture(path) from error

@@ -1,7 +1,7 @@
 """From a configuration to values: sources, recipe, network, optimizer."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from efm_jax import charges, lines, matching, networks, training
 from efm_jax._core import checks
 from efm_jax.charges.plates import Charges
 from efm_jax.datasets import Source, batch, open_source, spaces, white_noise
+from efm_jax.datasets.classes import common_names
 from efm_jax.datasets.spaces import Space
 from efm_jax.fields import widths
 from efm_jax.matching import couplings, points
@@ -22,11 +23,13 @@ from efm_jax.types import FieldMatching, Network, Params, PointSampler
 
 __all__ = [
     "Built",
+    "check_classes",
     "encoded",
     "is_noise",
     "labeled",
     "lines_recipe",
     "network",
+    "opened",
     "optimizer",
     "recipe",
     "run",
@@ -82,8 +85,27 @@ def run(
     _check_memory(config, math.prod(shape))
     net = network(config, shape)
     inside = encoded(config.data, pair, space(pair))
+    of_all = recipe(labeled(config, inside), inside)
     notes = {"shape": list(shape), "sizes": [source.size for source in pair]}
-    return Built(inside, recipe(labeled(config, inside), inside), net, update, notes=notes)
+    if config.network.classes is not None:
+        notes["classes"] = common_names(*pair)
+    return Built(inside, of_all, net, update, notes=notes)
+
+
+def opened(data: configs.Data, spec: str, *, split: str = "train") -> Source:
+    """Open data by their specification, as those of a run with the options `data`."""
+    return open_source(
+        spec,
+        size=data.size,
+        crop=data.crop,
+        split=split,
+        held_out=data.held_out,
+        gray=data.gray,
+        flip=data.flip and split == "train",
+        on_error="raise" if data.on_error == "stop" else data.on_error,
+        background=data.background,
+        levels=data.levels,
+    )
 
 
 def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source]:
@@ -93,11 +115,9 @@ def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source
         ValueError: A specification is not known or cannot be read, or the two have samples of different shapes.
     """
     if data.source == "noise":
-        target = open_source(data.target, size=data.size, crop=data.crop, split=split)
+        target = opened(data, data.target, split=split)
         return open_source("noise:" + "x".join(map(str, target.shape)), size=None, split=split), target
-    source_pos, source_neg = (
-        open_source(spec, size=data.size, crop=data.crop, split=split) for spec in (data.source, data.target)
-    )
+    source_pos, source_neg = (opened(data, spec, split=split) for spec in (data.source, data.target))
     if source_pos.shape != source_neg.shape:
         raise ValueError(
             f"the two distributions must have samples of one shape, got {data.source} with {source_pos.shape} and "
@@ -352,6 +372,7 @@ def labeled(config: configs.Run, pair: tuple[Source, Source]) -> configs.Recipe:
                 f"recipe.label_groups {recipe.label_groups} is for a network with classes; set network.classes too."
             )
         return recipe
+    names = common_names(*pair)
     known = {len(source.classes) for source in pair if source.classes is not None}
     if known != {classes}:
         raise ValueError(
@@ -359,6 +380,13 @@ def labeled(config: configs.Run, pair: tuple[Source, Source]) -> configs.Recipe:
             f"{config.data.target} with {' and '.join(map(str, sorted(known))) or 'none'}; labeled are digits, mnist:PATH, "
             "cifar10:PATH, folders of folders, an npz with `labels`, two_gaussians and eight_gaussians."
         )
+    for spec, source in zip((config.data.source, config.data.target), pair, strict=True):
+        empty = [names[k] if names else str(k) for k, one in enumerate(source.classes or ()) if one is None]
+        if empty:
+            raise ValueError(
+                f"the training samples of {spec} hold none of the class {', '.join(empty)}.\nAdd some, or leave the class "
+                "out on both sides."
+            )
     if getattr(recipe, "field", "minibatch") == "whole":
         raise ValueError(
             "recipe.field 'whole' makes charges of all classes, which labels cannot choose among; with network.classes take "
@@ -369,6 +397,29 @@ def labeled(config: configs.Run, pair: tuple[Source, Source]) -> configs.Recipe:
             f"recipe.num_points {recipe.num_points} must be a multiple of recipe.label_groups, got {recipe.label_groups}."
         )
     return replace(recipe, num_points=recipe.num_points // recipe.label_groups)
+
+
+def check_classes(
+    data: configs.Data, pair: tuple[Source, Source], before: Sequence[str] | None, where: str
+) -> None:
+    """Raise ValueError unless data have the classes, in the same order, that a run or model was trained on.
+
+    Args:
+        data: The data.
+        pair: Their training samples of P and Q.
+        before: The names that the run or model keeps; None for one of a version that kept none.
+        where: What keeps them.
+    """
+    names, folders = common_names(*pair), any(spec[:7] == "folder:" for spec in (data.source, data.target))
+    if names is None or (before is None and not folders):
+        return
+    # earlier versions numbered the folders of classes in the order of text
+    known = sorted(names) if before is None else [*before]
+    if [*names] != known:
+        raise ValueError(
+            f"{where} was trained on the classes {', '.join(known)}, in this order, and the data have {', '.join(names)}.\n"
+            "Give data of those classes, or train a new run."
+        )
 
 
 def _check_sampling(config: configs.Sampling) -> None:

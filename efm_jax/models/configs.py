@@ -50,10 +50,22 @@ class Data:
     """P, the charges on z = 0: `digits:3`, `mnist:PATH:3`, `cifar10:PATH`, `folder:PATH`, `npz:PATH:KEY`, `noise`, a toy."""
     target: str = "digits:2"
     """Q, the charges on z = gap, given like `source`."""
-    size: int | None = None
-    """Side to which the pictures of a folder are resized; None keeps them."""
+    size: Annotated[int | tuple[int, int] | None, tyro.conf.arg(metavar="{None}|SIDE|HEIGHT WIDTH")] = None
+    """Side, or height and width, to which the pictures of a folder are resized; None keeps them."""
     crop: int | None = None
     """Side of the square cut from the middle of a folder's pictures before that; None for the largest there is."""
+    gray: bool = False
+    """Make pictures gray."""
+    flip: bool = False
+    """Mirror each training picture left to right half of the time (not digits)."""
+    held_out: float = 0.2
+    """Share of the samples kept from training for scores, where no published split exists."""
+    on_error: Literal["stop", "skip"] = "stop"
+    """Whether a picture of a folder that cannot be read stops the run, or is skipped."""
+    background: int = 255
+    """Gray level, 0 to 255, behind transparent pixels of a folder's pictures."""
+    levels: int | None = None
+    """Level that is white in a folder's 16-bit gray pictures, such as 4095 for 12 bits; None for 65535."""
     components: int | None = None
     """Learn the field of so many principal components of the data, in units of their typical spread (mlp); None: all."""
 
@@ -476,6 +488,11 @@ def _fit(value: Any, kind: Any, place: str) -> Any:
     if kind is Recipe or dataclasses.is_dataclass(kind):
         return _rebuild(kind, value, place)
     options: tuple = getattr(kind, "__args__", ())
+    pairs = [option for option in options if getattr(option, "__origin__", None) is tuple]
+    if pairs and isinstance(value, list | tuple):
+        if len(value) != 2 or not all(type(v) is int for v in value):
+            raise ValueError(f"{place} must be a whole number or a pair of them, got {value!r}.")
+        return tuple(value)
     if getattr(kind, "__origin__", None) is tuple:
         if not isinstance(value, list | tuple) or not all(type(v) is int for v in value):
             raise ValueError(f"{place} must be a list of whole numbers, got {value!r}.")

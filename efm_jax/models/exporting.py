@@ -109,6 +109,7 @@ def _content(run: Path, name: str, trained: Trained, weights: str, license: str 
             "seconds": trained.seconds,
             "skipped_steps": int(trained.state.skipped),
         },
+        **({} if trained.class_names is None else {"classes": list(trained.class_names)}),
         "versions": versions(),
         "file": {"bytes": len(tensors), "sha256": hashlib.sha256(tensors).hexdigest()},
     }

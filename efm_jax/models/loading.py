@@ -102,7 +102,8 @@ def _run(folder: Path, step: int | None) -> Trained:
     like = jax.eval_shape(lambda key: training.init_state(key, network, optimizer), jax.random.key(0))
     state, meta = checkpoint.restore(folder / "checkpoints", like, step)
     lines_only = build.lines_recipe(config.recipe)
-    return Trained(config, lines_only, network, state, shape, float(meta.get("seconds", 0.0)), space)
+    names = None if meta.get("classes") is None else tuple(meta["classes"])
+    return Trained(config, lines_only, network, state, shape, float(meta.get("seconds", 0.0)), space, names)
 
 
 def _shape(folder: Path, data: configs.Data) -> tuple[int, ...]:

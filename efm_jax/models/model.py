@@ -26,6 +26,7 @@ class Trained(NamedTuple):
         shape: Shape of one sample.
         seconds: Training time, over all resumes.
         space: The space its network sees, see `spaces`; None for that of the samples. `transport` enters and leaves it.
+        class_names: Names of its classes, by number; None if it has no classes, or was made before these had names.
     """
 
     config: configs.Run
@@ -35,6 +36,7 @@ class Trained(NamedTuple):
     shape: tuple[int, ...]
     seconds: float
     space: Space | None = None
+    class_names: tuple[str, ...] | None = None
 
 
 def transport(
@@ -72,8 +74,12 @@ def transport(
     return lines if sides is None else _run_space.pictured(lines, sides, trained.recipe.span)
 
 
-def labels_of(trained: Trained, label: int | None, count: int, *, guidance: float = 1.0) -> np.ndarray | None:
-    """Return the labels of `count` samples of one class, or of none.
+def labels_of(
+    trained: Trained, label: int | str | None, count: int, *, guidance: float = 1.0
+) -> np.ndarray | None:
+    """Return the labels of `count` samples of one class, given by its name or its number, or of none.
+
+    Where names of classes are numbers themselves, a number is a name.
 
     Raises:
         ValueError: The run knows no such class, or it was not trained without labels and none is given, or there is guidance
@@ -87,15 +93,22 @@ def labels_of(trained: Trained, label: int | None, count: int, *, guidance: floa
                 "with --network.classes."
             )
         return None
+    known = ", ".join(trained.class_names or ()) or f"0 to {classes - 1}"
     if label is None and guidance != 1.0:
-        raise ValueError(
-            f"guidance {guidance} goes toward a class: give a label from 0 to {classes - 1} as well."
-        )
-    if label is not None and not 0 <= label < classes:
-        raise ValueError(f"label must be from 0 to {classes - 1}, the classes of this run, got {label}.")
+        raise ValueError(f"guidance {guidance} goes toward a class: give a label as well, one of {known}.")
+    number = -1 if label is None else _number(trained.class_names, classes, str(label))
+    if number is None:
+        raise ValueError(f"label must be one of the classes of this run, {known}, got {label!r}.")
     if dropout == 0.0 and (label is None or guidance != 1.0):
         raise ValueError(
-            "this run was trained with recipe.label_dropout 0 and knows no field without a label: give a label from 0 to "
-            f"{classes - 1}, and no guidance."
+            "this run was trained with recipe.label_dropout 0 and knows no field without a label: give a label, one of "
+            f"{known}, and no guidance."
         )
-    return np.full(count, -1 if label is None else label, np.int32)
+    return np.full(count, number, np.int32)
+
+
+def _number(names: tuple[str, ...] | None, classes: int, label: str) -> int | None:
+    """The number of a class, given by its name or, where no name is a number, by its number; None if there is none."""
+    if names is not None and (label in names or any(name.isdecimal() for name in names)):
+        return names.index(label) if label in names else None
+    return int(label) if label.isdecimal() and len(label) < 10 and int(label) < classes else None

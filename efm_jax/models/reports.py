@@ -82,7 +82,7 @@ def evaluate(
         config.data, source=source or config.data.source, target=target or config.data.target
     )
     config = dataclasses.replace(config, data=data)
-    train, test = scoring.open_data(config, trained.shape)
+    train, test = scoring.open_data(config, trained.shape, trained.class_names)
     directions = [
         Direction(reverse, (data.source, data.target), train, test)
         for reverse in (False, True)
@@ -150,6 +150,7 @@ def _report(
         "training_seconds": round(trained.seconds, 1),
         "skipped_steps": int(trained.state.skipped),
         "versions": versions(),
+        **({} if trained.class_names is None else {"classes": list(trained.class_names)}),
         "maps": {},
     }
     if trained.space is not None:
@@ -212,7 +213,9 @@ def _one_way(
         and scoring.is_digits(direction.names[end])
         and direction.train[end].classes is not None
     ):
-        as_asked = entries.Read(y).labels == cond
+        names = trained.class_names or direction.train[end].class_names
+        asked = cond if names is None else np.asarray([int(name) for name in names])[cond]
+        as_asked = entries.Read(y).labels == asked
         scores["read_as_label"] = entries.share(as_asked, "outputs whose most probable digit is the label")
     scores["seconds"] = round(seconds, 2)
     scores["samples_per_second"] = round(len(y) / seconds, 2)
@@ -266,6 +269,8 @@ def summary(report: dict[str, Any]) -> str:
     if "space" in report:
         kept = ", ".join(f"{share:.1%} of {name}" for name, share in report["space"]["explained"].items())
         said.append(f"{report['space']['components']} components keep {kept}")
+    if report.get("classes"):
+        said.append(f"classes {', '.join(report['classes'])}")
     for name, scores in report["maps"].items():
         parts = []
         if "read_as_target" in scores:

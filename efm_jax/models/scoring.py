@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from efm_jax.datasets import Source, as_pictures, batch, class_shares, spaces
+from efm_jax.datasets.classes import aligned, common_names
 from efm_jax.datasets.spaces import Space
 from efm_jax.evaluation import digits, paired, pictures
 from efm_jax.evaluation.features import efficientnet_lite0, open_extractor
@@ -80,8 +81,13 @@ def digit_of(spec: str) -> int | None:
     return int(last) if kind in ("digits", "mnist") and last.isdigit() else None
 
 
-def open_data(config: configs.Run, shape: tuple[int, ...]) -> tuple[tuple[Source, Source], ...]:
-    """Open the training and the held-out samples of both sides, and check their shape and classes."""
+def open_data(
+    config: configs.Run, shape: tuple[int, ...], class_names: tuple[str, ...] | None = None
+) -> tuple[tuple[Source, Source], ...]:
+    """Open the training and the held-out samples of both sides, and check their shape and classes.
+
+    The classes of the held-out samples come in the order of those trained on: a small set may lack some.
+    """
     try:
         pairs = tuple(build.sources(config.data, split=split) for split in ("train", "test"))
     except FileNotFoundError as error:
@@ -94,7 +100,12 @@ def open_data(config: configs.Run, shape: tuple[int, ...]) -> tuple[tuple[Source
             f"{pairs[0][0].shape}; give data of that shape."
         )
     build.labeled(config, pairs[0])
-    return pairs
+    if config.network.classes is None:
+        return pairs
+    build.check_classes(config.data, pairs[0], class_names, "the model")
+    names = common_names(*pairs[0])
+    pos, neg = (aligned(source, names) for source in pairs[1])
+    return pairs[0], (pos, neg)
 
 
 def starts_at_samples(recipe: FieldMatching, shape: tuple[int, ...]) -> bool:

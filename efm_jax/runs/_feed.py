@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from efm_jax.datasets import Source, batch, class_shares, draw_labels
-from efm_jax.datasets.classes import check_labeling
+from efm_jax.datasets.classes import check_labeling, common_names
 
 _AHEAD = 2  # batches made before they are needed, by one thread; each more makes one more
 
@@ -73,6 +73,7 @@ def check(source_pos: Source, source_neg: Source) -> None:
 def check_labels(source_pos: Source, source_neg: Source, labeling: Labeling, sizes: tuple[int, int]) -> None:
     """Raise ValueError unless steps can be labeled so: by classes that both plates have, where both have some."""
     check_labeling(labeling.dropout, labeling.groups)
+    common_names(source_pos, source_neg)
     pair = (source_pos, source_neg)
     shares = [class_shares(source) for source in pair if source.classes is not None]
     if not shares:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax
 
-from efm_jax import training
+from efm_jax import checkpoint, training
 from efm_jax.datasets import Source
 from efm_jax.models import build, configs, space
 from efm_jax.runs import _data, _folder, plans, reflow_run
@@ -53,6 +53,7 @@ def train(
         sizes = [source.size for source in pair]
         same = crew.on_first(lambda: _data.unchanged(folder, config, digests, sizes, trusted=allow_changes))
         moved.extend(same or ())
+        crew.on_first(lambda: _check_classes(folder, config, pair))
         return space.of_run(folder, config.data, pair, crew)
 
     try:
@@ -84,6 +85,13 @@ def _named_by_first(config: configs.Run, digests: dict[str, str], crew: hosts.Cr
     theirs, told = json.loads(crew.everyones(json.dumps([names, digests]))[0])
     same = {place: theirs[place] for place in digests if told.get(place) == digests[place]}
     return _data.located(config, {**names, **same})
+
+
+def _check_classes(folder: Path, config: configs.Run, pair: tuple[Source, Source]) -> None:
+    """Refuse to resume a run whose classes are no longer those it began with, in their order."""
+    meta = checkpoint.read_meta(folder / "checkpoints")
+    if meta and config.network.classes is not None:
+        build.check_classes(config.data, pair, meta.get("classes"), f"the run in {folder}")
 
 
 def _finished(folder: Path, config: configs.Run, built: build.Built, crew: hosts.Crew) -> bool:

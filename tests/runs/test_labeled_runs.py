@@ -1,6 +1,7 @@
 """Runs with labels from end to end: dropout of all is training without, and samples asked of a class are of it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 from _fit import fit
 from _labeled import LINEAR, NEG, OPTIMIZER, POS, RECIPE
+from PIL import Image
 
-from efm_jax import cli, models
-from efm_jax.datasets import Source, batch, draw_labels
-from efm_jax.models import build, configs
+from efm_jax import cli, models, runs
+from efm_jax.datasets import Source, batch, draw_labels, open_source, split_by_name
+from efm_jax.models import build, configs, reports
 from efm_jax.runs import _feed
 from efm_jax.types import Network
 
@@ -84,7 +86,7 @@ def test_samples_asked_of_a_class_are_of_that_class(tmp_path, capsys):
     assert 0.2 < (any_class > 0).mean() < 0.8
     guided = asked(run, "guided", "--label", "1", "--guidance", "2")
     assert guided.mean() > right.mean() + 1.0  # away from the other class, as extrapolation does
-    assert "must be from 0 to 1, the classes of this run, got 2" in failure(
+    assert "must be one of the classes of this run, 0 to 1, got '2'" in failure(
         capsys, ["generate", str(run), "--count", "2", "--output", str(run / "no"), "--label", "2"]
     )
 
@@ -102,10 +104,10 @@ def run_of(classes: int | None, dropout: float = 0.1, **recipe) -> configs.Run:
     [
         (None, 0.1, 1, 1.0, "trained without classes"),
         (None, 0.1, None, 2.0, "trained without classes"),
-        (2, 0.1, None, 2.0, "goes toward a class: give a label from 0 to 1"),
+        (2, 0.1, None, 2.0, "goes toward a class: give a label as well, one of 0 to 1"),
         (2, 0.0, None, 1.0, "knows no field without a label"),
         (2, 0.0, 1, 2.0, "knows no field without a label"),
-        (2, 0.1, -1, 1.0, "label must be from 0 to 1"),
+        (2, 0.1, -1, 1.0, "label must be one of .* 0 to 1, got -1"),
     ],
 )
 def test_what_a_run_cannot_be_asked_is_named(classes, dropout, label, scale, said):
@@ -146,3 +148,113 @@ def test_labels_and_data_that_do_not_go_together_are_named(config, said):
     with pytest.raises(ValueError, match=said):
         build.labeled(config, build.sources(config.data))
     assert build.labeled(run_of(2, label_groups=4), build.sources(config.data)).num_points == 16
+
+
+def folder_of(root: Path, **colors: int) -> str:
+    """Folders of 12 flat gray pictures, each of its own class; the specification."""
+    for name, level in colors.items():
+        (root / name).mkdir(parents=True)
+        for k in range(12):
+            Image.new("L", (4, 4), level).save(root / name / f"{k}.png")
+    return f"folder:{root}"
+
+
+def pictures_run(source: str, target: str, classes: int, **data) -> configs.Run:
+    return configs.Run(
+        data=configs.Data(source, target, gray=True, held_out=0.3, **data),
+        recipe=configs.CFM(charges=8, num_points=8, coupling="independent"),
+        network=configs.Network("mlp", width=8, depth=1, classes=classes),
+        optimizer=configs.Optimizer(warmup=1),
+        sampling=configs.Sampling("euler", 2),
+        steps=2,
+    )
+
+
+def test_classes_of_two_sides_are_matched_by_name(tmp_path):
+    p = folder_of(tmp_path / "p", ant=0, bee=50, cat=100)
+    q = folder_of(tmp_path / "q", ant=150, cat=200, dog=250)
+    with pytest.raises(ValueError, match=r"only in P: bee; only in Q: dog\.\nClasses are matched by name"):
+        build.run(pictures_run(p, q, 3))
+    assert not build.run(replace(pictures_run(p, q, 3), network=configs.Network("mlp"))).notes.get("classes")
+    (tmp_path / "q" / "dog").rename(tmp_path / "q" / "bee")  # it now comes before the cat
+    built = build.run(pictures_run(p, q, 3))
+    assert built.notes["classes"] == ("ant", "bee", "cat")
+    for label, levels in enumerate(((0, 150), (50, 250), (100, 200))):
+        for side, level in enumerate(levels):
+            drawn = batch(built.sources[side], 0, side, 0, 3, labels=[label])
+            np.testing.assert_allclose(127.5 * (drawn + 1), np.full((3, 16), level), atol=1e-3)
+
+
+def test_names_of_classes_stay_with_a_run_and_its_model(tmp_path, capsys):
+    p, q = (folder_of(tmp_path / side, **{"2": 0, "10": 90, "11": 200}) for side in "pq")
+    run, config = tmp_path / "run", pictures_run(p, q, 3)
+    runs.train(run, config, progress=False)
+    models.export(run, tmp_path / "model")
+    for place in (run, tmp_path / "model"):
+        trained = models.load(place)
+        assert trained.class_names == ("2", "10", "11")
+        assert models.labels_of(trained, "10", 2).tolist() == [1, 1]
+        assert models.labels_of(trained, 2, 1).tolist() == [0]  # where names are numbers, a number is a name
+        with pytest.raises(ValueError, match="one of the classes of this run, 2, 10, 11, got 'cat'"):
+            models.labels_of(trained, "cat", 1)
+        with pytest.raises(ValueError, match="2, 10, 11, got 0"):
+            models.labels_of(trained, 0, 1)
+    assert "| classes | 2, 10, 11 |" in (tmp_path / "model" / "README.md").read_text()
+    report = models.evaluate(run, features="none", samples=4, round_trip=0)
+    assert report["classes"] == ["2", "10", "11"]
+    assert "\nclasses 2, 10, 11\n" in reports.summary(report)
+    cli.main(["generate", str(run), "--count", "2", "--output", str(tmp_path / "out"), "--label", "11"])
+    assert "to one of" not in capsys.readouterr().err
+    # the data may not change their classes under a run, and held-out samples may lack one
+    (tmp_path / "p" / "2").rename(tmp_path / "p" / "12")
+    (tmp_path / "q" / "2").rename(tmp_path / "q" / "12")
+    with pytest.raises(
+        ValueError, match=r"trained on the classes 2, 10, 11, in this order, and .* 10, 11, 12"
+    ):
+        runs.train(run, replace(config, steps=3), progress=False)
+    with pytest.raises(ValueError, match=r"the model was trained on the classes 2, 10, 11, in this order"):
+        models.evaluate(tmp_path / "model", source=p, target=q, features="none", samples=4)
+
+
+def test_names_that_are_words_may_also_be_given_by_number():
+    trained = models.Trained(run_of(2), RECIPE, LINEAR, None, (2,), 0.0, class_names=("ant", "bee"))
+    for label, number in (("bee", 1), (1, 1), ("0", 0), (None, -1)):
+        assert models.labels_of(trained, label, 1).tolist() == [number]
+    for label in ("cat", 2, "-1", "9" * 5000):
+        with pytest.raises(ValueError, match="one of the classes of this run, ant, bee, got"):
+            models.labels_of(trained, label, 1)
+
+
+def test_a_run_from_before_names_keeps_its_classes_unless_their_order_has_changed(tmp_path):
+    specs = [folder_of(tmp_path / side, **{"2": 0, "10": 90}) for side in "pq"]
+    pair = build.sources(configs.Data(*specs))
+    assert pair[0].class_names == ("2", "10")
+    with pytest.raises(
+        ValueError, match=r"the run was trained on the classes 10, 2, in this order, and .* 2, 10"
+    ):
+        build.check_classes(configs.Data(*specs), pair, None, "the run")
+    build.check_classes(configs.Data(*specs), pair, ["2", "10"], "the run")
+    for side in "pq":
+        (tmp_path / side / "2").rename(tmp_path / side / "02")
+    build.check_classes(configs.Data(*specs), build.sources(configs.Data(*specs)), None, "the run")
+
+
+def test_labels_from_one_make_no_empty_class(tmp_path):
+    path = tmp_path / "x.npz"
+    np.savez(path, x=np.arange(40.0)[:, None], labels=np.arange(40) % 3 + 1)
+    source, test = (open_source(f"npz:{path}:x", split=split) for split in ("all", "test"))
+    assert source.class_names == test.class_names == ("1", "2", "3")
+    assert [one.size for one in source.classes] == [14, 13, 13]
+    assert set(batch(source, 0, 0, 0, 9, labels=[0]).ravel() % 3) == {
+        0.0
+    }  # label 1 is that of rows 0, 3, ...
+
+
+def test_an_empty_class_is_an_error(tmp_path):
+    p, q = (folder_of(tmp_path / side, ant=0, bee=50) for side in "pq")
+    names = [f"bee/{k}.png" for k in range(12)]
+    for name, held in zip(names, split_by_name(names, "test", 0.3), strict=True):
+        if not held:
+            (tmp_path / "p" / name).unlink()
+    with pytest.raises(ValueError, match=rf"samples of {p} hold none of the class bee"):
+        build.run(pictures_run(p, q, 2))
