@@ -118,8 +118,8 @@ def open_source(
     name = specification(name)
     if split not in ("train", "test", "all"):
         raise ValueError(f"split must be 'train', 'test' or 'all', got {split!r}.")
-    sides = () if size is None else (size,) if isinstance(size, int) else tuple(size)
-    if len(sides) > 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
+    sides = () if size is None else (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) not in (0, 2) or not all(isinstance(side, int) and side >= 1 for side in sides):
         raise ValueError(f"size must be an integer >= 1 or a pair (height, width) of them, got {size!r}.")
     if crop is not None and not name.startswith(("folder:", "noise:")):
         raise ValueError(f"crop={crop} cuts the pictures of a folder, which {name!r} is not; leave crop out.")

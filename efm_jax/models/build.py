@@ -80,6 +80,7 @@ def run(
     config = configs.complete(config)
     update = optimizer(config.optimizer, config.steps)
     _check_sampling(config.sampling)
+    _check_data(config.data)
     pair = sources(config.data)
     shape = pair[0].shape
     _check_memory(config, math.prod(shape))
@@ -420,6 +421,30 @@ def check_classes(
             f"{where} was trained on the classes {', '.join(known)}, in this order, and the data have {', '.join(names)}.\n"
             "Give data of those classes, or train a new run."
         )
+
+
+_OF_ARRAYS = ("folder", "cifar10", "npz", "npy")
+_WHOSE = {
+    "gray": (*_OF_ARRAYS, "digits", "mnist"),
+    "flip": _OF_ARRAYS,
+    "on_error": ("folder",),
+    "background": ("folder",),
+    "levels": ("folder",),
+}
+"""The kinds of data that options of pictures are for."""
+
+
+def _check_data(data: configs.Data) -> None:
+    """Raise ValueError for an option of pictures that neither side has."""
+    for name, kinds in _WHOSE.items():
+        given = getattr(data, name)
+        if given != getattr(configs.Data(), name) and not {
+            data.source.split(":")[0],
+            data.target.split(":")[0],
+        } & {*kinds}:
+            raise ValueError(
+                f"data.{name} {given} is for {', '.join(kinds)}, got {data.source} and {data.target}.\nLeave it out."
+            )
 
 
 def _check_sampling(config: configs.Sampling) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import tyro
 
+from efm_jax.datasets.opening import specification
 from efm_jax.models._old_configs import renewed
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "complete",
     "from_dict",
     "load",
+    "named",
     "of_method",
     "to_dict",
 ]
@@ -370,6 +372,18 @@ def complete(run: Run) -> Run:
         ),
         sampling=dataclasses.replace(sampling, clock=sampling.clock or recipe.clock),
     )
+
+
+def named(run: Run) -> Run:
+    """Return the run with `folder:PATH`, `npy:FILE` or `npz:FILE` where its data are given as a path alone.
+
+    Examples:
+        >>> named(Run(data=Data("/", "digits:2"))).data.source
+        'folder:/'
+    """
+    data = run.data
+    data = dataclasses.replace(data, source=specification(data.source), target=specification(data.target))
+    return dataclasses.replace(run, data=data)
 
 
 def of_method(run: Run, method: str) -> Run:

@@ -43,7 +43,7 @@ def train(
         ValueError: See `build.run`, `runs.fit`, `parallel.hosts`, `reflow_run`; or the data are others than before.
     """
     folder, where = Path(folder).expanduser(), config.parallel
-    config = _data.located(config)
+    config = _data.located(configs.named(config))
     hosts.join(where.coordinator, where.processes, where.process_index)
     mesh = hosts.meeting(where.devices)
     crew = hosts.crew(mesh)

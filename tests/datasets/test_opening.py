@@ -1,12 +1,18 @@
 """Sources by their names: each opens with its shape and split, and a name or option that does not fit is mended."""
 
-import re
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from _data import draw, write_mnist
+from PIL import Image
 
-from efm_jax.datasets import open_source
+from efm_jax import cli, runs
+from efm_jax.datasets import as_pictures, open_source
+from efm_jax.models import build, configs
 
 
 @pytest.mark.smoke
@@ -88,17 +94,27 @@ def test_bad_options_of_open_source(tmp_path):
             open_source(name)
 
 
-def test_a_path_alone_is_told_its_kind(tmp_path):
+def test_a_path_alone_is_opened_as_what_it_is(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", np.zeros((3, 2)))
-    (tmp_path / "x.txt").write_text("hello")
-    for path, mend in (
-        (tmp_path, f"write 'folder:{tmp_path}'"),
-        (tmp_path / "x.npy", f"write 'npy:{tmp_path}/x.npy'"),
-        (tmp_path / "x.txt", "npy:PATH or npz:PATH"),
+    np.savez(tmp_path / "x.npz", x=np.zeros((3, 5)))
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (4, 6)).save(tmp_path / "pictures" / "x.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path, shape in (("x.npy", (2,)), ("x.npz", (5,)), ("pictures", (6, 4, 3)), ("~/pictures", (6, 4, 3))):
+        assert open_source(path, split="all").shape == shape
+        assert open_source(Path(path), split="all").shape == shape
+    (tmp_path / "moons").mkdir()
+    assert open_source("moons").shape == (2,)  # names of data come first
+    with pytest.raises(FileNotFoundError, match="moons holds no picture"):
+        open_source(Path("moons"))
+    for name, said in (
+        ("x.png", "'x.png' is a file of no kind that holds data"),
+        ("~nosuchuser", "no data named"),
     ):
-        for name in (path, str(path)):
-            with pytest.raises(ValueError, match=re.escape(mend)):
-                open_source(name)
+        with pytest.raises(ValueError, match=said):
+            open_source(name)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -123,3 +139,95 @@ def test_paths_may_hold_colons_and_tildes(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_source("mnist:~/a:3:3").size == 2
     assert open_source("mnist:~/a:3").size == 4
+
+
+def test_sizes_may_be_height_and_width(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    assert open_source(f"folder:{tmp_path}", size=(4, 6), split="all").shape == (4, 6, 3)
+    assert open_source("noise:4x6x3", size=(4, 6)).shape == (4, 6, 3)
+    for name, size, said in (
+        ("digits", (32, 48), "padded to a square, so size must be one side"),
+        ("noise:4x6x3", (6, 4), "which size=\\(6, 4\\) cannot change"),
+        ("digits", (32, 0), "pair"),
+        ("digits", (32,), "pair"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            open_source(name, size=size)
+
+
+def test_options_of_pictures_reach_a_run_from_the_command(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for side in "pq":
+        (tmp_path / side).mkdir()
+        for k in range(20):
+            levels = rng.integers(0, 4096, (9, 9)).astype(np.uint16)
+            levels[0, 0] = 4095
+            Image.fromarray(levels).save(tmp_path / side / f"{k}.png")
+        Image.new("LA", (9, 9), (200, 0)).save(tmp_path / side / "clear.png")
+        (tmp_path / side / "broken.png").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    taken = []
+    monkeypatch.setattr(runs, "train", lambda run, config, **_: taken.append(configs.named(config)))
+    options = [
+        "--data.source",
+        "p",
+        "--data.target",
+        "q",
+        "--data.size",
+        "4",
+        "6",
+        "--data.gray",
+        "--data.flip",
+    ]
+    options += [
+        "--data.held-out",
+        "0.5",
+        "--data.on-error",
+        "skip",
+        "--data.background",
+        "7",
+        "--data.levels",
+        "4095",
+    ]
+    cli.main(["train", "images", *options, "--run", "run", "--no-report", "--no-progress"])
+    (config,) = taken
+    assert config.data == configs.Data("folder:p", "folder:q", (4, 6), None, True, True, 0.5, "skip", 7, 4095)
+    saved = json.loads(json.dumps(configs.to_dict(config)))
+    assert configs.from_dict(saved).data == config.data
+    with pytest.raises(
+        ValueError, match=r"config\.data\.size must be a whole number or a pair of them, got \[1, 2, 3\]"
+    ):
+        configs.from_dict({"data": {"size": [1, 2, 3]}})
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "left out 1 of 22")
+        (pos, _), (test, _) = (build.sources(config.data, split=split) for split in ("train", "test"))
+        plain = open_source(
+            "p", size=(4, 6), gray=True, held_out=0.5, on_error="skip", background=7, levels=4095
+        )
+    assert pos.shape == (4, 6, 1)
+    assert (pos.size, test.size) == (plain.size, 21 - plain.size)
+    assert 6 <= pos.size <= 15  # of 21, half by a hash of the names: two standard errors
+    drawn, straight = draw(pos, pos.size).reshape(-1, 4, 6), draw(plain, plain.size).reshape(-1, 4, 6)
+    found = [any(np.array_equal(x, y) or np.array_equal(x[:, ::-1], y) for y in straight) for x in drawn]
+    assert all(found)
+    assert sum(any(np.array_equal(x, y) for y in straight) for x in drawn) < len(drawn)
+    both = np.concatenate([draw(pos, pos.size), draw(test, test.size)])
+    assert any(
+        (as_pictures(x[None], (4, 6, 1)) == 7).all() for x in both
+    )  # the background behind the clear one
+    with pytest.raises(ValueError, match=r"broken\.png cannot be read .*--data\.on-error skip"):
+        build.sources(replace(config.data, on_error="stop"))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"levels": 4095}, "data.levels 4095 is for folder, got gaussian:2 and digits"),
+        ({"flip": True}, "data.flip True is for folder, cifar10, npz, npy"),
+        ({"on_error": "skip"}, "data.on_error skip is for folder"),
+    ],
+)
+def test_options_that_neither_side_has_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        build.run(configs.Run(data=configs.Data("gaussian:2", "digits", **options)))
