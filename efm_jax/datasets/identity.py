@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from efm_jax._core import files
 from efm_jax.datasets import picture_files
 
 __all__ = ["WITH_PATHS", "absolute", "digest"]
@@ -50,9 +51,9 @@ def digest(name: str) -> str | None:
     if kind not in WITH_PATHS:
         return None
     path = rest
-    while ":" in path and not Path(path).expanduser().exists():
+    while ":" in path and not files.expanded(path).exists():
         path = path.rpartition(":")[0]
-    root = Path(path).expanduser()
+    root = files.expanded(path)
     if not root.exists():
         return None
     names = _names(kind, root)

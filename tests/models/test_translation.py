@@ -82,11 +82,13 @@ def test_generate_needs_the_model_alone(shared, run, tmp_path, capsys, monkeypat
         ValueError, match="there is no data named 'nowhere', and no file or folder of that name"
     ):
         apply.translate(shared, "nowhere", "out")
-    np.save("x.npy", np.zeros((2, *SHAPE)))
+    (tmp_path / "x.txt").write_text("hello")
     with pytest.raises(
-        ValueError, match=r"expected a folder or a picture \(.png, .* got the file x.npy; .* as npy:FILE"
+        ValueError, match=r"expected a folder or a picture \(.png, .* got the file x.txt; .* as npy:FILE"
     ):
-        apply.translate(shared, "x.npy", "out")
+        apply.translate(shared, "x.txt", "out")
+    np.save("x.npy", np.zeros((2, *SHAPE)))
+    assert apply.translate(shared, "x.npy", "out2").samples == 2
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_samples_that_do_not_fit_are_refused_before_any_line(shared, tmp_path):
     with pytest.raises(
         ValueError, match=r"carries samples of shape \(2,\), not pictures; give them as npy:FILE"
     ):
-        apply._samples(f"folder:{tmp_path}", (2,), None)
+        apply.translate("moons", f"folder:{tmp_path}", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -208,9 +208,7 @@ def test_names_of_classes_stay_with_a_run_and_its_model(tmp_path, capsys):
     # the data may not change their classes under a run, and held-out samples may lack one
     (tmp_path / "p" / "2").rename(tmp_path / "p" / "12")
     (tmp_path / "q" / "2").rename(tmp_path / "q" / "12")
-    with pytest.raises(
-        ValueError, match=r"trained on the classes 2, 10, 11, in this order, and .* 10, 11, 12"
-    ):
+    with pytest.raises(ValueError, match=r"the run in .* was trained on"):
         runs.train(run, replace(config, steps=3), progress=False)
     with pytest.raises(ValueError, match=r"the model was trained on the classes 2, 10, 11, in this order"):
         models.evaluate(tmp_path / "model", source=p, target=q, features="none", samples=4)
