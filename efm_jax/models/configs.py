@@ -341,6 +341,8 @@ class Run:
     sampling: Sampling = field(default_factory=Sampling)
     parallel: Parallel = field(default_factory=Parallel)
     reflow: Annotated[Reflow, tyro.conf.Suppress] = field(default_factory=Reflow)
+    init: Annotated[str | None, tyro.conf.arg(metavar="RUN_OR_MODEL")] = None
+    """Begin with the averaged weights of this run, model folder or released model; None: with new ones."""
     steps: int = 1_000_000
     """Training steps."""
     max_seconds: float | None = None
@@ -420,7 +422,7 @@ def of_method(run: Run, method: str) -> Run:
 def to_dict(run: Run) -> dict[str, Any]:
     """Return the complete configuration as plain JSON values.
 
-    `parallel` is left out, since it says where a run trains and not what; so is the `reflow` of a run on its own data.
+    `parallel` is left out, since it says where a run trains and not what; so are `reflow` and `init` of a run without.
 
     Examples:
         >>> to_dict(Run(seed=3))["seed"]
@@ -430,6 +432,8 @@ def to_dict(run: Run) -> dict[str, Any]:
     del values["parallel"]
     if run.reflow == Reflow():
         del values["reflow"]
+    if run.init is None:
+        del values["init"]
     return json.loads(json.dumps(values))
 
 

@@ -137,6 +137,8 @@ def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
         exported["recipe"] = {**config["recipe"], "plan_features": features}
     if "reflow" in config:
         exported["reflow"] = {**config["reflow"], "run": Path(config["reflow"]["run"]).name}
+    if "init" in config:
+        exported["init"] = Path(config["init"]).name
     return exported
 
 

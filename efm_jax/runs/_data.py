@@ -26,7 +26,9 @@ def located(config: configs.Run, found: Mapping[str, str] | None = None) -> conf
     features = found.get("recipe.plan_features")
     recipe = replace(config.recipe, plan_features=features) if features is not None else config.recipe
     data = replace(config.data, source=found["data.source"], target=found["data.target"])
-    return replace(config, data=data, recipe=recipe)
+    init = None if config.init is None else Path(config.init).expanduser()
+    begun = str(init.absolute()) if init is not None and init.exists() else config.init
+    return replace(config, data=data, recipe=recipe, init=begun)
 
 
 def digests(config: configs.Run) -> dict[str, str]:

@@ -13,7 +13,7 @@ import jax
 from efm_jax import checkpoint, training
 from efm_jax.datasets import Source
 from efm_jax.models import build, configs, space
-from efm_jax.runs import _data, _folder, plans, reflow_run
+from efm_jax.runs import _begin, _data, _folder, plans, reflow_run
 from efm_jax.runs._fit import fit
 from efm_jax.runs._plan import Plan
 from efm_jax.training import hosts
@@ -67,6 +67,9 @@ def train(
             "--data.target SPEC"
         ) from error
     built = built._replace(notes={**built.notes, "digests": digests})
+    built = built._replace(initial=crew.on_first(lambda: _begin.initial(folder, config, built)))
+    if hosts.first():
+        _begin.announce(folder, config)
     first = reflow_run.opened(config, built.sources)
     plans.check(config, built.sources)
     if first is not None:
@@ -76,7 +79,10 @@ def train(
         built = built._replace(sources=plans.paired(config, pair, cache=folder / "features"))
     free = (*_folder.MAY_CHANGE, *moved, *(("optimizer", "ema_decay") if allow_changes else ()))
     plan = replace(Plan.of_run(_named_by_first(config, digests, crew)), may_change=free)
-    return fit(folder, built, plan, resume=resume, progress=progress, mesh=mesh)
+    state = fit(folder, built, plan, resume=resume, progress=progress, mesh=mesh)
+    if hosts.first():
+        _begin.conclude(config, int(state.step))
+    return state
 
 
 def _named_by_first(config: configs.Run, digests: dict[str, str], crew: hosts.Crew) -> configs.Run:

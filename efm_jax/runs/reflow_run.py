@@ -82,6 +82,7 @@ def of_run(
         optimizer=optimizer,
         sampling=replace(config.sampling, solver="euler", steps=4, clock="linear"),
         reflow=configs.Reflow(str(first.resolve()), step, pairs, reverse, trained),
+        init=None,
         steps=steps,
         max_seconds=None,
     )

@@ -5,7 +5,7 @@ import optax
 
 from efm_jax._core import checks
 
-__all__ = ["adam"]
+__all__ = ["adam", "schedule"]
 
 
 def adam(
@@ -63,6 +63,18 @@ def adam(
             f"cosine_steps must be above warmup = {warmup}, got {cosine_steps!r}; shorten the warm-up."
         )
 
+    rate = schedule(learning_rate, warmup=warmup, cosine_steps=cosine_steps)
+    links = [] if clip is None else [optax.clip_by_global_norm(checks.positive("clip", clip))]
+    if weight_decay:
+        links.append(optax.adamw(rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay))
+    else:
+        links.append(optax.adam(rate, b1=b1, b2=b2, eps=eps))
+    return optax.chain(*links)
+
+
+def schedule(learning_rate: float, *, warmup: int, cosine_steps: int | None) -> optax.Schedule:
+    """Return the rate of `adam` by the number of the update."""
+
     # optax.join_schedules rounds differently, by up to 3e-4 of the rate in 5,000 warm-up steps: runs would not repeat
     def rate(count):
         scale = jnp.minimum((count + 1) / warmup, 1.0) if warmup else 1.0
@@ -71,9 +83,4 @@ def adam(
             scale = scale * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
         return learning_rate * scale
 
-    links = [] if clip is None else [optax.clip_by_global_norm(checks.positive("clip", clip))]
-    if weight_decay:
-        links.append(optax.adamw(rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay))
-    else:
-        links.append(optax.adam(rate, b1=b1, b2=b2, eps=eps))
-    return optax.chain(*links)
+    return rate
