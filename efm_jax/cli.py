@@ -553,9 +553,17 @@ def _train(
     hosts.join(where.coordinator, where.processes, where.process_index)
     if hosts.first():
         print(f"Training in {run}", flush=True)
-    runs.train(run, config, progress=progress, allow_changes=allow_changes)
+    check = partial(reports.check, config) if report else None
+    runs.train(run, config, progress=progress, allow_changes=allow_changes, check=check)
     if report and hosts.first():
-        _print_report(reports.destination(run), reports.evaluate(run))
+        try:
+            _print_report(reports.destination(run), reports.evaluate(run))
+        except Exception:
+            print(
+                f"The run is trained and saved in {run}, but its report failed; `efm evaluate {run}` makes it.",
+                file=sys.stderr,
+            )
+            raise
     hosts.wait("the report")  # a process that leaves early takes the others with it
 
 

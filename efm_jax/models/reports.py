@@ -17,6 +17,7 @@ import numpy as np
 
 from efm_jax._core import checks, files, outputs
 from efm_jax._core.versions import versions
+from efm_jax.datasets import Source
 from efm_jax.evaluation import drawing, entries
 from efm_jax.evaluation.features import extractors
 from efm_jax.models import build, configs, scoring
@@ -25,7 +26,7 @@ from efm_jax.models.model import Trained, transport
 from efm_jax.models.scoring import Direction
 from efm_jax.types import FieldLines
 
-__all__ = ["check_run_folder", "destination", "evaluate", "summary"]
+__all__ = ["check", "check_run_folder", "destination", "evaluate", "summary"]
 
 _REPORT = "report.json"
 
@@ -121,6 +122,33 @@ def check_run_folder(run: Path) -> None:
     if not (run / "config.json").exists():
         names = [f"pictures/{way}{end}.png" for way in ("forward", "backward") for end in ("", "_path")]
         outputs.check(run, [_REPORT, *names], marker=_REPORT, overwrite=None)
+
+
+def check(config: configs.Run, train: tuple[Source, Source]) -> None:
+    """See before training that the report at its end can be made.
+
+    Args:
+        config: The run.
+        train: The training sets of P and Q.
+
+    Raises:
+        ValueError: Held-out samples are missing or too few, or samples of this shape cannot be drawn.
+    """
+    shape = train[0].shape
+    try:
+        test = build.sources(config.data, split="test")
+        for kind, pair in (("training", train), ("held-out", test)):
+            for name, source in zip((config.data.source, config.data.target), pair, strict=True):
+                if source.size is not None and source.size < 2:
+                    raise ValueError(f"{name} has {source.size} {kind} sample, and scores need two.")
+        if len(shape) == 3:
+            drawing.grid(np.zeros((1, math.prod(shape)), np.float32), shape, 1)
+        elif shape in ((1,), (2,)):
+            import matplotlib  # noqa: F401
+    except (ValueError, ImportError) as error:
+        raise ValueError(
+            f"the report at the end of training cannot be made: {error}\nTrain with --no-report, or give other data."
+        ) from error
 
 
 def _drawn(direction: Direction, shape: tuple[int, ...]) -> list[str]:

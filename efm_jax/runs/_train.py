@@ -5,6 +5,7 @@ space.npz    of a run in principal components: their space
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ def train(
     resume: bool = True,
     progress: bool = True,
     allow_changes: bool = False,
+    check: Callable[[tuple[Source, Source]], None] | None = None,
 ) -> training.TrainState:
     """Train what `config` says in a run folder, or resume the run it holds.
 
@@ -38,6 +40,8 @@ def train(
         progress: Show a progress bar.
         allow_changes: Let a resumed run have another optimizer (`config.optimizer`), which the log records; take data of
             another name for the same where the run is too old to have kept a digest.
+        check: Called with the training sets of P and Q before any work, to raise an error, e.g. where no report could be
+            made at the end; of several hosts by the first.
 
     Raises:
         ValueError: See `build.run`, `runs.fit`, `parallel.hosts`, `reflow_run`; or the data are others than before.
@@ -50,6 +54,7 @@ def train(
     moved: list[str] = []
 
     def fitted(pair: tuple[Source, Source]) -> space.Space | None:
+        crew.on_first(lambda: check and check(pair))
         sizes = [source.size for source in pair]
         same = crew.on_first(lambda: _data.unchanged(folder, config, digests, sizes, trusted=allow_changes))
         moved.extend(same or ())
