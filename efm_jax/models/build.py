@@ -261,7 +261,7 @@ _COUPLINGS = {
 
 
 def _points(config: configs.EFM | configs.C2FM | configs.IFM) -> PointSampler | None:
-    """The law of the points; None for the density of the method's own field."""
+    """The distribution of the points; None for the density of the method's own field."""
     height = str(config.height)
     return {
         "segment": lambda: points.segment(
@@ -285,12 +285,12 @@ def _placed(config: configs.EFM | configs.C2FM, pair: tuple[Source, Source] | No
 
 
 def _whole_sets(pair: tuple[Source, Source] | None) -> list[jax.Array]:
-    """Every sample of both sides, once; of a law, as many as the other side has."""
+    """Every sample of both sides, once; of a distribution, as many as the other side has."""
     sizes = [source.size for source in pair or () if source.size is not None]
     if pair is None or not sizes:
         raise ValueError(
-            "recipe.field 'whole' makes charges of a finite training set, got none: laws have no end. Take 'minibatch' with "
-            "more recipe.charges, or data of finite size."
+            "recipe.field 'whole' makes charges of a finite training set, got distributions without end.\nTake "
+            "'minibatch' with more recipe.charges, or data of finite size."
         )
     drawn = [
         batch(source, seeds.PLANS, side, 0, source.size or max(sizes)) for side, source in enumerate(pair)
