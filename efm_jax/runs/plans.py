@@ -26,7 +26,8 @@ def paired(
     r"""Return the training sets as pairs of one plan if `recipe.coupling` is 'one_plan', else unchanged.
 
     As many samples of either side as the larger finite one has, at most `MOST`, are paired once, in blocks of `BLOCK`.
-    Of distributions and of pictures whose draws differ (colors, mirror images) these are the draws that training sees. The plan is
+    Of distributions and of pictures whose draws differ (colors, mirror images) these are the draws that training sees. The
+    plan is
 
     $$\min_\pi \sum_i |f(x_i) - f(y_{\pi(i)})|^2,$$
 

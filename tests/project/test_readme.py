@@ -99,7 +99,9 @@ def test_the_commands_of_the_readme_are_commands(monkeypatch):
 
         return record
 
-    names = re.findall(r'^        "(\w+)": \1,$', Path(cli.__file__).read_text(), re.M)
+    listed = re.search(r"for one in \(([^)]*)\)", Path(cli.__file__).read_text())
+    names = re.findall(r"\w+", listed[1])
+    assert "train" in names  # else the commands would run
     for name in names:
         monkeypatch.setattr(cli, name, recorded(name, getattr(cli, name)))
     known = commands()
