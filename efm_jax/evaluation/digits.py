@@ -50,11 +50,11 @@ def translation_report(
         A dict of:
             `read_as_target`: share of all n outputs read as the target (+ standard error, 95 % interval, n);
             `read_as_target_confidently`: the same, with confidence >= `confident`;
-            `read_as_target_inputs`, `read_as_target_real`: the same share of `x` and of the real ones;
+            `read_as_target_inputs`, `read_as_target_real`: the same share of `x` and of the real ones, and so on;
             `read_as`: how many outputs are read as each digit;
             `hue_change_degrees`: median, quantiles and share within 10 degrees;
-            `kid`: of `y` to `real_target_a`; the floor is that of `real_target_b`;
-            `nearest_training_neighbor`: distance in brightness to `real_target_a`, of `y` and of `real_target_b`;
+            `kid`: of `y` to `real_target_a`; the floor is that of `real_target_b`, `inputs` that of `x`;
+            `nearest_training_neighbor`: distance in brightness to `real_target_a`, of `y`, `real_target_b` and `x`;
             `arrived`, `evaluations`.
 
     Raises:
@@ -79,9 +79,12 @@ def translation_report(
         raise ValueError(f"x and y must be pairs of one shape, got {x.shape} and {y.shape}.")
     if target_digit not in range(digit_classifier.NUM_CLASSES):
         raise ValueError(f"target_digit must be one of 0..9, got {target_digit!r}.")
-    read = entries.Read(y)
+    read, left, real = entries.Read(y), entries.Read(x), entries.Read(real_b)
     is_target = read.labels == target_digit
-    real = entries.Read(real_b)
+
+    def confidently(of: entries.Read, how: str) -> Report:
+        return entries.share((of.labels == target_digit) & of.clearly(confident), how)
+
     return {
         "n": len(y),
         "target_digit": int(target_digit),
@@ -89,17 +92,15 @@ def translation_report(
             ~read.finite, "outputs that hold NaN or infinity; they count as failures"
         ),
         "read_as_target": entries.share(is_target, "outputs whose most probable digit is the target"),
-        "read_as_target_confidently": entries.share(
-            is_target & read.clearly(confident), f"the same, with confidence >= {confident}"
-        ),
-        "read_as_target_inputs": entries.share(
-            entries.Read(x).labels == target_digit, "the same share of the inputs"
-        ),
+        "read_as_target_confidently": confidently(read, f"the same, with confidence >= {confident}"),
+        "read_as_target_confidently_inputs": confidently(left, "the same share of the inputs"),
+        "read_as_target_confidently_real": confidently(real, "the same share of real_target_b"),
+        "read_as_target_inputs": entries.share(left.labels == target_digit, "the same share of the inputs"),
         "read_as_target_real": entries.share(real.labels == target_digit, "the same share of real_target_b"),
         "read_as": entries.counts(read.labels),
         "hue_change_degrees": entries.hue_change(x, y),
-        "kid": entries.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed),
-        "nearest_training_neighbor": entries.neighbors(y[read.finite], real_a, real_b),
+        "kid": entries.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed, x[left.finite]),
+        "nearest_training_neighbor": entries.neighbors(y[read.finite], real_a, real_b, x[left.finite]),
         **entries.lines(len(y), arrived, num_evaluations),
     }
 
@@ -109,6 +110,7 @@ def generation_report(
     real_a: Float[np.ndarray, "a dim"],
     real_b: Float[np.ndarray, "b dim"],
     *,
+    inputs: Float[np.ndarray, "n dim"] | None = None,
     arrived: Bool[np.ndarray, " n"] | None = None,
     num_evaluations: Int[np.ndarray, " n"] | None = None,
     confident: float = CONFIDENT,
@@ -122,6 +124,7 @@ def generation_report(
         y: Generated digits flattened HWC in [-1, 1], [n, D].
         real_a: Real digits the network was trained on, [a, D].
         real_b: Real digits it never saw, [b, D]: what real ones score on every line of the report.
+        inputs: What the outputs were translated from, [n, D]: they are scored as they are too; None leaves it out.
         arrived: Which field lines arrived, [n]; None leaves it out of the report.
         num_evaluations: Field evaluations of each line, [n]; None leaves it out.
         confident: Confidence from which a picture counts as a digit.
@@ -151,6 +154,14 @@ def generation_report(
     y, real_a, real_b = entries.same_dim(y=y, real_a=real_a, real_b=real_b)
     read, real = entries.Read(y), entries.Read(real_b)
     threshold = f"read with confidence >= {confident}"
+    classes, of_inputs = entries.classes(read.labels[read.finite], real.labels), {}
+    if inputs is not None:
+        inputs = entries.same_dim(inputs=inputs, y=y)[0]
+        left = entries.Read(inputs)
+        of_inputs["read_with_confidence_inputs"] = entries.share(
+            left.clearly(confident), f"inputs {threshold}"
+        )
+        classes["kl_to_real_nats_inputs"] = entries.classes(left.labels, real.labels)["kl_to_real_nats"]
     return {
         "n": len(y),
         "not_finite": entries.share(
@@ -160,8 +171,9 @@ def generation_report(
         "read_with_confidence_real": entries.share(
             real.clearly(confident), f"pictures of real_b {threshold}"
         ),
-        "classes": entries.classes(read.labels[read.finite], real.labels),
-        "kid": entries.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed),
-        "nearest_training_neighbor": entries.neighbors(y[read.finite], real_a, real_b),
+        **of_inputs,
+        "classes": classes,
+        "kid": entries.kid(y, real_a, real_b, kid_subsets, kid_subset_size, seed, inputs),
+        "nearest_training_neighbor": entries.neighbors(y[read.finite], real_a, real_b, inputs),
         **entries.lines(len(y), arrived, num_evaluations),
     }

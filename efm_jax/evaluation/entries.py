@@ -98,26 +98,26 @@ def hue_change(x: np.ndarray, y: np.ndarray) -> Report:
     return report
 
 
-def kid(y, real_a, real_b, subsets: int, subset_size: int, seed: int) -> Report:
-    """KID on digit features of outputs to real set a, and the floor, that of real set b to a."""
+def kid(y, real_a, real_b, subsets: int, subset_size: int, seed: int, inputs=None) -> Report:
+    """KID on digit features of outputs to real set a, the floor, that of real set b to a, and that of inputs as they are."""
     y, real_a, real_b = (some(part, seed) for part in (y[finite_rows(y)], real_a, real_b))
     smallest = min(len(y), len(real_a), len(real_b))
-    size = min(subset_size, smallest // 2)  # as metrics.kid would, but one size for value and floor
+    size = min(subset_size, smallest // 2)  # as metrics.kid would, but one size for all
     report: Report = {
         "how": f"KID on digit features to real set a, {subsets} subsets of {size}; floor: set b to a",
         "n": [len(y), len(real_a), len(real_b)],
     }
-    if smallest < 4:
-        return report | {name: None for name in ("value", "standard_error", "floor", "floor_standard_error")}
-    made, a, b = (digit_classifier.digit_features(part) for part in (y, real_a, real_b))
-    value, error = metrics.kid(made, a, subsets=subsets, subset_size=size, seed=seed)
-    floor, floor_error = metrics.kid(b, a, subsets=subsets, subset_size=size, seed=seed)
-    return report | {
-        "value": float(value),
-        "standard_error": float(error),
-        "floor": float(floor),
-        "floor_standard_error": float(floor_error),
-    }
+    judged = {"": y, "floor": real_b} | ({} if inputs is None else {"inputs": some(inputs, seed)})
+    a = digit_classifier.digit_features(real_a) if smallest >= 4 else None
+    for name, x in judged.items():
+        value, error = None, None
+        if a is not None:
+            found = metrics.kid(
+                digit_classifier.digit_features(x), a, subsets=subsets, subset_size=size, seed=seed
+            )
+            value, error = map(float, found)
+        report |= {name or "value": value, f"{name}_standard_error".lstrip("_"): error}
+    return report
 
 
 def some(x: np.ndarray, seed: int, most: int = 10_000) -> np.ndarray:
@@ -172,7 +172,9 @@ def sampling_kl(num_classes: int, n: int, m: int) -> float | None:
     return 0.5 * (num_classes - 1) * (1.0 / n + 1.0 / m) if n else None
 
 
-def neighbors(y: np.ndarray, real_a: np.ndarray, real_b: np.ndarray) -> Report:
+def neighbors(
+    y: np.ndarray, real_a: np.ndarray, real_b: np.ndarray, inputs: np.ndarray | None = None
+) -> Report:
     """Distances to the nearest training picture, of outputs and of pictures never seen."""
     train = digit_classifier.brightness(real_a).reshape(len(real_a), -1)
     held = metrics.nearest(digit_classifier.brightness(real_b).reshape(len(real_b), -1), train)
@@ -192,18 +194,33 @@ def neighbors(y: np.ndarray, real_a: np.ndarray, real_b: np.ndarray) -> Report:
             "smallest": float(made.min()),
             "share_of_near_copies": float(np.mean(made < np.quantile(held, 0.01))),
         }
+    if inputs is not None:
+        left = metrics.nearest(digit_classifier.brightness(inputs).reshape(len(inputs), -1), train)
+        report |= {
+            "median_inputs": float(np.median(left)),
+            "share_of_near_copies_inputs": float(np.mean(left < np.quantile(held, 0.01))),
+        }
     return report
 
 
-def distance(name: str, y: np.ndarray, real_a: np.ndarray, real_b: np.ndarray, most: int) -> Report:
-    """A distance of `metrics` from outputs to real set b, and the floor, that of real set a; sets of one size."""
+def distance(
+    name: str,
+    y: np.ndarray,
+    real_a: np.ndarray,
+    real_b: np.ndarray,
+    most: int,
+    inputs: np.ndarray | None = None,
+) -> Report:
+    """A distance of `metrics` from outputs to real set b, the floor, that of real set a, and that of inputs as they are.
+
+    All sets have one size.
+    """
     y = y[finite_rows(y)]
     size = min(most, len(y), len(real_a), len(real_b))
-    made, a, b = y[:size], real_a[:size], real_b[:size]
-    measure = getattr(metrics, name)
+    judged = {"value": y, "floor": real_a} | ({} if inputs is None else {"inputs": inputs})
+    measure, b = getattr(metrics, name), real_b[:size]
     return {
-        "value": float(measure(made, b)) if size else None,
-        "floor": float(measure(a, b)) if size else None,
+        **{of: float(measure(x[:size], b)) if size else None for of, x in judged.items()},
         "n": size,
         "how": f"metrics.{name}, {size} outputs to as many of real set b; floor: real set a to b",
     }

@@ -7,6 +7,7 @@ what real pictures score. All three sets have one size n, since nearly every sco
 
 import hashlib
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ Report = dict[str, Any]
 MOST = 10_000
 LEAST = 8
 _FRECHET_SUBSETS = 10
+_ERRORS = {"value": "standard_error", "floor": "floor_standard_error", "inputs": "inputs_standard_error"}
 _ORDER = ("kid", "frechet", "precision", "recall", "density", "coverage", "near_copies")
 
 
@@ -33,6 +35,7 @@ def pictures_report(
     b: UInt8[np.ndarray, "m h2 w2 c2"],
     held_out: UInt8[np.ndarray, "k h3 w3 c3"] | None = None,
     *,
+    inputs: UInt8[np.ndarray, "n h w c"] | None = None,
     extractor: Extractor | None = None,
     kid_subsets: int = 100,
     kid_subset_size: int = 1000,
@@ -43,10 +46,13 @@ def pictures_report(
 ) -> Report:
     """Compare pictures with real ones.
 
+    If `a` and `b` hold the same pictures, `a` is the reference itself, and both distances are 0.
+
     Args:
         a: The pictures judged, uint8 [n, H, W, C]; see `datasets.as_pictures`.
         b: Real pictures, those trained on if there are such, of any size (that of `a`, where resolution should not count).
         held_out: Real pictures that were not trained on; None takes a random half of `b` for them.
+        inputs: What the pictures of `a` were translated from, in their order; they are scored as they are too.
         extractor: Feature function; None for `features.efficientnet_lite0()`.
         kid_subsets: Subsets the KID is averaged over.
         kid_subset_size: Size of one; at most half of n.
@@ -58,10 +64,12 @@ def pictures_report(
     Returns:
         A dict of `n` (pictures of each set used), `seed`, `features` (name, label, how, dimension), `split` (in words),
         `versions`, and `scores` with `kid`, `frechet`, `precision`, `recall`, `density`, `coverage`, `near_copies`. Each
-        holds `label`, `value`, `standard_error`, `floor`, `floor_standard_error`, `n`, `how`.
+        holds `label`, `value`, `standard_error`, `floor`, `floor_standard_error`, `n`, `how`, and with inputs
+        `inputs`, `inputs_standard_error`.
 
     Raises:
-        ValueError: If a set has fewer than 8 pictures (`b` alone: 16), or see `features.extract`.
+        ValueError: If a set has fewer than 8 pictures (`b` alone: 16), there is not one input for each of `a`, or see
+            `features.extract`.
 
     Examples:
         >>> from efm_jax.evaluation import features
@@ -81,8 +89,12 @@ def pictures_report(
                 f"set {name} must hold at least {least} pictures to be scored, got {len(pictures)}"
                 f"{'; half of b is held out unless held_out is given' if least > LEAST else ''}."
             )
+    if inputs is not None and len(inputs) != len(a):
+        raise ValueError(
+            f"inputs must hold one picture for each of the {len(a)} of set a, got {len(inputs)}."
+        )
     extractor = efficientnet_lite0() if extractor is None else extractor
-    rng = np.random.default_rng(seed)
+    rng, same, half = np.random.default_rng(seed), _same(a, b), held_out is None
     if held_out is None:
         n = min(len(a), len(b) // 2, most)
         order = rng.permutation(len(b))[: 2 * n]
@@ -92,10 +104,14 @@ def pictures_report(
         n = min(len(a), len(b), len(held_out), most)
         b, held_out = (part[rng.permutation(len(part))[:n]] for part in (b, held_out))
         split = f"{n} of set b as reference, {n} of a set of their own held out"
-    a = a[rng.permutation(len(a))[:n]] if len(a) > n else a
-    made, real, held = (
-        extract(extractor, part, batch_size=batch_size, cache=cache) for part in (a, b, held_out)
-    )
+    chosen = rng.permutation(len(a))[:n] if len(a) > n else slice(None)
+    a = b if same else a[chosen]
+    split += "; set a holds the same pictures as b and is the reference itself" if same else ""
+    judged = {"value": a, "floor": held_out} | ({} if inputs is None else {"inputs": inputs[chosen]})
+    seen = {
+        name: extract(extractor, part, batch_size=batch_size, cache=cache) for name, part in judged.items()
+    }
+    real = extract(extractor, b, batch_size=batch_size, cache=cache)
     return {
         "n": n,
         "seed": seed,
@@ -106,7 +122,7 @@ def pictures_report(
             "dimension": int(real.shape[1]),
             "how": extractor.how,
         },
-        "scores": _scores(made, real, held, extractor, kid_subsets, kid_subset_size, seed),
+        "scores": _scores(seen, real, extractor, kid_subsets, kid_subset_size, seed, half=half),
         "versions": {
             "efm_jax": __version__,
             **{name: version(name) for name in ("jax", "numpy", "scipy", "pillow")},
@@ -161,15 +177,9 @@ def folders_report(
     extractor = efficientnet_lite0() if extractor is None else extractor
     folders = {"a": Path(a), "b": Path(b)} | ({} if held_out is None else {"held_out": Path(held_out)})
     side = common_size(list(folders.values()), most=extractor.side) if size is None else size
+    each = most if held_out is not None else 2 * most
     sets = {
-        name: read_folder(
-            path,
-            size=side,
-            gray=gray,
-            on_error=on_error,
-            most=2 * most if name == "b" and held_out is None else most,
-            seed=seed,
-        )
+        name: read_folder(path, size=side, gray=gray, on_error=on_error, most=each, seed=seed)
         for name, path in folders.items()
     }
     report = pictures_report(
@@ -212,15 +222,14 @@ def table(report: Report) -> str:
         >>> print(table(report).splitlines()[2])
         | recall | 0.500 ± 0.100 | 0.750 ± 0.100 | 9 |
     """
-    rows = ["| score | set a | floor: real to real | n |", "| --- | --- | --- | --- |"]
-    for name in _ORDER:
-        if name in report["scores"]:
-            score = report["scores"][name]
-            value, floor = (
-                f"{score[part]:.3f} ± {score[error]:.3f}"
-                for part, error in (("value", "standard_error"), ("floor", "floor_standard_error"))
-            )
-            rows.append(f"| {score['label']} | {value} | {floor} | {score['n']} |")
+    scores = [report["scores"][name] for name in _ORDER if name in report["scores"]]
+    shown = {"value": "set a", "inputs": "inputs left as they are", "floor": "floor: real to real"}
+    shown = {name: title for name, title in shown.items() if all(name in score for score in scores)}
+    rows = [f"| score | {' | '.join(shown.values())} | n |", "| --- " * (len(shown) + 2) + "|"]
+    for score in scores:
+        values = " | ".join(f"{score[name]:.3f} ± {score[_ERRORS[name]]:.3f}" for name in shown)
+        note = f" ({score['note']})" if "note" in score else ""
+        rows.append(f"| {score['label']}{note} | {values} | {score['n']} |")
     notes = [f"features: {report['features']['how']}", f"sets: {report['split']}; seed {report['seed']}"]
     notes += [f"size: {report['resize']}"] if "resize" in report else []
     return "\n".join([*rows, "", *notes])
@@ -266,39 +275,60 @@ def _written(path: Path) -> list[str]:
     return [path.name, path.with_suffix(".md").name]
 
 
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two sets hold the same pictures, in any order."""
+    return a.shape == b.shape and sorted(map(_digest, a)) == sorted(map(_digest, b))
+
+
+def _digest(picture: np.ndarray) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(picture).data).digest()
+
+
 def _scores(
-    made, real, held, extractor: Extractor, subsets: int, subset_size: int, seed: int
+    seen: dict[str, np.ndarray],
+    real: np.ndarray,
+    extractor: Extractor,
+    subsets: int,
+    subset_size: int,
+    seed: int,
+    *,
+    half: bool,
 ) -> dict[str, Report]:
-    n, label = len(made), extractor.label
+    """The scores of each set of features, under its name; `half`: the other half of the reference's set is held out."""
+    n, label, held = len(real), extractor.label, seen["floor"]
     size = min(subset_size, n // 2)
 
-    def score(title: str, how: str, value: tuple[float, float], floor: tuple[float, float]) -> Report:
-        return {
-            "label": title,
-            "value": float(value[0]),
-            "standard_error": float(value[1]),
-            "floor": float(floor[0]),
-            "floor_standard_error": float(floor[1]),
-            "n": n,
-            "how": how,
-        }
+    def score(title: str, how: str, measure: Callable[[np.ndarray], tuple[float, float]]) -> Report:
+        parts: Report = {}
+        for name, x in seen.items():
+            value, error = measure(x)
+            parts |= {name: float(value), _ERRORS[name]: float(error)}
+        return {"label": title, **parts, "n": n, "how": how}
 
+    def distance(x: np.ndarray, measure: Callable[[np.ndarray], tuple[float, float]]) -> tuple[float, float]:
+        return (
+            (0.0, 0.0) if np.array_equal(x, real) else measure(x)
+        )  # an unbiased estimate of 0 may be below it
+
+    def kid(x: np.ndarray) -> tuple[float, float]:
+        return metrics.kid(x, real, subsets=subsets, subset_size=size, seed=seed)
+
+    fid = "; comparable with published FID at the same number of pictures only" if extractor.fid else ""
     scores = {
         "kid": score(
             f"KID-{label}",
             f"kernel (x.y / D + 1)^3, {subsets} subsets of {size}; to the reference",
-            *(metrics.kid(x, real, subsets=subsets, subset_size=size, seed=seed) for x in (made, held)),
+            lambda x: distance(x, kid),
         ),
         "frechet": score(
             "FID" if extractor.fid else f"Frechet-{label}",
-            f"to the reference; biased upwards as its floor is; error from {_FRECHET_SUBSETS} halves"
-            + (
-                "; comparable with published FID at the same number of pictures only" if extractor.fid else ""
-            ),
-            *(_frechet(x, real, seed) for x in (made, held)),
+            f"to the reference; biased upwards as its floor is; error from {_FRECHET_SUBSETS} halves{fid}",
+            lambda x: distance(x, lambda x: _frechet(x, real, seed)),
         ),
     }
-    around, floor = metrics.neighborhood(made, real), metrics.neighborhood(held, real)
+    if half:
+        scores["frechet"]["note"] = "to a half of set b: compare with the floor, its other half"
+    around = {id(x): metrics.neighborhood(x, real) for x in seen.values()}
     says = {
         "precision": "share inside the reference's balls of 3 nearest neighbors",
         "recall": "share of the reference inside the set's balls of 3 nearest neighbors",
@@ -306,16 +336,24 @@ def _scores(
         "coverage": "share of the reference's balls of 5 nearest neighbors that hold a picture",
     }
     for name, how in says.items():
-        pairs = ((getattr(x, name), x.standard_errors[name]) for x in (around, floor))
-        scores[name] = score(name, how, *pairs)
-    found = metrics.copies(made, real, held)
-    threshold = np.quantile(found.held_out, 0.01)
-    own = float(np.mean(found.held_out < threshold))
+        scores[name] = score(
+            name,
+            how,
+            lambda x, name=name: (getattr(around[id(x)], name), around[id(x)].standard_errors[name]),
+        )
+    found = metrics.copies(seen["value"], real, held)
+    own = float(np.mean(found.held_out < np.quantile(found.held_out, 0.01)))
+
+    def copies(x: np.ndarray) -> tuple[float, float]:
+        if x is held:
+            return own, float(np.sqrt(own * (1.0 - own) / n))
+        one = found if x is seen["value"] else metrics.copies(x, real, held)
+        return one.share_nearer, one.standard_error
+
     scores["near_copies"] = score(
         "near copies",
         "share nearer to a picture of the reference than 99 % of those held out; all, if the reference is handed out",
-        (found.share_nearer, found.standard_error),
-        (own, float(np.sqrt(own * (1.0 - own) / n))),
+        copies,
     ) | {
         "median_distance": float(np.median(found.samples)),
         "median_distance_held_out": float(np.median(found.held_out)),

@@ -11,7 +11,7 @@ _NO_LICENSE = (
     "bind it too; the data are not part of it."
 )
 _OF_MLP = ("width", "depth", "output", "height")
-_SHOWN = ("value", "standard_error", "floor", "mean", "median")
+_SHOWN = ("value", "standard_error", "inputs", "floor", "mean", "median")
 
 
 def card(
@@ -136,7 +136,7 @@ def _scores(scores: dict[str, dict[str, Any]] | None) -> str:
     rows = []
     for label, one in (scores or {}).items():
         on_features = one.get("features", {}).get("scores", {}).values()
-        for name, score in {**one, **{each["label"]: each for each in on_features}}.items():
+        for name, score in {**{each["label"]: each for each in on_features}, **one}.items():
             if not isinstance(score, dict):
                 continue
             values = [f"{key} {_number(score[key])}" for key in _SHOWN if key in score]
@@ -146,8 +146,9 @@ def _scores(scores: dict[str, dict[str, Any]] | None) -> str:
                 )
     if not rows:
         return "These weights were not scored before they were exported: run `efm evaluate` first."
-    return "On held-out samples; the floor is what real samples get.\n\n" + _table(
-        ["map", "score", "value", "n", "how"], rows
+    return (
+        "On held-out samples. The floor is what real samples get, inputs what the inputs get as they are.\n\n"
+        + _table(["map", "score", "value", "n", "how"], rows)
     )
 
 

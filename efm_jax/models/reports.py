@@ -190,9 +190,12 @@ def _report(
         if config.network.classes is not None:
             x, cond = scoring.of_each_class(test[start], train, len(x), side=start)
         scores, y = _one_way(trained, x, cond, direction, returns)
-        wanted = features is not None or "wasserstein2" in scores
-        if len(trained.shape) == 3 and features != "none" and wanted:
-            scores["features"] = scoring.feature_scores(x, y, direction, cache, features)
+        if len(trained.shape) == 3 and ("wasserstein2" in scores or features not in (None, "none")):
+            seen = {"left_out": "features 'none' was asked for"}
+            if features != "none":
+                seen = scoring.feature_scores(x, y, direction, cache, features)
+            # pictures are led by their features: one mean picture repeated is near all of them in pixels
+            scores = {"features": seen, **scores}
         if trained.space is not None:
             scores["reconstruction"] = scoring.reconstruction(trained.space, count, direction)
         report["maps"][direction.label] = scores
@@ -245,6 +248,9 @@ def _one_way(
         asked = cond if names is None else np.asarray([int(name) for name in names])[cond]
         as_asked = entries.Read(y).labels == asked
         scores["read_as_label"] = entries.share(as_asked, "outputs whose most probable digit is the label")
+        if direction.translates:
+            left = entries.Read(x).labels == cond
+            scores["read_as_label_inputs"] = entries.share(left, "the same share of the inputs")
     scores["seconds"] = round(seconds, 2)
     scores["samples_per_second"] = round(len(y) / seconds, 2)
     if round_trip > 0:
@@ -292,7 +298,7 @@ def _draw(folder: Path, trained: Trained, x, y, direction: Direction, cond: np.n
 
 
 def summary(report: dict[str, Any]) -> str:
-    """Summarize a report in a few lines: each score, and what real samples get."""
+    """Summarize a report: of each map the scores of its outputs, of inputs left as they are, and of real samples."""
     said = [f"step {report['step']:,}, {report['training_seconds']:.0f} s of training"]
     if "space" in report:
         kept = ", ".join(f"{share:.1%} of {name}" for name, share in report["space"]["explained"].items())
@@ -300,33 +306,56 @@ def summary(report: dict[str, Any]) -> str:
     if report.get("classes"):
         said.append(f"classes {', '.join(report['classes'])}")
     for name, scores in report["maps"].items():
-        parts = []
-        if "read_as_target" in scores:
-            parts.append(f"read as {scores['target_digit']}: {scores['read_as_target']['value']:.1%}")
-            parts.append(f"median hue change: {_number(scores['hue_change_degrees']['median'], 1)} degrees")
-        if "read_as_label" in scores:
-            parts.append(f"read as the label: {scores['read_as_label']['value']:.1%}")
-        if "read_with_confidence" in scores:
-            parts.append(f"read with confidence: {scores['read_with_confidence']['value']:.1%}")
-        for key, label, digits in (("kid", "KID", 4), ("wasserstein2", "W2", 3)):
-            if key in scores:
-                value, floor = (_number(scores[key][part], digits) for part in ("value", "floor"))
-                parts.append(f"{label}: {value} (floor {floor})")
-        seen = scores.get("features", {}).get("scores", {})
-        for key in ("kid", "precision", "recall", "near_copies"):
-            if key in seen:
-                parts.append(
-                    f"{seen[key]['label']}: {seen[key]['value']:.3f} (floor {seen[key]['floor']:.3f})"
-                )
+        columns = _columns(scores)
+        rows = [["", *columns]]
+        for i, row in enumerate(("mapped", "inputs left as they are", "real")):
+            if any(values[i] for values in columns.values()):
+                rows.append([row, *(values[i] for values in columns.values())])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+        rest = [f"arrived: {scores['arrived']['value']:.1%}"]
+        rest += [f"evaluations: {scores['evaluations']['mean']:.0f}"]
+        if "left_out" in scores.get("features", {}):
+            rest.append(f"KID left out: {scores['features']['left_out']}")
         if "round_trip" in scores:
             value, other = (_number(scores["round_trip"][part], 4) for part in ("value", "of_others"))
-            parts.append(f"there and back: {value} a dimension (another sample: {other})")
+            rest.append(f"there and back: {value} a dimension (another sample: {other})")
         if "reconstruction" in scores:
-            parts.append(f"reconstructions alone: {_without_lines(scores['reconstruction'])}")
-        parts.append(f"arrived: {scores['arrived']['value']:.1%}")
-        parts.append(f"evaluations: {scores['evaluations']['mean']:.0f}")
-        said.append(f"{name}: " + ", ".join(parts))
+            rest.append(f"reconstructions alone: {_without_lines(scores['reconstruction'])}")
+        said += [name, *(f"  {line.rstrip()}" for line in [*table, ", ".join(rest)])]
     return "\n".join(said)
+
+
+def _columns(scores: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
+    """The leading scores by their titles: of outputs, of inputs left as they are (or ""), of real samples (or "")."""
+    columns = {}
+    seen = scores.get("features", {}).get("scores", {})
+    for key in ("kid", "precision", "recall", "near_copies"):
+        if key in seen:
+            columns[seen[key]["label"]] = _three(seen[key], 3)
+    picture = "features" in scores
+    if "kid" in scores:
+        columns["KID"] = _three(scores["kid"], 4)
+    titles = {"read_as_label": "read as the label", "read_with_confidence": "read with confidence"}
+    titles["read_as_target"] = f"read as {scores.get('target_digit')}"
+    for key, title in titles.items():
+        if key in scores:
+            parts = (scores.get(f"{key}{of}") for of in ("", "_inputs", "_real"))
+            value, inputs, real = ("" if part is None else f"{part['value']:.1%}" for part in parts)
+            columns[title] = value, inputs, real
+    if "hue_change_degrees" in scores:
+        columns["hue change"] = f"{_number(scores['hue_change_degrees']['median'], 1)}°", "0.0°", ""
+    for key, title in (("wasserstein2", "W2"), ("energy_distance", "energy distance")):
+        if key in scores and not (picture and key == "energy_distance"):
+            columns[f"{title} in pixels" if picture else title] = _three(scores[key], 3)
+    return columns
+
+
+def _three(score: dict[str, Any], digits: int) -> tuple[str, str, str]:
+    value, inputs, real = (
+        _number(score[part], digits) if part in score else "" for part in ("value", "inputs", "floor")
+    )
+    return value, inputs, real
 
 
 def _without_lines(scores: dict[str, Any]) -> str:

@@ -59,6 +59,12 @@ class Direction(NamedTuple):
         return 1 - int(self.reverse)
 
     @property
+    def translates(self) -> bool:
+        """Whether its inputs could be left as they are: not where pictures are made from noise."""
+        source = self.train[self.start]
+        return source.size is not None or len(source.shape) != 3
+
+    @property
     def label(self) -> str:
         """What the direction is called in a report."""
         return f"{self.names[self.start]} -> {self.names[self.end]}"
@@ -150,19 +156,25 @@ def is_digits(name: str) -> bool:
     return name.partition(":")[0] in ("digits", "mnist")
 
 
-def score(x: np.ndarray, y: np.ndarray, lines: FieldLines, direction: Direction) -> dict[str, Any]:
-    """Score outputs `y` of inputs `x` against real samples: read as digits, or compared in sample space."""
+def score(
+    x: np.ndarray, y: np.ndarray, lines: FieldLines, direction: Direction, *, inputs: bool = True
+) -> dict[str, Any]:
+    """Score outputs `y` of inputs `x` against real samples: read as digits, or compared in sample space.
+
+    Of a translation, `inputs` scores the inputs as they are too.
+    """
     cost: dict[str, Any] = {
         "arrived": np.asarray(lines.arrived),
         "num_evaluations": np.asarray(lines.num_evaluations),
     }
     real_a, real_b = direction.real()
     target = digit_of(direction.names[direction.end])
+    left = x if inputs and direction.translates else None
     if all(map(is_digits, direction.names)) and target is not None:
         return digits.translation_report(x, y, real_a, real_b, target_digit=target, **cost)
     if is_digits(direction.names[direction.end]):
-        return digits.generation_report(y, real_a, real_b, **cost)
-    return samples_report(y, real_a, real_b, **cost)
+        return digits.generation_report(y, real_a, real_b, inputs=left, **cost)
+    return samples_report(y, real_a, real_b, inputs=left, **cost)
 
 
 def round_trip(x: np.ndarray, lines: FieldLines, back: FieldLines) -> dict[str, Any]:
@@ -221,7 +233,7 @@ def reconstruction(space: Space, count: int, direction: Direction) -> dict[str, 
     real = (test if is_digits(direction.names[direction.end]) else train)[:count]
     kept = space.decode(space.encode(real))
     still = FieldLines(jnp.asarray(kept), None, jnp.ones(len(kept), bool), jnp.zeros(len(kept), int))
-    scores = score(real, kept, still, direction)
+    scores = score(real, kept, still, direction, inputs=False)
     return {name: value for name, value in scores.items() if name not in ("arrived", "evaluations")}
 
 
@@ -243,8 +255,8 @@ def feature_scores(
             raise
         return {"left_out": str(error)}
     outputs, *real = (as_pictures(part, shape) for part in (y, *real))
-    report = pictures.pictures_report(outputs, *real, extractor=extractor, cache=cache)
-    if direction.train[direction.start].size is not None:
-        inputs = as_pictures(x, shape)
+    inputs = as_pictures(x, shape) if direction.translates else None
+    report = pictures.pictures_report(outputs, *real, inputs=inputs, extractor=extractor, cache=cache)
+    if inputs is not None:
         report["own_input"] = paired.paired_report(outputs, inputs, extractor=extractor, cache=cache)
     return report

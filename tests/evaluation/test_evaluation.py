@@ -80,6 +80,12 @@ def test_inputs_handed_back_are_no_translation():
     assert got["read_as_target"]["value"] <= 0.02
     assert got["read_as"][3] >= 194  # 97 % of 200 threes
     kid = got["kid"]
+    # the inputs are the outputs here, so that left as they are they score the same
+    assert (kid["inputs"], kid["inputs_standard_error"]) == (kid["value"], kid["standard_error"])
+    assert got["read_as_target_confidently_inputs"]["value"] == got["read_as_target_confidently"]["value"]
+    near = got["nearest_training_neighbor"]
+    assert near["median_inputs"] == near["median"]
+    assert near["share_of_near_copies_inputs"] == near["share_of_near_copies"]
     # threes are not twos: far above the floor and its scatter
     assert kid["value"] > 10.0 * abs(kid["floor"]) + 10.0 * (
         kid["standard_error"] + kid["floor_standard_error"]

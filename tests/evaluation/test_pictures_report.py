@@ -7,6 +7,7 @@ import pytest
 from _scenes import FEATURES, noisy, report, scenes
 from PIL import Image, ImageFilter
 
+from efm_jax import metrics
 from efm_jax.datasets import from_pictures, white_noise
 from efm_jax.evaluation.features import own
 from efm_jax.evaluation.pictures import pictures_report, table, write
@@ -76,6 +77,51 @@ def test_a_set_handed_back_is_found_out():
     assert got["near_copies"]["smallest_distance"] == 0.0 < got["near_copies"]["median_distance_held_out"]
 
 
+@pytest.mark.parametrize("held_out", [None, scenes(40, seed=4)])
+def test_a_set_has_no_distance_to_itself(held_out):
+    real = scenes(40, seed=2)
+    for same in (real, real[::-1].copy()):
+        got = report(same, real, held_out=held_out)
+        assert "set a holds the same pictures as b" in got["split"]
+        for name in DISTANCES:
+            score = got["scores"][name]
+            assert score["value"] == score["standard_error"] == 0.0 != score["floor"]
+        assert got["scores"]["precision"]["value"] == got["scores"]["near_copies"]["value"] == 1.0
+    other = real.copy()
+    other[0, 0, 0, 0] ^= 1
+    got = report(other, real, held_out=held_out)
+    assert "same" not in got["split"]
+    assert got["scores"]["frechet"]["value"] > 0.0
+    told = table(got).splitlines()[3]
+    assert ("a half of set b: compare with the floor" in told) == (held_out is None)
+
+
+def test_kid_and_not_the_distance_in_pixels_tells_real_pictures_from_their_mean():
+    rng = np.random.default_rng(0)
+    grain = 80.0 * rng.normal(size=(3, 100, 16, 16, 3))  # what no two pictures share
+    real, held, fresh = (
+        np.clip(scenes(100, seed=seed) + part, 0, 255).astype(np.uint8) for seed, part in enumerate(grain)
+    )
+    mean = np.repeat(real.mean(axis=0, keepdims=True), 100, axis=0).astype(np.uint8)
+    flat = [part.reshape(100, -1) / 127.5 - 1.0 for part in (mean, fresh, real)]
+    assert metrics.wasserstein2(flat[0], flat[2]) < metrics.wasserstein2(flat[1], flat[2])
+    kids = [report(part, real, held_out=held)["scores"]["kid"]["value"] for part in (mean, fresh)]
+    assert kids[0] > 10.0 * kids[1]
+
+
+def test_inputs_are_scored_as_a_set_judged_on_its_own():
+    a, inputs, b, held = (scenes(30, seed=seed) for seed in range(4))
+    got = report(a, b, held_out=held, inputs=noisy(inputs, 20))["scores"]
+    own = report(noisy(inputs, 20), b, held_out=held)["scores"]
+    alone = report(a, b, held_out=held)["scores"]
+    for name in SCORES:
+        assert got[name]["inputs"] == own[name]["value"]
+        assert got[name]["inputs_standard_error"] == own[name]["standard_error"]
+        assert {key: value for key, value in got[name].items() if "inputs" not in key} == alone[name]
+    with pytest.raises(ValueError, match="one picture for each of the 30 of set a, got 29"):
+        report(a, b, inputs=inputs[1:])
+
+
 def cubic_mean(a, s, b, t):
     """E (x.y / D + 1)^3 of x ~ N(a, s^2 I) and y ~ N(b, t^2 I): first over x, whose x.y is normal, then over y."""
     dim = len(a)
@@ -143,7 +189,9 @@ def test_table_and_files(tmp_path):
     told = table(got)
     lines = told.splitlines()
     assert lines[0] == "| score | set a | floor: real to real | n |"
-    assert [line.split("|")[1].strip() for line in lines[2:9]] == [got["scores"][n]["label"] for n in SCORES]
+    labels = [got["scores"][n]["label"] for n in SCORES]
+    labels[1] += " (to a half of set b: compare with the floor, its other half)"
+    assert [line.split("|")[1].strip() for line in lines[2:9]] == labels
     assert "seed 0" in told
     write(got, tmp_path / "new" / "report.json")
     files = ["report.json", "report.md"]
@@ -170,10 +218,16 @@ def test_pictures_of_a_run_are_compared_where_the_network_is_there(tmp_path, mon
     got = compared()
     assert got["n"] == 23
     assert got["scores"]["kid"]["label"] == "KID-random"
+    # the inputs are the outputs here, so that left as they are they score the same
+    for score in got["scores"].values():
+        assert (score["inputs"], score["inputs_standard_error"]) == (score["value"], score["standard_error"])
+    assert "| score | set a | inputs left as they are | floor: real to real | n |" in table(got)
     assert got["own_input"]["features"]["first"]["value"] == 1.0
     assert got["own_input"]["pixels"]["distance"]["value"] == 0.0
     assert len(list((tmp_path / "features").iterdir())) == 3  # outputs and inputs are the same pictures here
-    assert "own_input" not in compared(start=1)  # noise has no content to keep
+    from_noise = compared(start=1)  # noise has no content to keep
+    assert "own_input" not in from_noise
+    assert "inputs" not in from_noise["scores"]["kid"]
     assert "at least 8 are needed" in compared(6)["left_out"]
     monkeypatch.setattr(scoring, "open_extractor", lambda name: FEATURES._replace(label=name))
     assert compared(features="inception:f")["scores"]["frechet"]["label"] == "Frechet-inception:f"

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efm_jax import checkpoint, cli, models, training
+from efm_jax import checkpoint, cli, metrics, models, training
 from efm_jax.models import build, configs, reports, scoring
 from efm_jax.types import FieldLines
 
@@ -71,7 +71,17 @@ def test_samples_there_and_back_are_those_of_two_transports(run, report):
     assert got["n"] == 40
     assert got["evaluations"] == 8.0  # four Euler steps each way
     assert 0 < got["value"] < got["of_others"]
-    assert name in reports.summary(report)
+    told = reports.summary(report).splitlines()
+    title = told.index(name)
+    real = scoring.held_out(build.sources(CONFIG.data, split="test")[1], 2000, side=5)
+    left = metrics.wasserstein2(x, real[: len(x)])  # inputs left as they are, beside outputs and real samples
+    assert scores["wasserstein2"]["inputs"] == pytest.approx(left, rel=1e-6)
+    assert told[title + 1].split() == ["W2", "energy", "distance"]
+    for i, (row, part) in enumerate(
+        [("mapped", "value"), ("inputs left as they are", "inputs"), ("real", "floor")]
+    ):
+        values = [f"{scores[key][part]:.3f}" for key in ("wasserstein2", "energy_distance")]
+        assert told[title + 2 + i].split() == [*row.split(), *values]
     assert f"there and back: {got['value']:.4f} a dimension" in reports.summary(report)
     assert json.loads((run / "report.json").read_text()) == report
 
@@ -203,3 +213,26 @@ def test_the_record_of_a_checkpoint_is_read_without_its_arrays(run, tmp_path):
     torn.mkdir(parents=True)
     (torn / "checkpoint.json").write_text("{")
     assert checkpoint.read_meta(tmp_path / "checkpoints") is None
+
+
+def test_the_summary_of_pictures_is_led_by_kid():
+    def score(label, value):
+        return {"label": label, "value": value, "floor": 0.0, "inputs": 2 * value}
+
+    seen = {key: score(key, 0.5) for key in ("precision", "recall", "near_copies")}
+    one = {
+        "arrived": {"value": 1.0},
+        "evaluations": {"mean": 9},
+        "wasserstein2": score("", 40.0),
+        "energy_distance": score("", 1.0),
+    }
+    report = {"step": 1, "training_seconds": 1.0}
+    features = {"scores": {"kid": score("KID-x", 0.25), **seen}}
+    told = reports.summary({**report, "maps": {"a -> b": {**one, "features": features}}}).splitlines()
+    assert told[2].split() == ["KID-x", "precision", "recall", "near_copies", "W2", "in", "pixels"]
+    assert told[3].split() == ["mapped", "0.250", "0.500", "0.500", "0.500", "40.000"]
+    assert told[4].split()[:6] == ["inputs", "left", "as", "they", "are", "0.500"]
+    features = {"left_out": "pip install x"}
+    told = reports.summary({**report, "maps": {"a -> b": {**one, "features": features}}})
+    assert "W2 in pixels" in told
+    assert "KID left out: pip install x" in told
