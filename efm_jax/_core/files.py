@@ -1,10 +1,12 @@
 """Files that are never half-written, folders whose damage shows, and one writer at a time."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -15,11 +17,14 @@ from typing import Any
 
 import numpy as np
 
+_OLD = 86_400
+"""Seconds after which a draft of an unknown process is taken to be left behind."""
+
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     """Write a file in an existing folder whole or not at all: after a crash or a full disk it is the old or the new."""
     path = Path(path)
-    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    draft = draft_for(path)
     try:
         with open(draft, "wb") as file:
             file.write(content)
@@ -212,8 +217,42 @@ def delete(path: Path) -> None:
 
 
 def draft_for(final: Path) -> Path:
-    """A new name to write a folder under until it is whole."""
-    return final.with_name(f".{final.name}.{os.urandom(4).hex()}.tmp")
+    """A new name to write a file or folder under until it is whole; what dead processes left in its folder is swept.
+
+    The name holds the process, and not the final name, which may be as long as names can be.
+    """
+    _sweep_drafts(str(final.parent))
+    return final.with_name(f".efm-{_machine()}-{os.getpid()}-{os.urandom(4).hex()}.tmp")
+
+
+@functools.cache  # once for each process and folder: a folder may hold 100,000 pictures
+def _sweep_drafts(folder: str) -> None:
+    """Delete drafts whose process is dead, or, of other machines, a day old."""
+    with contextlib.suppress(OSError):
+        for path in Path(folder).glob(".efm-*.tmp"):
+            named = re.fullmatch(r"\.efm-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp", path.name)
+            if named is not None and _left(path, *named.groups()):
+                path.unlink() if path.is_file() else clear(path)
+
+
+def _left(path: Path, machine: str, process: str) -> bool:
+    if machine == _machine():
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return True
+        except (OSError, OverflowError):
+            pass  # another user's process
+    return time.time() - path.stat().st_mtime > _OLD
+
+
+@functools.cache
+def _machine() -> str:
+    """A short name of this machine, or container: process numbers mean something inside it alone."""
+    space = ""
+    with contextlib.suppress(OSError):
+        space = os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(f"{socket.gethostname()} {space}".encode()).hexdigest()[:8]
 
 
 def clear(path: Path) -> None:

@@ -61,6 +61,9 @@ def export(
     if weights not in ("average", "last"):
         raise ValueError(f"weights must be 'average' or 'last', got {weights!r}.")
     final = Path(os.path.abspath(Path(output).expanduser()))
+    aside = final.with_name(f".{final.name[:60]}.efm-replaced")
+    if aside.is_dir() and not final.exists():
+        aside.rename(final)  # an export was killed while it replaced this model
     present = [path.name for path in final.iterdir()] if final.is_dir() else []
     foreign = sorted({*present} - {*_FILES})
     if foreign:
@@ -78,11 +81,12 @@ def export(
     else:
         content = _content(folder, final.name, trained, weights, license)
     final.parent.mkdir(parents=True, exist_ok=True)
-    draft, aside = files.draft_for(final), files.draft_for(final)
+    draft = files.draft_for(final)
     try:
         draft.mkdir()
         for name, data in content.items():
             files.write_bytes(draft / name, data)
+        files.clear(aside)
         if final.exists():
             final.rename(aside)
         draft.rename(final)
