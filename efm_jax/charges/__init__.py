@@ -1,5 +1,6 @@
-"""Samples as charges: a plate, a capacitor, and a finite stand-in for the endless chain of capacitors."""
+"""Samples as charges: a plate, a capacitor, a finite stand-in for the endless chain, and two plates far apart."""
 
+from efm_jax.charges.far_plates import FarPlates, far_plates
 from efm_jax.charges.plates import Charges, capacitor, capacitor_chain, plate
 
-__all__ = ["Charges", "capacitor", "capacitor_chain", "plate"]
+__all__ = ["Charges", "FarPlates", "capacitor", "capacitor_chain", "far_plates", "plate"]

@@ -30,7 +30,7 @@ def by_products(
     squared = squared_by_products(x, a, size)
     size = lax.stop_gradient(size)
 
-    nearest, found, others = _nearest(lax.stop_gradient(squared), charge != 0)
+    nearest, found, others = nearest_first(lax.stop_gradient(squared), charge != 0)
     squared = jnp.maximum(squared, roundoff(points) * size)
     far = jnp.where(others, squared, jnp.inf)
     displacements = points[:, None, :] - positions[nearest]
@@ -76,7 +76,7 @@ def _middle(positions: Float[Array, "n dim1"], charge: Float[Array, " n"]) -> Fl
     return lax.reduce_precision(lax.stop_gradient(mean), info.nexp, info.nmant // 2)
 
 
-def _nearest(
+def nearest_first(
     squared: Float[Array, "p n"], others: Bool[Array, " n"]
 ) -> tuple[Int[Array, "p k"], Bool[Array, "p k"], Bool[Array, "p n"]]:
     """Indices of the nearest charges, whether there are as many, and which charges are left."""

@@ -10,6 +10,7 @@ pairs: a ValueError where that can be seen, and under `jit` all indices are -1.
 """
 
 from efm_jax.matching.couplings._exact import minibatch_ot, whole_plan
+from efm_jax.matching.couplings._field_lines import field_lines, lines_plan
 from efm_jax.matching.couplings._simple import given, independent
 from efm_jax.matching.couplings._sinkhorn import entropic_plan, sinkhorn
 from efm_jax.types import Coupling, LabeledCoupling, Labels, Pairs
@@ -20,8 +21,10 @@ __all__ = [
     "Labels",
     "Pairs",
     "entropic_plan",
+    "field_lines",
     "given",
     "independent",
+    "lines_plan",
     "minibatch_ot",
     "sinkhorn",
     "whole_plan",

@@ -1,0 +1,124 @@
+"""Pairs by exact field lines: each sample of P is paired with the charge of Q on which its line ends."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from efm_jax._core import checks
+from efm_jax.charges.far_plates import FRAMES, far_plates
+from efm_jax.fields.far_plates import directions, far_lines
+from efm_jax.matching.couplings._pairing import checked, in_turn, none_without
+from efm_jax.types import LabeledCoupling
+
+
+def field_lines(
+    *, extra: int | None = None, flux: float = 0.0, frame: str = "rms", steps: int = 20
+) -> LabeledCoupling:
+    """Pair samples by the exact lines between their plates, far apart: sums over charges, no assignment.
+
+    The line of a sample of P goes up in the field of all samples of P and down in that of Q's to one of them
+    (`fields.far_lines`). The pairs cost about as much as those of the optimal plan; a sample of Q may have several
+    partners, or none. It runs under `jit`, on the device.
+
+    With labels, lines go from the charges of a label to those of the same.
+
+    Args:
+        extra: Extra dimensions K of the field: 1 is Coulomb's law; None, infinitely many, has the least cost.
+        flux: How lines leave their charge: 0 upright, the least cost; 1 in a random direction by its flux, by which each
+            sample of Q is hit equally often; or between.
+        frame: "rms" or "whitened", see `charges.far_plates`.
+        steps: Steps of each plate.
+
+    Returns:
+        The coupling; i goes through the rows of P in random order.
+
+    Raises:
+        ValueError: An option is out of range.
+
+    Examples:
+        >>> import jax, jax.numpy as jnp
+        >>> x = jnp.array([[0.0], [10.0], [20.0]])
+        >>> i, j = field_lines()(jax.random.key(0), x, x[::-1] + 1.0, 3)
+        >>> bool((i + j == 2).all())
+        True
+
+    Source: docs/theory.md; the Gaussian limit is the map of dual diffusion bridges, Su et al. (2022), arXiv 2203.08382.
+    """
+    options = _checked(extra, flux, frame, steps)
+
+    def couple(key, x_pos, x_neg, num_pairs, *, labels=None):
+        key_i, key_tau = jax.random.split(key)
+        labels = None if labels is None else checked(labels, x_pos, x_neg)
+        both = jnp.ones((len(x_pos), 1), bool) if labels is None else labels[0][:, None] == labels[1]
+        paired = both.any(1)
+        i = in_turn(key_i, paired, num_pairs)
+        return none_without(paired.any(), i, _partners(key_tau, x_pos, x_neg, labels, *options)[i])
+
+    return couple
+
+
+def lines_plan(
+    x_pos: Float[np.ndarray, "n dim"],
+    x_neg: Float[np.ndarray, "m dim"],
+    *,
+    block_size: int | None = None,
+    extra: int | None = None,
+    flux: float = 0.0,
+    frame: str = "rms",
+    steps: int = 20,
+    seed: int = 0,
+) -> Int[np.ndarray, " n"]:
+    """Pair a whole training set by exact field lines, see `field_lines`.
+
+    The time grows like the rows times those of a block, the memory like the rows. Frames are those of the blocks.
+
+    Args:
+        x_pos: Samples of P, [n, D].
+        x_neg: Samples of Q, [m, D]; in blocks as many.
+        block_size: Rows that are paired at a time, each run of them within itself; None for all.
+        extra: As in `field_lines`.
+        flux: As in `field_lines`.
+        frame: As in `field_lines`.
+        steps: As in `field_lines`.
+        seed: Of the directions, where flux is not 0.
+
+    Returns:
+        `j` [n]: `x_neg[j]` is row by row the partner of `x_pos`.
+
+    Raises:
+        ValueError: As `field_lines` does; in blocks the two differ in shape.
+
+    Examples:
+        >>> x = np.array([[0.0], [10.0], [20.0]])
+        >>> lines_plan(x, x[::-1]).tolist()
+        [2, 1, 0]
+    """
+    options = _checked(extra, flux, frame, steps)
+    x_pos, x_neg = (np.asarray(x, np.float32) for x in checks.both_plates(x_pos, x_neg))
+    size = max(len(x_pos), len(x_neg)) if block_size is None else checks.count("block_size", block_size)
+    if size < len(x_pos) and x_pos.shape != x_neg.shape:
+        raise ValueError(
+            f"blocks pair as many rows of either side, got {x_pos.shape} and {x_neg.shape}; leave block_size out."
+        )
+    partners = []
+    for first in range(0, len(x_pos), size):
+        key = jax.random.fold_in(jax.random.key(seed), first)
+        rows = slice(first, first + size)
+        partners.append(first + np.asarray(_partners(key, x_pos[rows], x_neg[rows], None, *options)))
+    return np.concatenate(partners)
+
+
+def _checked(extra, flux, frame, steps) -> tuple:
+    extra = None if extra is None else checks.count("extra", extra)
+    if not 0 <= checks.finite("flux", flux) <= 1:
+        raise ValueError(f"flux must be between 0 (upright) and 1 (by the flux of the charge), got {flux}.")
+    return extra, float(flux), checks.choice("frame", frame, FRAMES), checks.count("steps", steps)
+
+
+def _partners(key, x_pos, x_neg, labels, extra, flux, frame, steps):
+    """Of each row of P, the row of Q on which its line ends."""
+    x_pos, x_neg = jnp.asarray(x_pos), jnp.asarray(x_neg)
+    towards = flux * directions(key, x_pos.shape, extra=extra).astype(x_pos.dtype) if flux else None
+    plates = far_plates(x_pos, x_neg, frame=frame)
+    return far_lines(plates, x_pos, extra=extra, steps=steps, towards=towards, groups=labels).partner
