@@ -5,6 +5,7 @@ which heights they run. Training, integration and metrics never ask which recipe
 
 - `efm`, `c2fm`: the field of the samples as charges, of one capacitor or of an endless chain of them.
 - `ifm`: the field of pairs of samples, each pair joined by lines of its own.
+- `tubes`: pairs that exact lines of plates far apart make, joined by straight tubes.
 - `cfm`: flow matching, a field with `E_z = 1` regressed pair by pair.
 - `pfgm`: Poisson flow, the field of the data alone, from noise far above them.
 
@@ -12,7 +13,7 @@ Networks for targets that are velocities: `velocity_network`, `flow_network`, `s
 """
 
 from efm_jax.matching.capacitor import c2fm, efm
-from efm_jax.matching.pairs import cfm, ifm
+from efm_jax.matching.pairs import cfm, ifm, tubes
 from efm_jax.matching.single_plate import pfgm
 from efm_jax.matching.velocities import denoising_network, flow_network, slope_network, velocity_network
 
@@ -25,5 +26,6 @@ __all__ = [
     "ifm",
     "pfgm",
     "slope_network",
+    "tubes",
     "velocity_network",
 ]

@@ -1,4 +1,7 @@
-"""Make the table: `python -m experiments.toy_table [--fast] [--levers] [--seeds 0 1 ...]`; what is done already is kept."""
+"""Make the table: `python -m experiments.toy_table [--low-noise] [--fast] [--levers] [--seeds 0 1 ...]`.
+
+Rows that are there are kept: a program that was stopped goes on.
+"""
 
 import argparse
 from collections.abc import Callable
@@ -22,14 +25,24 @@ def main() -> None:
     parser.add_argument(
         "--levers", action="store_true", help="one thing changed at a time instead of the table"
     )
+    parser.add_argument(
+        "--low-noise",
+        action="store_true",
+        help="even samples, whose floor is a third, instead of random ones",
+    )
+    parser.add_argument(
+        "--methods", nargs="+", choices=[*METHODS, *LEVERS], metavar="NAME", help="only these rows"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", help="only these seeds")
     parser.add_argument(
         "--jobs", type=int, default=2, help="cells made at a time, each by a process of its own"
     )
     options = parser.parse_args()
-    config = configs.fast() if options.fast else configs.Config()
-    name = ("fast_" if options.fast else "") + ("levers_" if options.levers else "")
+    config = configs.fast() if options.fast else configs.LowNoise() if options.low_noise else configs.Config()
+    kinds = {"fast": options.fast, "low_noise": options.low_noise, "levers": options.levers}
+    name = "".join(f"{kind}_" for kind, wanted in kinds.items() if wanted)
     methods = LEVERS if options.levers else METHODS
+    methods = {name: method for name, method in methods.items() if name in (options.methods or methods)}
     columns = config.columns[: configs.LEVER_COLUMNS] if options.levers else config.columns
     with workers(options.jobs) as each:
         for seed in options.seeds or config.seeds:

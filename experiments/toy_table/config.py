@@ -1,11 +1,15 @@
 """The toy table: which pairs of laws, what budget, how ends are scored."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
 class Config:
     """Everything that is the same for every method."""
+
+    stratified: ClassVar[bool] = False
+    """Even samples instead of random ones: as many of each mode, a Sobol sequence within."""
 
     columns: tuple[tuple[str, str], ...] = (
         ("gaussian:2", "eight_gaussians"),
@@ -41,6 +45,16 @@ class Config:
     """Euler steps, in the method's clock."""
     tolerance: float = 1e-3
     """Of the adaptive solver, relative and absolute."""
+
+
+@dataclass(frozen=True)
+class LowNoise(Config):
+    """The same table on even samples, whose floor is a third: differences of methods stand out."""
+
+    stratified: ClassVar[bool] = True
+
+    train: int = 8192
+    test: int = 4096
 
 
 LEVER_COLUMNS = 2

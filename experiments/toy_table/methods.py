@@ -23,8 +23,8 @@ class Method(NamedTuple):
         form: From the plain network to the one the recipe is made for.
         clock: How lines are followed.
         charges: Charges per plate and step; None: as many as points.
-        plan: Training samples that are paired at once, before training, by the plan of least squared distance; None:
-            the recipe couples each minibatch.
+        plan: Training samples that are paired at once, before training; None: the recipe couples each minibatch.
+        lines: Options of `couplings.lines_plan`, by which they are paired; None: by the plan of least squared distance.
         generates: Whether lines start from a prior of the recipe's own, far above; such a network sees heights in logs,
             and the method stands in columns whose P is noise.
         budget: Settings of the table's config that this row changes.
@@ -35,6 +35,7 @@ class Method(NamedTuple):
     clock: str | clocks.Clock = "linear"
     charges: int | None = None
     plan: int | None = None
+    lines: Mapping[str, Any] | None = None
     generates: bool = False
     budget: Mapping[str, Any] = MappingProxyType({})
 
@@ -85,6 +86,12 @@ AT = {
 }
 """Rows at any gap; of pfgm the height of its prior."""
 
+
+def tubes(**lines: Any) -> Method:
+    """Straight tubes on exact lines, paired once."""
+    return Method(lambda k: matching.tubes(coupling=GIVEN, num_points=k), flow, plan=BLOCK, lines=lines)
+
+
 METHODS = {
     "I-CFM": Method(lambda k: matching.cfm(num_points=k), flow),
     "OT-CFM": Method(lambda k: matching.cfm(coupling=OT, num_points=k), flow),
@@ -92,6 +99,7 @@ METHODS = {
     "EFM, superposed": AT["EFM, superposed"](GAP),
     "C2FM": chain(),
     "C2FM, cut at 0.5": chain(cut=0.5),
+    "EFM, straight tubes": tubes(),
     "IFM, official law": Method(
         lambda k: matching.ifm(GAP, law="official", width=widths.ramped(1.0, rate=10.0), num_points=k),
         clock="sine",
@@ -143,6 +151,12 @@ LEVERS = {
     "C2FM, average over 100 steps": chain(ema_decay=0.99),
     "C2FM, width 256": chain(width=256),
     "C2FM, 1,000 steps": chain(steps=1000),
+    "EFM, straight tubes, K = 1": tubes(extra=1),
+    "EFM, straight tubes, K = 8": tubes(extra=8),
+    "EFM, straight tubes, launched by flux": tubes(flux=1.0),
+    "EFM, straight tubes, whitened": tubes(frame="whitened"),
+    "EFM, straight tubes, blocks of 10,000": tubes()._replace(plan=10_000),
+    "EFM, straight tubes, lines of each minibatch": Method(lambda k: matching.tubes(num_points=k), flow),
     "EFM, flux points, robust velocity": Method(
         lambda k: matching.efm(
             GAP, target="robust", points=points.flux("two_plates", height="logit"), num_points=k

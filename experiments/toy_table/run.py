@@ -16,15 +16,16 @@ from efm_jax.types import FieldMatching, Network
 from experiments._lib.domains import CHUNK, ends
 from experiments.toy_table.config import Config
 from experiments.toy_table.methods import LEVERS, METHODS, Method
+from experiments.toy_table.stratified import stratified
+
+SPLITS = {"train": 0, "test": 1, "floor": 2}
 
 
 def cell(config: Config, method: Method, source: str, target: str, seed: int) -> dict:
     """Train, transport, score."""
     config = dataclasses.replace(config, **method.budget)
-    p, q = (samples(name, seed, side, config.train, "train") for side, name in enumerate((source, target)))
-    start, goal = (
-        samples(name, seed, side, config.test, "test") for side, name in enumerate((source, target))
-    )
+    p, q = (drawn(config, name, seed, side, "train") for side, name in enumerate((source, target)))
+    start, goal = (drawn(config, name, seed, side, "test") for side, name in enumerate((source, target)))
     recipe, network, state, row = train(config, method, p, q, seed)
     follow = functools.partial(sampling.transport, state, recipe, network, start, key=jax.random.key(seed))
     lines = follow(stepping=fixed("euler", config.euler, clock=method.clock), save=config.euler + 1)
@@ -69,15 +70,23 @@ def named_floor(config: Config, seed: int, place: dict[str, str]) -> dict:
     return {"w2": floor(config, place["target"], seed)}
 
 
+def drawn(config: Config, name: str, seed: int, side: int, split: str) -> np.ndarray:
+    """Samples of a distribution as the table's protocol draws them."""
+    count = config.train if split == "train" else config.test
+    if config.stratified:
+        return stratified(name, [seed, side, SPLITS[split]], count)
+    return samples(name, seed, side, count, split)
+
+
 def samples(name: str, seed: int, side: int, count: int, split: str) -> np.ndarray:
     """Samples of a law, the same for every method; splits and sides are drawn apart."""
     source = open_source(name, size=None, split="train")
-    return batch(source, seed, side, {"train": 0, "test": 1, "floor": 2}[split], count)
+    return batch(source, seed, side, SPLITS[split], count)
 
 
 def floor(config: Config, target: str, seed: int) -> float:
     """W2 between two sets of samples of Q, as large as the one lines are scored on."""
-    return w2(samples(target, seed, 1, config.test, "floor"), samples(target, seed, 1, config.test, "test"))
+    return w2(drawn(config, target, seed, 1, "floor"), drawn(config, target, seed, 1, "test"))
 
 
 @functools.cache
@@ -85,7 +94,7 @@ def distance(config: Config, source: str, target: str, seed: int) -> float:
     """W2 between P and Q, from a quarter of the held-out samples."""
     few = config.test // 4
     start, goal = (
-        samples(name, seed, side, config.test, "test")[:few] for side, name in enumerate((source, target))
+        drawn(config, name, seed, side, "test")[:few] for side, name in enumerate((source, target))
     )
     return w2(start, goal)
 
@@ -102,6 +111,12 @@ def w2(a: np.ndarray, b: np.ndarray) -> float:
 
     cost = ot.dist(np.asarray(a, np.float64), np.asarray(b, np.float64))
     return float(np.sqrt(ot.emd2([], [], cost, numItermax=10**9)))
+
+
+def _plan(method: Method, p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    if method.lines is None:
+        return couplings.whole_plan(p, q, block_size=method.plan)
+    return couplings.lines_plan(p, q, block_size=method.plan, **method.lines)
 
 
 def _network(config: Config, method: Method, span, p, q):
@@ -127,7 +142,7 @@ def _train(config: Config, method: Method, recipe, network, p, q, seed, paired):
     charges = method.charges or config.batch
     began = time.perf_counter()
     if method.plan:
-        q = q[couplings.whole_plan(p, q, block_size=method.plan)]
+        q = q[_plan(method, p, q)]
     pairing = time.perf_counter() - began
     p, q = jnp.asarray(p), jnp.asarray(q)
 
