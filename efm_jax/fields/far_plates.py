@@ -294,7 +294,7 @@ def _follow(x, first, near, far, groups, extra, steps, save, block_size) -> tupl
     if not save:
         return mean, None
     theta = jnp.concatenate([angles, pi - angles[-2::-1]])
-    path = jnp.concatenate([start[None], up, down])
+    path = jnp.concatenate([start[None], *(part for part in (up, down) if part is not None)])
     return mean, jnp.concatenate(
         [path, jnp.broadcast_to(theta[:, None, None], (*path.shape[:2], 1))], axis=-1
     )

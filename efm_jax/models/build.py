@@ -226,6 +226,16 @@ def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) ->
                 height=config.height,
                 num_points=config.num_points,
             )
+        case configs.Tubes():
+            config = config.complete(pictures=False)
+            lines = couplings.field_lines(extra=config.extra, flux=config.flux or 0.0)
+            return matching.tubes(
+                config.gap,
+                coupling=couplings.given() if config.coupling == "lines_plan" else lines,
+                width=widths.constant(config.width),
+                height=config.height,
+                num_points=config.num_points,
+            )
         case configs.CFM():
             return matching.cfm(
                 config.gap,
@@ -255,7 +265,9 @@ _COUPLINGS = {
     "independent": couplings.independent,
     "minibatch_ot": couplings.minibatch_ot,
     "sinkhorn": lambda: couplings.sinkhorn(0.05),
+    "field_lines": couplings.field_lines,
     "one_plan": couplings.given,
+    "lines_plan": couplings.given,
     "given": couplings.given,
 }
 

@@ -30,6 +30,7 @@ __all__ = [
     "Reflow",
     "Run",
     "Sampling",
+    "Tubes",
     "canonical",
     "complete",
     "from_dict",
@@ -39,7 +40,7 @@ __all__ = [
     "to_dict",
 ]
 
-Coupling = Literal["independent", "minibatch_ot", "sinkhorn", "one_plan"]
+Coupling = Literal["independent", "minibatch_ot", "sinkhorn", "field_lines", "one_plan", "lines_plan"]
 Height = Literal["linear", "sine", "logit", "log_both"]
 Points = Literal["segment", "box", "near_plate", "flux"]
 
@@ -80,7 +81,7 @@ class _Method:
     clock: ClassVar[Literal["linear", "sine", "logit", "log"]] = "sine"
 
     method: str = ""
-    """The method: efm, c2fm, ifm, cfm or pfgm. Each has its own options: give it before `--help` to see them."""
+    """The method: efm, c2fm, ifm, tubes, cfm or pfgm. Each has its own options: give it before `--help` to see them."""
     gap: float = 10.0
     """Distance L between the plates, in units of the data (pictures span -1..1)."""
     charges: int = 64
@@ -117,7 +118,7 @@ class EFM(_Method):
     height: Height = "linear"
     """Distribution of the heights of segment, box and flux."""
     coupling: Coupling = "minibatch_ot"
-    """Which pairs the segments join; `one_plan` pairs the training set once, before training, and keeps the pairs."""
+    """Which pairs the segments join; `one_plan` and `lines_plan` pair the training set once, before training."""
     plan_features: str | None = None
     """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
     field: Literal["minibatch", "whole"] = "minibatch"
@@ -142,7 +143,7 @@ class C2FM(_Method):
     height: Height | None = None
     """Distribution of the heights of segment, box and flux; None: linear for directions, else logit."""
     coupling: Coupling = "minibatch_ot"
-    """Which pairs the segments join; `one_plan` pairs the training set once, before training, and keeps the pairs."""
+    """Which pairs the segments join; `one_plan` and `lines_plan` pair the training set once, before training."""
     plan_features: str | None = None
     """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
     field: Literal["minibatch", "whole"] = "minibatch"
@@ -181,9 +182,36 @@ class IFM(_Method):
     height: Height = "linear"
     """Distribution of the heights of segment, box and flux."""
     coupling: Coupling | Literal["given"] = "minibatch_ot"
-    """Of which pairs the field is made; `one_plan` pairs the training set once; `given` keeps the pairs of a reflow."""
+    """Of which pairs the field is made; `one_plan`, `lines_plan` pair the training set once; `given`: those of a reflow."""
     plan_features: str | None = None
     """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+
+
+@dataclass(frozen=True)
+class Tubes(_Method):
+    """Straight tubes between the ends of exact lines: electrostatic field matching of two plates far apart."""
+
+    clock: ClassVar[Literal["linear", "sine", "logit", "log"]] = "linear"
+
+    method: Literal["tubes"] = "tubes"
+    gap: float = 1.0
+    """Distance between the plates, a unit of time: it hardly changes the lines."""
+    coupling: Literal["field_lines", "lines_plan"] = "field_lines"
+    """Lines between the charges of each step, or once, before training, between those of the training set."""
+    extra: int | None = None
+    """Extra dimensions of the field whose lines make the pairs: 1 is Coulomb's law; None: infinitely many."""
+    flux: float | None = None
+    """How lines leave their charges: 0 upright, 1 by the flux; None: 0 for vectors, 1 for pictures."""
+    width: float = 0.1
+    """How wide the tubes are, in units of the data."""
+    height: Height = "linear"
+    """Distribution of the heights of the points."""
+    plan_features: str | None = None
+    """Of `lines_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+
+    def complete(self, *, pictures: bool) -> "Tubes":
+        """Return the options with what suits pictures, or vectors, in place of None."""
+        return dataclasses.replace(self, flux=float(pictures) if self.flux is None else self.flux)
 
 
 @dataclass(frozen=True)
@@ -200,7 +228,7 @@ class CFM(_Method):
     height: Height = "linear"
     """Distribution of the heights of the points."""
     coupling: Coupling | Literal["given"] = "minibatch_ot"
-    """Which pairs the paths join; `one_plan` pairs the training set once; `given` keeps the pairs of a reflow."""
+    """Which pairs the paths join; `one_plan`, `lines_plan` pair the training set once; `given`: those of a reflow."""
     plan_features: str | None = None
     """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
 
@@ -228,7 +256,7 @@ class PFGM(_Method):
         return "denoiser" if self.target == "velocity" else "field"
 
 
-Recipe = EFM | C2FM | IFM | CFM | PFGM
+Recipe = EFM | C2FM | IFM | Tubes | CFM | PFGM
 
 METHODS: dict[str, type[Recipe]] = {cls.method: cls for cls in get_args(Recipe)}
 """The methods by name."""
@@ -364,7 +392,7 @@ def complete(run: Run) -> Run:
         ('denoiser', 'log', 'log')
     """
     recipe, network, sampling = run.recipe, run.network, run.sampling
-    if isinstance(recipe, C2FM):
+    if isinstance(recipe, C2FM | Tubes):
         recipe = recipe.complete(pictures=network.kind == "unet")
     return dataclasses.replace(
         run,

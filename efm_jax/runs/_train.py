@@ -112,7 +112,7 @@ def _finished(folder: Path, config: configs.Run, built: build.Built, crew: hosts
     """
 
     def found() -> bool:
-        if getattr(config.recipe, "coupling", None) not in ("one_plan", "given"):
+        if getattr(config.recipe, "coupling", None) not in ("one_plan", "lines_plan", "given"):
             return False
         like = jax.eval_shape(
             lambda key: training.init_state(key, built.network, built.optimizer), jax.random.key(0)

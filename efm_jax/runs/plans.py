@@ -4,6 +4,7 @@ A plan of a minibatch sees a few hundred samples; a plan of the whole set finds 
 are, or pictures by features, which recognize a shape in another style (docs/images.md).
 """
 
+from functools import partial
 from pathlib import Path
 
 from efm_jax.datasets import Source, as_pictures, batch, from_pairs
@@ -11,10 +12,16 @@ from efm_jax.evaluation import features
 from efm_jax.matching import couplings
 from efm_jax.models import configs, seeds
 
-__all__ = ["BLOCK", "MOST", "check", "paired"]
+__all__ = ["BLOCK", "EACH_STEP", "MOST", "PLANS", "check", "paired"]
 
 MOST = 10_000
 """Most samples a side that one plan pairs."""
+
+PLANS = ("one_plan", "lines_plan")
+"""Couplings that pair the training set once."""
+
+EACH_STEP = {"one_plan": "minibatch_ot", "lines_plan": "field_lines"}
+"""The couplings that do the same for each step's charges."""
 
 BLOCK = 2500
 """Samples a side that are paired at a time: the time of a plan grows like the cube of them."""
@@ -23,7 +30,7 @@ BLOCK = 2500
 def paired(
     config: configs.Run, pair: tuple[Source, Source], *, cache: str | Path | None = None
 ) -> tuple[Source, Source]:
-    r"""Return the training sets as pairs of one plan if `recipe.coupling` is 'one_plan', else unchanged.
+    r"""Return the training sets as pairs of one plan if `recipe.coupling` is 'one_plan' or 'lines_plan'.
 
     As many samples of either side as the larger finite one has, at most `MOST`, are paired once, in blocks of `BLOCK`.
     Of distributions and of pictures whose draws differ (colors, mirror images) these are the draws that training sees. The
@@ -31,7 +38,8 @@ def paired(
 
     $$\min_\pi \sum_i |f(x_i) - f(y_{\pi(i)})|^2,$$
 
-    f the identity or the features named by `recipe.plan_features`.
+    f the identity or the features named by `recipe.plan_features`; or, of 'lines_plan', that of the exact lines of these
+    f(x_i) and f(y_j) as charges of plates far apart.
 
     Args:
         config: The run.
@@ -58,7 +66,7 @@ def paired(
     """
     check(config, pair)
     recipe, shape = config.recipe, pair[0].shape
-    if isinstance(recipe, configs.PFGM) or recipe.coupling != "one_plan":
+    if isinstance(recipe, configs.PFGM) or recipe.coupling not in PLANS:
         return pair
     by_features = recipe.plan_features
     sizes = [source.size for source in pair if source.size is not None]
@@ -67,7 +75,11 @@ def paired(
     if by_features is not None:
         extractor = features.open_extractor(by_features)
         seen = [features.extract(extractor, as_pictures(x, shape), cache=cache) for x in drawn]
-    drawn[1] = drawn[1][couplings.whole_plan(*seen, block_size=BLOCK)]
+    plan = couplings.whole_plan
+    if recipe.coupling == "lines_plan":
+        how = recipe if isinstance(recipe, configs.Tubes) else configs.Tubes()
+        plan = partial(couplings.lines_plan, extra=how.extra, flux=how.flux or 0.0, seed=config.seed)
+    drawn[1] = drawn[1][plan(*seen, block_size=BLOCK)]
     pos, neg = from_pairs(*(x.reshape(-1, *shape) for x in drawn))
     return pos, neg
 
@@ -82,21 +94,23 @@ def check(config: configs.Run, pair: tuple[Source, Source]) -> None:
     if isinstance(config.recipe, configs.PFGM):
         return
     by_features = config.recipe.plan_features
-    if config.recipe.coupling != "one_plan":
+    coupling = config.recipe.coupling
+    if coupling not in PLANS:
         if by_features is not None:
             raise ValueError(
-                f"recipe.plan_features {by_features!r} is for recipe.coupling 'one_plan', got {config.recipe.coupling!r}; "
-                "leave it out, or take 'one_plan'."
+                f"recipe.plan_features {by_features!r} is for recipe.coupling 'one_plan' or 'lines_plan', got {coupling!r}; "
+                "leave it out, or take one of these."
             )
         return
     if config.network.classes is not None:
         raise ValueError(
-            "recipe.coupling 'one_plan' pairs all classes at once; with network.classes take 'minibatch_ot'."
+            f"recipe.coupling {coupling!r} pairs all classes at once; with network.classes take {EACH_STEP[coupling]!r}."
         )
     sizes = [source.size for source in pair if source.size is not None]
     if not sizes:
         raise ValueError(
-            "recipe.coupling 'one_plan' pairs a finite training set, got two distributions without end; take 'minibatch_ot'."
+            f"recipe.coupling {coupling!r} pairs a finite training set, got two distributions without end; take "
+            f"{EACH_STEP[coupling]!r}."
         )
     shape = pair[0].shape
     if by_features is not None and (len(sizes) < 2 or len(shape) != 3):

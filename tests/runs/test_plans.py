@@ -98,7 +98,9 @@ def test_features_are_of_two_sets_of_pictures_in_one_plan():
         ):
             plans.paired(config, pair)
     other = replace(config, recipe=replace(config.recipe, coupling="minibatch_ot"))
-    with pytest.raises(ValueError, match=r"is for recipe\.coupling 'one_plan', got 'minibatch_ot'"):
+    with pytest.raises(
+        ValueError, match=r"is for recipe\.coupling 'one_plan' or 'lines_plan', got 'minibatch_ot'"
+    ):
         plans.paired(other, (pictures, pictures))
 
 
