@@ -20,6 +20,7 @@ and `(batch.weight == 0).mean()` is their share.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,7 @@ from efm_jax.charges.plates import Charges, as_charges, capacitor, capacitor_cha
 from efm_jax.fields import coulomb
 from efm_jax.matching.points import flux, segment
 from efm_jax.matching.velocities import slowness
-from efm_jax.types import Batch, FieldMatching, Key, Part, PointSampler
+from efm_jax.types import Batch, Field, FieldMatching, Key, Part, PointSampler
 
 __all__ = ["LEAST_SHARE", "TARGETS", "c2fm", "efm"]
 
@@ -101,26 +102,9 @@ def efm(
     if num_points is not None:
         checks.count("num_points", num_points)
     sample = segment() if points is None else checks.made("points", points, "points.segment()")
-    charges = None if charges is None else as_charges(charges)
-    if convention == "superposed":
-        return _of_charges(gap, capacitor, sample, target, cut, num_points, block_size, charges)
-
-    def draw(
-        given: Charges | None,
-        key: Key,
-        x_pos: Float[Array, "n dim"],
-        x_neg: Float[Array, "m dim"],
-        *,
-        part: Part = None,
-    ) -> Batch:
-        where = sample(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
-        where = where if part is None else part(where)
-        placed = capacitor(x_pos, x_neg, gap) if given is None else given
-        field = coulomb(where, placed, convention=convention, gamma=gamma, block_size=block_size)
-        value = field.direction * jnp.exp(field.log_magnitude)[:, None]
-        return Batch(where, value, jnp.ones(where.shape[0], where.dtype))
-
-    return FieldMatching(jax.tree_util.Partial(draw, charges), on_plates(gap), (0.0, gap))
+    field = partial(coulomb, convention=convention, gamma=gamma, block_size=block_size)
+    form = "per_plate" if convention == "per_plate" else target
+    return _of_charges(gap, capacitor, sample, form, cut, num_points, field, charges)
 
 
 def c2fm(
@@ -195,7 +179,8 @@ def c2fm(
     def place(x_pos, x_neg, gap):
         return capacitor_chain(x_pos, x_neg, gap, images, tolerance=tolerance, reach=reach)
 
-    return _of_charges(gap, place, sample, target, cut, num_points, block_size, charges)
+    field = partial(coulomb, block_size=block_size)
+    return _of_charges(gap, place, sample, target, cut, num_points, field, charges)
 
 
 def _of_charges(
@@ -205,10 +190,10 @@ def _of_charges(
     target: str,
     cut: float,
     num_points: int | None,
-    block_size: int | None,
+    field_of: Callable[[Array, Charges], Field],
     charges: Charges | None,
 ) -> FieldMatching:
-    """Return the recipe of the total field of given charges, or of those that `place(x_pos, x_neg, gap)` makes."""
+    """Return the recipe of the field of given charges, or of those that `place(x_pos, x_neg, gap)` makes."""
     charges = None if charges is None else as_charges(charges)
 
     def draw(
@@ -222,7 +207,9 @@ def _of_charges(
         where = sample(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
         where = where if part is None else part(where)
         placed = place(x_pos, x_neg, gap) if given is None else given
-        unit = coulomb(where, placed, block_size=block_size).direction
+        unit, log_magnitude = field_of(where, placed)
+        if target == "per_plate":
+            return Batch(where, unit * jnp.exp(log_magnitude)[:, None], jnp.ones(where.shape[0], where.dtype))
         if target == "direction":
             root = jnp.sqrt(jnp.asarray(where.shape[1], where.dtype))
             return Batch(where, root * unit, jnp.ones(where.shape[0], where.dtype))
