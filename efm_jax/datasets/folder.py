@@ -69,8 +69,7 @@ def read_folder(
         background: Gray level 0..255 behind transparent pixels.
         on_error: "raise" where pictures cannot be read, naming them after all have been tried, or "skip" them, with one
             warning that counts them.
-        max_pixels: Largest picture accepted, in pixels; Pillow's own limit, 2 x Image.MAX_IMAGE_PIXELS, holds
-            besides.
+        max_pixels: Largest picture accepted, in pixels; Pillow's own limit, 2 x Image.MAX_IMAGE_PIXELS, holds besides.
         levels: Level that is white in 16-bit gray files, e.g. 4095 for 12 bits; None for 65535. A warning says if the
             pictures use less than a quarter of them.
         most: Pictures read at most; None for all. Of more, so many are chosen at random.

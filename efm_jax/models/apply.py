@@ -9,15 +9,7 @@ import numpy as np
 
 from efm_jax._core import checks, outputs
 from efm_jax._core import files as _files
-from efm_jax.datasets import (
-    Source,
-    batch,
-    fit_pictures,
-    from_array,
-    from_pictures,
-    picture_files,
-    read_array,
-)
+from efm_jax.datasets import Source, batch, fit_pictures, from_array, from_pictures, picture_files, read_array
 from efm_jax.datasets.classes import aligned
 from efm_jax.datasets.opening import specification
 from efm_jax.evaluation import drawing
