@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
+import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
@@ -54,11 +55,12 @@ def march(
     *,
     arrived: Bool[Array, " n"],
     save: Float[Array, "k n"],
+    bound: int,
 ) -> Marched:
     """Advance each line by `dy/dt = rate` from parameter 0 until it arrives at `stop`, is lost, or steps run out.
 
     Lines that have `arrived` before the first step stay. States are kept at the rising parameters `save`; past a line's end
-    they are its end.
+    they are its end. Steps are at most `bound`.
     """
     num_lines = y.shape[0]
     stages, reuses = cost(solver)
@@ -78,7 +80,7 @@ def march(
         cold = jnp.any(active & ~state.warm)
         term = PerLine(rate, now.t, step)
         y1, error, dense, solver_state, _ = solver.step(term, zero, one, now.y, None, state.solver, cold)
-        keep, lost, wanted, controller = judge(step, now.y, y1, error, state)
+        keep, lost, wanted, controller = judge(step, *jax.lax.stop_gradient((now.y, y1, error)), state)
         keep &= active
 
         t1 = now.t + step
@@ -124,8 +126,13 @@ def march(
         controller=history(control, y) if control.adaptive else None,
         steps=jnp.zeros((), jnp.int32),
     )
-    state = jax.lax.while_loop(
-        lambda s: (s.steps < control.most_steps) & jnp.any(s.marched.status == RUNNING), advance, state
+    # scans of 16 rounds inside one another, left when all lines have ended: they have a gradient in both modes
+    state = eqxi.while_loop(
+        lambda s: (s.steps < control.most_steps) & jnp.any(s.marched.status == RUNNING),
+        jax.checkpoint(advance, prevent_cse=False),
+        state,
+        max_steps=bound,
+        kind="bounded",
     )
     marched = state.marched
     after = save > marched.t

@@ -9,13 +9,16 @@ A rate that is NaN or infinite says that the field is not valid there. Such a st
 is tried again shorter. A line for which no step down to `least_step` will do is lost, at the last place where all was well.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
 import diffrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Float, Int
 
 RUNNING, ARRIVED, OUT_OF_STEPS, TOO_LONG, LEFT, LOST, STUCK = range(7)
 
@@ -26,6 +29,16 @@ def check_save(save: int | None) -> None:
         raise ValueError(
             f"save must be a whole number >= 2 (start and end are among the points), got {save!r}."
         )
+
+
+def warn_of_lost(arrived: Bool[Array, " n"], fix: str, stacklevel: int = 3) -> None:
+    """Warn if fewer than 90 % of the lines arrived, where that can be seen: not under jit or vmap."""
+    if isinstance(arrived, Tracer):
+        return
+    share = float((np if arrived.is_fully_addressable else jnp).mean(arrived))
+    if share < 0.9:
+        count = round(share * len(arrived))
+        warnings.warn(f"only {count} of {len(arrived)} lines arrived.\n{fix}", stacklevel=stacklevel)
 
 
 def check_field(field: Callable, points: Float[Array, "n dim1"]) -> None:
@@ -87,7 +100,8 @@ def by_error(solver: diffrax.AbstractSolver, control: Control):
         valid = jnp.all(jnp.isfinite(y1) & jnp.isfinite(error), axis=1)
         error = jnp.where(valid[:, None], error, jnp.inf)
         keep, wanted, controller = jax.vmap(adapt)(step, y0, y1, error, state.controller)
-        least = step <= control.least_step
+        # the step wished for: the one taken is cut at the end, or takes a crumb along
+        least = state.step <= control.least_step
         keep = (keep | least if control.accept_least else keep) & valid
         wanted = jnp.clip(wanted, control.least_step, control.greatest_step)
         return keep, ~keep & least, wanted, controller

@@ -20,7 +20,7 @@ from efm_jax.charges.plates import Charges, as_charges
 from efm_jax.fields import field_fn
 from efm_jax.fields.nearest_charges import radii
 from efm_jax.lines import _arrivals
-from efm_jax.lines._steps import ARRIVED, LEFT, LOST, OUT_OF_STEPS, STUCK, TOO_LONG, check_save
+from efm_jax.lines._steps import ARRIVED, LEFT, LOST, OUT_OF_STEPS, STUCK, TOO_LONG, check_save, warn_of_lost
 from efm_jax.lines.stepping import Stepping, adaptive, chosen
 from efm_jax.types import FieldFn
 
@@ -35,6 +35,12 @@ REASONS = {
     STUCK: "stuck on the other plate",
 }
 """How a line ended, in words."""
+
+
+_FIX = (
+    "whole_space.tally(lines) counts why. Out of steps: take stepping=lines.adaptive(max_steps=4000); too long or left the\n"
+    "region: raise max_length or region; no direction or stuck: the field is not defined, or ends lines, on the way."
+)
 
 
 class EndedLines(NamedTuple):
@@ -350,6 +356,7 @@ def _lines(run: Callable[[Array], _arrivals.Ended], points: Array, save: int | N
         ended = run(ended.t[:, None] * jnp.linspace(0.0, 1.0, save, dtype=points.dtype))
     path = None if save is None else ended.path
     arrived = ended.reason == ARRIVED
+    warn_of_lost(arrived, _FIX, stacklevel=4)
     return EndedLines(
         ended.end, path, arrived, ended.charge, ended.reason, ended.length, ended.num_evaluations
     )
@@ -358,7 +365,7 @@ def _lines(run: Callable[[Array], _arrivals.Ended], points: Array, save: int | N
 def _options(points, stepping, reverse, max_length, region, at_once, save) -> tuple[dict, dict]:
     """The numbers of a run, which are traced, and its policy, for which it is compiled."""
     check_save(save)
-    if stepping.is_fixed or stepping.clock != "linear":
+    if stepping.is_fixed or stepping.clock is not None:
         raise ValueError(
             f"lines through the whole space choose their steps by arc length, got {stepping}.\n"
             "Give lines.adaptive(...) without a clock."

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from efm_jax._core import checks
 from efm_jax.lines.stepping import Stepping, chosen, fixed
-from efm_jax.lines.tracing import trace
+from efm_jax.lines.tracing import FIX, follow, warn_of_lost
 from efm_jax.matching import classes
 from efm_jax.sampling.guidance import guided
 from efm_jax.training.state import TrainState, ema_params
@@ -128,7 +128,7 @@ def transport(
     for i in range(0, len(x), size):
         # whole parts are slices, which samples that are split over devices stay split through
         rows = slice(i, i + size) if i + size <= len(x) else jnp.minimum(jnp.arange(i, i + size), len(x) - 1)
-        lines = trace(
+        lines = follow(
             learned_field(
                 network, params, cond=None if cond is None else jnp.asarray(cond)[rows], guidance=guidance
             ),
@@ -140,11 +140,13 @@ def transport(
         real = min(size, len(x) - i)
         path = None if lines.path is None else lines.path[:, :real]
         parts.append(FieldLines(lines.end[:real], path, lines.arrived[:real], lines.num_evaluations[:real]))
-    if len(parts) == 1:
-        return parts[0]
-    end, paths, arrived, evaluations = zip(*parts, strict=True)
-    path = None if save is None else jnp.concatenate(paths, axis=1)
-    return FieldLines(jnp.concatenate(end), path, jnp.concatenate(arrived), jnp.concatenate(evaluations))
+    lines = parts[0]
+    if len(parts) > 1:
+        end, paths, arrived, evaluations = zip(*parts, strict=True)
+        path = None if save is None else jnp.concatenate(paths, axis=1)
+        lines = FieldLines(jnp.concatenate(end), path, jnp.concatenate(arrived), jnp.concatenate(evaluations))
+    warn_of_lost(lines.arrived, FIX)
+    return lines
 
 
 def _with_and_without(apply: Callable[..., Array], cond: Array, scale: Array, points: Array) -> Array:

@@ -26,6 +26,7 @@ from efm_jax import lines
 from efm_jax._core import checks
 from efm_jax._core.trees import as_pytree
 from efm_jax.lines import Stepping, clocks
+from efm_jax.lines.tracing import follow
 from efm_jax.sampling._transport import learned_field
 from efm_jax.training.state import TrainState, ema_params
 from efm_jax.types import FieldFn, FieldMatching, Key, Network
@@ -209,7 +210,7 @@ def place(pilots: Pilots, steps: int, *, solver: str = "midpoint") -> Stepping:
         smeared = [equidistribute(_smeared(rho, width / steps), steps) for width in SMEARED]
         for nodes in (np.linspace(0.0, 1.0, steps + 1), *(smeared if steps > 1 else ())):
             stepping = lines.fixed(solver, clock=clocks.grid(nodes, clock))
-            coarse = lines.trace(pilots.field, pilots.points, pilots.to, stepping=stepping)
+            coarse = follow(pilots.field, pilots.points, pilots.to, stepping=stepping)
             apart = np.linalg.norm(np.asarray(coarse.end)[:, :-1] - pilots.ends, axis=1)
             arrived = np.asarray(coarse.arrived) & np.isfinite(apart)
             lost = int((np.isfinite(pilots.ends).all(axis=1) & ~arrived).sum())

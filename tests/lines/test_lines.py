@@ -23,7 +23,7 @@ ADAPTIVE = ("bosh3", "tsit5", "dopri5")
     "follow",
     [
         *(partial(trace, stepping=fixed(solver, step=0.25)) for solver in FIXED),
-        *(partial(trace, stepping=adaptive(solver)) for solver in ADAPTIVE),
+        *(partial(trace, stepping=adaptive(solver, clock="linear")) for solver in ADAPTIVE),
         partial(to_height, stepping=adaptive("dopri5")),
     ],
 )
@@ -139,7 +139,8 @@ def test_rows_keep_their_place():
     field = jax.tree_util.Partial(lambda s, p: jnp.concatenate([s, jnp.ones_like(s)], axis=1), slopes)
     for follow in (trace, to_height):
         lines = follow(field, starts(dim=1), GAP)
-        np.testing.assert_allclose(lines.end[:, :1] - starts(dim=1)[:, :1], slopes * GAP, atol=2e-5)
+        # the tolerance of a step, relative
+        np.testing.assert_allclose(lines.end[:, :1] - starts(dim=1)[:, :1], slopes * GAP, rtol=2e-4, atol=2e-5)
 
 
 def test_a_line_that_has_arrived_stays_so_while_others_run():
