@@ -172,7 +172,9 @@ def _trace(field, points, clock, numbers, *, solver, save, bound) -> FieldLines:
         near = (done.status == ARRIVED) & ~there
         ahead = rate(field, clocks.linear, height(done.t), to, jnp.zeros_like(to), jnp.ones_like(to), done.y)
         y = jnp.where(near[:, None] & jnp.isfinite(ahead), done.y + ahead, done.y)
-        done = done._replace(t=jnp.where(near, count, done.t), y=y, evaluations=done.evaluations + near)
+        done = done._replace(
+            t=jnp.where(near, count, done.t), y=y, evaluations=done.evaluations + near.astype(jnp.int32)
+        )
     end = jnp.concatenate([done.y, height(done.t)[:, None]], axis=1)
     end = jnp.where(there[:, None], points, end)
     z = jnp.where(times > done.t, end[:, -1], heights)

@@ -71,6 +71,7 @@ def circle(x, z, gap, to):
 def test_gradients_of_the_dipoles_lines_by_place_and_gap(stepping):
     """Charges, start and height move with the gap: the whole is differentiated, compiled and vectorized over it."""
     with jax.enable_x64(True):
+
         def end(x, gap):
             charges = Charges(jnp.asarray([[0.0, 0.0], [0.0, gap]]), jnp.asarray([1.0, -1.0]))
             field = fields.field_fn(charges)
@@ -122,7 +123,9 @@ def test_the_gradient_of_a_log_density_is_in_closed_form(key):
     def exact(a, x):
         return jnp.sum(normal(2.0**-a * x) - 2 * a * jnp.log(2.0))
 
-    for got, expected in zip(*(jax.grad(f, argnums=(0, 1))(jnp.float32(0.7), x) for f in (found, exact)), strict=True):
+    for got, expected in zip(
+        *(jax.grad(f, argnums=(0, 1))(jnp.float32(0.7), x) for f in (found, exact)), strict=True
+    ):
         # the tolerance of a step, 1e-5, times some twenty steps
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 

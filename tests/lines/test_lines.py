@@ -140,7 +140,9 @@ def test_rows_keep_their_place():
     for follow in (trace, to_height):
         lines = follow(field, starts(dim=1), GAP)
         # the tolerance of a step, relative
-        np.testing.assert_allclose(lines.end[:, :1] - starts(dim=1)[:, :1], slopes * GAP, rtol=2e-4, atol=2e-5)
+        np.testing.assert_allclose(
+            lines.end[:, :1] - starts(dim=1)[:, :1], slopes * GAP, rtol=2e-4, atol=2e-5
+        )
 
 
 def test_a_line_that_has_arrived_stays_so_while_others_run():
