@@ -96,7 +96,7 @@ def march(
             t=jnp.where(keep, t1, now.t),
             y=jnp.where(keep[:, None], y1, now.y),
             status=status,
-            evaluations=now.evaluations + jnp.where(active, stages - (~cold if reuses else 0), 0),
+            evaluations=now.evaluations + jnp.where(active, stages - jnp.where(cold, 0, int(reuses)), 0),
             path=path,
         )
         return _State(
