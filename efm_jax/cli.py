@@ -551,20 +551,21 @@ def _train(
     if report:
         reports.check_run_folder(run)
     hosts.join(where.coordinator, where.processes, where.process_index)
-    if hosts.first():
-        print(f"Training in {run}", flush=True)
-    check = partial(reports.check, config) if report else None
-    runs.train(run, config, progress=progress, allow_changes=allow_changes, check=check)
-    if report and hosts.first():
-        try:
-            _print_report(reports.destination(run), reports.evaluate(run))
-        except Exception:
-            print(
-                f"The run is trained and saved in {run}, but its report failed; `efm evaluate {run}` makes it.",
-                file=sys.stderr,
-            )
-            raise
-    hosts.wait("the report")  # a process that leaves early takes the others with it
+    with hosts.watch(run):
+        if hosts.first():
+            print(f"Training in {run}", flush=True)
+        check = partial(reports.check, config) if report else None
+        runs.train(run, config, progress=progress, allow_changes=allow_changes, check=check)
+        if report and hosts.first():
+            try:
+                _print_report(reports.destination(run), reports.evaluate(run))
+            except Exception:
+                print(
+                    f"The run is trained and saved in {run}, but its report failed; `efm evaluate {run}` makes it.",
+                    file=sys.stderr,
+                )
+                raise
+        hosts.wait("the report")  # a process that leaves early takes the others with it
 
 
 def _print_report(folder: Path | None, report: dict) -> None:

@@ -49,45 +49,50 @@ def train(
     folder, where = Path(folder).expanduser(), config.parallel
     config = _data.located(configs.named(config))
     hosts.join(where.coordinator, where.processes, where.process_index)
-    mesh = hosts.meeting(where.devices)
-    crew = hosts.crew(mesh)
-    moved: list[str] = []
+    with hosts.watch(folder):
+        mesh = hosts.meeting(where.devices)
+        crew = hosts.crew(mesh)
+        moved: list[str] = []
 
-    def fitted(pair: tuple[Source, Source]) -> space.Space | None:
-        crew.on_first(lambda: check and check(pair))
-        sizes = [source.size for source in pair]
-        same = crew.on_first(lambda: _data.unchanged(folder, config, digests, sizes, trusted=allow_changes))
-        moved.extend(same or ())
-        crew.on_first(lambda: _check_classes(folder, config, pair))
-        return space.of_run(folder, config.data, pair, crew)
+        def fitted(pair: tuple[Source, Source]) -> space.Space | None:
+            crew.on_first(lambda: check and check(pair))
+            sizes = [source.size for source in pair]
+            same = crew.on_first(
+                lambda: _data.unchanged(folder, config, digests, sizes, trusted=allow_changes)
+            )
+            moved.extend(same or ())
+            crew.on_first(lambda: _check_classes(folder, config, pair))
+            return space.of_run(folder, config.data, pair, crew)
 
-    try:
-        digests = _data.digests(config)
-        built = build.run(config, space=fitted)
-    except FileNotFoundError as error:
-        if not (folder / "config.json").is_file():
-            raise
-        raise FileNotFoundError(
-            f"{error}\nIf the data of this run have moved, say where they are: efm resume {folder} --data.source SPEC "
-            "--data.target SPEC"
-        ) from error
-    built = built._replace(notes={**built.notes, "digests": digests})
-    built = built._replace(initial=crew.on_first(lambda: _begin.initial(folder, config, built)))
-    if hosts.first():
-        _begin.announce(folder, config)
-    first = reflow_run.opened(config, built.sources)
-    plans.check(config, built.sources)
-    if first is not None:
-        built = built._replace(initial=reflow_run.initial(config, first))
-    if not _finished(folder, config, built, crew):
-        pair = built.sources if first is None else reflow_run.training_pairs(config, first, built.sources)[0]
-        built = built._replace(sources=plans.paired(config, pair, cache=folder / "features"))
-    free = (*_folder.MAY_CHANGE, *moved, *(("optimizer", "ema_decay") if allow_changes else ()))
-    plan = replace(Plan.of_run(_named_by_first(config, digests, crew)), may_change=free)
-    state = fit(folder, built, plan, resume=resume, progress=progress, mesh=mesh)
-    if hosts.first():
-        _begin.conclude(config, int(state.step))
-    return state
+        try:
+            digests = _data.digests(config)
+            built = build.run(config, space=fitted)
+        except FileNotFoundError as error:
+            if not (folder / "config.json").is_file():
+                raise
+            raise FileNotFoundError(
+                f"{error}\nIf the data of this run have moved, say where they are: efm resume {folder} --data.source SPEC "
+                "--data.target SPEC"
+            ) from error
+        built = built._replace(notes={**built.notes, "digests": digests})
+        built = built._replace(initial=crew.on_first(lambda: _begin.initial(folder, config, built)))
+        if hosts.first():
+            _begin.announce(folder, config)
+        first = reflow_run.opened(config, built.sources)
+        plans.check(config, built.sources)
+        if first is not None:
+            built = built._replace(initial=reflow_run.initial(config, first))
+        if not _finished(folder, config, built, crew):
+            pair = (
+                built.sources if first is None else reflow_run.training_pairs(config, first, built.sources)[0]
+            )
+            built = built._replace(sources=plans.paired(config, pair, cache=folder / "features"))
+        free = (*_folder.MAY_CHANGE, *moved, *(("optimizer", "ema_decay") if allow_changes else ()))
+        plan = replace(Plan.of_run(_named_by_first(config, digests, crew)), may_change=free)
+        state = fit(folder, built, plan, resume=resume, progress=progress, mesh=mesh)
+        if hosts.first():
+            _begin.conclude(config, int(state.step))
+        return state
 
 
 def _named_by_first(config: configs.Run, digests: dict[str, str], crew: hosts.Crew) -> configs.Run:

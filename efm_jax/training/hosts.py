@@ -17,14 +17,16 @@ from jax.sharding import PartitionSpec as P
 
 from efm_jax._core import trees
 from efm_jax.training import _placement
+from efm_jax.training._watch import watch
 from efm_jax.training.devices import AXIS, data_mesh
 
-__all__ = ["AUTO", "Crew", "crew", "first", "global_rows", "join", "local_rows", "meeting", "wait"]
+__all__ = ["AUTO", "Crew", "crew", "first", "global_rows", "join", "local_rows", "meeting", "wait", "watch"]
 
 T = TypeVar("T")
 
 AUTO = "auto"
 """Coordinator: jax finds the address itself."""
+_HEARTBEAT = 40  # seconds after which jax ends the processes that have lost one, where `watch` has not
 _PATIENCE = 30  # seconds that a process waits at its end for others, which may have died
 
 
@@ -72,6 +74,7 @@ def join(
         None if coordinator == AUTO else coordinator,
         processes,
         process_index,
+        heartbeat_timeout_seconds=_HEARTBEAT,
         shutdown_timeout_seconds=_PATIENCE,
     )
 

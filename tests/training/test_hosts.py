@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
+import signal
 import socket
+import time
 from pathlib import Path
 
 import jax
@@ -15,7 +18,7 @@ from efm_jax import checkpoint, cli, datasets
 from efm_jax.datasets.source import Choice
 from efm_jax.runs import _fit as runs
 from efm_jax.runs import read_config
-from efm_jax.training import hosts
+from efm_jax.training import _watch, hosts
 
 PROGRAM = Path(__file__).parents[1] / "support" / "_hosts.py"
 
@@ -236,8 +239,35 @@ def test_the_first_host_reports_while_the_other_waits(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGKILL 0", "SIGKILL 1", "SIGSTOP 0", "SIGSTOP 1"])
+def test_a_host_that_dies_or_stops_ends_the_other_within_a_minute(tmp_path, how):
+    name, victim = how.split()
+    port = free_port()
+    options = [*COMMAND, "--steps", "1000000"]
+    programs = [command(i, port, tmp_path, *options) for i in range(2)]
+    checkpoints = tmp_path / "run0" / "checkpoints"
+    try:
+        began = time.monotonic()
+        while checkpoint.latest(checkpoints) is None and time.monotonic() - began < 300:
+            time.sleep(0.5)
+        time.sleep(2 * _watch.EVERY)  # the sign of life that tells of it
+        programs[int(victim)].send_signal(getattr(signal, name))
+        began = time.monotonic()
+        output = programs[1 - int(victim)].communicate(timeout=120)[0]
+        seconds = time.monotonic() - began
+    finally:
+        for program in programs:
+            program.kill()
+    assert seconds < 60
+    assert programs[1 - int(victim)].returncode == 1
+    last = output.strip().splitlines()[-1]
+    assert last.startswith(f"efm: process {victim} ({programs[int(victim)].pid} on ")
+    assert re.search(r"is gone: .* The checkpoint of step \d+ is kept in ", last)
+
+
+@pytest.mark.slow
 def test_an_error_on_one_host_ends_the_other_too(tmp_path):
-    """Data that only one host lacks: the other must not wait for ever."""
+    """Data that only one host lacks: the other must not wait for ever, and learns why."""
     np.save(tmp_path / "some.npy", np.zeros((64, 2), np.float32))
     port = free_port()
     sources = [tmp_path / "some.npy", tmp_path / "none.npy"]
@@ -245,3 +275,37 @@ def test_an_error_on_one_host_ends_the_other_too(tmp_path):
     output = together(programs, 240)
     assert all(program.returncode != 0 for program in programs), output
     assert "none.npy" in output[1]
+    assert re.search(
+        r"efm: process 1 \(.*\) failed: FileNotFoundError: there is no file .*none\.npy", output[0]
+    )
+
+
+# --- signs of life, in parts
+
+
+@pytest.mark.parametrize(
+    ("sign", "after", "said"),
+    [
+        (None, 10.0, None),  # not heard of yet
+        (None, 60.0, "process 1 is gone"),
+        ({"beat": 3}, 10.0, None),
+        ({"beat": 3}, 60.0, "me is gone: it gives no sign of life. The checkpoint of step 7 is kept in RUN"),
+        ({"beat": -1}, 60.0, None),  # it has come to its end
+        (
+            {"beat": -1, "error": "ValueError: no\ndata"},
+            1.0,
+            "me failed: ValueError: no data The checkpoint of step 7",
+        ),
+        ({"beat": -1, "error": "ValueError", "session": 1}, 1.0, None),  # of a run before this one
+    ],
+)
+def test_a_lost_host_is_named(monkeypatch, sign, after, said):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    watch = _watch._Watch(None, Path("RUN"), 2)
+    now = time.monotonic()
+    known = {"session": 2, "error": None, "who": "me"}
+    text = "" if sign is None else json.dumps(known | sign)
+    kept = {"kept": "The checkpoint of step 7 is kept in RUN"}
+    watch._told = {0: (json.dumps(known | kept | {"beat": 3}), now), 1: (text, now)}
+    lost = watch._lost(now + after)
+    assert lost is None if said is None else lost.startswith(said)
