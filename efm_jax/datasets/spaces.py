@@ -1,6 +1,6 @@
 """Spaces of fewer dimensions in which a field is learned: the principal components of both plates' data.
 
-In the space of pixels all charges are about equally far from each other and a minibatch's field is that of single ones; in
+In the space of pixels all charges are about equally far from each other and a minibatch's field is that of single ones. In
 some tens of components it is that of many. A `Space` is arrays alone: `encode` and `decode` are its two maps, `wrap` turns
 a source of pictures into one of their components. What k components cannot hold is lost: `explained` is the share kept.
 NumPy on the host, no JAX.
@@ -80,7 +80,7 @@ def principal_components(
 
     so no other k directions have a smaller mean squared error of reconstruction: the sum of the eigenvalues left out. One
     scale for all components, the root of their mean eigenvalue, makes a typical coordinate of order 1 and keeps the shape of
-    the data: ratios of distances stay, and a gap is in units of the spread of a typical component. Of each direction the
+    the data. Ratios of distances stay, and a gap is in units of the spread of a typical component. Of each direction the
     entry of largest size is positive.
 
     Memory is about `4 (n + m) D + 16 min(n + m, D)^2` bytes, time the cube of that smaller side: seconds at D = 3,072.
@@ -142,7 +142,7 @@ def principal_components(
 def fit(source_pos: Source | None, source_neg: Source | None, k: int) -> Space:
     """Find the principal components of two sources, from at most `MOST` samples of each.
 
-    Of a finite set every sample counts alike; where something is drawn with a sample (its color, whether it is mirrored), a
+    Of a finite set every sample counts alike. Where something is drawn with a sample (its color, whether it is mirrored), a
     set smaller than `MOST` is gone through up to eight times.
 
     Args:

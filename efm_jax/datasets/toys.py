@@ -37,7 +37,7 @@ def swiss_roll(*, noise: float = 0.8, scale: float = 2.0 / 7.5) -> Source:
     """The planar Swiss roll `scale * ((t cos t, t sin t) + noise e)`, t ~ U[3 pi/2, 9 pi/2], e ~ N(0, I).
 
     The roll of Field Matching's toys (Kolesov et al. 2025, arXiv 2502.02367, whose noise and aspect these
-    are), about 3.8 in radius; two sets of 1,024 points are W2 = 0.2 to 0.3 apart.
+    are), about 3.8 in radius. Two sets of 1,024 points are W2 = 0.2 to 0.3 apart.
 
     Args:
         noise: Standard deviation of the noise before scaling, >= 0.
@@ -96,8 +96,8 @@ def eight_gaussians(*, radius: float = 5.0, variance: float = 0.1**0.5) -> Sourc
 def moons(*, noise: float = 0.2, scale: float = 3.0, shift: float = -1.0) -> Source:
     """Two half circles, `scale * (half circle + noise e) + shift`, e ~ N(0, I).
 
-    Upper moon (cos t, sin t), lower moon (1 - cos t, 1/2 - sin t), t ~ U[0, pi], each with probability 1/2;
-    the defaults `3 moons(0.2) - 1` are those of Tong et al. 2023, arXiv 2307.03672.
+    Upper moon (cos t, sin t), lower moon (1 - cos t, 1/2 - sin t), t ~ U[0, pi], each with probability 1/2.
+    The defaults `3 moons(0.2) - 1` are those of Tong et al. 2023, arXiv 2307.03672.
 
     Args:
         noise: Standard deviation of the noise before scaling, >= 0.

@@ -1,6 +1,6 @@
 """The engine of lines by arc length: through the whole space, as many under way at once as there are slots.
 
-Lines differ in length by orders of magnitude. Each slot holds one line; when that has ended, its result is put away and
+Lines differ in length by orders of magnitude. Each slot holds one line. When that has ended, its result is put away and
 the next line takes the slot, so the work is in proportion to the sum of the lines and not to the longest. With as many
 slots as lines, slot i holds line i throughout.
 

@@ -2,7 +2,7 @@
 
 A clock is a smooth, strictly monotone map `z = clock(u, start, stop)` of `u` in [0, 1] with `clock(0) = start` and
 `clock(1) = stop`; `dx/du = (E_x / E_z) dz/du`. A solver that takes equal steps in `u` takes small steps in height
-wherever `dz/du` is small, so a clock that is slow near the plates refines there, at no cost elsewhere but longer
+wherever `dz/du` is small. So a clock that is slow near the plates refines there, at no cost elsewhere but longer
 steps in the middle of the gap. Any function of that form serves; those with a name can be given by it.
 """
 
@@ -72,7 +72,7 @@ def logit(eps: float = 1e-2) -> Clock:
 
     Here $v = (z - z_0) / (z_1 - z_0)$ is the share of the way. Launched at `eps L` and stopped at `(1 - eps) L`
     this is `s = logit(z / L)` exactly, in which $dx/ds = (E_x / E_z) z (L - z) / L$ stays bounded where the slope
-    grows like the inverse of the distance to a plate; launched and stopped on the plates themselves it still
+    grows like the inverse of the distance to a plate. Launched and stopped on the plates themselves it still
     reaches both, with least speed about `2 eps log(1/eps)` times that of the linear clock.
 
     Args:

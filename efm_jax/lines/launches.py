@@ -2,7 +2,7 @@
 
 `from_charges` puts points on small spheres around charges, in random directions: near a charge its field is radial, so a
 uniform direction is a uniform share of the charge's flux. `from_samples` puts fresh samples of a plate just above or just
-below it, by the flux rule: the field jumps by the plate's density, and that density is divided between both sides as
+below it, by the flux rule. The field jumps by the plate's density, and that density is divided between both sides as
 the field's normal component is. Launches are made outside `jit`; the lines that follow are compiled.
 """
 
@@ -54,7 +54,7 @@ def from_charges(
     r"""Launch lines from point charges in uniform directions: exact by flux.
 
     A charge q sends `|q|` of flux out, equally in all directions of the sphere $S^D$. A line starts at $\tilde x_i + r
-    (u + \delta)$, u uniform, at a distance r so small that the charge's own field rules there: r is the given share of
+    (u + \delta)$, u uniform, at a distance r so small that the charge's own field rules there. Here r is the given share of
     the charge's own radius $a$, which is the distance to its nearest neighbor or the distance where its own field has
     fallen to the field F of the others, whichever is less. What F has bent a line by on its first bit of way is
 

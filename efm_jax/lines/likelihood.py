@@ -2,7 +2,7 @@
 
 The lines of a field are a flow in the height, `dx/dz = v = E_x / E_z`, so a density known on one plate is known at the
 other end of every line. How well it is the density of Q depends on the field: the capacitor chain transports exactly
-(and has `fields.log_density_path` in closed form, the oracle of this module); a learned field has the density it has.
+(and has `fields.log_density_path` in closed form, the oracle of this module). A learned field has the density it has.
 """
 
 from collections.abc import Callable

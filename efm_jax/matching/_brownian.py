@@ -29,8 +29,8 @@ def leave_slab(key: Key, z: Float[Array, "*batch"], gap: float) -> Exit:
     r"""Draw side and time of the exit of a Brownian motion from (0, L), started at height z in [0, L].
 
     Walk on intervals: with r the distance to the nearer plate, the motion leaves $(z - r, z + r)$ after a time $r^2 \tau$,
-    $\tau$ the exit time of (-1, 1) from 0, and either way with probability 1/2: onto the nearer plate, or to twice the
-    distance from it. A walk takes two jumps on average and more than j with probability $2^{-j}$; nothing is cut off or
+    $\tau$ the exit time of (-1, 1) from 0. It goes either way with probability 1/2: onto the nearer plate, or to twice the
+    distance from it. A walk takes two jumps on average and more than j with probability $2^{-j}$. Nothing is cut off or
     tabulated, and every jump works at its own scale, so a start at $z = 10^{-4} L$ is as exact as one at L/2.
 
     Source: M. E. Muller (1956), "Some continuous Monte Carlo methods for the Dirichlet problem", in one dimension.

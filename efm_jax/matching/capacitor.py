@@ -6,12 +6,12 @@ These recipes know three targets:
 - `velocity`: `(E_x / E_z, 1)`, with weight `w(z)^2`, `w = 4 z (L - z) / L^2`: the error of `dx/ds` in the clock
   s = logit(z / L), in which velocities stay bounded near the plates. With points from the flux density of the same
   minibatch (`points.flux` of the recipe's kind) the gradient is that of the whole field, without bias, for any number of
-  charges; other points have a bias.
+  charges. Other points have a bias.
 - `robust`: the same with `|dx/ds|` cut to `cut (R^2 + D L^2 / 4)^(1/2) / 4`, R the root mean square distance between
-  samples of P and Q, the other term that of a point from its charge, and a quarter of a way the greatest speed of a
-  straight line: a little bias for bounded noise.
+  samples of P and Q. The other term is that of a point from its charge, and a quarter of a way the greatest speed of a
+  straight line. It trades a little bias for bounded noise.
 
-The charges are those of each minibatch, or the same ones at every step, for instance the whole training set: then the target
+The charges are those of each minibatch, or the same ones at every step, for instance the whole training set. Then the target
 is the field itself, at the cost of as many more charges. They are leaves of `draw`, which is a pytree, so that compiled
 steps take them as arguments.
 
@@ -122,7 +122,7 @@ def c2fm(
 ) -> FieldMatching:
     """Capacitor-chain field matching: regress on the field of charges between endless mirror plates.
 
-    Copies of P at z = 2 k gap and of Q at z = (2 k + 1) gap make `E_z = P / 2` and `Q / 2` on the plates, so no line leaves
+    Copies of P at z = 2 k gap and of Q at z = (2 k + 1) gap make `E_z = P / 2` and `Q / 2` on the plates. So no line leaves
     the slab and forward lines carry P to Q exactly, for every gap. `2 E_z` is the density of the samples on their way.
     Most of a sample's way lies near a plate when the gap is small; trace with the clock `clocks.logit`.
 

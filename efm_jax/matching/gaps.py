@@ -1,7 +1,7 @@
 """Choose the gap: how many charges share the field between the plates, and the gap at which enough of them do.
 
 Below a certain gap every line between the plates feels one charge of each plate, and the field of a minibatch does not
-depend on the others; far above it all charges weigh the same and the plates look like points.
+depend on the others. Far above it all charges weigh the same and the plates look like points.
 """
 
 import math
@@ -42,7 +42,7 @@ def effective_charges(
     $$\frac{(\sum_i e_i)^2}{\sum_i e_i^2},$$
 
     1 where one charge makes the field, n + n where all of two plates of n weigh the same. In high D a charge at
-    distance r from another begins to share with it when the gap is of the order of r: the lateral noise at mid-gap is
+    distance r from another begins to share with it when the gap is of the order of r. The lateral noise at mid-gap is
     about L/2 in each dimension, and $e_j / e_i \approx \exp(-r^2 / 2T \pm r / \sqrt T)$ for points at exit time T from i.
 
     Args:
@@ -86,7 +86,7 @@ def suggest_gap(
 
     The gap L at which the median of `effective_charges` is `share` of `4 n m / (n + m)`, its greatest value at mid-gap
     with n and m charges, by bisection in log L on one set of random numbers. It says at which gap the field is that of two
-    distributions rather than of two single samples; it does not say which gap trains best, and a gap above it costs
+    distributions rather than of two single samples. It does not say which gap trains best, and a gap above it costs
     longer lines.
 
     Args:

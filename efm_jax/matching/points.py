@@ -74,7 +74,7 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
     """Draw points on the segments between pairs of samples, with noise that vanishes at the plates.
 
     `x = (1 - t) x_pos_i + t x_neg_j + r m / |m|`, with `t = z / gap`, `m ~ N(0, I_D)`, and a radius `r = |e|`,
-    `e ~ N(0, noise^2 min(z, gap - z))`: given the pair and z, x is isotropic about the segment with a half-normal
+    `e ~ N(0, noise^2 min(z, gap - z))`. Given the pair and z, x is isotropic about the segment with a half-normal
     radius whose variance parameter vanishes at both plates.
 
     Args:
@@ -120,14 +120,14 @@ def flux(kind: str = "chain", *, height: str = "linear") -> PointSampler:
     r"""Draw points exactly from the flux density of the samples, `p(x | z)` proportional to `E_z(x, z)`: where lines go.
 
     Between the plates `E_z > 0`, and by `div E = 0` it is a density that flows with velocity `E_x / E_z`. A Brownian
-    motion from (x, z) in all D+1 dimensions, followed until it meets a plate, shows its mixture: with a plate and
+    motion from (x, z) in all D+1 dimensions, followed until it meets a plate, shows its mixture. With a plate and
     a time T drawn for the height z, and `x_i` a random sample of that plate,
 
     $$x = x_i + \sqrt{T} \xi, \qquad \xi \sim N(0, I_D).$$
 
     - `chain`: the field of `charges.capacitor_chain`, `p = 2 E_z`: plate and T are those of the exit from the slab.
     - `two_plates`: the field of `charges.capacitor`, `p = E_z`: either plate with probability 1/2 and `T = r^2 / chi2_1`,
-      r the distance to it; that is, Cauchy distributions of scale z around P's samples and gap - z around Q's.
+      r the distance to it. That is, Cauchy distributions of scale z around P's samples and gap - z around Q's.
 
     The noise per dimension is of the order of the gap in the middle, whatever D is, and vanishes at the plates.
 

@@ -1,7 +1,7 @@
 r"""Poisson flow, the recipe of a single plate: lines run from noise far above down to the data.
 
-Q's samples are the only charges, on the plate z = 0, and they obey Coulomb's law in K extra dimensions, z being the
-distance from the plate in all of them. With $r_i^2 = |x - x_i|^2 + z^2$,
+Q's samples are the only charges, on the plate z = 0, and they obey Coulomb's law in K extra dimensions. The height z
+is the distance from the plate in all of them. With $r_i^2 = |x - x_i|^2 + z^2$,
 
 $$E(x, z) \propto \operatorname{mean}_i \frac{(x - x_i, z)}{r_i^{D + K}}, \qquad
 p_z(x) = \operatorname{mean}_i\, p_z(x \mid x_i) \propto z^K \operatorname{mean}_i\, r_i^{-(D + K)}.$$
@@ -61,13 +61,13 @@ def pfgm(
     - `flux`: log z uniform between eps and z_max, and x from `p_z`, where lines go.
 
     Lines start at z_max with `x ~ z_max xi / chi_K`, as of one charge at 0, whatever the values of `x`, one line for
-    each of its rows; in reverse they start from x at height eps. Trace them with the clock "log", and let the network
+    each of its rows. In reverse they start from x at height eps. Trace them with the clock "log", and let the network
     see heights in logs: `networks.mlp(dim, gap=z_max, height=eps)`.
 
     With K = 1 one line in twelve starts more than `10 sqrt(D) z_max` away, and `E_z / |E|` is as small as that there, which
-    a network must know to follow it; more dimensions have shorter tails. The papers' sigma is `z / sqrt(K)`: let z_max and
+    a network must know to follow it. More dimensions have shorter tails. The papers' sigma is `z / sqrt(K)`: let z_max and
     eps grow like `sqrt(K)`. Center the data: a mean m of theirs moves the ends by about `|m| R sqrt(K) / z_max`, R the root
-    mean square distance from it, while for centered ones `z_max = R sqrt(K)` was found to be enough.
+    mean square distance from it. For centered ones `z_max = R sqrt(K)` was found to be enough.
 
     Args:
         z_max: Height of the prior, in units of the data.

@@ -15,8 +15,8 @@ def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> N
     """Return a network whose field is a velocity that grows near the plates: `f -> (f_x / w(z), 1)`.
 
     Here `w = 4 z (L - z) / L^2 + margin`. Velocities grow like the inverse of the distance to a plate, since mass there has
-    hardly left or must hurry to arrive;
-    `f_x` itself then stays of the order of the data, and `f_z` is replaced by 1.
+    hardly left or must hurry to arrive.
+    Then `f_x` itself stays of the order of the data, and `f_z` is replaced by 1.
 
     Args:
         network: The network, e.g. `networks.mlp(...)`.

@@ -9,9 +9,9 @@ $$\rho(s) \propto \Big(\operatorname{mean} |x^{(p+1)}(s)|\ \frac{\mathrm{spread}
 
 Derivatives are differences over the intervals of a fine grid of pilot lines: what bends on a shorter scale counts with its
 mean there. The rule is one of many short steps. With few of them a solver that knows the rate at the beginning of a step
-must not leave a bend by a long one, so the density is also smeared by a part of a step; and which clock's parameter serves
-best, how much smearing, or equal steps, is found by following the pilot lines once with each: the nearest to their fine
-ends is taken.
+must not leave a bend by a long one, so the density is also smeared by a part of a step. Which clock's parameter, how much
+smearing, or equal steps serve best is found by following the pilot lines once with each. The nearest to their fine ends
+is taken.
 """
 
 from functools import partial
@@ -174,9 +174,9 @@ def pilot_lines(
 def place(pilots: Pilots, steps: int, *, solver: str = "midpoint") -> Stepping:
     """Place the steps of a solver where the pilot lines bend.
 
-    For each clock the pilots are followed with equal nodes and with those of the density, smeared by each of `SMEARED`; the
-    grid returned is that by which the fewest of them fail to arrive and, of these, that which ends nearest to the fine
-    lines, in the mean over pilots: on these it is never worse than equal steps in any of the clocks. That costs five times
+    For each clock the pilots are followed with equal nodes and with those of the density, smeared by each of `SMEARED`. Of
+    the grids by which the fewest fail to arrive, the one that ends nearest to the fine lines, in the mean over pilots,
+    is returned. On these it is never worse than equal steps in any of the clocks. That costs five times
     the evaluations of the steps for each clock.
 
     Args:

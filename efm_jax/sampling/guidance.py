@@ -7,11 +7,11 @@ $$v_g = v_\varnothing + g\,(v_c - v_\varnothing),$$
 
 g = 0 the unconditional lines, g = 1 those of the class, g > 1 beyond. Why velocities, and not fields:
 
-- A line depends on the direction of a field only, and a trained network's length means nothing, so the outcome must not
+- A line depends on the direction of a field only, and a trained network's length means nothing. So the outcome must not
   change when either field is multiplied by a positive function of the point. Slopes do not; sums of fields, or of
   directions, do.
 - Where a velocity is an affine function of the mean of the data given the point, with coefficients that no class changes,
-  the rule moves that mean: Poisson flow, $v = (x - \bar x)/z$, for every number of extra dimensions; flow matching from
+  the rule moves that mean: Poisson flow, $v = (x - \bar x)/z$, for every number of extra dimensions, and flow matching from
   an independent Gaussian, $v = (\bar x - x)/(L - z)$ for paths of no width. Where the noise is Gaussian, $\bar x$ is an
   affine function of the score, and the rule is classifier-free guidance itself, $s_\varnothing + g\,(s_c - s_\varnothing)$:
   the latter at every height, the former as the extra dimensions become many.
@@ -21,7 +21,7 @@ g = 0 the unconditional lines, g = 1 those of the class, g > 1 beyond. Why veloc
   the other classes, lines turn back.
 
 For other fields (two plates, the chain, interaction fields) the velocity is no function of a score and the rule is the same
-extrapolation, without a density that is known in closed form; for g other than 0 and 1 the ends of lines follow neither
+extrapolation, without a density that is known in closed form. For g other than 0 and 1 the ends of lines follow neither
 distribution.
 
 Source: Ho and Salimans (2022), "Classifier-free diffusion guidance", arXiv 2207.12598, eq. 6, whose w is g - 1; for

@@ -1,7 +1,7 @@
 """Reflow pairs samples with the ends of a trained field's own lines, for a second training with straighter lines.
 
 The pairs go to a recipe that keeps them, `matching.cfm(gap, coupling=couplings.given(), width=widths.constant(1e-3))`; no
-recipe of its own is needed. A line of the first field and its end are taken as they are: what the second field learns is
+recipe of its own is needed. A line of the first field and its end are taken as they are. What the second field learns is
 where the first one carries samples, by way of straight lines as far as these do not cross. The bias of the first field's
 ends stays.
 """

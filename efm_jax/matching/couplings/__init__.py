@@ -1,7 +1,7 @@
 """Couplings: which sample of P is paired with which sample of Q.
 
 A coupling is a pure function `(key, x_pos [n, D], x_neg [m, D], num_pairs) -> (i [k], j [k])` of row indices. Each pair
-by itself follows the plan; `independent` draws them independently of each other, the others go through all samples they
+by itself follows the plan; `independent` draws them independently of each other. The others go through all samples they
 can pair, in random order, before they take one again.
 
 With labels, `couple(key, x_pos, x_neg, num_pairs, labels=(labels_pos [n], labels_neg [m]))`, pairs join equal labels
