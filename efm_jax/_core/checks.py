@@ -85,6 +85,23 @@ def has(name: str, value, parts: tuple[str, ...], example: str) -> None:
         raise ValueError(f"{name} must be the result of a call, e.g. {example}, got {value!r}.")
 
 
+def library(value) -> str | None:
+    """The library of a module, by the name of its adapter (`nnx`, `linen`, `equinox`); None for anything else."""
+    homes = {base.__module__.removeprefix("flax.").split(".")[0] for base in type(value).__mro__}
+    return next((name for name in ("nnx", "linen", "equinox") if name in homes), None)
+
+
+def network(value) -> None:
+    """Raise ValueError if `value` is no `Network`, and say how to make one of it."""
+    complete = all(callable(getattr(value, part, None)) for part in ("init", "apply"))
+    adapter = library(value) or ("function" if callable(value) and not complete else None)
+    if adapter is not None:
+        raise ValueError(
+            f"network must be a Network, got {type(value).__name__}.\nWrap it with networks.from_{adapter}."
+        )
+    has("network", value, ("init", "apply"), "networks.mlp(2, gap=6.0)")
+
+
 def one_gap(seen: float | None, gap: float, whose: str) -> None:
     """Raise ValueError if a network that sees the height `seen` as 1 is used where the last plate is at `gap`."""
     if seen is not None and not math.isclose(seen, gap, rel_tol=1e-6):

@@ -1,10 +1,12 @@
 """Networks that learn a field: each function makes a `Network(init, apply)` on flat points [n, D+1], z last.
 
 `mlp` is for points of few dimensions, `unet` for pictures. Both see scaled x and `z / gap` only, both start as the zero
-field, and both take integer class labels if they are made with `num_classes`.
+field, and both take integer class labels if they are made with `num_classes`. `from_nnx`, `from_linen`, `from_equinox` and
+`from_function` take a model of your own.
 """
 
+from efm_jax.networks.adapters import from_equinox, from_function, from_linen, from_nnx
 from efm_jax.networks.mlp import mlp
 from efm_jax.networks.unet import unet
 
-__all__ = ["mlp", "unet"]
+__all__ = ["from_equinox", "from_function", "from_linen", "from_nnx", "mlp", "unet"]

@@ -8,6 +8,7 @@ each dimension and E_z anything from 0 to sqrt(D+1).
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +16,7 @@ from flax import nnx
 from jax.core import Tracer
 
 from efm_jax._core import checks
-from efm_jax.networks._functional import pure
+from efm_jax.networks._functional import Pure
 from efm_jax.types import Network
 
 
@@ -41,25 +42,39 @@ def frame(
     loc, scale = _vector("loc", loc, dim), _vector("scale", scale, dim)
     if np.any(scale <= 0.0):
         raise ValueError(f"scale must be > 0 in every dimension, got a smallest value of {scale.min()}.")
-    z_scale = math.sqrt(dim + 1)
-    init, call = pure(build)
+    module = Pure(build)
+    apply = partial(_apply, module, dim, loc, scale, gap, least, num_classes)
+    return Network(module.init, apply, gap, num_classes)
 
-    def apply(params, points, *, key=None, cond=None):
-        points = checks.floating("points", points).astype(jnp.float32)
-        if points.ndim != 2 or points.shape[1] != dim + 1:
-            raise ValueError(
-                f"points must have shape [n, {dim + 1}] ({dim} coordinates and z), got {points.shape}; "
-                f"this network was made for D = {dim}."
-            )
-        labels = _labels(cond, len(points), num_classes)
-        x, u = (points[:, :-1] - loc) / scale, points[:, -1] / gap
-        if least is not None:
-            x = x / jnp.sqrt(1.0 + (points[:, -1:] / scale) ** 2)
-            u = 1.0 - jnp.log(jnp.maximum(u, least / gap)) / math.log(least / gap)
-        f_x, f_z = call(params, x, u, labels, key)
-        return jnp.concatenate([f_x, z_scale * f_z[:, None]], axis=1).astype(jnp.float32)
 
-    return Network(init, apply, gap, num_classes)
+def _apply(
+    module: Pure,
+    dim: int,
+    loc,
+    scale,
+    gap: float,
+    least: float | None,
+    num_classes: int | None,
+    params,
+    points,
+    *,
+    key=None,
+    cond=None,
+):
+    """A module in the frame: `module(x, u, labels, key)` on points, scaled and checked."""
+    points = checks.floating("points", points).astype(jnp.float32)
+    if points.ndim != 2 or points.shape[1] != dim + 1:
+        raise ValueError(
+            f"points must have shape [n, {dim + 1}] ({dim} coordinates and z), got {points.shape}; "
+            f"this network was made for D = {dim}."
+        )
+    labels = _labels(cond, len(points), num_classes)
+    x, u = (points[:, :-1] - loc) / scale, points[:, -1] / gap
+    if least is not None:
+        x = x / jnp.sqrt(1.0 + (points[:, -1:] / scale) ** 2)
+        u = 1.0 - jnp.log(jnp.maximum(u, least / gap)) / math.log(least / gap)
+    f_x, f_z = module(params, x, u, labels, key)
+    return jnp.concatenate([f_x, math.sqrt(dim + 1) * f_z[:, None]], axis=1).astype(jnp.float32)
 
 
 def wholes(name: str, values: Iterable[int], least: int, length: int | None = None) -> tuple[int, ...]:

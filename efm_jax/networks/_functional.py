@@ -9,7 +9,6 @@ optimizers, averages and checkpoints see a plain pytree.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,20 +24,30 @@ def start(shape: tuple[int, ...], variance: float) -> nnx.Param:
     return nnx.Param(np.broadcast_to(np.float32(math.sqrt(3.0 * variance)), shape))
 
 
-def pure(build: Callable[[], nnx.Module]) -> tuple[Callable[[Key], Params], Callable[..., Any]]:
-    """Return the pure functions `init(key) -> params` and `call(params, *args) -> module(*args)`.
+class Pure:
+    """A module as pure functions, `init(key) -> params` and `call(params, *args) -> module(*args)`, which can be pickled.
 
     All state of the module must be declared by `start`; randomness at call time (dropout) is an argument.
     """
 
-    @functools.cache
-    def declared():
-        graph, state = nnx.split(build(), nnx.Param)
-        return graph, _named(nnx.to_pure_dict(state))
+    def __init__(self, build: Callable[[], nnx.Module]):
+        self.build = build
+        self._init = jax.jit(self._drawn)
 
-    @jax.jit
-    def init(key: Key) -> Params:
-        leaves, tree = jax.tree.flatten(declared()[1])
+    def __reduce__(self):
+        return Pure, (self.build,)
+
+    @functools.cached_property
+    def _declared(self):
+        graph, state = nnx.split(self.build(), nnx.Param)
+        return graph, named(nnx.to_pure_dict(state))
+
+    def init(self, key: Key) -> Params:
+        """Draw the parameters."""
+        return self._init(key)
+
+    def _drawn(self, key: Key) -> Params:
+        leaves, tree = jax.tree.flatten(self._declared[1])
         half_widths = [float(leaf.flat[0]) for leaf in leaves]
         sizes = [leaf.size if half_width else 0 for leaf, half_width in zip(leaves, half_widths, strict=True)]
         uniform = jax.random.uniform(key, (sum(sizes),), jnp.float32, minval=-1.0, maxval=1.0)
@@ -49,19 +58,17 @@ def pure(build: Callable[[], nnx.Module]) -> tuple[Callable[[Key], Params], Call
         ]
         return jax.tree.unflatten(tree, drawn)
 
-    def call(params: Params, *args):
-        return nnx.merge(declared()[0], nnx.State(_indexed(params)))(*args)
-
-    return init, call
+    def __call__(self, params: Params, *args):
+        return nnx.merge(self._declared[0], nnx.State(indexed(params)))(*args)
 
 
-def _named(tree):
+def named(tree):
     """Positions in lists as strings: checkpoints keep the keys of a dict as strings."""
-    return {str(k): _named(v) for k, v in tree.items()} if isinstance(tree, dict) else tree
+    return {str(k): named(v) for k, v in tree.items()} if isinstance(tree, dict) else tree
 
 
-def _indexed(tree):
-    """Undo `_named`: a key made of digits is a position in a list."""
+def indexed(tree):
+    """Undo `named`: a key made of digits is a position in a list."""
     if not isinstance(tree, dict):
         return tree
-    return {int(k) if k.isdigit() else k: _indexed(v) for k, v in tree.items()}
+    return {int(k) if k.isdigit() else k: indexed(v) for k, v in tree.items()}

@@ -1,6 +1,7 @@
 """A multilayer perceptron for points of few dimensions."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +81,7 @@ def mlp(
     octaves = checks.count("octaves", octaves, 0)
     checks.choice("activation", activation, tuple(ACTIVATIONS))
     return _frame.frame(
-        lambda: Mlp(dim, width, depth, activation, octaves, num_classes),
+        partial(Mlp, dim, width, depth, activation, octaves, num_classes),
         dim,
         gap=gap,
         loc=loc,

@@ -43,6 +43,7 @@ def learned_field(
         >>> field(jnp.zeros((5, 3))).shape
         (5, 3)
     """
+    checks.network(network)
     guidance = checks.finite("guidance", guidance)
     if cond is None:
         if guidance != 1.0:
@@ -115,6 +116,7 @@ def transport(
     Source: Kolesov et al. (2025), arXiv 2502.02367, Algorithm 2.
     """
     x = checks.samples("x", x)
+    checks.network(network)
     checks.one_gap(network.gap, max(recipe.span), "recipe")
     if cond is not None and np.shape(cond) != (len(x),):
         raise ValueError(f"cond must hold one label per sample, shape ({len(x)},), got {np.shape(cond)}.")

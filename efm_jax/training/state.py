@@ -83,7 +83,7 @@ def init_state(
         >>> int(state.step), ema_params(state)["a"].tolist()
         (0, [1.0, 1.0])
     """
-    checks.has("network", network, ("init", "apply"), "networks.mlp(2, gap=6.0)")
+    checks.network(network)
     checks.has("optimizer", optimizer, ("init", "update"), "training.adam()")
     param_key, run_key = jax.random.split(checks.key("key", key))
     if params is not None:

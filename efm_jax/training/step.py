@@ -104,7 +104,7 @@ def step_function(
 ) -> "BoundStep":
     """Make the step of `make_train_step` for one way to share its work, not compiled."""
     checks.has("recipe", recipe, ("draw",), "matching.efm(gap=6.0)")
-    checks.has("network", network, ("init", "apply"), "networks.mlp(2, gap=6.0)")
+    checks.network(network)
     checks.has("optimizer", optimizer, ("init", "update"), "training.adam()")
     checks.one_gap(network.gap, max(recipe.span), "recipe")
     if not 0.0 <= ema_decay < 1.0:
