@@ -1,6 +1,7 @@
 """Sources of arrays, pairs, pictures and white noise, and samples back to pictures; NumPy on the host, no JAX."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -70,10 +71,11 @@ def from_array(array: Any) -> Source:
             "pictures may be given flat, [n, D]."
         )
 
-    def choose(rng: np.random.Generator, n: int, rows: np.ndarray | None = None) -> tuple[np.ndarray]:
-        return (indices(rng, len(samples), n, rows),)
-
-    return Source(Choice(choose, samples.__getitem__), tuple(array.shape[1:]), len(samples))
+    return Source(
+        Choice(partial(_choose, len(samples), False), samples.__getitem__),
+        tuple(array.shape[1:]),
+        len(samples),
+    )
 
 
 def from_pairs(x_pos: Any, x_neg: Any) -> tuple[Source, Source]:
@@ -127,17 +129,22 @@ def from_pictures(images: Any, *, flip: bool = False) -> Source:
     if images.ndim == 3:
         images = images[..., None]
 
-    def choose(rng: np.random.Generator, n: int, rows: np.ndarray | None = None) -> tuple[np.ndarray, ...]:
-        index = indices(rng, len(images), n, rows)
-        return (index, rng.random(n) < 0.5) if flip else (index,)
+    choice = Choice(partial(_choose, len(images), flip), partial(_read, images))
+    return Source(choice, tuple(images.shape[1:]), len(images))
 
-    def read(index: np.ndarray, mirrored: np.ndarray | None = None) -> np.ndarray:
-        chosen = images[index]
-        if mirrored is not None:
-            chosen[mirrored] = chosen[mirrored, :, ::-1]
-        return scaled(chosen).reshape(len(index), -1)
 
-    return Source(Choice(choose, read), tuple(images.shape[1:]), len(images))
+def _choose(
+    size: int, flip: bool, rng: np.random.Generator, n: int, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, ...]:
+    index = indices(rng, size, n, rows)
+    return (index, rng.random(n) < 0.5) if flip else (index,)
+
+
+def _read(images: np.ndarray, index: np.ndarray, mirrored: np.ndarray | None = None) -> np.ndarray:
+    chosen = images[index]
+    if mirrored is not None:
+        chosen[mirrored] = chosen[mirrored, :, ::-1]
+    return scaled(chosen).reshape(len(index), -1)
 
 
 def white_noise(shape: Sequence[int], *, std: float = 1.0) -> Source:
@@ -162,10 +169,11 @@ def white_noise(shape: Sequence[int], *, std: float = 1.0) -> Source:
         raise ValueError(f"std must be a finite number > 0, got {std!r}.")
     dim = int(np.prod(shape))
 
-    def draw(rng: np.random.Generator, n: int) -> np.ndarray:
-        return rng.standard_normal((n, dim), dtype=np.float32) * np.float32(std)
+    return Source(partial(_noise, dim, std), shape, None)
 
-    return Source(draw, shape, None)
+
+def _noise(dim, std, rng: np.random.Generator, n: int) -> np.ndarray:
+    return rng.standard_normal((n, dim), dtype=np.float32) * np.float32(std)
 
 
 def as_pictures(x: Any, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n height width channels"]:

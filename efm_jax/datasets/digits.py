@@ -8,6 +8,7 @@ import functools
 import importlib
 import importlib.util
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,17 +78,20 @@ def colored(images: Any, *, size: int | None = 32) -> Source:
     padded = pad(images, size)
     gray = padded.reshape(len(padded), -1, 1)
 
-    def choose(
-        rng: np.random.Generator, n: int, rows: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return indices(rng, len(gray), n, rows), rng.random(n)
+    choice = Choice(partial(_choose, len(gray)), partial(_colored, gray))
+    return Source(choice, (*padded.shape[1:], 3), len(padded))
 
-    def read(index: np.ndarray, hue: np.ndarray) -> np.ndarray:
-        chosen = gray[index].astype(np.float32)
-        color = hue_color(hue).astype(np.float32) * np.float32(2.0 / 255.0)
-        return (chosen * color[:, None, :] - np.float32(1.0)).reshape(len(index), -1)
 
-    return Source(Choice(choose, read), (*padded.shape[1:], 3), len(padded))
+def _choose(
+    size: int, rng: np.random.Generator, n: int, rows: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    return indices(rng, size, n, rows), rng.random(n)
+
+
+def _colored(gray: np.ndarray, index: np.ndarray, hue: np.ndarray) -> np.ndarray:
+    chosen = gray[index].astype(np.float32)
+    color = hue_color(hue).astype(np.float32) * np.float32(2.0 / 255.0)
+    return (chosen * color[:, None, :] - np.float32(1.0)).reshape(len(index), -1)
 
 
 def digit_source(

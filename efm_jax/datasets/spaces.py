@@ -6,6 +6,8 @@ a source of pictures into one of their components. What k components cannot hold
 NumPy on the host, no JAX.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -221,18 +223,17 @@ def wrap(source: Source, space: Space) -> Source:
         ((2,), True)
     """
     draw = source.draw
+    encoded = partial(_encoded, space, draw)
     if isinstance(draw, Choice):
-        read = draw.read
-        encoded = Choice(draw.choose, lambda *chosen: space.encode(read(*chosen)))
-    else:
-
-        def encoded(rng: np.random.Generator, n: int) -> np.ndarray:
-            return space.encode(draw(rng, n))
-
+        encoded = Choice(draw.choose, partial(_encoded, space, draw.read))
     classes = source.classes
     if classes is not None:
         classes = tuple(None if one is None else wrap(one, space) for one in classes)
     return Source(encoded, (len(space.scale),), source.size, classes, class_names=source.class_names)
+
+
+def _encoded(space: Space, samples: Callable[..., np.ndarray], *arguments) -> np.ndarray:
+    return space.encode(samples(*arguments))
 
 
 def check_components(k: int, dim: int) -> None:

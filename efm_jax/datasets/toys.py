@@ -5,6 +5,7 @@ scale: print the floor `wasserstein2(Q, Q')` between two draws next to every fig
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -50,11 +51,12 @@ def swiss_roll(*, noise: float = 0.8, scale: float = 2.0 / 7.5) -> Source:
     _spread("noise", noise, least=0.0)
     _spread("scale", scale)
 
-    def sample(rng: np.random.Generator, n: int) -> np.ndarray:
-        t = 1.5 * np.pi * (1.0 + 2.0 * rng.random(n))
-        return scale * (_plane(t * np.cos(t), t * np.sin(t)) + noise * rng.standard_normal((n, 2)))
+    return _source(partial(_swiss_roll, noise, scale))
 
-    return _source(sample)
+
+def _swiss_roll(noise, scale, rng: np.random.Generator, n: int) -> np.ndarray:
+    t = 1.5 * np.pi * (1.0 + 2.0 * rng.random(n))
+    return scale * (_plane(t * np.cos(t), t * np.sin(t)) + noise * rng.standard_normal((n, 2)))
 
 
 def two_gaussians(distance: float = 8.0, *, std: float = 1.0) -> Source:
@@ -111,14 +113,13 @@ def moons(*, noise: float = 0.2, scale: float = 3.0, shift: float = -1.0) -> Sou
     _spread("noise", noise, least=0.0)
     _spread("scale", scale)
 
-    def sample(rng: np.random.Generator, n: int) -> np.ndarray:
-        t, lower = np.pi * rng.random(n), rng.random(n) < 0.5
-        curve = _plane(
-            np.where(lower, 1.0 - np.cos(t), np.cos(t)), np.where(lower, 0.5 - np.sin(t), np.sin(t))
-        )
-        return scale * (curve + noise * rng.standard_normal((n, 2))) + shift
+    return _source(partial(_moons, noise, scale, shift))
 
-    return _source(sample)
+
+def _moons(noise, scale, shift, rng: np.random.Generator, n: int) -> np.ndarray:
+    t, lower = np.pi * rng.random(n), rng.random(n) < 0.5
+    curve = _plane(np.where(lower, 1.0 - np.cos(t), np.cos(t)), np.where(lower, 0.5 - np.sin(t), np.sin(t)))
+    return scale * (curve + noise * rng.standard_normal((n, 2))) + shift
 
 
 def s_curve(*, noise: float = 0.1, scale: float = 2.0) -> Source:
@@ -137,13 +138,12 @@ def s_curve(*, noise: float = 0.1, scale: float = 2.0) -> Source:
     _spread("noise", noise, least=0.0)
     _spread("scale", scale)
 
-    def sample(rng: np.random.Generator, n: int) -> np.ndarray:
-        t = 3.0 * np.pi * (rng.random(n) - 0.5)
-        return scale * (
-            _plane(np.sin(t), np.sign(t) * (np.cos(t) - 1.0)) + noise * rng.standard_normal((n, 2))
-        )
+    return _source(partial(_s_curve, noise, scale))
 
-    return _source(sample)
+
+def _s_curve(noise, scale, rng: np.random.Generator, n: int) -> np.ndarray:
+    t = 3.0 * np.pi * (rng.random(n) - 0.5)
+    return scale * (_plane(np.sin(t), np.sign(t) * (np.cos(t) - 1.0)) + noise * rng.standard_normal((n, 2)))
 
 
 def checkerboard(*, half_width: float = 4.0) -> Source:
@@ -160,12 +160,13 @@ def checkerboard(*, half_width: float = 4.0) -> Source:
     """
     side = _spread("half_width", half_width) / 2.0
 
-    def sample(rng: np.random.Generator, n: int) -> np.ndarray:
-        column = rng.integers(0, 4, n)
-        row = 2 * rng.integers(0, 2, n) + column % 2
-        return side * (_plane(column, row) + rng.random((n, 2))) - 2.0 * side
+    return _source(partial(_checkerboard, side))
 
-    return _source(sample)
+
+def _checkerboard(side, rng: np.random.Generator, n: int) -> np.ndarray:
+    column = rng.integers(0, 4, n)
+    row = 2 * rng.integers(0, 2, n) + column % 2
+    return side * (_plane(column, row) + rng.random((n, 2))) - 2.0 * side
 
 
 def rings(*, radii: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0), noise: float = 0.08) -> Source:
@@ -184,27 +185,32 @@ def rings(*, radii: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0), noise: float = 0.0
         raise ValueError("radii must hold at least one radius, got none.")
     chosen = np.array([_spread("radii", radius) for radius in radii])
 
-    def sample(rng: np.random.Generator, n: int) -> np.ndarray:
-        angle = 2.0 * np.pi * rng.random(n)
-        r = chosen[rng.integers(0, len(chosen), n)] + noise * rng.standard_normal(n)
-        return _plane(r * np.cos(angle), r * np.sin(angle))
+    return _source(partial(_rings, chosen, noise))
 
-    return _source(sample)
+
+def _rings(chosen, noise, rng: np.random.Generator, n: int) -> np.ndarray:
+    angle = 2.0 * np.pi * rng.random(n)
+    r = chosen[rng.integers(0, len(chosen), n)] + noise * rng.standard_normal(n)
+    return _plane(r * np.cos(angle), r * np.sin(angle))
 
 
 def _source(sample: Callable[[np.random.Generator, int], np.ndarray]) -> Source:
-    return Source(lambda rng, n: sample(rng, n).astype(np.float32), (2,), None)
+    return Source(partial(_float32, sample), (2,), None)
+
+
+def _float32(sample: Callable, rng: np.random.Generator, n: int) -> np.ndarray:
+    return sample(rng, n).astype(np.float32)
 
 
 def _mixture(centers: np.ndarray, std: float) -> Source:
-    source = _source(
-        lambda rng, n: (
-            centers[rng.integers(0, len(centers), n)] + std * rng.standard_normal((n, centers.shape[1]))
-        )
-    )
+    source = _source(partial(_around, centers, std))
     if len(centers) == 1:
         return source
     return source._replace(classes=tuple(_mixture(center[None], std) for center in centers))
+
+
+def _around(centers: np.ndarray, std: float, rng: np.random.Generator, n: int) -> np.ndarray:
+    return centers[rng.integers(0, len(centers), n)] + std * rng.standard_normal((n, centers.shape[1]))
 
 
 def _plane(x: np.ndarray, y: np.ndarray) -> np.ndarray:

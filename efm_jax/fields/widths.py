@@ -5,6 +5,7 @@ A width is a pure function `sigma = width(z, gap)`, elementwise over heights, po
 plates, lines start and end at the samples themselves; otherwise it blurs P and Q by its value there.
 """
 
+from functools import partial
 from math import pi
 from typing import Protocol, runtime_checkable
 
@@ -44,10 +45,11 @@ def constant(scale: float = 0.1) -> Width:
     """
     scale = checks.positive("scale", scale)
 
-    def width(z, gap):
-        return jnp.full(jnp.shape(z), scale, jnp.result_type(z, float))
+    return partial(_constant, scale)
 
-    return width
+
+def _constant(scale, z, gap):
+    return jnp.full(jnp.shape(z), scale, jnp.result_type(z, float))
 
 
 def ramped(scale: float = 1.0, *, rate: float | None = None) -> Width:
@@ -75,17 +77,18 @@ def ramped(scale: float = 1.0, *, rate: float | None = None) -> Width:
     if rate is not None:
         rate = checks.positive("rate", rate)
 
-    def width(z, gap):
-        k = pi / gap if rate is None else rate
-        if k < pi / gap * (1.0 - 1e-6):
-            raise ValueError(
-                f"rate must be at least pi / gap = {pi / gap:.6g} for the width to rise by mid-gap, got {rate!r};\n"
-                "take rate=None for one arch."
-            )
-        h = jnp.minimum(z, gap - z)
-        return scale * jnp.sin(jnp.minimum(k * h, 0.5 * pi))
+    return partial(_ramped, scale, rate)
 
-    return width
+
+def _ramped(scale, rate, z, gap):
+    k = pi / gap if rate is None else rate
+    if k < pi / gap * (1.0 - 1e-6):
+        raise ValueError(
+            f"rate must be at least pi / gap = {pi / gap:.6g} for the width to rise by mid-gap, got {rate!r};\n"
+            "take rate=None for one arch."
+        )
+    h = jnp.minimum(z, gap - z)
+    return scale * jnp.sin(jnp.minimum(k * h, 0.5 * pi))
 
 
 def bridge(scale: float = 1.0) -> Width:
@@ -106,11 +109,12 @@ def bridge(scale: float = 1.0) -> Width:
     """
     scale = checks.positive("scale", scale)
 
-    def width(z, gap):
-        t = jnp.asarray(z) / gap
-        return scale * jnp.sqrt(t * (1.0 - t))
+    return partial(_bridge, scale)
 
-    return width
+
+def _bridge(scale, z, gap):
+    t = jnp.asarray(z) / gap
+    return scale * jnp.sqrt(t * (1.0 - t))
 
 
 def with_slope(

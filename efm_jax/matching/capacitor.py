@@ -176,9 +176,7 @@ def c2fm(
         points = flux("chain", height="linear" if target == "direction" else "logit")
     sample = checks.made("points", points, "points.flux()")
 
-    def place(x_pos, x_neg, gap):
-        return capacitor_chain(x_pos, x_neg, gap, images, tolerance=tolerance, reach=reach)
-
+    place = partial(capacitor_chain, images=images, tolerance=tolerance, reach=reach)
     field = partial(coulomb, block_size=block_size)
     return _of_charges(gap, place, sample, target, cut, num_points, field, charges)
 
@@ -196,34 +194,46 @@ def _of_charges(
     """Return the recipe of the field of given charges, or of those that `place(x_pos, x_neg, gap)` makes."""
     charges = None if charges is None else as_charges(charges)
 
-    def draw(
-        given: Charges | None,
-        key: Key,
-        x_pos: Float[Array, "n dim"],
-        x_neg: Float[Array, "m dim"],
-        *,
-        part: Part = None,
-    ) -> Batch:
-        where = sample(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
-        where = where if part is None else part(where)
-        placed = place(x_pos, x_neg, gap) if given is None else given
-        unit, log_magnitude = field_of(where, placed)
-        if target == "per_plate":
-            return Batch(where, unit * jnp.exp(log_magnitude)[:, None], jnp.ones(where.shape[0], where.dtype))
-        if target == "direction":
-            root = jnp.sqrt(jnp.asarray(where.shape[1], where.dtype))
-            return Batch(where, root * unit, jnp.ones(where.shape[0], where.dtype))
-        known = unit[:, -1] > LEAST_SHARE
-        velocity = unit[:, :-1] / jnp.where(known, unit[:, -1], 1.0)[:, None]
-        slow = slowness(where[:, -1], gap)
-        if target == "robust":
-            speed = 0.25 * gap * slow * jnp.sqrt(jnp.sum(velocity**2, axis=1))  # |dx/ds|
-            most = 0.25 * cut * _travel(x_pos, x_neg, gap)
-            velocity = velocity * jnp.minimum(1.0, most / jnp.maximum(speed, 1e-30))[:, None]
-        velocity = jnp.concatenate([velocity, jnp.ones_like(where[:, -1:])], axis=1)
-        return Batch(where, velocity, jnp.where(known, slow**2, 0.0))
+    return FieldMatching(
+        jax.tree_util.Partial(partial(_draw, gap, place, sample, target, cut, num_points, field_of), charges),
+        on_plates(gap),
+        (0.0, gap),
+    )
 
-    return FieldMatching(jax.tree_util.Partial(draw, charges), on_plates(gap), (0.0, gap))
+
+def _draw(
+    gap,
+    place,
+    sample,
+    target,
+    cut,
+    num_points,
+    field_of,
+    given: Charges | None,
+    key: Key,
+    x_pos: Float[Array, "n dim"],
+    x_neg: Float[Array, "m dim"],
+    *,
+    part: Part = None,
+) -> Batch:
+    where = sample(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
+    where = where if part is None else part(where)
+    placed = place(x_pos, x_neg, gap) if given is None else given
+    unit, log_magnitude = field_of(where, placed)
+    if target == "per_plate":
+        return Batch(where, unit * jnp.exp(log_magnitude)[:, None], jnp.ones(where.shape[0], where.dtype))
+    if target == "direction":
+        root = jnp.sqrt(jnp.asarray(where.shape[1], where.dtype))
+        return Batch(where, root * unit, jnp.ones(where.shape[0], where.dtype))
+    known = unit[:, -1] > LEAST_SHARE
+    velocity = unit[:, :-1] / jnp.where(known, unit[:, -1], 1.0)[:, None]
+    slow = slowness(where[:, -1], gap)
+    if target == "robust":
+        speed = 0.25 * gap * slow * jnp.sqrt(jnp.sum(velocity**2, axis=1))  # |dx/ds|
+        most = 0.25 * cut * _travel(x_pos, x_neg, gap)
+        velocity = velocity * jnp.minimum(1.0, most / jnp.maximum(speed, 1e-30))[:, None]
+    velocity = jnp.concatenate([velocity, jnp.ones_like(where[:, -1:])], axis=1)
+    return Batch(where, velocity, jnp.where(known, slow**2, 0.0))
 
 
 def _travel(x_pos: Array, x_neg: Array, gap: float) -> Array:

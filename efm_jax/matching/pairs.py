@@ -5,6 +5,8 @@ have the same lines. `cfm` is taught the velocity of the pair that a point was d
 of all pairs of the minibatch that pass there, a target with less noise.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -60,22 +62,34 @@ def cfm(
         independent() if coupling is None else checks.made("coupling", coupling, "couplings.minibatch_ot()")
     )
     spread = constant() if width is None else width
-    draw_around = _around_pairs(height)
+    checks.choice("height", height, HEIGHTS)
     if num_points is not None:
         checks.count("num_points", num_points)
 
-    def draw(key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"]) -> Batch:
-        key_pair, key_point = jax.random.split(key)
-        i, j = couple(key_pair, x_pos, x_neg, num_points or x_pos.shape[0])
-        a, b = x_pos[i], x_neg[j]
-        z, noise = draw_around(key_point, gap, a)
-        sigma, slope = with_slope(spread, z, gap)
-        t = (z / gap)[:, None]
-        x = (1.0 - t) * a + t * b + sigma[:, None] * noise
-        velocity = (b - a) / gap + slope[:, None] * noise
-        return Batch(at_heights(x, z), at_heights(velocity, jnp.ones_like(z)), jnp.ones_like(z))
+    return FieldMatching(
+        partial(_draw_cfm, gap, couple, spread, height, num_points), on_plates(gap), (0.0, gap)
+    )
 
-    return FieldMatching(draw, on_plates(gap), (0.0, gap))
+
+def _draw_cfm(
+    gap,
+    couple,
+    spread,
+    height,
+    num_points,
+    key: Key,
+    x_pos: Float[Array, "n dim"],
+    x_neg: Float[Array, "m dim"],
+) -> Batch:
+    key_pair, key_point = jax.random.split(key)
+    i, j = couple(key_pair, x_pos, x_neg, num_points or x_pos.shape[0])
+    a, b = x_pos[i], x_neg[j]
+    z, noise = _around_pairs(height, key_point, gap, a)
+    sigma, slope = with_slope(spread, z, gap)
+    t = (z / gap)[:, None]
+    x = (1.0 - t) * a + t * b + sigma[:, None] * noise
+    velocity = (b - a) / gap + slope[:, None] * noise
+    return Batch(at_heights(x, z), at_heights(velocity, jnp.ones_like(z)), jnp.ones_like(z))
 
 
 def ifm(
@@ -135,33 +149,51 @@ def ifm(
         independent() if coupling is None else checks.made("coupling", coupling, "couplings.minibatch_ot()")
     )
     spread = ramped() if width is None else width
-    draw_around = _around_pairs(height)
+    checks.choice("height", height, HEIGHTS)
     if num_points is not None:
         checks.count("num_points", num_points)
 
-    def draw(
-        key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], *, part: Part = None
-    ) -> Batch:
-        key_pair, key_row, key_point = jax.random.split(key, 3)
-        num_pairs = min(x_pos.shape[0], x_neg.shape[0])
-        i, j = couple(key_pair, x_pos, x_neg, num_pairs)
-        a, b = x_pos[i], x_neg[j]
-        count = num_points or num_pairs
-        if points is None:
-            row, _ = given()(key_row, a, b, count)
-            z, noise = draw_around(key_point, gap, a[row])
-            t = (z / gap)[:, None]
-            where = at_heights((1.0 - t) * a[row] + t * b[row] + spread(z, gap)[:, None] * noise, z)
-        else:
-            where = points(key_point, a, b, gap, count)
-        where = where if part is None else part(where)
-        unit = interaction(where, a, b, gap, width=spread, law=law, block_size=block_size).direction
-        flat = jnp.ones_like(where[:, -1])
-        if target == "velocity":
-            return Batch(where, at_heights(unit[:, :-1] / unit[:, -1:], flat), flat)
-        return Batch(where, jnp.sqrt(jnp.asarray(where.shape[1], where.dtype)) * unit, flat)
+    return FieldMatching(
+        partial(_draw_ifm, gap, law, target, couple, spread, points, height, num_points, block_size),
+        on_plates(gap),
+        (0.0, gap),
+    )
 
-    return FieldMatching(draw, on_plates(gap), (0.0, gap))
+
+def _draw_ifm(
+    gap,
+    law,
+    target,
+    couple,
+    spread,
+    points,
+    height,
+    num_points,
+    block_size,
+    key: Key,
+    x_pos: Float[Array, "n dim"],
+    x_neg: Float[Array, "m dim"],
+    *,
+    part: Part = None,
+) -> Batch:
+    key_pair, key_row, key_point = jax.random.split(key, 3)
+    num_pairs = min(x_pos.shape[0], x_neg.shape[0])
+    i, j = couple(key_pair, x_pos, x_neg, num_pairs)
+    a, b = x_pos[i], x_neg[j]
+    count = num_points or num_pairs
+    if points is None:
+        row, _ = given()(key_row, a, b, count)
+        z, noise = _around_pairs(height, key_point, gap, a[row])
+        t = (z / gap)[:, None]
+        where = at_heights((1.0 - t) * a[row] + t * b[row] + spread(z, gap)[:, None] * noise, z)
+    else:
+        where = points(key_point, a, b, gap, count)
+    where = where if part is None else part(where)
+    unit = interaction(where, a, b, gap, width=spread, law=law, block_size=block_size).direction
+    flat = jnp.ones_like(where[:, -1])
+    if target == "velocity":
+        return Batch(where, at_heights(unit[:, :-1] / unit[:, -1:], flat), flat)
+    return Batch(where, jnp.sqrt(jnp.asarray(where.shape[1], where.dtype)) * unit, flat)
 
 
 def tubes(
@@ -206,13 +238,8 @@ def tubes(
     return ifm(gap, coupling=couple, width=spread, height=height, num_points=num_points)
 
 
-def _around_pairs(height: str):
-    """Return a function that draws a height and a standard normal offset for each row of a."""
-    checks.choice("height", height, HEIGHTS)
-
-    def draw(key: Key, gap: float, a: Array) -> tuple[Array, Array]:
-        key_z, key_e = jax.random.split(key)
-        z = heights(key_z, gap, len(a), height=height).astype(a.dtype)
-        return z, jax.random.normal(key_e, a.shape, a.dtype)
-
-    return draw
+def _around_pairs(height: str, key: Key, gap: float, a: Array) -> tuple[Array, Array]:
+    """Draw a height and a standard normal offset for each row of a."""
+    key_z, key_e = jax.random.split(key)
+    z = heights(key_z, gap, len(a), height=height).astype(a.dtype)
+    return z, jax.random.normal(key_e, a.shape, a.dtype)

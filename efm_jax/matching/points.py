@@ -5,6 +5,7 @@ inside (0, gap), unless it says otherwise. The field of the charges does not dep
 learns it well does.
 """
 
+from functools import partial
 from math import log
 
 import jax
@@ -102,18 +103,19 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
         independent() if coupling is None else checks.made("coupling", coupling, "couplings.minibatch_ot()")
     )
 
-    def sample(key, x_pos, x_neg, gap, num_points):
-        key_pair, key_z, key_m, key_r = jax.random.split(key, 4)
-        i, j = couple(key_pair, x_pos, x_neg, num_points)
-        z = heights(key_z, gap, num_points, height=height).astype(_precise(x_pos))
-        t = (z / gap)[:, None]
-        middle = (1.0 - t) * x_pos[i] + t * x_neg[j]
-        variance = noise**2 * jnp.minimum(z, gap - z)
-        radius = jnp.sqrt(variance) * jnp.abs(jax.random.normal(key_r, z.shape, z.dtype))
-        x = middle + radius[:, None] * _directions(key_m, num_points, x_pos.shape[1], z.dtype)
-        return at_heights(x, z)
+    return partial(_on_segments, noise, couple, height)
 
-    return sample
+
+def _on_segments(noise, couple, height, key, x_pos, x_neg, gap, num_points):
+    key_pair, key_z, key_m, key_r = jax.random.split(key, 4)
+    i, j = couple(key_pair, x_pos, x_neg, num_points)
+    z = heights(key_z, gap, num_points, height=height).astype(_precise(x_pos))
+    t = (z / gap)[:, None]
+    middle = (1.0 - t) * x_pos[i] + t * x_neg[j]
+    variance = noise**2 * jnp.minimum(z, gap - z)
+    radius = jnp.sqrt(variance) * jnp.abs(jax.random.normal(key_r, z.shape, z.dtype))
+    x = middle + radius[:, None] * _directions(key_m, num_points, x_pos.shape[1], z.dtype)
+    return at_heights(x, z)
 
 
 def flux(kind: str = "chain", *, height: str = "linear") -> PointSampler:
@@ -150,21 +152,22 @@ def flux(kind: str = "chain", *, height: str = "linear") -> PointSampler:
     checks.choice("kind", kind, ("chain", "two_plates"))
     checks.choice("height", height, HEIGHTS)
 
-    def sample(key, x_pos, x_neg, gap, num_points):
-        key_z, key_side, key_time, key_i, key_j, key_x = jax.random.split(key, 6)
-        z = heights(key_z, gap, num_points, height=height)
-        if kind == "chain":
-            below, time = leave_slab(key_time, z, gap)
-        else:
-            below = jax.random.bernoulli(key_side, shape=(num_points,))
-            time = reach_plane(key_time, jnp.where(below, z, gap - z))
-        i = jax.random.randint(key_i, (num_points,), 0, x_pos.shape[0])
-        j = jax.random.randint(key_j, (num_points,), 0, x_neg.shape[0])
-        x = jnp.where(below[:, None], x_pos[i], x_neg[j]).astype(_precise(x_pos))
-        x = x + jnp.sqrt(time)[:, None].astype(x.dtype) * jax.random.normal(key_x, x.shape, x.dtype)
-        return at_heights(x, z)
+    return partial(_by_flux, kind, height)
 
-    return sample
+
+def _by_flux(kind, height, key, x_pos, x_neg, gap, num_points):
+    key_z, key_side, key_time, key_i, key_j, key_x = jax.random.split(key, 6)
+    z = heights(key_z, gap, num_points, height=height)
+    if kind == "chain":
+        below, time = leave_slab(key_time, z, gap)
+    else:
+        below = jax.random.bernoulli(key_side, shape=(num_points,))
+        time = reach_plane(key_time, jnp.where(below, z, gap - z))
+    i = jax.random.randint(key_i, (num_points,), 0, x_pos.shape[0])
+    j = jax.random.randint(key_j, (num_points,), 0, x_neg.shape[0])
+    x = jnp.where(below[:, None], x_pos[i], x_neg[j]).astype(_precise(x_pos))
+    x = x + jnp.sqrt(time)[:, None].astype(x.dtype) * jax.random.normal(key_x, x.shape, x.dtype)
+    return at_heights(x, z)
 
 
 def box(
@@ -203,17 +206,18 @@ def box(
             raise ValueError(f"{name} must be >= 0, got {value!r}.")
     checks.choice("height", height, HEIGHTS)
 
-    def sample(key, x_pos, x_neg, gap, num_points):
-        key_x, key_z = jax.random.split(key)
-        lo = jnp.minimum(x_pos.min(0), x_neg.min(0))
-        hi = jnp.maximum(x_pos.max(0), x_neg.max(0))
-        more = margin * (hi - lo) + bulge * gap
-        u = jax.random.uniform(key_x, (num_points, x_pos.shape[1]), _precise(x_pos))
-        z = heights(key_z, gap, num_points, height=height).astype(_precise(x_pos))
-        z = (1.0 + 2.0 * beyond) * z - beyond * gap
-        return at_heights(lo - more + (hi - lo + 2.0 * more) * u, z)
+    return partial(_in_box, margin, bulge, beyond, height)
 
-    return sample
+
+def _in_box(margin, bulge, beyond, height, key, x_pos, x_neg, gap, num_points):
+    key_x, key_z = jax.random.split(key)
+    lo = jnp.minimum(x_pos.min(0), x_neg.min(0))
+    hi = jnp.maximum(x_pos.max(0), x_neg.max(0))
+    more = margin * (hi - lo) + bulge * gap
+    u = jax.random.uniform(key_x, (num_points, x_pos.shape[1]), _precise(x_pos))
+    z = heights(key_z, gap, num_points, height=height).astype(_precise(x_pos))
+    z = (1.0 + 2.0 * beyond) * z - beyond * gap
+    return at_heights(lo - more + (hi - lo + 2.0 * more) * u, z)
 
 
 def near_plate(*, sigma: float = 0.01) -> PointSampler:
@@ -241,22 +245,23 @@ def near_plate(*, sigma: float = 0.01) -> PointSampler:
     """
     checks.positive("sigma", sigma)
 
-    def sample(key, x_pos, x_neg, gap, num_points):
-        key_side, key_i, key_j, key_s, key_h, key_x = jax.random.split(key, 6)
-        smallest = min(sigma, gap)
-        dtype = _precise(x_pos)
-        from_pos = jax.random.bernoulli(key_side, shape=(num_points,))
-        i = jax.random.randint(key_i, (num_points,), 0, x_pos.shape[0])
-        j = jax.random.randint(key_j, (num_points,), 0, x_neg.shape[0])
-        scale = smallest * (gap / smallest) ** jax.random.uniform(key_s, (num_points,), dtype)
-        h = scale * jnp.abs(jax.random.normal(key_h, (num_points,), dtype))
-        h = jnp.clip(gap - jnp.abs(gap - jnp.mod(h, 2.0 * gap)), 1e-4 * smallest, gap * (1.0 - 1e-6))
-        x = jnp.where(from_pos[:, None], x_pos[i], x_neg[j])
-        x = x + scale[:, None] * jax.random.normal(key_x, x.shape, dtype)
-        z = jnp.where(from_pos, h, jnp.minimum(gap - h, gap * (1.0 - 1e-6)))  # gap - h may round to the gap
-        return at_heights(x, z)
+    return partial(_around_charges, sigma)
 
-    return sample
+
+def _around_charges(sigma, key, x_pos, x_neg, gap, num_points):
+    key_side, key_i, key_j, key_s, key_h, key_x = jax.random.split(key, 6)
+    smallest = min(sigma, gap)
+    dtype = _precise(x_pos)
+    from_pos = jax.random.bernoulli(key_side, shape=(num_points,))
+    i = jax.random.randint(key_i, (num_points,), 0, x_pos.shape[0])
+    j = jax.random.randint(key_j, (num_points,), 0, x_neg.shape[0])
+    scale = smallest * (gap / smallest) ** jax.random.uniform(key_s, (num_points,), dtype)
+    h = scale * jnp.abs(jax.random.normal(key_h, (num_points,), dtype))
+    h = jnp.clip(gap - jnp.abs(gap - jnp.mod(h, 2.0 * gap)), 1e-4 * smallest, gap * (1.0 - 1e-6))
+    x = jnp.where(from_pos[:, None], x_pos[i], x_neg[j])
+    x = x + scale[:, None] * jax.random.normal(key_x, x.shape, dtype)
+    z = jnp.where(from_pos, h, jnp.minimum(gap - h, gap * (1.0 - 1e-6)))  # gap - h may round to the gap
+    return at_heights(x, z)
 
 
 def _precise(x: Array) -> jnp.dtype:

@@ -19,6 +19,7 @@ lines are traced downwards, against it.
 """
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -120,31 +121,53 @@ def pfgm(
     if num_points is not None:
         checks.count("num_points", num_points)
 
-    def draw(
-        key: Key, x_pos: Float[Array, "n dim"], x_neg: Float[Array, "m dim"], *, part: Part = None
-    ) -> Batch:
-        x_pos, x_neg = checks.both_plates(x_pos, x_neg)
-        key_i, key_point = jax.random.split(key)
-        i = jax.random.randint(key_i, (num_points or x_pos.shape[0],), 0, x_neg.shape[0])
-        if points == "perturbed":
-            where = _perturbed(key_point, x_neg[i], sigma, tau, most)
-        else:
-            where = _on_lines(key_point, x_neg[i], num_extra, eps, z_max)
-        where = where if part is None else part(where)
-        g = mean_displacement(where, x_neg, num_extra)
-        z = where[:, -1:]
-        if target == "direction":
-            length = jnp.sqrt(jnp.sum(g * g, axis=1, keepdims=True))
-            value = math.sqrt(g.shape[1]) * g / (length + gamma)
-        else:
-            value = jnp.concatenate([g[:, :-1] / z, jnp.ones_like(z)], axis=1)
-        return Batch(where, value, jnp.ones_like(z[:, 0]))
+    return FieldMatching(
+        partial(_draw, z_max, gamma, target, num_extra, points, sigma, tau, most, eps, num_points),
+        partial(_start, z_max, eps, num_extra),
+        (z_max, eps),
+    )
 
-    def start(key: Key, x: Float[Array, "n dim"], reverse: bool = False) -> Float[Array, "n dim1"]:
-        z = jnp.full(x.shape[0], eps if reverse else z_max, x.dtype)
-        return at_heights(x if reverse else _spread(key, z, x.shape[1], num_extra), z)
 
-    return FieldMatching(draw, start, (z_max, eps))
+def _start(
+    z_max, eps, num_extra, key: Key, x: Float[Array, "n dim"], reverse: bool = False
+) -> Float[Array, "n dim1"]:
+    z = jnp.full(x.shape[0], eps if reverse else z_max, x.dtype)
+    return at_heights(x if reverse else _spread(key, z, x.shape[1], num_extra), z)
+
+
+def _draw(
+    z_max,
+    gamma,
+    target,
+    num_extra,
+    points,
+    sigma,
+    tau,
+    most,
+    eps,
+    num_points,
+    key: Key,
+    x_pos: Float[Array, "n dim"],
+    x_neg: Float[Array, "m dim"],
+    *,
+    part: Part = None,
+) -> Batch:
+    x_pos, x_neg = checks.both_plates(x_pos, x_neg)
+    key_i, key_point = jax.random.split(key)
+    i = jax.random.randint(key_i, (num_points or x_pos.shape[0],), 0, x_neg.shape[0])
+    if points == "perturbed":
+        where = _perturbed(key_point, x_neg[i], sigma, tau, most)
+    else:
+        where = _on_lines(key_point, x_neg[i], num_extra, eps, z_max)
+    where = where if part is None else part(where)
+    g = mean_displacement(where, x_neg, num_extra)
+    z = where[:, -1:]
+    if target == "direction":
+        length = jnp.sqrt(jnp.sum(g * g, axis=1, keepdims=True))
+        value = math.sqrt(g.shape[1]) * g / (length + gamma)
+    else:
+        value = jnp.concatenate([g[:, :-1] / z, jnp.ones_like(z)], axis=1)
+    return Batch(where, value, jnp.ones_like(z[:, 0]))
 
 
 def _perturbed(key: Key, x: Float[Array, "k dim"], sigma, tau, most) -> Float[Array, "k dim1"]:

@@ -1,6 +1,7 @@
 """Networks whose field is a velocity: E_z = 1."""
 
 import math
+from functools import partial
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -36,12 +37,13 @@ def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> N
     gap, margin = checks.positive("gap", gap), checks.positive("margin", margin)
     checks.one_gap(network.gap, gap, "velocity")
 
-    def apply(params, points, *, key=None, cond=None):
-        field = network.apply(params, points, key=key, cond=cond)
-        slow = slowness(points[:, -1:], gap).astype(field.dtype) + margin
-        return jnp.concatenate([field[:, :-1] / slow, jnp.ones_like(slow)], axis=1)
+    return network._replace(apply=partial(_velocity, network, gap, margin))
 
-    return network._replace(apply=apply)
+
+def _velocity(network, gap, margin, params, points, *, key=None, cond=None):
+    field = network.apply(params, points, key=key, cond=cond)
+    slow = slowness(points[:, -1:], gap).astype(field.dtype) + margin
+    return jnp.concatenate([field[:, :-1] / slow, jnp.ones_like(slow)], axis=1)
 
 
 def denoising_network(network: Network, *, num_extra: int, scale: float = 0.5) -> Network:
@@ -75,13 +77,14 @@ def denoising_network(network: Network, *, num_extra: int, scale: float = 0.5) -
     """
     spread = math.sqrt(checks.count("num_extra", num_extra)) * checks.positive("scale", scale)
 
-    def apply(params, points, *, key=None, cond=None):
-        field = network.apply(params, points, key=key, cond=cond)
-        x, z = points[:, :-1].astype(field.dtype), points[:, -1:].astype(field.dtype)
-        far = jnp.sqrt(z**2 + spread**2)
-        return jnp.concatenate([x * (z / far) / far + scale * field[:, :-1] / far, jnp.ones_like(z)], axis=1)
+    return network._replace(apply=partial(_denoised, network, spread, scale))
 
-    return network._replace(apply=apply)
+
+def _denoised(network, spread, scale, params, points, *, key=None, cond=None):
+    field = network.apply(params, points, key=key, cond=cond)
+    x, z = points[:, :-1].astype(field.dtype), points[:, -1:].astype(field.dtype)
+    far = jnp.sqrt(z**2 + spread**2)
+    return jnp.concatenate([x * (z / far) / far + scale * field[:, :-1] / far, jnp.ones_like(z)], axis=1)
 
 
 def flow_network(network: Network) -> Network:
@@ -100,12 +103,12 @@ def flow_network(network: Network) -> Network:
         >>> flow_network(twos).apply(2 * jnp.ones(()), jnp.zeros((1, 3))).tolist()
         [[2.0, 2.0, 1.0]]
     """
+    return network._replace(apply=partial(_flow, network))
 
-    def apply(params, points, *, key=None, cond=None):
-        field = network.apply(params, points, key=key, cond=cond)
-        return jnp.concatenate([field[:, :-1], jnp.ones_like(field[:, -1:])], axis=1)
 
-    return network._replace(apply=apply)
+def _flow(network, params, points, *, key=None, cond=None):
+    field = network.apply(params, points, key=key, cond=cond)
+    return jnp.concatenate([field[:, :-1], jnp.ones_like(field[:, -1:])], axis=1)
 
 
 def slope_network(network: Network, *, margin: float = 1e-2) -> Network:
@@ -130,12 +133,13 @@ def slope_network(network: Network, *, margin: float = 1e-2) -> Network:
     """
     margin = checks.positive("margin", margin)
 
-    def apply(params, points, *, key=None, cond=None):
-        field = network.apply(params, points, key=key, cond=cond)
-        up = jnp.maximum(field[:, -1:], margin * field.shape[1] ** 0.5)
-        return jnp.concatenate([field[:, :-1] / up, jnp.ones_like(up)], axis=1)
+    return network._replace(apply=partial(_slope, network, margin))
 
-    return network._replace(apply=apply)
+
+def _slope(network, margin, params, points, *, key=None, cond=None):
+    field = network.apply(params, points, key=key, cond=cond)
+    up = jnp.maximum(field[:, -1:], margin * field.shape[1] ** 0.5)
+    return jnp.concatenate([field[:, :-1] / up, jnp.ones_like(up)], axis=1)
 
 
 def slowness(z: Array, gap: float) -> Array:

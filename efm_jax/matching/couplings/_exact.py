@@ -74,16 +74,16 @@ def minibatch_ot() -> LabeledCoupling:
     Source: Tong et al., "Improving and generalizing flow-based generative models with minibatch optimal transport",
     arXiv 2302.00482, Algorithm 3; Pooladian et al., arXiv 2304.14772.
     """
+    return _minibatch_ot
 
-    def couple(key, x_pos, x_neg, num_pairs, *, labels=None):
-        size = min(x_pos.shape[0], x_neg.shape[0])
-        known = () if labels is None else checked(labels, x_pos, x_neg)
-        shape = jax.ShapeDtypeStruct((size,), jnp.int32)
-        i, j = jax.pure_callback(_plan, (shape, shape), x_pos, x_neg, *known, vmap_method="sequential")
-        chosen = in_turn(key, i >= 0, num_pairs)
-        return i[chosen], j[chosen]
 
-    return couple
+def _minibatch_ot(key, x_pos, x_neg, num_pairs, *, labels=None):
+    size = min(x_pos.shape[0], x_neg.shape[0])
+    known = () if labels is None else checked(labels, x_pos, x_neg)
+    shape = jax.ShapeDtypeStruct((size,), jnp.int32)
+    i, j = jax.pure_callback(_plan, (shape, shape), x_pos, x_neg, *known, vmap_method="sequential")
+    chosen = in_turn(key, i >= 0, num_pairs)
+    return i[chosen], j[chosen]
 
 
 def _plan(x_pos, x_neg, *labels) -> tuple[np.ndarray, np.ndarray]:

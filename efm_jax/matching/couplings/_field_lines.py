@@ -1,5 +1,7 @@
 """Pairs by exact field lines: each sample of P is paired with the charge of Q on which its line ends."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,15 +49,16 @@ def field_lines(
     """
     options = _checked(extra, flux, frame, steps)
 
-    def couple(key, x_pos, x_neg, num_pairs, *, labels=None):
-        key_i, key_tau = jax.random.split(key)
-        labels = None if labels is None else checked(labels, x_pos, x_neg)
-        both = jnp.ones((len(x_pos), 1), bool) if labels is None else labels[0][:, None] == labels[1]
-        paired = both.any(1)
-        i = in_turn(key_i, paired, num_pairs)
-        return none_without(paired.any(), i, _partners(key_tau, x_pos, x_neg, labels, *options)[i])
+    return partial(_field_lines, options)
 
-    return couple
+
+def _field_lines(options, key, x_pos, x_neg, num_pairs, *, labels=None):
+    key_i, key_tau = jax.random.split(key)
+    labels = None if labels is None else checked(labels, x_pos, x_neg)
+    both = jnp.ones((len(x_pos), 1), bool) if labels is None else labels[0][:, None] == labels[1]
+    paired = both.any(1)
+    i = in_turn(key_i, paired, num_pairs)
+    return none_without(paired.any(), i, _partners(key_tau, x_pos, x_neg, labels, *options)[i])
 
 
 def lines_plan(

@@ -19,26 +19,26 @@ def independent() -> LabeledCoupling:
         >>> i.shape, bool((labels[i] == labels[j]).all())
         ((50,), True)
     """
+    return _independent
 
-    def couple(key, x_pos, x_neg, num_pairs, *, labels=None):
-        key_i, key_j = jax.random.split(key)
-        if labels is None:
-            return (
-                jax.random.randint(key_i, (num_pairs,), 0, x_pos.shape[0]),
-                jax.random.randint(key_j, (num_pairs,), 0, x_neg.shape[0]),
-            )
-        labels_pos, labels_neg = checked(labels, x_pos, x_neg)
-        by_label = jnp.argsort(labels_neg)
-        first, past = (
-            jnp.searchsorted(labels_neg[by_label], labels_pos, side=side) for side in ("left", "right")
+
+def _independent(key, x_pos, x_neg, num_pairs, *, labels=None):
+    key_i, key_j = jax.random.split(key)
+    if labels is None:
+        return (
+            jax.random.randint(key_i, (num_pairs,), 0, x_pos.shape[0]),
+            jax.random.randint(key_j, (num_pairs,), 0, x_neg.shape[0]),
         )
-        paired = past > first
-        rows = jnp.argsort(~paired)
-        i = rows[jax.random.randint(key_i, (num_pairs,), 0, paired.sum())]
-        j = by_label[jax.random.randint(key_j, (num_pairs,), first[i], past[i])]
-        return none_without(paired.any(), i, j)
-
-    return couple
+    labels_pos, labels_neg = checked(labels, x_pos, x_neg)
+    by_label = jnp.argsort(labels_neg)
+    first, past = (
+        jnp.searchsorted(labels_neg[by_label], labels_pos, side=side) for side in ("left", "right")
+    )
+    paired = past > first
+    rows = jnp.argsort(~paired)
+    i = rows[jax.random.randint(key_i, (num_pairs,), 0, paired.sum())]
+    j = by_label[jax.random.randint(key_j, (num_pairs,), first[i], past[i])]
+    return none_without(paired.any(), i, j)
 
 
 def given() -> LabeledCoupling:
@@ -59,15 +59,15 @@ def given() -> LabeledCoupling:
         >>> i.shape, bool((i == j).all())
         ((3,), True)
     """
+    return _given
 
-    def couple(key, x_pos, x_neg, num_pairs, *, labels=None):
-        del labels
-        size = x_pos.shape[0]
-        if size != x_neg.shape[0]:
-            raise ValueError(
-                f"given pairs are row by row, so both plates must have as many rows, got {size} and {x_neg.shape[0]}."
-            )
-        i = in_turn(key, jnp.ones(size, bool), num_pairs)
-        return i, i
 
-    return couple
+def _given(key, x_pos, x_neg, num_pairs, *, labels=None):
+    del labels
+    size = x_pos.shape[0]
+    if size != x_neg.shape[0]:
+        raise ValueError(
+            f"given pairs are row by row, so both plates must have as many rows, got {size} and {x_neg.shape[0]}."
+        )
+    i = in_turn(key, jnp.ones(size, bool), num_pairs)
+    return i, i

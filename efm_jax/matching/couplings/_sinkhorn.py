@@ -1,5 +1,7 @@
 """The entropic plan, by Sinkhorn's iterations in log space, and the coupling of each minibatch by it."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
@@ -39,14 +41,15 @@ def sinkhorn(epsilon: float = 0.02, *, iterations: int = 1000, tolerance: float 
     """
     policy = _policy(epsilon, iterations, tolerance)
 
-    def couple(key, x_pos, x_neg, num_pairs, *, labels=None):
-        key_i, key_j = jax.random.split(key)
-        labels = None if labels is None else checked(labels, x_pos, x_neg)
-        log_mass, paired = _log_plan(x_pos, x_neg, *policy, labels)
-        i = in_turn(key_i, paired, num_pairs)
-        return none_without(paired.any(), i, jax.random.categorical(key_j, log_mass[i]))
+    return partial(_sinkhorn, policy)
 
-    return couple
+
+def _sinkhorn(policy, key, x_pos, x_neg, num_pairs, *, labels=None):
+    key_i, key_j = jax.random.split(key)
+    labels = None if labels is None else checked(labels, x_pos, x_neg)
+    log_mass, paired = _log_plan(x_pos, x_neg, *policy, labels)
+    i = in_turn(key_i, paired, num_pairs)
+    return none_without(paired.any(), i, jax.random.categorical(key_j, log_mass[i]))
 
 
 def entropic_plan(
