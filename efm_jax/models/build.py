@@ -1,7 +1,7 @@
 """From a configuration to values: sources, recipe, network, optimizer."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -40,11 +40,15 @@ __all__ = [
 ]
 
 
+Pairs = Iterable[tuple[Any, Any]] | Callable[[int], Iterable[tuple[Any, Any]]]
+
+
 class Built(NamedTuple):
     """What a run is made of.
 
     Attributes:
-        sources: Training sets of P and Q, as the network sees them.
+        sources: Training sets of P and Q, as the network sees them. `runs.fit` also takes an iterable of pairs of arrays, or
+            a function from the number of a step to one.
         recipe: What to regress on; see `efm_jax.matching`.
         network: The network.
         optimizer: Any optax transformation, e.g. `training.adam()`.
@@ -52,7 +56,7 @@ class Built(NamedTuple):
         notes: Facts of the data that checkpoints keep for readers who have none.
     """
 
-    sources: tuple[Source, Source]
+    sources: tuple[Source, Source] | Pairs
     recipe: FieldMatching
     network: Network
     optimizer: optax.GradientTransformation

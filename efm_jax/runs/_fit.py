@@ -19,15 +19,16 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 from jax.sharding import Mesh
 
 from efm_jax import __version__, checkpoint
 from efm_jax._core import files, logs
+from efm_jax.datasets import Source
 from efm_jax.matching import classes
-from efm_jax.models.build import Built
+from efm_jax.models.build import Built, Pairs
 from efm_jax.runs import _feed, _folder, _journal, _loop
 from efm_jax.runs._plan import Plan
 from efm_jax.training import hosts
@@ -53,6 +54,10 @@ def fit(
 
     Several hosts (`parallel.hosts.join`) call it together, with the same arguments. Each reads its own rows of a batch;
     the first writes the folder, which the others need not see; a signal or the clock of one stops all at the same step.
+
+    Data need not be `Source`s. `built.sources` may be any iterable (grain, tf.data, a generator) of pairs of floating-point
+    arrays `(x_pos [n, ...], x_neg [m, ...])`, or a function from the number of the next step to one. With the function a
+    resumed run repeats an uninterrupted one bit for bit. An iterable goes on with the first pair that it gives then.
 
     Args:
         folder: The run folder; made if it does not exist.
@@ -81,7 +86,7 @@ def fit(
         >>> import tempfile, jax, jax.numpy as jnp, numpy as np
         >>> from efm_jax.types import Batch, FieldMatching, Network
         >>> from efm_jax.datasets import Source
-        >>> from efm_jax.models.build import Built
+        >>> from efm_jax.models.build import Built, Pairs
         >>> from efm_jax.training import adam
         >>> line = Network(lambda key: jnp.ones(2), lambda a, points, **_: a * points)
         >>> def draw(key, x_pos, x_neg):
@@ -123,7 +128,12 @@ def fit(
         sizes = plan.batch_pos, plan.batch_neg
         rows = crew.rows(plan.batch_pos), crew.rows(plan.batch_neg)
         steps = range(done, plan.steps)
-        feed = _feed.batches(*built.sources, plan.seed, sizes, steps, rows, plan.labeling, plan.data_threads)
+        pair = _sources(built)
+        feed = (
+            _feed.of_pairs(cast(Pairs, built.sources), steps, sizes)
+            if pair is None
+            else _feed.batches(*pair, plan.seed, sizes, steps, rows, plan.labeling, plan.data_threads)
+        )
         stack.enter_context(contextlib.closing(feed))
         bar = stack.enter_context(_loop.progress_bar(done, plan.steps, progress and crew.first))
         signals = stack.enter_context(_loop.deferred())
@@ -152,8 +162,11 @@ def fit(
         )
     caught = crew.agreed(signals.caught or 0)  # one that came during the last save too
     if (step < plan.steps or caught) and crew.first:
-        why = "Stopped" if caught else f"{plan.max_seconds:g} seconds are over"
-        fix = "run the same command to resume" if caught else "raise max_seconds to resume"
+        why, fix = "The data have ended", "give more to resume"
+        if caught:
+            why, fix = "Stopped", "run the same command to resume"
+        elif ledger.over(plan.max_seconds):
+            why, fix = f"{plan.max_seconds:g} seconds are over", "raise max_seconds to resume"
         print(f"{why} at step {step} of {plan.steps}; all is saved in {folder}: {fix}.", file=sys.stderr)
     if caught:
         raise SystemExit(128 + caught)
@@ -178,10 +191,25 @@ def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
     return logs.read(Path(folder).expanduser() / "log.jsonl")
 
 
+def _sources(built: Built) -> tuple[Source, Source] | None:
+    """The training sets of P and Q; None where the data are pairs of arrays."""
+    pair = built.sources
+    if isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(one, Source) for one in pair):
+        return cast(tuple[Source, Source], pair)
+    return None
+
+
 def _check_data(built: Built, plan: Plan) -> None:
-    _feed.check(*built.sources)
+    pair = _sources(built)
+    if pair is None:
+        if plan.labeling is not None or jax.process_count() > 1:
+            raise ValueError(
+                "labels and several hosts need two sources as data, got pairs of arrays; make them `Source`s."
+            )
+        return
+    _feed.check(*pair)
     if plan.labeling is not None:
-        _feed.check_labels(*built.sources, plan.labeling, (plan.batch_pos, plan.batch_neg))
+        _feed.check_labels(*pair, plan.labeling, (plan.batch_pos, plan.batch_neg))
         classes.check_takes_labels(built.network)
 
 
@@ -191,15 +219,17 @@ def _step(built: Built, plan: Plan, mesh: Mesh | None) -> tuple[Callable, Callab
     if mesh is None:
         return make_train_step(*parts, ema_decay=plan.ema_decay), lambda state: state
     groups = 1 if plan.labeling is None else plan.label_groups
-    dim = math.prod(built.sources[0].shape)
-    check_division(built.recipe, mesh, plan.batch_pos, plan.batch_neg, dim, groups=groups)
+    pair = _sources(built)
+    if pair is not None:
+        dim = math.prod(pair[0].shape)
+        check_division(built.recipe, mesh, plan.batch_pos, plan.batch_neg, dim, groups=groups)
     return data_parallel_step(*parts, mesh, ema_decay=plan.ema_decay, shard_state=plan.shard_state)
 
 
 def _check_hosts(crew: hosts.Crew, built: Built, plan: Plan) -> None:
     """Hosts with different runs would wait for each other for ever."""
     own = {**plan.numbers(), **plan.identity()}
-    own |= {"data": [[source.size, *source.shape] for source in built.sources]}
+    own |= {"data": [[source.size, *source.shape] for source in _sources(built) or ()]}
     own |= {"jax": jax.__version__, "efm_jax": __version__}
     texts = crew.everyones(json.dumps(own))
     for number, text in enumerate(texts):

@@ -73,6 +73,10 @@ def take(
                 save(state)
         if stop:
             break
+    else:  # the data have ended
+        if before is not None:
+            enter(*before)
+            save(state)
     return state, step
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import jax
 
@@ -78,14 +79,14 @@ def train(
         built = built._replace(initial=crew.on_first(lambda: _begin.initial(folder, config, built)))
         if hosts.first():
             _begin.announce(folder, config)
-        first = reflow_run.opened(config, built.sources)
-        plans.check(config, built.sources)
+        pair = cast(tuple[Source, Source], built.sources)
+        first = reflow_run.opened(config, pair)
+        plans.check(config, pair)
         if first is not None:
             built = built._replace(initial=reflow_run.initial(config, first))
         if not _finished(folder, config, built, crew):
-            pair = (
-                built.sources if first is None else reflow_run.training_pairs(config, first, built.sources)[0]
-            )
+            if first is not None:
+                pair = reflow_run.training_pairs(config, first, pair)[0]
             built = built._replace(sources=plans.paired(config, pair, cache=folder / "features"))
         free = (*_folder.MAY_CHANGE, *moved, *(("optimizer", "ema_decay") if allow_changes else ()))
         plan = replace(Plan.of_run(_named_by_first(config, digests, crew)), may_change=free)
