@@ -36,16 +36,22 @@ def scene(p, q, gap, charges, count=32, dtype=jnp.float32):
 
 
 def check_arrival(p, q, gap, charges):
-    found = lines.trace(*scene(p, q, gap, charges, count=32 if charges < 1000 else 16), gap)
+    field, start = scene(p, q, gap, charges, count=32 if charges < 1000 else 16)
+    found = lines.trace(field, start, gap)
     assert found.arrived.all(), (p, q, gap, charges, float(found.arrived.mean()))
     assert (found.end[:, -1] == gap).all()
     assert found.num_evaluations.max() <= 300, (p, q, gap, charges, int(found.num_evaluations.max()))
+    return found
 
 
 @pytest.mark.parametrize("gap", [1.0, 6.0, 30.0])
 @pytest.mark.parametrize(("p", "q"), [("gaussian", "swiss_roll"), ("two_gaussians", "rings")])
 def test_all_lines_of_point_charges_arrive(p, q, gap):
-    check_arrival(p, q, gap, 256)
+    found = check_arrival(p, q, gap, 256)
+    # and back, from where they end: most begin on a charge
+    back = lines.trace(scene(p, q, gap, 256)[0], found.end, 0.0)
+    assert back.arrived.all()
+    assert back.num_evaluations.max() <= 300
 
 
 @pytest.mark.slow
