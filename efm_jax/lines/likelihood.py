@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from efm_jax._core import checks
@@ -92,8 +93,10 @@ def log_prob(
     1810.01367, eq. 7 (the estimate).
     """
     x = checks.samples("x", x)
-    known, there = (checks.finite(f"span[{i}]", z) for i, z in enumerate(span))
-    if known == there:
+    known, there = (
+        z if isinstance(z, Tracer) else checks.finite(f"span[{i}]", z) for i, z in enumerate(span)
+    )
+    if not isinstance(known - there, Tracer) and known == there:
         raise ValueError(f"span must name two heights, of the known density and of x, got {span!r}.")
     if key is None and probes != 1:
         raise ValueError(
