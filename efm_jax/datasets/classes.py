@@ -169,9 +169,6 @@ def draw_labels(
         groups: How many labels.
         dropout: Probability of -1, which stands for samples of all classes.
 
-    Returns:
-        Labels, -1 or a class.
-
     Raises:
         ValueError: The source has no classes, `dropout` is not in [0, 1], or `groups` is not a whole number >= 1.
 

@@ -25,15 +25,12 @@ _SPLITS = {"train": ("train",), "test": ("t10k", "test")}
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """Read one IDX file, plain or gzipped.
+    """Read one IDX file, plain or gzipped, as an array in native byte order.
 
     The format: bytes 0, 0, dtype code, number of axes; each axis as a big-endian uint32; then the numbers.
 
     Args:
         path: The file; a name ending in .gz is decompressed.
-
-    Returns:
-        The array, in native byte order.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -181,9 +178,6 @@ def read_array(path: str | Path, key: str | None = None) -> np.ndarray:
     Args:
         path: The file.
         key: Name of the array in an .npz; may be left out where there is only one. Must be None for .npy.
-
-    Returns:
-        The array as stored.
 
     Raises:
         FileNotFoundError: If there is no such file.

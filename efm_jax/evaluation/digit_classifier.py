@@ -184,13 +184,10 @@ def logits(
 
 
 def load_weights(path: str | Path | None = None) -> Params:
-    """Load the classifier's parameters from an npz file of float16 arrays (no pickle), cached.
+    """Load the classifier's parameters from an npz file of float16 arrays (no pickle) as float32, cached.
 
     Args:
         path: The file; None means the package's own.
-
-    Returns:
-        Float32 arrays by name.
 
     Raises:
         ValueError: If the file is missing, damaged or of another layout.

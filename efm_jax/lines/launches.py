@@ -182,9 +182,6 @@ def from_samples(
             of single charges and not of a plate; for a learned field, where it has learned the jump: 1 % of the gap.
         reverse: Lines that run against the field, from a negative plate.
 
-    Returns:
-        The launch; `origin` is the row of x.
-
     Raises:
         ValueError: If a shape or value is not as said above.
 

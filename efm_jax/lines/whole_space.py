@@ -237,9 +237,6 @@ def to_plate(
         at_once: Lines under way at once; None: all, and row i of what the field is given is always line i.
         save: Points to keep along each line, as in `to_charges`.
 
-    Returns:
-        The lines as they ended; `charge` is -1.
-
     Raises:
         ValueError: If a shape, an option or a value that can be seen is not as said above.
 
@@ -300,9 +297,6 @@ def to_height(
             starts' spread.
         at_once: Lines under way at once; None: all, and row i of what the field is given is always line i.
         save: Points to keep along each line, as in `to_charges`.
-
-    Returns:
-        The lines as they ended; `charge` is -1.
 
     Raises:
         ValueError: If a shape, an option or a value that can be seen is not as said above.

@@ -53,9 +53,6 @@ def effective_charges(
         height: Share of the gap at which to look, in (0, 1).
         num_points: Points drawn.
 
-    Returns:
-        The effective number at each point, [k].
-
     Raises:
         ValueError: If the samples do not fit, the gap is not positive, or the height is not inside (0, 1).
 

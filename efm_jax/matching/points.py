@@ -42,9 +42,6 @@ def heights(key: Key, gap: float, num_points: int, *, height: str = "linear") ->
         num_points: How many heights.
         height: One of the names above.
 
-    Returns:
-        Heights, [k].
-
     Raises:
         ValueError: `gap` is not positive or `height` is unknown.
 
@@ -173,7 +170,7 @@ def _by_flux(kind, height, key, x_pos, x_neg, gap, num_points):
 def box(
     *, margin: float = 0.1, bulge: float = 0.5, beyond: float = 0.0, height: str = "linear"
 ) -> PointSampler:
-    """Draw points uniformly in the smallest box around both sample sets, enlarged on every side.
+    """Draw points uniformly in the smallest box around both sample sets, enlarged on every side: for low D.
 
     `p(x, z) = p(z) / prod_d (b_d - a_d)` on the box `[a, b]` with `a_d = lo_d - margin (hi_d - lo_d) - bulge gap` and
     likewise b_d, where lo and hi are taken over the minibatch of both plates. Field lines bulge sideways by a share of the
@@ -186,9 +183,6 @@ def box(
             the outside (`sampling.stochastic_map`) need a field taught there. Heights are
             stretched, `z -> (1 + 2 beyond) z - beyond gap`.
         height: How z is distributed, see `heights`.
-
-    Returns:
-        The sampler; meant for low D.
 
     Raises:
         ValueError: `margin`, `bulge` or `beyond` is negative or `height` is unknown.

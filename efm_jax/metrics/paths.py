@@ -10,14 +10,12 @@ def path_energy(path: Float[np.ndarray, "t n dim"], *, times: Float[np.ndarray, 
     """Return the mean kinetic energy of paths in one unit of time: `E integral_0^1 |dx/ds|^2 ds`, s = scaled time.
 
     For the polygon through the given points this is exactly `T mean_n sum_k |x_k+1 - x_k|^2 / (t_k+1 - t_k)`, T = total
-    time; straight lines at constant speed give the least, the mean squared distance of their ends.
+    time; straight lines at constant speed give the least, the mean squared distance of their ends. In squared
+    units of the samples.
 
     Args:
         path: Positions [t, n, D], t >= 2 times, without z (give `lines.path[..., :-1]`).
         times: Times [t] (heights z will do), strictly rising or falling; None for equal steps.
-
-    Returns:
-        The energy, in squared units of the samples.
 
     Raises:
         ValueError: If shapes do not fit together, the times do not rise or fall, or a number is NaN or infinite.
@@ -44,9 +42,6 @@ def normalized_path_energy(
         distance: W2 > 0 between the two distributions (not squared), as `wasserstein2` returns it for samples of both.
         times: Times [t], as in `path_energy`.
 
-    Returns:
-        NPE >= 0, a pure number.
-
     Raises:
         ValueError: As `path_energy`, or if `distance` is not a finite number > 0.
 
@@ -72,9 +67,6 @@ def path_curvature(
     Args:
         path: Positions [t, n, D], as in `path_energy`.
         times: Times [t], as in `path_energy`.
-
-    Returns:
-        The curvature >= 0, in squared units of the samples.
 
     Raises:
         ValueError: As `path_energy`.

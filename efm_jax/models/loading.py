@@ -58,9 +58,6 @@ def load(place: str | Path, *, step: int | None = None) -> Trained:
         place: A run folder, a folder written by `export`, or one of `released()`.
         step: Of a run: the checkpoint of this step; None for the newest.
 
-    Returns:
-        What `transport` and `evaluate` take.
-
     Raises:
         ValueError: The place holds no run or model, no checkpoint of that step, or a file that is damaged or of a version
             that this efm_jax does not know; or the checkpoints are too old to hold the shape of a sample, and the run's

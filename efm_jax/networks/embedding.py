@@ -21,9 +21,6 @@ def sinusoidal(u: Float[Array, " n"], size: int) -> Float[Array, "n size"]:
         u: Relative heights, [n].
         size: Number of features, even and >= 4.
 
-    Returns:
-        Features of size at most 1, [n, size].
-
     Examples:
         >>> import jax.numpy as jnp
         >>> [[round(float(v), 3) for v in row] for row in sinusoidal(jnp.array([0.0, 0.001]), 4)]
@@ -46,9 +43,6 @@ def fourier(u: Float[Array, " n"], octaves: int) -> Float[Array, "n features"]:
     Args:
         u: Relative heights, [n].
         octaves: Number of frequencies, >= 0.
-
-    Returns:
-        Features, [n, 1 + 2 octaves].
 
     Examples:
         >>> import jax.numpy as jnp

@@ -255,14 +255,11 @@ def density(
 
 
 def equidistribute(density: Float[np.ndarray, " m"], steps: int) -> Float[np.ndarray, " k1"]:
-    """Return the nodes between which the density has equal shares: `int_0^{s_j} rho = j / k int_0^1 rho`.
+    """Return the nodes from 0 to 1 between which the density has equal shares: `int_0^{s_j} rho = j / k int_0^1 rho`.
 
     Args:
         density: The density on m equal intervals of [0, 1], >= 0, not zero everywhere.
         steps: Number k of steps.
-
-    Returns:
-        Nodes from 0 to 1, [k+1].
 
     Raises:
         ValueError: The density is negative, not finite or zero, or `steps` is not a whole number >= 1.

@@ -141,15 +141,12 @@ _BLOCKS: dict[str, Block] = {
 def forward(
     weights: Mapping[str, Layer], pictures: Num[Array | np.ndarray, "n h w 3"], side: int = SIDE
 ) -> Float[Array, "n features"]:
-    """Return FID's features of pictures in 0..255: the mean of the last block's activations over the picture.
+    """Return FID's features [n, 2048] of pictures in 0..255: the mean of the last block's activations over the picture.
 
     Args:
         weights: The network, see `load` and `fold`.
         pictures: Pictures of any one size [n, H, W, 3], RGB, 0..255.
         side: Side in pixels at which the network looks; at least 75.
-
-    Returns:
-        Features >= 0, [n, 2048].
 
     Examples:
         >>> tiny = fold({name: np.ones(shape, np.float32) for name, shape in shapes(16).items()})
