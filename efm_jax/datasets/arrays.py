@@ -1,5 +1,6 @@
 """Sources of arrays, pairs, pictures and white noise, and samples back to pictures; NumPy on the host, no JAX."""
 
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ from efm_jax.datasets.source import Choice, Source, indices
 
 __all__ = ["as_pictures", "eight_bit", "from_array", "from_pairs", "from_pictures", "scaled", "white_noise"]
 
+_BLOCK = 1 << 22
 _WIDE = 8.0  # root mean square: of normal noise 1, of latents of an autoencoder some 5, of pictures in 0..255 tens
 
 
@@ -20,8 +22,8 @@ def from_array(array: Any) -> Source:
     A batch of n <= size samples is drawn without replacement inside the batch; a larger one with replacement.
 
     Args:
-        array: Samples [n, ...] of a floating dtype, finite; kept as float32 and not copied when already so. Pictures,
-            [n, H, W, C] with 1, 3 or 4 channels, have values in [-1, 1].
+        array: Samples [n, ...] of a floating dtype, finite; kept as it is, also where it is mapped from a file. Pictures,
+            [n, H, W, C] with 1, 3 or 4 channels, have values in [-1, 1]; of those in 0..1 a warning says so.
 
     Raises:
         ValueError: If the array is empty, has no sample axis, is no floating dtype, holds NaN or infinity, or has the shape
@@ -49,33 +51,44 @@ def from_array(array: Any) -> Source:
             "array must have shape [n, ...] with n >= 1 samples of at least one number each, got "
             f"{array.shape}; for one-dimensional samples use array.reshape(-1, 1)."
         )
-    # a float64 beyond float32's range becomes inf and is reported just below
-    with np.errstate(over="ignore"):
-        samples = np.asarray(array, np.float32).reshape(len(array), -1)
-    bad = np.logical_not(np.isfinite(samples).all(axis=1))
+    bad, low, high, squares = [], np.inf, -np.inf, 0.0
+    block = max(_BLOCK * len(array) // array.size, 1)  # an array mapped from a file is not read at once
+    for start in range(0, len(array), block):
+        part = _as_samples(array[start : start + block])
+        bad.append(np.logical_not(np.isfinite(part).all(axis=1)))
+        low, high = min(low, float(part.min())), max(high, float(part.max()))
+        squares += float(np.vdot(part, part))
+    bad = np.concatenate(bad)
     if bad.any():
         raise ValueError(
             f"array holds NaN, infinite or (for float32) too large numbers in {int(bad.sum())} of "
             f"{len(bad)} samples, the first at index {int(bad.argmax())}; remove them: "
             "array[np.isfinite(array).reshape(len(array), -1).all(1)]."
         )
-    # of all numbers at once: single ones of white noise go far beyond 1, and so they may
-    if (
-        array.ndim == 4
-        and array.shape[-1] in (1, 3, 4)
-        and np.linalg.norm(samples) > _WIDE * samples.size**0.5
-    ):
-        raise ValueError(
-            f"array has the shape of pictures, {array.shape}, whose values must lie in -1..1, got {samples.min():.4g} to "
-            f"{samples.max():.4g}; of pictures in 0..255 divide by 127.5 and subtract 1, or give uint8; samples that are no "
-            "pictures may be given flat, [n, D]."
-        )
+    if array.ndim == 4 and array.shape[-1] in (1, 3, 4):
+        found = f"{low:.4g} to {high:.4g}"
+        shown = f"array has the shape of pictures, {array.shape}, whose values must lie in -1..1, got {found}"
+        # of all numbers at once: single ones of white noise go far beyond 1, and so they may
+        if squares > _WIDE**2 * array.size:
+            raise ValueError(
+                f"{shown}; of pictures in 0..255 divide by 127.5 and subtract 1, or give uint8; samples that are no "
+                "pictures may be given flat, [n, D]."
+            )
+        if 0.0 <= low < high <= 1.0:
+            warnings.warn(f"{shown}.\nIf these are pictures in 0..1, give 2 * array - 1.", stacklevel=2)
 
-    return Source(
-        Choice(partial(_choose, len(samples), False), samples.__getitem__),
-        tuple(array.shape[1:]),
-        len(samples),
-    )
+    choice = Choice(partial(_choose, len(array), False), partial(_rows, array))
+    return Source(choice, tuple(array.shape[1:]), len(array))
+
+
+def _rows(array: np.ndarray, index: np.ndarray) -> np.ndarray:
+    return _as_samples(array[index])
+
+
+def _as_samples(rows: np.ndarray) -> np.ndarray:
+    """Rows of an array as float32 samples [n, D]; numbers beyond float32's range become infinite."""
+    with np.errstate(over="ignore"):
+        return np.asarray(rows, np.float32).reshape(len(rows), -1)
 
 
 def from_pairs(x_pos: Any, x_neg: Any) -> tuple[Source, Source]:

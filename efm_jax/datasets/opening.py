@@ -4,7 +4,7 @@ import difflib
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from efm_jax._core import files
 from efm_jax.datasets import digits, folder, readers, toys
 from efm_jax.datasets.arrays import from_array, from_pictures, white_noise
 from efm_jax.datasets.classes import numbered, with_classes
-from efm_jax.datasets.source import Source
+from efm_jax.datasets.source import Choice, Source
 from efm_jax.datasets.splits import split_by_name, split_mask
 
 __all__ = ["open_source", "specification"]
@@ -205,7 +205,7 @@ def _open_folder(name: str, rest: str, options: _Options) -> Source:
 
 
 def _open_npz(name: str, rest: str, options: _Options) -> Source:
-    path, key = _keyed(rest)
+    path, key = readers.split_key(rest)
     array = readers.read_array(path, key)
     source, kept = _of_array(name, array, options)
     labels = readers.read_labels(path, len(array))
@@ -247,13 +247,13 @@ def _of_array(name: str, array: np.ndarray, options: _Options) -> tuple[Source, 
         )
     pictures = array.dtype == np.uint8
     make = functools.partial(from_pictures, flip=options.flip) if pictures else from_array
-    kept = split_mask(len(array), options.split, options.held_out)
-    try:
-        array = _grayed(array) if options.gray and pictures else array
-        make(array)  # seen before it is split, so that an error tells shape and rows of the file
+    kept = np.flatnonzero(split_mask(len(array), options.split, options.held_out))
+    try:  # made before it is split, so that an error tells shape and rows of the file
+        source = make(_grayed(array) if options.gray and pictures else array)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    return _sized(name, make(array[kept]), options.size), kept
+    part = source._replace(draw=cast(Choice, source.draw).among(kept), size=len(kept))
+    return _sized(name, part, options.size), kept
 
 
 def _published(read: Callable, path: str, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -267,16 +267,9 @@ def _labeled(rest: str) -> tuple[str, int | None]:
     path, colon, label = rest.rpartition(":")
     return (
         (path, int(label))
-        if colon and label.isdecimal() and not Path(rest).expanduser().exists()
+        if colon and label.isdecimal() and not files.expanded(rest).exists()
         else (rest, None)
     )
-
-
-def _keyed(rest: str) -> tuple[str, str | None]:
-    path, colon, key = rest.rpartition(":")
-    if not colon or Path(rest).expanduser().exists() or not Path(path).expanduser().exists():
-        return rest, None
-    return path, key
 
 
 def _grayed(images: np.ndarray) -> np.ndarray:
@@ -284,8 +277,13 @@ def _grayed(images: np.ndarray) -> np.ndarray:
         return images
     if images.shape[-1] != 3:
         raise ValueError(f"gray needs pictures of 3 channels (or 1), got {images.shape[-1]}.")
-    luma = images.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601-2, as Pillow
-    return np.rint(luma).astype(np.uint8)
+    gray = np.empty(images.shape[:-1], np.uint8)
+    for i, image in enumerate(images):
+        luma = image.astype(np.float32) @ np.array(
+            [0.299, 0.587, 0.114], np.float32
+        )  # ITU-R 601-2, as Pillow
+        gray[i] = np.rint(luma)
+    return gray
 
 
 def _sized(name: str, source: Source, size: Size) -> Source:

@@ -4,23 +4,30 @@ A file that is missing, cut short or of another format is a ValueError (FileNotF
 there) that names the file; nothing is unpickled.
 """
 
+import contextlib
 import gzip
+import math
 import struct
 import warnings
 import zipfile
-import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Literal
 
 import numpy as np
+import numpy.lib.format as npy
 from jaxtyping import Integer, UInt8
 
-__all__ = ["read_array", "read_cifar10", "read_idx", "read_labels", "read_mnist"]
+from efm_jax._core import files
+
+__all__ = ["read_array", "read_cifar10", "read_idx", "read_labels", "read_mnist", "split_key"]
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """The names of CIFAR-10's labels 0 to 9."""
 
 _IDX_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_NPY = b"\x93NUMPY"
+_AN_ARRAY = ".npy or .npz file", "write it again by np.save or np.savez"
+_CHUNK = 1 << 24
 _SPLITS = {"train": ("train",), "test": ("t10k", "test")}
 
 
@@ -45,33 +52,34 @@ def read_idx(path: str | Path) -> np.ndarray:
         [7, 8, 9]
     """
     path = _existing(path)
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            head = file.read(4)
-            if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in _IDX_DTYPES or head[3] == 0:
-                raise ValueError(
-                    f"{path} is not an IDX file: it starts with {head.hex() or 'nothing'}, expected 0000 "
-                    f"then a dtype code ({', '.join(f'{code:02x}' for code in _IDX_DTYPES)}) and a number "
-                    "of axes >= 1."
-                )
-            sizes = file.read(4 * head[3])
-            if len(sizes) < 4 * head[3]:
-                raise ValueError(f"{path} is cut short inside its header; fetch or unpack it again.")
-            shape = struct.unpack(f">{head[3]}I", sizes)
-            dtype = np.dtype(_IDX_DTYPES[head[2]])
-            expected = dtype.itemsize * int(np.prod(shape, dtype=object))
-            # read no more than promised: a bomb in a .gz, or a header that lies, must not fill the memory
-            body = bytearray()
-            while len(body) <= expected and (chunk := file.read(min(1 << 20, expected + 1 - len(body)))):
-                body += chunk
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{path} is a damaged gzip file ({error}); fetch or compress it again.") from error
+    opener = gzip.open if path.suffix == ".gz" else open
+    with files.parsing(path, "IDX file", "fetch or compress it again"), opener(path, "rb") as file:
+        head = file.read(4)
+        sound = len(head) == 4 and head[:2] == b"\0\0" and head[2] in _IDX_DTYPES and head[3] > 0
+        sizes = file.read(4 * head[3]) if sound else b""
+        shape = struct.unpack(f">{len(sizes) // 4}I", sizes[: len(sizes) // 4 * 4])
+        dtype = np.dtype(_IDX_DTYPES[head[2]] if sound else "u1")
+        expected = dtype.itemsize * math.prod(shape)
+        # read no more than promised: a bomb in a .gz, or a header that lies, must not fill the memory
+        body = bytearray()
+        while (
+            sound and len(body) <= expected and (chunk := file.read(min(1 << 20, expected + 1 - len(body))))
+        ):
+            body += chunk
+    if not sound:
+        raise ValueError(
+            f"{path} is not an IDX file: it starts with {head.hex() or 'nothing'}, expected 0000 then a dtype code "
+            f"({', '.join(f'{code:02x}' for code in _IDX_DTYPES)}) and a number of axes >= 1."
+        )
+    if len(sizes) < 4 * head[3]:
+        raise ValueError(f"{path} is cut short inside its header; fetch or unpack it again.")
     if len(body) != expected:
         what = "more" if len(body) > expected else f"only {len(body)}"
         raise ValueError(
             f"{path} should hold {expected} bytes of data for shape {shape}, got {what}; fetch it again."
         )
-    return np.frombuffer(bytes(body), dtype).reshape(shape).astype(dtype.newbyteorder("="))
+    with files.parsing(path, "IDX file"):
+        return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
 def read_mnist(
@@ -156,12 +164,13 @@ def read_cifar10(
         )
     records = []
     for name in names:
-        data = np.fromfile(folder / name, np.uint8)
-        if data.size == 0 or data.size % 3073:
+        size = (folder / name).stat().st_size
+        if size == 0 or size % 3073:
             raise ValueError(
-                f"{folder / name} holds {data.size} bytes, which is no whole number of 3,073-byte records."
+                f"{folder / name} holds {size} bytes, which is no whole number of 3,073-byte records."
             )
-        record = data.reshape(-1, 3073)
+        with files.parsing(folder / name, "batch of CIFAR-10"):
+            record = np.fromfile(folder / name, np.uint8).reshape(-1, 3073)
         if record[:, 0].max() > 9:
             raise ValueError(
                 f"{folder / name} holds the label {record[:, 0].max()}; CIFAR-10's labels are 0 to 9."
@@ -172,16 +181,20 @@ def read_cifar10(
     return images, table[:, 0].astype(np.int64)
 
 
-def read_array(path: str | Path, key: str | None = None) -> np.ndarray:
+def read_array(path: str | Path, key: str | None = None, limit: int | None = None) -> np.ndarray:
     """Read an array from an .npy file, or one by name from an .npz; pickled objects are refused.
 
     Args:
         path: The file.
         key: Name of the array in an .npz; may be left out where there is only one. Must be None for .npy.
+        limit: Rows to read at most; None for all.
+
+    Returns:
+        The array as stored; of an .npy file it is read-only, and read when it is used.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the key is missing, the file is damaged, or it holds Python objects.
+        ValueError: If the key is missing, the file is damaged or of another kind, or it holds Python objects.
 
     Examples:
         >>> import tempfile
@@ -191,36 +204,79 @@ def read_array(path: str | Path, key: str | None = None) -> np.ndarray:
         (3, 2)
     """
     path = _existing(path)
-    try:
-        loaded: Any = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            if key is not None:
-                raise ValueError(f"{path} holds a single array; leave out the key {key!r}.")
-            return loaded
-        with loaded:
-            names = list(loaded.files)
-            if key is None and len(names) == 1:
-                key = names[0]
-            if key not in names:
-                wanted = "needs a key" if key is None else f"has no array {key!r}"
-                raise ValueError(f"{path} {wanted}; its arrays are {', '.join(names) or 'none'}.")
-            return loaded[key]
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, struct.error) as error:
-        raise ValueError(
-            f"{path} is no readable .npy or .npz file ({error}); write it again with np.savez."
-        ) from error
-    except ValueError as error:
-        if "pickle" in str(error):
+    with path.open("rb") as file:
+        start = file.read(6)
+        file.seek(0)
+        if start[:2] == b"PK":
+            return _of_archive(path, file, key, limit)
+        if start != _NPY:
             raise ValueError(
-                f"{path} holds pickled Python objects (or is no .npy or .npz file), which are not read "
-                "because they could run code; save plain numbers: np.savez(path, x=np.asarray(x, "
-                "'float32'))."
-            ) from error
-        if str(path) in str(error):
-            raise
+                f"{path} is no .npy or .npz file: it starts with {start!r}.\nWrite the array by np.save or np.savez."
+            )
+        if key is not None:
+            raise ValueError(f"{path} holds a single array; leave out the key {key!r}.")
+        shape, order, dtype = _header(path, file, path.stat().st_size)
+        if 0 in shape or not dtype.itemsize:
+            return np.empty(shape, dtype)
+        with files.parsing(path, *_AN_ARRAY):
+            array = np.asarray(np.memmap(file, dtype, "r", file.tell(), shape, order))
+    return array[:limit] if shape else array
+
+
+def split_key(path: str) -> tuple[str, str | None]:
+    """Split `PATH:KEY` where there is no file of that whole name."""
+    before, colon, key = path.rpartition(":")
+    alone = not colon or files.expanded(path).exists() or not files.expanded(before).exists()
+    return (path, None) if alone else (before, key)
+
+
+def _of_archive(path: Path, file: IO[bytes], key: str | None, limit: int | None) -> np.ndarray:
+    """An array of an .npz, or its first rows, of which no more is decompressed than they need."""
+    with files.parsing(path, *_AN_ARRAY):
+        archive = zipfile.ZipFile(file)
+        names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+    if key is None and len(names) == 1:
+        key = names[0]
+    if key not in names:
+        wanted = "needs a key" if key is None else f"has no array {key!r}"
+        raise ValueError(f"{path} {wanted}; its arrays are {', '.join(names) or 'none'}.")
+    with contextlib.ExitStack() as stack:
+        with files.parsing(path, *_AN_ARRAY):
+            member = stack.enter_context(archive.open(f"{key}.npy"))
+            # DEFLATE shrinks at most 1,032 times
+            size = min(archive.getinfo(f"{key}.npy").file_size, 1032 * path.stat().st_size + 1024)
+        shape, order, dtype = _header(path, member, size)
+        if limit is not None and order == "C" and shape:
+            shape = (min(limit, shape[0]), *shape[1:])
+        with files.parsing(path, *_AN_ARRAY):
+            array = np.empty(math.prod(shape), dtype)
+            left = array.view(np.uint8).data if array.nbytes else b""
+            while left:
+                chunk = member.read(min(len(left), _CHUNK))
+                if not chunk:
+                    raise EOFError(f"it ends {len(left)} bytes early")
+                left[: len(chunk)] = chunk
+                left = left[len(chunk) :]
+            if limit is None and member.read(1):
+                raise ValueError("more follows than its header tells of")
+    array = array.reshape(shape, order=order)
+    return array[:limit] if shape else array
+
+
+def _header(path: Path, file: IO[bytes], size: int) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype]:
+    """Shape, order and dtype that the head of an .npy file tells, if as much can follow in a file of that size."""
+    with files.parsing(path, *_AN_ARRAY):
+        read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
+        shape, fortran, dtype = read(file)
+        told, held = dtype.itemsize * math.prod(shape), size - file.tell()
+        if min(shape, default=0) < 0 or (told > held and not dtype.hasobject):
+            raise ValueError(f"its header tells of {told} bytes, and at most {held} follow")
+    if dtype.hasobject:
         raise ValueError(
-            f"{path} is no readable .npy or .npz file ({error}); write it again with np.savez."
-        ) from error
+            f"{path} holds pickled Python objects, which are not read because they could run code; save plain numbers: "
+            "np.savez(path, x=np.asarray(x, 'float32'))."
+        )
+    return shape, "F" if fortran else "C", dtype
 
 
 def read_labels(path: str | Path, size: int) -> Integer[np.ndarray, " n"] | None:
@@ -242,7 +298,7 @@ def read_labels(path: str | Path, size: int) -> Integer[np.ndarray, " n"] | None
     path = _existing(path)
     if not zipfile.is_zipfile(path):
         return None
-    with zipfile.ZipFile(path) as archive:
+    with files.parsing(path, *_AN_ARRAY), zipfile.ZipFile(path) as archive:
         if "labels.npy" not in archive.namelist():
             return None
     labels = read_array(path, "labels")
@@ -261,7 +317,7 @@ def read_labels(path: str | Path, size: int) -> Integer[np.ndarray, " n"] | None
 
 
 def _existing(path: str | Path, *, folder: bool = False) -> Path:
-    path = Path(path).expanduser()
+    path = files.expanded(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no {'folder' if folder else 'file'} {path}; check the path.")
     if path.is_dir() != folder:

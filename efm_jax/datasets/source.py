@@ -67,7 +67,7 @@ class Choice:
 
     def among(self, rows: np.ndarray) -> "Choice":
         """Return the same draw among some of the samples."""
-        return Choice(functools.partial(self.choose, rows=rows), self.read)
+        return Choice(functools.partial(_among, self.choose, rows), self.read)
 
     def __call__(self, rng: np.random.Generator, n: int) -> Float32[np.ndarray, "n dim"]:
         """Draw all rows."""
@@ -132,6 +132,17 @@ def indices(rng: np.random.Generator, size: int, n: int, rows: np.ndarray | None
     if rows is not None:
         return rows[indices(rng, len(rows), n)]
     return rng.choice(size, n, replace=False) if n <= size else rng.integers(0, size, n)
+
+
+def _among(
+    choose: Callable[..., tuple[np.ndarray, ...]],
+    own: np.ndarray,
+    rng: np.random.Generator,
+    n: int,
+    rows: np.ndarray | None = None,
+) -> tuple[np.ndarray, ...]:
+    """Choose among the rows `own`, or among some of these."""
+    return choose(rng, n, own if rows is None else own[rows])
 
 
 def _by_class(

@@ -12,6 +12,7 @@ from efm_jax._core import files as _files
 from efm_jax.datasets import Source, batch, fit_pictures, from_array, from_pictures, picture_files, read_array
 from efm_jax.datasets.classes import aligned
 from efm_jax.datasets.opening import specification
+from efm_jax.datasets.readers import split_key
 from efm_jax.evaluation import drawing
 from efm_jax.models import build, configs, seeds
 from efm_jax.models.loading import load
@@ -230,8 +231,8 @@ def _samples(
         array, names, root = pictures.images, pictures.names, _files.expanded(rest)
         files = [root] if root.is_file() else [root / name for name in (*names, *pictures.skipped)]
     elif kind in ("npz", "npy"):
-        path, _, key = rest.rpartition(":") if kind == "npz" and not Path(rest).exists() else (rest, "", "")
-        array = read_array(path, key or None)[:limit]
+        path, key = split_key(rest) if kind == "npz" else (rest, None)
+        array = read_array(path, key, limit)
         names, files = _numbered(len(array)), [_files.expanded(path)]
     else:
         source = _named(spec, data)

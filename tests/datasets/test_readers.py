@@ -33,8 +33,8 @@ def test_damaged_idx_files(tmp_path):
         "short": (good[:-1], "60 bytes.*only 59"),
         "long": (good + b"x", "got more"),
         "lies": (bytes([0, 0, 8, 3]) + b"\xff" * 12 + b"x", "only 1"),
-        "short.gz": (gzip.compress(good)[:-12], "damaged gzip"),
-        "plain.gz": (good, "damaged gzip"),
+        "short.gz": (gzip.compress(good)[:-12], r"no readable IDX file.*end-of-stream"),
+        "plain.gz": (good, r"no readable IDX file.*end-of-stream"),
         "bomb.gz": (gzip.compress(idx(np.zeros(4, np.uint8)) + bytes(50_000_000)), "got more"),
     }
     for name, (data, message) in cases.items():
@@ -153,10 +153,13 @@ def test_damaged_and_pickled_arrays(tmp_path):
     (tmp_path / "cut.npz").write_bytes((tmp_path / "cut.npz").read_bytes()[:500])
     np.save(tmp_path / "cut.npy", np.zeros(1000))
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:500])
-    for name in ("objects.npz", "objects.npy", "text.npy"):
+    for name in ("objects.npz", "objects.npy"):
         with pytest.raises(ValueError, match=rf"{name} holds pickled"):
             read_array(tmp_path / name)
-    for name in ("empty.npz", "cut.npz", "cut.npy"):
+    for name in ("text.npy", "empty.npz"):
+        with pytest.raises(ValueError, match=rf"{name} is no \.npy or \.npz file: it starts with b'"):
+            read_array(tmp_path / name)
+    for name in ("cut.npz", "cut.npy"):
         with pytest.raises(ValueError, match=rf"{name} is no readable"):
             read_array(tmp_path / name)
     np.save(tmp_path / "number.npy", np.float32(3))
