@@ -77,7 +77,7 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
         raise ValueError(f"keep must be a number of checkpoints >= 1, got {keep!r}.")
     meta = {"versions": versions(), **files.to_json("meta", meta)}
     step = int(state.step)
-    folder = Path(folder).expanduser()
+    folder = files.expanded(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files.sweep(folder)
     final = folder / f"{step:09d}"
@@ -135,7 +135,7 @@ def restore(folder: str | os.PathLike, like: State, step: int | None = None) -> 
         ...
         efm_jax.checkpoint.CheckpointError: no checkpoint in ...
     """
-    folder = Path(folder).expanduser()
+    folder = files.expanded(folder)
     found = files.find(folder)
     if not found:
         inner = folder / "checkpoints"
@@ -177,7 +177,7 @@ def latest(folder: str | os.PathLike) -> int | None:
         True
     """
     return max(
-        (step for step, path in files.find(Path(folder).expanduser()).items() if (path / _RECORD).is_file()),
+        (step for step, path in files.find(files.expanded(folder)).items() if (path / _RECORD).is_file()),
         default=None,
     )
 
@@ -197,7 +197,7 @@ def read_meta(folder: str | os.PathLike, step: int | None = None) -> dict | None
         >>> read_meta(tempfile.mkdtemp()) is None
         True
     """
-    found = files.find(Path(folder).expanduser())
+    found = files.find(files.expanded(folder))
     for number in sorted(found, reverse=True) if step is None else [step] if step in found else []:
         with contextlib.suppress(_DamagedError):
             return _read_record(found[number])["meta"]
@@ -232,12 +232,12 @@ def _read(path: Path, like: State) -> tuple[State, dict]:
 
 def _read_record(path: Path) -> dict:
     try:
-        record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
+        record = files.read_json(path / _RECORD)
         body = record["body"]
         intact = record["sha256"] == _digest_of(body)
     except FileNotFoundError as error:
         raise _DamagedError(f"{path} has no {_RECORD}: damaged, or not written by efm_jax.") from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise _DamagedError(f"{path / _RECORD} cannot be read ({error}).") from error
     if not intact:
         raise _DamagedError(f"{path / _RECORD} was changed since it was written.")

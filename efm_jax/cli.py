@@ -10,6 +10,7 @@ import itertools
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = [*(sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in arguments or bool(os.environ.get("EFM_DEBUG"))
     arguments = [one for one in arguments if one != "--debug"]
+    warnings.formatwarning = lambda message, *_, **__: f"efm: {message}\n"
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # paths need not be UTF-8
     try:

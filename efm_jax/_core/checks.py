@@ -4,11 +4,8 @@ Shapes and dtypes are known at trace time and always checked. Values (NaN, order
 concrete: under `jit` they are unknown, and a numerical failure becomes a status, never an exception.
 """
 
-import contextlib
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import jax
@@ -159,29 +156,6 @@ def count(name: str, value: int, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}.")
     return int(value)
-
-
-def memory(what: str, size: int, fix: str) -> None:
-    """Raise ValueError if `size` bytes are more than the memory that is free; below 256 MiB nothing is looked at."""
-    free = _free_memory() if size > 2**28 else None
-    if free is not None and size > free:
-        raise ValueError(
-            f"{what} needs at least {size / 2**30:,.1f} GiB of memory, {free / 2**30:,.1f} GiB are free.\n{fix}"
-        )
-
-
-def _free_memory() -> int | None:
-    """Bytes of memory that this process can still have; None where the system does not say."""
-    found = []
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        found.append(1024 * int(lines["MemAvailable"].split()[0]))
-    with contextlib.suppress(OSError, ValueError):  # "max" where a container has no limit
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    if not found and hasattr(os, "sysconf"):
-        with contextlib.suppress(OSError, ValueError):
-            found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(found, default=None)
 
 
 def choice(name: str, value: str, options: tuple[str, ...]) -> str:

@@ -41,9 +41,6 @@ def explained(error: Exception, arguments: list[str]) -> tuple[str, int]:
         return f"{error.strerror}{where}", 2 if isinstance(error, _OF_A_PATH) else 1
     if isinstance(error, (*_USAGE, OSError)):
         return text, 2
-    if isinstance(error, RuntimeError) and "home directory" in text:
-        path = next((one for one in arguments if "~" in one), "~")
-        return f"there is no home directory for {path}; write the whole path.", 2
     return no_device() or _unforeseen(error, text), 1
 
 

@@ -102,13 +102,15 @@ def read_json(path: str | os.PathLike, fix: str = "") -> Any:
 
 
 def expanded(path: str | os.PathLike) -> Path:
-    """Return the path with `~` and `~user` as folders; one of an unknown user stays as it is, and is then not found.
+    """Return the path with `~` and `~user` as folders.
 
-    Examples:
-        >>> expanded("~nosuchuser/x").as_posix()
-        '~nosuchuser/x'
+    Raises:
+        ValueError: There is no such user.
     """
-    return Path(os.path.expanduser(path))
+    full = os.path.expanduser(path)
+    if os.fspath(full)[:1] in ("~", b"~"):
+        raise ValueError(f"there is no home directory for {path}; write the whole path.")
+    return Path(full)
 
 
 def sync_folder(folder: str | os.PathLike) -> None:

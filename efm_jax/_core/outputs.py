@@ -12,7 +12,6 @@ lines    of pictures: `input`, `file` and `arrived` of each
 arrived  of arrays: of each row
 """
 
-import json
 import os
 import unicodedata
 from collections import Counter
@@ -52,8 +51,8 @@ def overview(name: str, files: list[str]) -> str:
 def written(folder: Path, marker: str = MARKER) -> list[str]:
     """List the files in a folder that earlier calls wrote, as their marker says; none if that is not ours."""
     try:
-        found = json.loads((folder / marker).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = _files.read_json(folder / marker)
+    except (OSError, ValueError):
         return []
     if not isinstance(found, dict) or found.get("made_by") != MADE_BY:
         return []

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 from PIL import Image
 
-from efm_jax._core import files
+from efm_jax._core import files, memory
 from efm_jax.datasets import picture_files
 from efm_jax.datasets.classes import numbered
 from efm_jax.datasets.picture_files import EXTENSIONS as EXTENSIONS
@@ -130,6 +130,10 @@ def read_folder(
                 picture, levels_found = found
                 ranges.append(levels_found)
                 if not kept:
+                    fix = "Give size= (--data.size), or most= in Python, for fewer numbers."
+                    memory.check(
+                        f"{len(names)} pictures like {root / name}", len(names) * picture.nbytes, fix
+                    )
                     images = np.empty((len(names), *picture.shape), np.uint8)
                 elif picture.shape != images.shape[1:]:
                     raise ValueError(

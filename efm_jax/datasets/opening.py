@@ -2,13 +2,14 @@
 
 import difflib
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import numpy as np
 
-from efm_jax._core import files
+from efm_jax._core import files, memory
 from efm_jax.datasets import digits, folder, readers, toys
 from efm_jax.datasets.arrays import from_array, from_pictures, white_noise
 from efm_jax.datasets.classes import numbered, with_classes
@@ -143,6 +144,10 @@ def open_source(
     return _OPENERS[kind](name, rest, options)
 
 
+_MOST_NUMBERS = 1 << 28
+"""A sample of so many numbers has a gigabyte."""
+
+
 class _Options(NamedTuple):
     """The options of `open_source`."""
 
@@ -175,6 +180,9 @@ def _digits(
     if not isinstance(options.size, int | None):
         raise ValueError(f"{name!r} is padded to a square, so size must be one side, got {options.size}.")
     size, color = options.size or 32, not options.gray
+    memory.check(
+        f"size={size} for {len(images)} digits", len(images) * size**2, "Give a smaller --data.size."
+    )
     return digits.digit_source(images, labels, digit=digit, size=size, color=color)
 
 
@@ -220,11 +228,22 @@ def _open_npy(name: str, rest: str, options: _Options) -> Source:
 
 
 def _open_noise(name: str, rest: str, options: _Options) -> Source:
-    return _sized(name, white_noise([_integer(name, side) for side in rest.split("x")]), options.size)
+    return _sized(name, white_noise(_shape(name, rest)), options.size)
 
 
 def _open_gaussian(name: str, rest: str, options: _Options) -> Source:
-    return _sized(name, toys.gaussian(_integer(name, rest)), options.size)
+    return _sized(name, toys.gaussian(*_shape(name, rest, 1)), options.size)
+
+
+def _shape(name: str, text: str, axes: int | None = None) -> list[int]:
+    """The shape of a sample, told in its name, of no more numbers than a sample may have."""
+    parts = text.split("x") if axes is None else [text]
+    shape = [_integer(name, part) for part in parts]
+    if math.prod(shape) > _MOST_NUMBERS:
+        raise ValueError(
+            f"{name!r} has samples of {math.prod(shape):,} numbers, more than {_MOST_NUMBERS:,}; give a smaller shape."
+        )
+    return shape
 
 
 _OPENERS: dict[str, Callable[[str, str, _Options], Source]] = {
@@ -267,7 +286,7 @@ def _labeled(rest: str) -> tuple[str, int | None]:
     path, colon, label = rest.rpartition(":")
     return (
         (path, int(label))
-        if colon and label.isdecimal() and not files.expanded(rest).exists()
+        if colon and label.isdecimal() and len(label) < 10 and not files.expanded(rest).exists()
         else (rest, None)
     )
 
@@ -296,7 +315,7 @@ def _sized(name: str, source: Source, size: Size) -> Source:
 
 
 def _integer(name: str, text: str) -> int:
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > 18:
         kind = name.partition(":")[0]
         raise ValueError(f"{name!r} needs a whole number where it has {text!r}; write {_FORMS[kind]}.")
     return int(text)

@@ -6,8 +6,6 @@ not see color: a colored picture is read as its brightest channel. The weights a
 """
 
 import functools
-import zipfile
-import zlib
 from pathlib import Path
 
 import jax
@@ -15,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int64
 
+from efm_jax.datasets import read_array
 from efm_jax.types import Key, Params
 
 __all__ = [
@@ -206,11 +205,8 @@ def _load(path: str) -> dict[str, np.ndarray]:
         "`python -m experiments.digit_classifier --mnist FOLDER`."
     )
     try:
-        with zipfile.ZipFile(path):  # np.load would take other formats, and only notice damage late
-            pass
-        with np.load(path, allow_pickle=False) as file:
-            params = {name: file[name].astype(np.float32) for name in SHAPES}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        params = {name: read_array(path, name).astype(np.float32) for name in SHAPES}
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"the digit classifier's weights at {path} cannot be read ({error}); {fix}"
         ) from error

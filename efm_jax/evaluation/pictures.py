@@ -252,7 +252,7 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
         >>> check_output("new/report.json").name
         'report.json'
     """
-    path = Path(path).expanduser()
+    path = files.expanded(path)
     if path.suffix != ".json":
         raise ValueError(f"a report is written as .json, and its table as .md, got {path.name!r}.")
     outputs.check(path.parent, _written(path), marker=path.name, overwrite=overwrite)

@@ -5,7 +5,6 @@ config.json         the run's configuration, shape of the samples, versions, siz
 README.md           the model card, for people
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -39,8 +38,8 @@ def is_model(folder: Path) -> bool:
     if (folder / WEIGHTS).is_file():
         return True
     try:
-        record = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        record = files.read_json(folder / CONFIG)
+    except (OSError, ValueError):
         return False
     return isinstance(record, dict) and "format" in record
 
@@ -105,10 +104,7 @@ def _record(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not path.is_file():
         raise ValueError(f"{folder} holds no {CONFIG}: the model is not whole; fetch it again.")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a JSON file ({error}); fetch it again.") from None
+    record = files.read_json(path, "fetch it again")
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError(
             f'{path} does not belong to a model: it has no "format": "{FORMAT}"; fetch the model again.'

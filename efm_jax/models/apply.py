@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from efm_jax._core import checks, outputs
 from efm_jax._core import files as _files
+from efm_jax._core import memory, outputs
 from efm_jax.datasets import Source, batch, fit_pictures, from_array, from_pictures, picture_files, read_array
 from efm_jax.datasets.classes import aligned
 from efm_jax.datasets.opening import specification
@@ -154,7 +154,7 @@ def generate(
         raise ValueError(f"count must be at least 1, got {count}.")
     output, trained = _files.expanded(output), load(model)
     fix = "Generate fewer at a time, each time with another seed and folder."
-    checks.memory(f"a count of {count}", count * _bytes(trained.shape), fix)
+    memory.check(f"a count of {count}", count * _bytes(trained.shape), fix)
     cond = labels_of(trained, label, count, guidance=guidance)
     files = _files_of(trained, _numbered(count), "generated", "grid")
     outputs.check(output, files, overwrite=overwrite)
@@ -237,7 +237,7 @@ def _samples(
     else:
         source = _named(spec, data)
         n = limit or source.size or 64
-        checks.memory(f"a limit of {n}", n * _bytes(shape), "Translate fewer at a time with --limit.")
+        memory.check(f"a limit of {n}", n * _bytes(shape), "Translate fewer at a time with --limit.")
         return _Samples(batch(source, seeds.REPORTS, 0, 0, n), source.shape, _numbered(n), files)
     if array.dtype == np.uint8:
         source = from_pictures(array)  # checks the array

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from efm_jax import charges, lines, matching, networks, training
-from efm_jax._core import checks
+from efm_jax._core import memory
 from efm_jax.charges.plates import Charges
 from efm_jax.datasets import Source, batch, open_source, spaces, white_noise
 from efm_jax.datasets.classes import common_names
@@ -491,7 +491,7 @@ def _check_memory(config: configs.Run, dim: int) -> None:
     }
     for name, (value, numbers) in least.items():
         option = name.replace("_", "-")
-        checks.memory(f"{name} {value}", 4 * value * numbers, f"Give a smaller --{option}.")
+        memory.check(f"{name} {value}", 4 * value * numbers, f"Give a smaller --{option}.")
 
 
 def optimizer(config: configs.Optimizer, steps: int) -> optax.GradientTransformation:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import tyro
 
+from efm_jax._core import files
 from efm_jax.datasets.opening import specification
 from efm_jax.models._old_configs import renewed
 
@@ -501,10 +502,7 @@ def load(path: str | Path) -> Run:
         ValueError: The file is not JSON, or not a configuration.
     """
     path = Path(path)
-    try:
-        values = json.loads(path.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a JSON file: {error}.") from None
+    values = files.read_json(path, "restore it")
     try:
         return from_dict(values)
     except ValueError as error:
@@ -536,11 +534,11 @@ def _fit(value: Any, kind: Any, place: str) -> Any:
     options: tuple = getattr(kind, "__args__", ())
     pairs = [option for option in options if getattr(option, "__origin__", None) is tuple]
     if pairs and isinstance(value, list | tuple):
-        if len(value) != 2 or not all(type(v) is int for v in value):
+        if len(value) != 2 or not all(type(v) is int and abs(v) < 2**63 for v in value):
             raise ValueError(f"{place} must be a whole number or a pair of them, got {value!r}.")
         return tuple(value)
     if getattr(kind, "__origin__", None) is tuple:
-        if not isinstance(value, list | tuple) or not all(type(v) is int for v in value):
+        if not isinstance(value, list | tuple) or not all(type(v) is int and abs(v) < 2**63 for v in value):
             raise ValueError(f"{place} must be a list of whole numbers, got {value!r}.")
         return tuple(value)
     literals = [get_args(k) for k in (kind, *options) if getattr(k, "__origin__", None) is Literal]
@@ -549,6 +547,8 @@ def _fit(value: Any, kind: Any, place: str) -> Any:
         if value not in words:
             raise ValueError(f"{place} must be one of {', '.join(map(repr, words))}, got {value!r}.")
         return value
+    if isinstance(value, int | float) and not abs(value) < 2**63:  # NaN too
+        raise ValueError(f"{place} must be a finite number below 2^63, got {str(value)[:30]}.")
     kinds = options or (kind,)
     if float in kinds and type(value) is int:
         value = float(value)

@@ -60,7 +60,7 @@ def export(
     """
     if weights not in ("average", "last"):
         raise ValueError(f"weights must be 'average' or 'last', got {weights!r}.")
-    final = Path(os.path.abspath(Path(output).expanduser()))
+    final = Path(os.path.abspath(files.expanded(output)))
     aside = final.with_name(f".{final.name[:60]}.efm-replaced")
     if aside.is_dir() and not final.exists():
         aside.rename(final)  # an export was killed while it replaced this model
@@ -156,7 +156,7 @@ def _last_part(spec: str) -> str:
 def _scores(run: Path, trained: Trained, record: dict[str, Any]) -> dict[str, dict] | None:
     """The scores in the run's report, if it is a report of these weights."""
     try:
-        report = json.loads((run / "report.json").read_text(encoding="utf-8"))
+        report = files.read_json(run / "report.json")
     except (OSError, ValueError):
         return None
     maps, step = isinstance(report, dict) and report.get("maps"), record["training"]["step"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 
 from efm_jax import checkpoint, training
+from efm_jax._core import files
 from efm_jax.models import _model_folder, build, configs
 from efm_jax.models import space as _run_space
 from efm_jax.models.model import Trained
@@ -30,7 +31,7 @@ def find(place: str | Path) -> Path:
         >>> find("moons").parent.name
         'released'
     """
-    folder = Path(place).expanduser()
+    folder = files.expanded(place)
     if folder.exists():
         return folder
     if str(place) in released():
@@ -48,7 +49,7 @@ def is_model(folder: str | Path) -> bool:
         >>> is_model(find("moons"))
         True
     """
-    return _model_folder.is_model(Path(folder).expanduser())
+    return _model_folder.is_model(files.expanded(folder))
 
 
 def load(place: str | Path, *, step: int | None = None) -> Trained:

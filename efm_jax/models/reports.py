@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from efm_jax._core import checks, files, outputs
+from efm_jax._core import checks, files, memory, outputs
 from efm_jax._core.versions import versions
 from efm_jax.datasets import Source
 from efm_jax.evaluation import drawing, entries
@@ -90,14 +90,14 @@ def evaluate(
         # pictures back to white noise: nothing to score
         if len(trained.shape) != 3 or train[1 - int(reverse)].size is not None
     ]
-    folder = None if output is None else Path(output).expanduser()
+    folder = None if output is None else files.expanded(output)
     written = [_REPORT, *(f"pictures/{name}" for one in directions for name in _drawn(one, trained.shape))]
     if folder is not None:
         outputs.check(folder, written, marker=_REPORT, overwrite=overwrite)
     count = count or config.sampling.samples
     for one in directions:
         n = min(count, test[one.start].size or count)
-        checks.memory(
+        memory.check(
             f"a report on {n} samples", 12 * n * math.prod(trained.shape), "Score fewer with --samples."
         )
     report = _report(
@@ -222,7 +222,7 @@ def destination(
         (None, 'scores')
     """
     if output is not None:
-        return Path(output).expanduser()
+        return files.expanded(output)
     folder = find(place)
     if source is not None or target is not None or is_model(folder):
         return None

@@ -2,14 +2,13 @@
 
 import io
 import json
-import zipfile
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
 from efm_jax._core import files
-from efm_jax.datasets import Source, spaces
+from efm_jax.datasets import Source, read_array, spaces
 from efm_jax.datasets.spaces import Space
 from efm_jax.models import build, configs
 from efm_jax.training.hosts import Crew
@@ -107,14 +106,10 @@ def load(path: str | Path, *, shape: tuple[int, int] | None = None, fitted_on: s
     """
     path = Path(path)
     try:
-        with path.open("rb") as opened:
-            file = np.load(opened, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise ValueError("one array alone")
-            arrays, known = [file[name] for name in Space._fields], str(file["fitted_on"])
+        arrays, known = [read_array(path, name) for name in Space._fields], str(read_array(path, "fitted_on"))
     except FileNotFoundError:
         raise ValueError(f"{path} is missing: the space of the run; restore it, or train anew.") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(
             f"{path} cannot be read as a space ({error}): it is damaged or of another kind; restore it, or train anew."
         ) from None

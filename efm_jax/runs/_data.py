@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from efm_jax import checkpoint
+from efm_jax._core import files
 from efm_jax.datasets import identity
 from efm_jax.models import configs
 from efm_jax.runs import _folder
@@ -26,7 +27,7 @@ def located(config: configs.Run, found: Mapping[str, str] | None = None) -> conf
     features = found.get("recipe.plan_features")
     recipe = replace(config.recipe, plan_features=features) if features is not None else config.recipe
     data = replace(config.data, source=found["data.source"], target=found["data.target"])
-    init = None if config.init is None else Path(config.init).expanduser()
+    init = None if config.init is None else files.expanded(config.init)
     begun = str(init.absolute()) if init is not None and init.exists() else config.init
     return replace(config, data=data, recipe=recipe, init=begun)
 

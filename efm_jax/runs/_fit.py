@@ -18,7 +18,6 @@ import math
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -101,7 +100,7 @@ def fit(
         ...     read_log(folder)[-1]["step"], [round(float(a), 1) for a in state.params]
         (100, [3.0, 3.0])
     """
-    folder = Path(folder).expanduser()
+    folder = files.expanded(folder)
     _check_data(built, plan)
     crew = hosts.crew(mesh)
     step_fn, place = _step(built, plan, mesh)
@@ -188,7 +187,7 @@ def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
         >>> read_log(tempfile.mkdtemp())
         []
     """
-    return logs.read(Path(folder).expanduser() / "log.jsonl")
+    return logs.read(files.expanded(folder) / "log.jsonl")
 
 
 def _sources(built: Built) -> tuple[Source, Source] | None:

@@ -31,16 +31,12 @@ def read_config(folder: str | os.PathLike) -> dict[str, Any]:
         ...
         ValueError: no run in ...: config.json is missing; give the folder that a run was trained in.
     """
-    path = Path(folder).expanduser() / "config.json"
+    path = files.expanded(folder) / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = files.read_json(path, "restore it, or delete it if there are checkpoints: they hold one")
     except FileNotFoundError as error:
         raise ValueError(
             f"no run in {folder}: config.json is missing; give the folder that a run was trained in."
-        ) from error
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is not JSON ({error}); restore it, or delete it if there are checkpoints: they hold one."
         ) from error
     if not isinstance(config, dict):
         raise ValueError(

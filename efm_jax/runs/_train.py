@@ -13,6 +13,7 @@ from typing import cast
 import jax
 
 from efm_jax import checkpoint, training
+from efm_jax._core import files
 from efm_jax.datasets import Source
 from efm_jax.models import build, configs, space
 from efm_jax.runs import _begin, _data, _folder, plans, reflow_run
@@ -47,7 +48,7 @@ def train(
     Raises:
         ValueError: See `build.run`, `runs.fit`, `parallel.hosts`, `reflow_run`; or the data are others than before.
     """
-    folder, where = Path(folder).expanduser(), config.parallel
+    folder, where = files.expanded(folder), config.parallel
     config = _data.located(configs.named(config))
     hosts.join(where.coordinator, where.processes, where.process_index)
     with hosts.watch(folder):

@@ -111,7 +111,7 @@ def test_a_path_alone_is_opened_as_what_it_is(tmp_path, monkeypatch):
         open_source(Path("moons"))
     for name, said in (
         ("x.png", "'x.png' is a file of no kind that holds data"),
-        ("~nosuchuser", "no data named"),
+        ("~nosuchuser", "no home directory for ~nosuchuser"),
     ):
         with pytest.raises(ValueError, match=said):
             open_source(name)

@@ -1,13 +1,31 @@
 """Readers of IDX, MNIST, CIFAR-10, npz and npy: what was written is read, and damaged files are named."""
 
 import gzip
+import re
+import struct
+import subprocess
+import sys
+import warnings
+import zipfile
 
 import numpy as np
 import pytest
 from _data import draw, idx, write_mnist
 from PIL import Image
 
-from efm_jax.datasets import as_pictures, open_source, read_array, read_cifar10, read_idx, read_mnist
+from efm_jax.datasets import (
+    as_pictures,
+    batch,
+    from_array,
+    from_pictures,
+    open_source,
+    read_array,
+    read_cifar10,
+    read_idx,
+    read_mnist,
+    split_mask,
+    with_classes,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -33,8 +51,8 @@ def test_damaged_idx_files(tmp_path):
         "short": (good[:-1], "60 bytes.*only 59"),
         "long": (good + b"x", "got more"),
         "lies": (bytes([0, 0, 8, 3]) + b"\xff" * 12 + b"x", "only 1"),
-        "short.gz": (gzip.compress(good)[:-12], r"no readable IDX file.*end-of-stream"),
-        "plain.gz": (good, r"no readable IDX file.*end-of-stream"),
+        "short.gz": (gzip.compress(good)[:-12], "no readable IDX file"),
+        "plain.gz": (good, "no readable IDX file"),
         "bomb.gz": (gzip.compress(idx(np.zeros(4, np.uint8)) + bytes(50_000_000)), "got more"),
     }
     for name, (data, message) in cases.items():
@@ -167,3 +185,118 @@ def test_damaged_and_pickled_arrays(tmp_path):
     for name in ("number", "none"):
         with pytest.raises(ValueError, match="n >= 1"):
             open_source(f"npy:{tmp_path}/{name}.npy")
+
+
+def header(shape: str, dtype: str = "<f4") -> bytes:
+    """An .npy file of 128 bytes, whatever it promises."""
+    text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}, }}"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + text.ljust(117).encode() + b"\n"
+
+
+def zipped(path, content: bytes, name: str = "x.npy") -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (header("(2000000000000,)"), "its header tells of 8000000000000 bytes, and at most 0 follow"),
+        (header("(-1,)"), "its header tells of -4 bytes"),
+        (header("(3"), "cannot parse|Cannot parse|EOF"),  # TokenError
+        (header("(" * 60), "parse|EOF|nested"),
+        (header("(3,)", "|O"), "holds pickled Python objects"),
+        (header("(3,)", "<f99"), "no readable"),
+        (b"\x93NUMPY\x09\x00", "no readable"),
+    ],
+)
+def test_a_header_that_promises_what_is_not_there(tmp_path, content, said):
+    (tmp_path / "x.npy").write_bytes(content)
+    zipped(tmp_path / "x.npz", content)
+    for name in ("x.npy", "x.npz"):
+        with pytest.raises(ValueError, match=rf"{name} (is no readable|holds pickled)") as caught:
+            read_array(tmp_path / name)
+        assert re.search(said, str(caught.value)) or name == "x.npz"  # which may hold more than its own size
+    with pytest.raises(ValueError, match=r"x\.npy "):
+        open_source(f"npy:{tmp_path / 'x.npy'}")
+
+
+def test_what_is_no_array_is_not_called_pickled(tmp_path):
+    (tmp_path / "x.csv").write_text("1,2\n3,4\n")
+    with pytest.raises(
+        ValueError, match=r"x\.csv is no \.npy or \.npz file: it starts with b'1,2\\n3,'"
+    ) as caught:
+        open_source(f"npy:{tmp_path / 'x.csv'}")
+    assert "pickle" not in str(caught.value)
+    zipped(tmp_path / "other.npz", b"hello", "note.txt")
+    with pytest.raises(ValueError, match="its arrays are none"):
+        read_array(tmp_path / "other.npz")
+    (tmp_path / "x.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"x\.npz is no readable"):
+        read_array(tmp_path / "x.npz")
+
+
+def memory_of(program: str, folder) -> float:
+    """Megabytes that a program takes beyond those of the imports."""
+    start = (
+        "import resource, numpy as np\nfrom efm_jax.datasets import *\n"
+        "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\nbefore = used()\n"
+    )
+    end = "\nprint(used() - before)"
+    done = subprocess.run(
+        [sys.executable, "-c", start + program + end], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return float(done.stdout)
+
+
+def test_arrays_are_read_as_far_as_they_are_used(tmp_path):
+    np.savez_compressed(tmp_path / "x.npz", x=np.zeros((10_000, 32, 32, 3), np.uint8))  # 30 kB for 31 MB
+    array = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float64, (40_000, 1000))  # 320 MB
+    array[7] = 7.0
+    del array
+    first = "x = read_array('x.npz', 'x', 5); assert x.shape == (5, 32, 32, 3)"
+    assert memory_of(first, tmp_path) < 8
+    # checked once in blocks of 4 million numbers, then a few rows; pages of the file itself may be dropped at any time
+    program = "import tracemalloc; tracemalloc.start(); s = open_source('npy:x.npy', split='all')\n"
+    program += (
+        "assert batch(s, 0, 0, 0, 8).shape == (8, 1000); peak = tracemalloc.get_traced_memory()[1] / 2**20\n"
+    )
+    program += "assert peak < 64, peak"
+    memory_of(program, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["<f8", ">f4", "<f2", "|u1"])
+def test_a_mapped_array_is_drawn_as_one_in_memory(tmp_path, dtype):
+    array = (100 * RNG.uniform(size=(30, 4, 3))).astype(dtype)
+    for order in ("C", "F"):
+        np.save(tmp_path / "x.npy", np.asarray(array, order=order))
+        kept = open_source(f"npy:{tmp_path / 'x.npy'}", split="train")
+        rows = array[split_mask(30, "train", 0.2)]
+        plain = from_pictures(rows) if dtype == "|u1" else from_array(np.array(rows, np.float32))
+        np.testing.assert_array_equal(batch(kept, 1, 0, 2, 9), batch(plain, 1, 0, 2, 9))
+        np.savez(tmp_path / "x.npz", x=np.asarray(array, order=order), labels=np.arange(30) % 2)
+        labeled = open_source(f"npz:{tmp_path / 'x.npz'}:x", split="train")
+        of_rows = with_classes(plain, (np.arange(30) % 2)[split_mask(30, "train", 0.2)])
+        for label in (0, 1, -1):
+            drawn, expected = (batch(source, 1, 0, 2, 9, labels=[label]) for source in (labeled, of_rows))
+            np.testing.assert_array_equal(drawn, expected)
+        np.testing.assert_array_equal(read_array(tmp_path / "x.npz", "x", 4), array[:4])
+
+
+def test_pictures_in_0_to_1_are_told(tmp_path):
+    x = RNG.uniform(size=(10, 4, 4, 3)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    with pytest.warns(UserWarning, match=r"(?s)must lie in -1\.\.1, got 0\.0.* to .*give 2 \* array - 1"):
+        open_source(f"npy:{tmp_path / 'x.npy'}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for fine in (2 * x - 1, np.zeros_like(x), x.reshape(10, -1), np.full_like(x, 0.5)):
+            from_array(fine)
+
+
+@pytest.mark.parametrize(
+    "name", ["noise:99999x99999x3", "gaussian:9999999999", f"noise:{'9' * 5000}", "gaussian:1x2"]
+)
+def test_samples_of_more_numbers_than_fit_are_refused(name):
+    with pytest.raises(ValueError, match=r"more than 268,435,456; give a smaller shape|needs a whole number"):
+        open_source(name)

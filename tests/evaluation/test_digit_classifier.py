@@ -180,7 +180,7 @@ def damaged(path, how):
 def test_damaged_weights_are_named_with_the_mend(tmp_path, how):
     path = tmp_path / "weights.npz"
     damaged(path, how)
-    with pytest.raises(ValueError, match=r"weights\.npz.*experiments\.digit_classifier --mnist") as error:
+    with pytest.raises(ValueError, match=r"(?s)weights\.npz.*experiments\.digit_classifier --mnist") as error:
         digit_classifier.read_digits(np.zeros((1, 784)), weights=path)
     assert ("not its own" if how in ("shape", "nan") else "cannot be read") in str(error.value)
 

@@ -51,7 +51,7 @@ def test_old_names_of_heights_are_read(before, now):
 def test_a_file_that_is_not_json_is_named(tmp_path):
     path = tmp_path / "config.json"
     path.write_bytes(b"\xff\x00")
-    with pytest.raises(ValueError, match=r"config\.json is not a JSON file"):
+    with pytest.raises(ValueError, match=r"config\.json is no readable JSON file"):
         configs.load(path)
 
 

@@ -111,7 +111,7 @@ def test_what_is_no_model_folder_is_told_what_it_is(run, model, tmp_path):
         models.load("nowhere")
     for text in ("{", '"\\', "[" * 100_000):
         (model / "config.json").write_text(text)
-        with pytest.raises(ValueError, match=r"config.json is not a JSON file .* fetch it again"):
+        with pytest.raises(ValueError, match=r"config.json is no readable JSON file.* fetch it again"):
             models.load(model)
     assert loading.is_model(model)
     assert not loading.is_model(run)

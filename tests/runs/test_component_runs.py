@@ -102,7 +102,7 @@ def objects(space, path):
         (lambda space, path: path.write_bytes(b""), "cannot be read as a space"),
         (lambda space, path: np.save(path.open("wb"), np.eye(3)), "cannot be read as a space"),
         (lambda space, path: np.savez(path, mean=space.mean), "cannot be read as a space"),
-        (objects, "cannot be read as a space .*allow_pickle"),
+        (objects, "cannot be read as a space .*pickled Python objects, which are not read"),
         (lambda space, path: _space_file.save(path, space._replace(scale=-space.scale), fitted_on=""), "not hold a space"),
         (lambda space, path: _space_file.save(path, space._replace(basis=2 * space.basis), fitted_on=""), "orthonormal"),
         (lambda space, path: _space_file.save(path, space._replace(mean=space.mean[1:]), fitted_on=""), r"mean \(35,\)"),

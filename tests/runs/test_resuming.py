@@ -78,7 +78,7 @@ def test_config_json_is_mended_from_the_checkpoint(tmp_path):
     run(tmp_path, steps=4)
     assert read_config(tmp_path) == json.loads(json.dumps(CONFIG))
     (tmp_path / "config.json").write_text('{"half')
-    with pytest.raises(ValueError, match=r"config.json is not JSON .*: they hold one"):
+    with pytest.raises(ValueError, match=r"config.json is no readable JSON file.*: they hold one"):
         run(tmp_path, steps=5)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from efm_jax._core import files
+from efm_jax.datasets import read_array
 from efm_jax.evaluation import digit_classifier
 from efm_jax.evaluation.features import efficientnet
 
@@ -211,8 +212,8 @@ def _key(fingerprint: str, pictures: np.ndarray) -> str:
 
 def _cached(path: Path, count: int) -> np.ndarray | None:
     try:
-        features = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        features = np.array(read_array(path))
+    except (OSError, ValueError):
         return None
     sound = features.dtype == np.float32 and features.ndim == 2 and len(features) == count
     return features if sound and np.isfinite(features).all() else None

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from efm_jax._core import files
 from efm_jax.evaluation.features import inception_v3
 from efm_jax.evaluation.features.extractors import Extractor, digits, efficientnet_lite0, extract
 
@@ -39,7 +40,7 @@ def inception(weights: str | Path) -> Extractor:
 
     Source: Heusel et al. (2017), arXiv 1706.08500, sec. 3; Binkowski et al. (2018), arXiv 1801.01401 (KID).
     """
-    path = Path(weights).expanduser()
+    path = files.expanded(weights)
     layers = jax.device_put(inception_v3.load(path))
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+from efm_jax._core import files
 from efm_jax._core import tensors as _tensors
 from efm_jax.evaluation.features._convolutions import PARTS, Layer, check, convolved, folded
 from efm_jax.evaluation.features.torch_file import read_tensors
@@ -233,7 +234,7 @@ def shapes(divisor: int = 1) -> dict[str, tuple[int, ...]]:
 
 @functools.lru_cache(maxsize=2)
 def _load(path: str) -> dict[str, Layer]:
-    file = Path(path).expanduser()
+    file = files.expanded(path)
     stored_plainly = file.suffix == ".safetensors" and file.is_file()
     tensors = _tensors.read(file) if stored_plainly else read_tensors(file)
     fix = "give pt_inception-2015-12-05-6726825d.pth of pytorch-fid and torch-fidelity, or its tensors as safetensors"

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from efm_jax._core import files
+
 __all__ = ["read_tensors"]
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -132,7 +134,7 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
         ...
         ValueError: .../evil.pth cannot be read as torch weights (it asks for 'os system', which is not needed ...
     """
-    path = Path(path).expanduser()
+    path = files.expanded(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}; check the path of the weights.")
     content = path.read_bytes()
