@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
-from efm_jax.models.configs import EFM, METHODS, Data, Network, Optimizer, Run, Sampling, of_method
+from efm_jax.models.configs import EFM, IFM, METHODS, Data, Network, Optimizer, Run, Sampling, of_method
 
 __all__ = ["EULER_STEP", "PAPER", "PRESETS", "named"]
 
@@ -109,6 +109,14 @@ PRESETS: dict[str, tuple[str, Run]] = {
     "generate-full": (
         "White noise -> colored digits of full MNIST: --data.target mnist:FOLDER.",
         replace(_GENERATE, data=Data("noise", "mnist:mnist"), steps=3000, save_every=250),
+    ),
+    "translate-quick": (
+        "One folder of pictures to another in about ten minutes on two CPU cores: --data.source folder:A --data.target folder:B.",
+        replace(
+            _DIGITS,
+            data=Data("folder:A", "folder:B", size=32),
+            recipe=IFM(charges=256, num_points=64, width=0.3),
+        ),
     ),
     "images": (
         "One folder of pictures to another: --data.source folder:A --data.target folder:B --data.size 64.",

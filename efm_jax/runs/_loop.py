@@ -1,10 +1,12 @@
 """The steps of a run, each counted and logged and some of them saved, until the last one or a request to stop."""
 
 import contextlib
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -15,13 +17,18 @@ from efm_jax.runs import _journal
 from efm_jax.runs._plan import Plan
 from efm_jax.training.state import StepInfo, TrainState
 
+MEASURED_SECONDS = 2.0
+"""Time after compilation over which the rate of the first steps is measured."""
+LONG_SECONDS = 2 * 3600.0
+"""A training that will take longer is warned of."""
+
 
 class Books:
     """Ledger, log and progress bar of a run, after `done` steps."""
 
     def __init__(self, ledger: _journal.Ledger, log: _journal.Log | _journal.NoLog, bar: tqdm, done: int):
         self.ledger, self.log, self.done = ledger, log, done
-        self._bar = bar
+        self._bar, self._since, self._forecast = bar, 0.0, False
 
     def enter(self, step: int, info: StepInfo, plan: Plan) -> None:
         """Enter a step; waits until the device has done it."""
@@ -30,6 +37,12 @@ class Books:
         if step == self.done + 1:  # what compilation took says nothing of the steps to come
             self._bar.unpause()
             self._bar.initial = step
+            self._since = time.monotonic()
+        elif not self._forecast and time.monotonic() - self._since >= MEASURED_SECONDS:
+            self._forecast = True
+            if not self._bar.disable:
+                seconds = (time.monotonic() - self._since) / (step - self.done - 1)
+                tqdm.write(forecast(seconds, plan.steps - step, plan.max_seconds), file=sys.stderr)
         self._bar.update()
         if step % plan.log_every == 0 or step == plan.steps:
             self.log.write(self.ledger.line(step))
@@ -92,6 +105,28 @@ def progress_bar(done: int, steps: int, shown: bool) -> tqdm:
         mininterval=often,
         postfix="compiling",
     )
+
+
+def forecast(seconds: float, left: int, most: float | None = None) -> str:
+    """Say how long `left` steps of so many seconds take; warn of more than two hours, unless the run ends before.
+
+    Examples:
+        >>> forecast(0.31, 1500)
+        '0.31 s a step, 1,500 steps to go: about 8 min.'
+        >>> print(forecast(20.7, 50_000))
+        20.7 s a step, 50,000 steps to go: about 12 days.
+        Ctrl-C stops and keeps what is trained. Fewer --steps, a smaller --data.size or --network.width, or a GPU shorten it.
+    """
+    total = seconds * left
+    units = [("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0)]
+    name, unit = next((name, unit) for name, unit in units if total >= 1.5 * unit or unit == 1.0)
+    text = f"{seconds:.3g} s a step, {left:,} steps to go: about {total / unit:.0f} {name}."
+    if min(total, most or math.inf) > LONG_SECONDS:
+        text += (
+            "\nCtrl-C stops and keeps what is trained. Fewer --steps, a smaller --data.size or --network.width, or a GPU "
+            "shorten it."
+        )
+    return text
 
 
 def _not_finite(folder: Path, step: int, in_row: int) -> str:

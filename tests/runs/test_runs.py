@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import sys
 import threading
 
@@ -15,7 +16,7 @@ from _killed_run import CONFIG, NETWORK, RECIPE, run, source
 from _runs import outcome
 
 from efm_jax import checkpoint, datasets
-from efm_jax.runs import _feed, read_config, read_log
+from efm_jax.runs import _feed, _loop, read_config, read_log
 from efm_jax.training import adam, init_state
 
 interruptible, straight = _runs.interruptible, _runs.straight  # fixtures
@@ -75,6 +76,18 @@ def test_progress_shows_loss_speed_and_time_left(tmp_path, capfd):
     assert "20/20" in told
     assert "loss=" in told
     assert "step/s" in told or "s/step" in told
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_how_long_it_will_take_is_said_after_the_first_steps(tmp_path, capfd, monkeypatch, long):
+    monkeypatch.setattr(_loop, "MEASURED_SECONDS", 0.0)
+    monkeypatch.setattr(_loop, "LONG_SECONDS", 0.0 if long else 3600.0)
+    run(tmp_path / "run", progress=True)
+    said = capfd.readouterr().err
+    # of 20 steps the first compiles and the second is measured
+    assert re.search(r" s a step, 18 steps to go: about \d+ s\.", said)
+    assert said.count("steps to go") == 1
+    assert ("Fewer --steps" in said) == long
 
 
 def test_the_step_is_compiled_once(tmp_path):
