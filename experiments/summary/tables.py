@@ -1,0 +1,99 @@
+"""The table of the README: five results of five experiments."""
+
+import json
+import statistics
+from pathlib import Path
+
+from experiments._lib.tables import Table, read, share
+
+RESULTS = Path(__file__).parent.parent
+
+
+def summary() -> Table:
+    """One row an experiment: what is mapped, how, how well, what perfect would be, minutes of training."""
+    head = ["task", "recipe", "score", "real samples", "training"]
+    return head, [*_quick(), *_pictures(), *_generation(), *_toy(), *_exact()]
+
+
+def _quick() -> list[list[str]]:
+    report = read(RESULTS / "digits_translation" / "results", "quick_superposed")
+    if report is None:
+        return []
+    there = next(iter(report["maps"].values()))
+    text = f"{share(there['read_as_target'])} read as 2"
+    real = f"{there['read_as_target_real']['value']:.1%}"
+    page = "[digits 3 → 2, first command](docs/results.md#colored-digits-3---2-and-back)"
+    return [[page, "EFM", text, real, _minutes([report["training_seconds"]])]]
+
+
+def _pictures() -> list[list[str]]:
+    reports = _all("images/results/digits_3_2/ifm_one_plan_width_0_3_*.json")
+    if not reports:
+        return []
+    maps = [next(iter(report["maps"].values())) for report in reports]
+    text = f"{_spread([100 * m['read_as_target']['value'] for m in maps], '.1f')} % read as 2"
+    real = f"{maps[0]['read_as_target_real']['value']:.1%}"
+    seconds = [report["training_seconds"] for report in reports]
+    return [
+        ["[digits 3 → 2, MNIST](docs/images.md)", "IFM, one plan, width 0.3", text, real, _minutes(seconds)]
+    ]
+
+
+def _generation() -> list[list[str]]:
+    report = read(RESULTS / "digits_generation" / "results", "full")
+    if report is None:
+        return []
+    scores = next(iter(report["maps"].values()))
+    text = f"{share(scores['read_with_confidence'])} read with confidence"
+    real = f"{scores['read_with_confidence_real']['value']:.1%}"
+    page = "[noise → digits](docs/results.md#white-noise---colored-digits)"
+    return [[page, "EFM", text, real, _minutes([report["training_seconds"]])]]
+
+
+def _toy() -> list[list[str]]:
+    reports = _all("toy_table/results/seed_*.json")
+    rows = [
+        row
+        for report in reports
+        for row in report["rows"]
+        if row["method"] == "IFM, one plan" and row["target"] == "swiss_roll"
+    ]
+    if not rows:
+        return []
+    floors = [
+        floor["w2"] for report in reports for floor in report["floors"] if floor["target"] == "swiss_roll"
+    ]
+    text, real = f"W2 {_spread([row['w2'] for row in rows])}", f"W2 {_spread(floors)}"
+    page = "[Gaussian → Swiss roll](docs/which_method.md)"
+    return [[page, "IFM, one plan", text, real, f"{statistics.mean(row['seconds'] for row in rows):.0f} s"]]
+
+
+def _exact() -> list[list[str]]:
+    report = read(RESULTS / "exact_transport" / "results", "exact_transport")
+    rows = [
+        row
+        for row in (report["rows"] if report else ())
+        if (row["target"], row["gap"], row["map"]) == ("swiss_roll", 6.0, "capacitor chain")
+    ]
+    if not rows:
+        return []
+    text = f"W2 {_spread([row['wasserstein2'] for row in rows])}"
+    real = f"W2 {_spread([row['floor'] for row in rows])}"
+    page = "[Gaussian → Swiss roll, exact lines](docs/theory.md)"
+    return [[page, "capacitor chain", text, real, "none"]]
+
+
+def _all(pattern: str) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(pattern))]
+
+
+def _spread(values: list[float], form: str = ".3f") -> str:
+    deviation = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{deviation}"
+
+
+def _minutes(seconds: list[float]) -> str:
+    return f"{statistics.mean(seconds) / 60:.0f} min"
+
+
+TABLES = {"summary": summary}
