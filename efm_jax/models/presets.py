@@ -111,7 +111,7 @@ PRESETS: dict[str, tuple[str, Run]] = {
         replace(_GENERATE, data=Data("noise", "mnist:mnist"), steps=3000, save_every=250),
     ),
     "translate-quick": (
-        "One folder of pictures to another in about ten minutes on two CPU cores: --data.source folder:A --data.target folder:B.",
+        "One folder of pictures to another, in minutes on two CPU cores: --data.source folder:A --data.target folder:B.",
         replace(
             _DIGITS,
             data=Data("folder:A", "folder:B", size=32),

