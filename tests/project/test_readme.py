@@ -122,7 +122,8 @@ def test_the_commands_of_the_readme_are_commands(monkeypatch):
     known = commands()
     assert len(known) > 12
     for command in known:
-        if "--help" in command or "PRESET" in command:
+        # `efm resume` reads its options from the run
+        if "--help" in command or "PRESET" in command or command.startswith("efm resume"):
             continue
         cli.main(shlex.split(command, comments=True)[1:])
         assert ran[-1] == command.split()[1], command
