@@ -8,6 +8,7 @@ _LESS_MEMORY = {
     "translate": "Translate fewer samples at once with --limit.",
     "generate": "Generate fewer samples with --count.",
     "evaluate": "Score fewer samples with --samples.",
+    "reflow": "Follow fewer lines with --pairs.",
     "compare": "Compare fewer pictures with --most, or smaller ones with --size.",
     "train": "Lower --recipe.charges, --recipe.num-points, --network.width or --data.size.",
 }

@@ -480,14 +480,11 @@ def _check_memory(config: configs.Run, dim: int) -> None:
     least = {
         "recipe.charges": (config.recipe.charges, 2 * dim),  # a batch of either side
         "recipe.num_points": (config.recipe.num_points, 2 * dim),  # points and targets
-        "network.width": (
-            config.network.width,
-            4 * config.network.width,
-        ),  # weights, average, two moments of Adam
-        "sampling.samples": (
-            config.sampling.samples,
-            3 * dim,
-        ),  # starts, ends, and the samples as they are written
+        # weights, their average, two moments of Adam
+        "network.width": (config.network.width, 4 * config.network.width),
+        # starts, ends, and the samples as they are written
+        "sampling.samples": (config.sampling.samples, 3 * dim),
+        "pairs": (0 if config.reflow.run is None else config.reflow.pairs, 3 * dim),
     }
     for name, (value, numbers) in least.items():
         option = name.replace("_", "-")

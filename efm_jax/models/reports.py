@@ -83,17 +83,15 @@ def evaluate(
         config.data, source=source or config.data.source, target=target or config.data.target
     )
     config = dataclasses.replace(config, data=data)
-    train, test = scoring.open_data(config, trained.shape, trained.class_names)
-    directions = [
-        Direction(reverse, (data.source, data.target), train, test)
-        for reverse in (False, True)
-        # pictures back to white noise: nothing to score
-        if len(trained.shape) != 3 or train[1 - int(reverse)].size is not None
-    ]
+    names, picture = (data.source, data.target), len(trained.shape) == 3
+    # pictures back to white noise: nothing to score
+    ways = [reverse for reverse in (False, True) if not (picture and build.is_noise(names[1 - int(reverse)]))]
     folder = None if output is None else files.expanded(output)
-    written = [_REPORT, *(f"pictures/{name}" for one in directions for name in _drawn(one, trained.shape))]
+    written = [_REPORT, *(f"pictures/{name}" for reverse in ways for name in _drawn(reverse, trained.shape))]
     if folder is not None:
         outputs.check(folder, written, marker=_REPORT, overwrite=overwrite)
+    train, test = scoring.open_data(config, trained.shape, trained.class_names)
+    directions = [Direction(reverse, names, train, test) for reverse in ways]
     count = count or config.sampling.samples
     for one in directions:
         n = min(count, test[one.start].size or count)
@@ -151,9 +149,9 @@ def check(config: configs.Run, train: tuple[Source, Source]) -> None:
         ) from error
 
 
-def _drawn(direction: Direction, shape: tuple[int, ...]) -> list[str]:
+def _drawn(reverse: bool, shape: tuple[int, ...]) -> list[str]:
     """The names of the pictures of one direction."""
-    name = "backward" if direction.reverse else "forward"
+    name = "backward" if reverse else "forward"
     if len(shape) == 3:
         return [f"{name}.png", f"{name}_path.png"]
     return [f"{name}.png"] if shape in ((1,), (2,)) else []
@@ -274,7 +272,7 @@ def _draw(folder: Path, trained: Trained, x, y, direction: Direction, cond: np.n
         labels = None if cond is None else cond[:n]
         return transport(trained, x[:n], reverse=direction.reverse, save=save, cond=labels)
 
-    names = _drawn(direction, trained.shape)
+    names = _drawn(direction.reverse, trained.shape)
     if len(trained.shape) == 3:
         from_noise = direction.test[direction.start].size is None
         shown = (
