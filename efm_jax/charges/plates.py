@@ -91,7 +91,7 @@ def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
     Source: Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, section 3: samples are placed on a plate.
     """
     x = checks.samples("x", x)
-    z = checks.finite("z", z)
+    z = z if isinstance(z, Tracer) else checks.finite("z", z)
     total = checks.finite("total", total)
     if total == 0.0:
         raise ValueError("total must not be 0: a plate without charge has no field;\ngive +1.0 or -1.0.")
@@ -123,7 +123,7 @@ def capacitor(x_pos: SamplesP, x_neg: SamplesQ, gap: float) -> Charges:
     Source: Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, section 3 and eq. 2.
     """
     x_pos, x_neg = checks.both_plates(x_pos, x_neg)
-    gap = checks.positive("gap", gap)
+    gap = checks.length("gap", gap)
     plates = plate(x_pos, 0.0, 1.0), plate(x_neg, gap, -1.0)
     return jax.tree.map(lambda *sides: jnp.concatenate(sides), *plates)
 

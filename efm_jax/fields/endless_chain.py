@@ -25,12 +25,13 @@ from efm_jax._core import checks
 from efm_jax._core.heights import at_heights
 from efm_jax.fields._chain.plate import plate_field
 from efm_jax.fields._chain.strip import strip
-from efm_jax.fields._sums.log_lengths import direction_and_log_length
+from efm_jax.fields._sums.log_lengths import common_unit, direction_and_log_length
 from efm_jax.types import Field, FieldFn, SamplesP, SamplesQ
 
 __all__ = ["chain", "chain_fn", "chain_velocity", "log_density_path"]
 
 _PAIRS = 2**19  # points x charges held at a time
+_LARGEST = 1e15  # length in the unit of the sums, whose squares and times stay in the range of float32
 
 
 class _Parts(NamedTuple):
@@ -106,7 +107,8 @@ def chain_velocity(
     """Return the velocity `dx/dz = E_x / E_z` of the chain's lines, which carries P along `2 E_z` to Q.
 
     Both parts have a small relative error, so the ratio has one too, even far from all charges: there E_z is smaller than
-    E_x by exp(-pi rho / gap), and the velocity as much larger than 1. On the plates it is infinite.
+    E_x by exp(-pi rho / gap), and the velocity as much larger than 1. Where it is greater than all floats, as on the
+    plates, it is the greatest float.
 
     Args:
         points: As in `chain`, [..., D+1], 0 < z < gap.
@@ -129,7 +131,8 @@ def chain_velocity(
     Source: Derived: `2 E_z` is conserved along `E_x / E_z`, for the divergence of E is zero.
     """
     points, parts = _parts(points, x_pos, x_neg, gap, tolerance)
-    velocity = parts.direction * (jnp.exp(parts.log_lateral - parts.log_z) / parts.sine)[:, None]
+    speed = jnp.exp(parts.log_lateral - parts.log_z) / parts.sine
+    velocity = parts.direction * jnp.minimum(speed, jnp.finfo(speed.dtype).max)[:, None]
     return velocity.reshape(*points.shape[:-1], -1)
 
 
@@ -182,8 +185,8 @@ def _parts(points, x_pos, x_neg, gap, tolerance) -> tuple[Array, _Parts]:
             f"points must have shape [..., {x_pos.shape[1] + 1}], (x, z) with z last, for samples of {x_pos.shape[1]} "
             f"dimensions, got {points.shape}; append the height z to samples x."
         )
-    gap, tolerance = checks.positive("gap", gap), checks.positive("tolerance", tolerance)
-    if not isinstance(points, Tracer):
+    gap, tolerance = checks.length("gap", gap), checks.positive("tolerance", tolerance)
+    if not isinstance(points, Tracer) and not isinstance(gap, Tracer):
         heights = np.asarray(points)[..., -1]
         outside = int(((heights < 0) | (heights > gap)).sum())
         if outside:
@@ -199,6 +202,8 @@ def _parts(points, x_pos, x_neg, gap, tolerance) -> tuple[Array, _Parts]:
 
 @partial(jax.jit, static_argnames="tolerance")
 def _all_parts(points: Array, x_pos: Array, x_neg: Array, gap: Array, tolerance: float) -> _Parts:
+    unit = common_unit(_LARGEST, points, x_pos, x_neg, gap)
+    points, x_pos, x_neg, gap = (length / unit for length in (points, x_pos, x_neg, gap))
     size = int(np.clip(_PAIRS // max(len(x_pos), len(x_neg)), 1, max(len(points), 1)))
     groups = jnp.pad(points, ((0, -len(points) % size), (0, 0)), mode="edge" if len(points) else "constant")
 
@@ -218,7 +223,9 @@ def _all_parts(points: Array, x_pos: Array, x_neg: Array, gap: Array, tolerance:
         return _Parts(direction, log_length + scale, jnp.logaddexp(plus.log_z, minus.log_z), sine)
 
     done = lax.map(jax.checkpoint(group), groups.reshape(-1, size, points.shape[1]))
-    return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[: len(points)], done)
+    done = jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[: len(points)], done)
+    per_unit = (points.shape[1] - 1) * jnp.log(unit)
+    return done._replace(log_lateral=done.log_lateral - per_unit, log_z=done.log_z - per_unit)
 
 
 def chain_fn(x_pos: SamplesP, x_neg: SamplesQ, gap: float, *, tolerance: float = 1e-5) -> FieldFn:

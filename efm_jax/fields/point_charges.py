@@ -20,6 +20,7 @@ from efm_jax.fields._sums.combine_plates import (
     checked_gamma,
     combination,
     field_by,
+    in_common_unit,
     ways_of_summing,
 )
 from efm_jax.fields._sums.differences import squared_distances, weighted_displacements
@@ -151,8 +152,12 @@ def _coulomb(
     points: Array, charges: Charges, gamma: Array, convention: str, block_size: int, certified: bool
 ) -> Field:
     """The field of charges on one device."""
-    ways = [both_signs(way, charges) for way in ways_of_summing(points.shape[-1], block_size, certified)]
-    return field_by(ways, points, combination(convention, gamma))
+
+    def evaluate(points, charges, gamma):
+        ways = [both_signs(way, charges) for way in ways_of_summing(points.shape[-1], block_size, certified)]
+        return field_by(ways, points, combination(convention, gamma))
+
+    return in_common_unit(evaluate, points, charges, gamma, convention)
 
 
 def mean_displacement(

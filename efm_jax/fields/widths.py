@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
@@ -82,7 +83,7 @@ def ramped(scale: float = 1.0, *, rate: float | None = None) -> Width:
 
 def _ramped(scale, rate, z, gap):
     k = pi / gap if rate is None else rate
-    if k < pi / gap * (1.0 - 1e-6):
+    if not isinstance(gap, Tracer) and k < pi / gap * (1.0 - 1e-6):
         raise ValueError(
             f"rate must be at least pi / gap = {pi / gap:.6g} for the width to rise by mid-gap, got {rate!r};\n"
             "take rate=None for one arch."

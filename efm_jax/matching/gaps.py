@@ -107,15 +107,19 @@ def suggest_gap(
         >>> 1 < suggest_gap(x, x + 1) < 5
         True
     """
-    x_pos, x_neg = _samples(x_pos, x_neg)
+    sides = [np.asarray(x, np.float64) for x in checks.both_plates(x_pos, x_neg)]
     share = _inside(share, "share")
-    spreads = [float(jnp.sqrt(jnp.mean(jnp.sum((x - x.mean(axis=0)) ** 2, axis=1)))) for x in (x_pos, x_neg)]
+    spreads = [float(np.sqrt(np.sum(np.var(x, axis=0)))) for x in sides]
     for name, x, spread in (("x_pos", x_pos, spreads[0]), ("x_neg", x_neg, spreads[1])):
         if len(x) < 2 or spread == 0:
             raise ValueError(
                 f"{name} must hold at least two different samples to suggest a gap, got {len(x)} of "
                 f"spread {spread:g}; give the gap yourself."
             )
+    # in a unit of the size of the data, a power of two: squares neither overflow nor vanish, and no digit changes
+    unit = 2.0 ** round(math.log2(max(spreads)))
+    x_pos, x_neg = (jnp.asarray(x / unit, jnp.float32) for x in sides)
+    spreads = [spread / unit for spread in spreads]
     scene = _scene(
         jax.random.key(0) if key is None else key,
         x_pos,
@@ -132,13 +136,13 @@ def suggest_gap(
     low, high = np.log(1e-3 * min(spreads)), np.log(1e3 * max(spreads))
     if enough(float(np.exp(low))) or not enough(float(np.exp(high))):
         raise ValueError(
-            f"share {share!r} of {whole:.6g} charges is met at every gap or at none from {np.exp(low):.3g} to "
-            f"{np.exp(high):.3g}; one charge is always felt, and all of both plates only at mid-gap: take a share between, "
-            "or give the gap yourself."
+            f"share {share!r} of {whole:.6g} charges is met at every gap or at none from {unit * np.exp(low):.3g} to "
+            f"{unit * np.exp(high):.3g}; one charge is always felt, and all of both plates only at mid-gap: take a share "
+            "between, or give the gap yourself."
         )
     halvings = math.ceil(math.log2((high - low) / 0.01))
     low, high = bisect_number(lambda log_gap: not enough(float(np.exp(log_gap))), low, high, halvings)
-    return float(np.exp(0.5 * (low + high)))
+    return float(unit * np.exp(0.5 * (low + high)))
 
 
 class _Scene(NamedTuple):

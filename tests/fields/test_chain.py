@@ -392,3 +392,46 @@ def test_outside_the_slab_the_field_is_mirrored():
     np.testing.assert_allclose(field(jnp.asarray(below)), images, atol=1e-4)
     above = np.c_[below[:, :-1], below[:, -1:] + 2 * GAP]
     np.testing.assert_allclose(field(jnp.asarray(above)), images, atol=1e-4)
+
+
+@pytest.mark.parametrize("dim", [2, pytest.param(16, marks=pytest.mark.slow)])
+def test_a_sample_far_away_on_either_plate_takes_its_share_only(dim):
+    rng = np.random.default_rng(dim)
+    x, y = (rng.standard_normal((8, dim)).astype(np.float32) for _ in range(2))
+    points = np.c_[rng.standard_normal((4, dim)), [0.1, 0.5, 0.9, 0.0]].astype(np.float32)
+    alone = fields.chain(points, x[1:], y[1:], 1.0)
+    slope = np.asarray(fields.chain_velocity(points, x[1:], y[1:], 1.0))[:3]
+    for far in (1e6, 1e8, 1e12, 1e20, 1e30):
+        x[0], y[0] = far, -far
+        field = fields.chain(points, x, y, 1.0)
+        # the tolerance of the sum over images
+        np.testing.assert_allclose(field.direction, alone.direction, atol=3e-5)
+        np.testing.assert_allclose(
+            field.log_magnitude, alone.log_magnitude + np.log(7 / 8), rtol=1e-5, atol=1e-4
+        )
+        found = np.asarray(fields.chain_velocity(points, x, y, 1.0))[:3]
+        np.testing.assert_allclose(found, slope, rtol=1e-3, atol=1e-4 * np.abs(slope).max())
+
+
+@pytest.mark.parametrize("dim", [1, 2, pytest.param(16, marks=pytest.mark.slow)])
+def test_far_out_one_wave_is_left(dim):
+    """`p = 2 pi sin(pi z) (2 pi)^(-D/2) 2 (pi / rho)^(D/2-1) K_(D/2-1)(pi rho)`, by Hankel's expansion."""
+    x = np.zeros((1, dim), np.float32)
+    for rho in (3e3, 2e4, 1e8, 1e12, 1e20, 1e30):
+        points = np.zeros((3, dim + 1), np.float32)
+        points[:, 0], points[:, -1] = rho, [0.3, 0.5, 0.9]
+        order = abs(0.5 * dim - 1)
+        u = np.pi * float(np.float32(rho))
+        log_bessel = 0.5 * np.log(np.pi / (2 * u)) - u + np.log1p((4 * order**2 - 1) / (8 * u))
+        log_wave = (
+            np.log(np.pi)
+            + 2 * np.log(2)
+            - 0.5 * dim * np.log(2 * np.pi)
+            + (0.5 * dim - 1) * np.log(np.pi / rho)
+        )
+        log_p = log_wave + log_bessel + np.log(np.sin(np.pi * points[:, -1]))
+        # float32 of the height of the peak
+        found = fields.log_density_path(points, x, x, 1.0)
+        np.testing.assert_allclose(found, log_p, rtol=3e-7, atol=1e-3)
+        assert np.isfinite(fields.chain_velocity(points, x, x + 1, 1.0)).all()
+        assert np.isfinite(fields.chain(points, x, x + 1, 1.0).direction).all()

@@ -13,6 +13,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from efm_jax.matching import cfm
 from efm_jax.matching.couplings import (
     entropic_plan,
     given,
@@ -335,3 +336,11 @@ def test_a_plan_is_made_on_a_machine_with_one_core():
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert out.stdout.split() == ["True"], out.stderr
+
+
+def test_a_recipe_with_a_plan_has_a_gradient_with_respect_to_the_samples():
+    """The plan is constant: here row with row, so the mean target `x_neg - x_pos` has the slope 1 / n in each of x_neg."""
+    x = jnp.asarray([[0.0], [10.0], [20.0]])
+    recipe = cfm(coupling=minibatch_ot())
+    slope = jax.jit(jax.grad(lambda y: recipe.draw(jax.random.key(0), x, y).target[:, 0].mean()))(x + 1.0)
+    np.testing.assert_allclose(slope, 1 / 3, rtol=1e-6)

@@ -109,3 +109,12 @@ def test_the_suggested_gap_is_where_the_share_is_met():
 def test_bad_input_is_refused_with_the_mend(call, message):
     with pytest.raises(ValueError, match=message):
         call(normal(10, 3))
+
+
+@pytest.mark.parametrize("dim", [2, 64])
+def test_the_suggested_gap_scales_with_the_data(dim):
+    x, y = normal(60, dim), normal(50, dim, 1.0, 1)
+    once = gaps.suggest_gap(x, y)
+    for c in (1e-30, 1e-6, 1e-2, 7.0, 1e6, 1e20):
+        # one rounding of the samples
+        assert gaps.suggest_gap(np.float32(c) * x, np.float32(c) * y) == pytest.approx(c * once, rel=1e-6), c

@@ -18,10 +18,12 @@ from jaxtyping import Array, Float
 
 from efm_jax.fields._chain.slab import log_leave, log_stay
 from efm_jax.fields._chain.times import count, window
-from efm_jax.fields._sums.differences import squared_distances, weighted_displacements
+from efm_jax.fields._sums.differences import long_sum, squared_distances, weighted_displacements
 from efm_jax.fields._sums.log_lengths import direction_and_log_length
 
 _LONGER = log(1e3)  # farthest over nearest distance that the number of times allows for
+_FAR = 1e4  # gaps to the nearest charge from where only the slowest cosine is left, in a narrow peak
+_FELT = 1e8  # farthest over nearest distance up to which charges may count
 _TOGETHER = 8  # times whose exponentials the compiler joins into one pass over the pairs
 
 
@@ -45,18 +47,24 @@ def plate_field(x: Array, z: Array, samples: Array, gap: Array, tolerance: float
     beyond = jnp.where(felt, squared - nearest[:, None], jnp.inf)
     own = nearest + z * z
     farthest = jnp.max(jnp.where(felt, lax.stop_gradient(squared), 0), axis=1)
-    still = lax.stop_gradient((z, own))
-    low = jnp.log(still[1]) - jnp.log(5.4 * (depth + dim + 1 + 5 * jnp.sqrt(nearest) / gap))
+    height, still_gap = lax.stop_gradient((z, gap))
 
-    def sums(kernel, power, high, arm, steps):
-        """Nodes `1/2T` of `1/2 int dT (2 pi T)^-D/2 T^(D/2-power) exp(-r^2/2T) kernel`, terms, log of the greatest."""
+    def earliest(own):
+        return jnp.log(own) - jnp.log(5.4 * (depth + dim + 1 + 5 * jnp.sqrt(nearest) / still_gap))
+
+    def sums(kernel, power, own, high, arm, steps):
+        """Nodes of `1/2 int dT (2 pi T)^-D/2 T^(D/2 - power) exp(-r^2 / 2T) kernel`.
+
+        Their rates `1/2T` and relative terms, and the log of the greatest term.
+        """
+        still = lax.stop_gradient(own)
 
         def profile(s):
-            z, own = still
-            return -0.5 * own * jnp.exp(-s) - (power - 1) * s + kernel(z / gap, jnp.exp(s) / gap**2) + arm(s)
+            at = kernel(height / still_gap, jnp.exp(s) / still_gap**2)
+            return -0.5 * still * jnp.exp(-s) - (power - 1) * s + at + arm(s)
 
-        first, peak, last = window(profile, low, high, depth)
-        nodes = first + (jnp.arange(steps)[:, None] + 0.5) * (last - first) / steps
+        first, peak, last = window(profile, earliest(still), high, depth)
+        nodes = first + (jnp.arange(steps, dtype=x.dtype)[:, None] + 0.5) * (last - first) / steps
         away, time = nodes - peak, jnp.exp(peak)
         at_peak = kernel(z / gap, time / gap**2)
         terms = -0.5 * own / time * jnp.expm1(-away) - (power - 1) * away
@@ -65,19 +73,35 @@ def plate_field(x: Array, z: Array, samples: Array, gap: Array, tolerance: float
         greatest = greatest - 0.5 * dim * (jnp.log(2 * pi * time) + own / time / dim)
         return 0.5 * jnp.exp(-nodes), jnp.exp(terms) * (last - first) / steps, greatest
 
+    def one_wave(steps):
+        """As `sums` of `leave` far out, where one cosine is left and `exp(-2 h sinh(s/2)^2)` about the peak."""
+        lower = slowest - 1
+        h = jnp.hypot(lower, pi * jnp.sqrt(nearest) / gap)
+        time, half = nearest / (lower + h), jnp.sqrt(2 * depth / h)
+        away = half * ((jnp.arange(steps, dtype=x.dtype)[:, None] + 0.5) * 2 / steps - 1)
+        terms = jnp.exp(-2 * h * jnp.sinh(0.5 * away) ** 2) * 2 * half / steps
+        greatest = log(pi / 2) + jnp.log(time) - 0.5 * dim * jnp.log(2 * pi * time) - h
+        return 0.5 / time * jnp.exp(-away), terms, greatest
+
     steepest, slowest = 0.5 * (dim + 1), 0.5 * dim
-    high = jnp.log(still[1] / (2 * steepest)) + depth / steepest + 2
-    rates, terms, greatest = sums(log_leave, slowest, high, jnp.zeros_like, count(steepest, depth))
-    share = _mix(beyond, rates, terms) @ jnp.full(number, 1 / number, x.dtype)
-    log_z = jnp.log(share) + greatest - 2 * jnp.log(gap)
+    is_far = nearest > (_FAR * still_gap) ** 2
+    close = jnp.where(is_far, gap * gap, own)
+    high = jnp.log(lax.stop_gradient(close) / (2 * steepest)) + depth / steepest + 2
+    steps = count(steepest, depth)
+    near = sums(log_leave, slowest, close, high, jnp.zeros_like, steps)
+    rates, terms, greatest = (jnp.where(is_far, *parts) for parts in zip(one_wave(steps), near, strict=True))
+    log_z = jnp.log(long_sum(_mix(beyond, rates, terms)) / number) + greatest - 2 * jnp.log(gap)
 
     # charges farther off than the nearest pull by a longer arm, of the order of sqrt(T), late times longer therefore
-    def arm(s):
-        return 0.5 * jnp.log(jnp.minimum(jnp.exp(s), farthest) + still[1])
+    still = lax.stop_gradient(own)
+    farthest = jnp.minimum(farthest, _FELT**2 * still)
 
-    longer = 0.5 * jnp.log1p(farthest / still[1])
-    high = jnp.log((still[1] + gap**2) / (2 * slowest)) + (depth + longer) / slowest + 2
-    rates, terms, greatest = sums(log_stay, slowest + 1, high, arm, count(slowest, depth + _LONGER))
+    def arm(s):
+        return 0.5 * jnp.log(jnp.minimum(jnp.exp(s), farthest) + still)
+
+    longer = 0.5 * jnp.log1p(farthest / still)
+    high = jnp.log((still + still_gap**2) / (2 * slowest)) + (depth + longer) / slowest + 2
+    rates, terms, greatest = sums(log_stay, slowest + 1, own, high, arm, count(slowest, depth + _LONGER))
     pulls = weighted_displacements(_mix(beyond, rates, terms) / number, x, samples)
     direction, log_length = direction_and_log_length(pulls)
     return PlateField(direction, log_length + greatest - jnp.log(gap), log_z)

@@ -81,7 +81,9 @@ def _minibatch_ot(key, x_pos, x_neg, num_pairs, *, labels=None):
     size = min(x_pos.shape[0], x_neg.shape[0])
     known = () if labels is None else checked(labels, x_pos, x_neg)
     shape = jax.ShapeDtypeStruct((size,), jnp.int32)
-    i, j = jax.pure_callback(_plan, (shape, shape), x_pos, x_neg, *known, vmap_method="sequential")
+    # a plan has no derivative, and a callback none that JAX would know
+    sides = jax.lax.stop_gradient((x_pos, x_neg))
+    i, j = jax.pure_callback(_plan, (shape, shape), *sides, *known, vmap_method="sequential")
     chosen = in_turn(key, i >= 0, num_pairs)
     return i[chosen], j[chosen]
 

@@ -132,8 +132,9 @@ def _log_plan(
     cost = jnp.where(allowed, squared_by_products(x, y) / scale, jnp.inf)
 
     paired = allowed.any(1)
-    a = paired / jnp.maximum(paired.sum(), 1).astype(dtype)
-    b = (a[:, None] * allowed / jnp.maximum(allowed.sum(1, keepdims=True), 1)).sum(0)
+    a = paired.astype(dtype) / jnp.maximum(paired.sum(), 1).astype(dtype)
+    partners = jnp.maximum(allowed.sum(1, keepdims=True), 1).astype(dtype)
+    b = (a[:, None] * allowed.astype(dtype) / partners).sum(0)
 
     def of_rows(g, eps):
         return (g - cost) / eps + jnp.log(b)
