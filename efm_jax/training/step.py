@@ -154,7 +154,7 @@ def step_function(
             opt_state=kept(opt_state, state.opt_state),
             step=state.step + 1,
             key=state.key,
-            skipped=state.skipped + ~finite,
+            skipped=state.skipped + (~finite).astype(state.skipped.dtype),
             skipped_in_row=jnp.where(finite, 0, state.skipped_in_row + 1),
         )
         return new_state, StepInfo(loss, grad_norm, finite)
