@@ -13,7 +13,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -157,6 +157,7 @@ def resume(
     /,
     *,
     config: configs.Run,
+    first: Annotated[Path | None, _optional("RUN", "where it was")] = None,
     allow_changes: bool = False,
     report: bool = True,
     progress: bool = True,
@@ -166,10 +167,13 @@ def resume(
     Args:
         run: Run folder; several hosts must all see it.
         config: The run; length, saving, sampling, devices and the place of the same data may change.
+        first: Of a reflow: run folder of the first training, which has moved.
         allow_changes: Allow another optimizer too; the log records the change.
         report: Score held-out samples at the end, draw pictures and write report.json.
         progress: Show a progress bar.
     """
+    if first is not None:
+        config = replace(config, reflow=replace(config.reflow, run=str(first.resolve())))
     _train(run, config, report=report, progress=progress, allow_changes=allow_changes)
 
 

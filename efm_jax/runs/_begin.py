@@ -52,10 +52,24 @@ def initial(folder: Path, config: configs.Run, built: build.Built) -> Params | N
 
 
 def announce(folder: Path, config: configs.Run) -> None:
-    """Say what other steps do to a cosine, and that no clock moves its end."""
+    """Say what other steps do to a cosine, and that no clock moves its end.
+
+    Raises:
+        ValueError: Weight decay is switched on or off, which changes the form of the optimizer's state.
+    """
+    meta = checkpoint.read_meta(folder / "checkpoints")
+    decay = (
+        ((meta or {}).get("config") or {})
+        .get("optimizer", {})
+        .get("weight_decay", config.optimizer.weight_decay)
+    )
+    if bool(decay) != bool(config.optimizer.weight_decay):
+        raise ValueError(
+            f"weight decay cannot be switched on or off in a resumed run, got {config.optimizer.weight_decay:g} after "
+            f"{decay:g}.\nBegin a new run with the weights of this one: --init {folder}"
+        )
     if not config.optimizer.cosine:
         return
-    meta = checkpoint.read_meta(folder / "checkpoints")
     if meta is None:
         if config.max_seconds is not None:
             print(

@@ -1,5 +1,6 @@
 """The data of a run: known by a digest of what is in them, so that they may move."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from efm_jax.datasets import identity
 from efm_jax.models import configs
 from efm_jax.runs import _folder
 
-PLACES = ("data.source", "data.target", "recipe.plan_features")
+PLACES = ("data.source", "data.target", "recipe.plan_features", "reflow.run")
 """Settings that name files."""
 
 
@@ -29,12 +30,17 @@ def located(config: configs.Run, found: Mapping[str, str] | None = None) -> conf
     data = replace(config.data, source=found["data.source"], target=found["data.target"])
     init = None if config.init is None else files.expanded(config.init)
     begun = str(init.absolute()) if init is not None and init.exists() else config.init
-    return replace(config, data=data, recipe=recipe, init=begun)
+    reflow = replace(config.reflow, run=found.get("reflow.run"))
+    return replace(config, data=data, recipe=recipe, init=begun, reflow=reflow)
 
 
 def digests(config: configs.Run) -> dict[str, str]:
     """A digest of the files behind each name that is of files."""
     found = {place: identity.digest(name) for place, name in names(configs.to_dict(config)).items()}
+    if config.reflow.run is not None and config.reflow.step is not None:
+        record = Path(config.reflow.run) / "checkpoints" / f"{config.reflow.step:09d}" / "checkpoint.json"
+        if record.is_file():  # it holds those of all its arrays
+            found["reflow.run"] = hashlib.sha256(record.read_bytes()).hexdigest()
     return {place: digest for place, digest in found.items() if digest is not None}
 
 
@@ -65,12 +71,14 @@ def unchanged(
             size = meta.get("sizes", sizes)[side], sizes[side]
         if was is None and old[place] != new[place] and not (trusted and "digests" not in meta):
             continue  # `fit` refuses it
+        if was is not None and place not in now:
+            continue  # no files: `fit` refuses other names
         if size is not None and size[0] != size[1]:
             raise ValueError(
                 f"the run in {folder} was trained on {size[0]} samples of {place} {old[place]}, {new[place]} holds "
                 f"{size[1]} now; put them back as they were, or choose another folder for a new run."
             )
-        if was is not None and was != now.get(place):
+        if was is not None and was != now[place]:
             raise ValueError(
                 f"{place} {new[place]} holds other data than the run in {folder} was trained on, {old[place]}: names, sizes "
                 "or content of its files differ.\nGive it the same data to resume, wherever they lie, or choose another "

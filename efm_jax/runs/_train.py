@@ -78,8 +78,7 @@ def train(
             ) from error
         built = built._replace(notes={**built.notes, "digests": digests})
         built = built._replace(initial=crew.on_first(lambda: _begin.initial(folder, config, built)))
-        if hosts.first():
-            _begin.announce(folder, config)
+        crew.on_first(lambda: _begin.announce(folder, config))
         pair = cast(tuple[Source, Source], built.sources)
         first = reflow_run.opened(config, pair)
         plans.check(config, pair)

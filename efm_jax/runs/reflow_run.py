@@ -115,7 +115,14 @@ def opened(config: configs.Run, pair: tuple[Source, Source]) -> Trained | None:
     """
     if not asked_for(config):
         return None
-    first = load(str(config.reflow.run), step=config.reflow.step)
+    try:
+        first = load(str(config.reflow.run), step=config.reflow.step)
+    except ValueError as error:
+        if Path(str(config.reflow.run)).exists():
+            raise
+        raise ValueError(
+            f"the first run of this reflow is not at {config.reflow.run}.\nSay where it is: efm resume RUN --first FOLDER"
+        ) from error
     check(config, first, pair)
     return first
 

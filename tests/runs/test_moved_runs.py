@@ -9,6 +9,7 @@ import pytest
 
 from efm_jax import checkpoint, cli, models, runs
 from efm_jax.models import configs
+from efm_jax.runs import reflow_run
 
 CONFIG = configs.Run(
     data=configs.Data("npy:p.npy", "npy:q.npy"),
@@ -138,7 +139,12 @@ def test_another_optimizer_is_refused_unless_allowed_and_then_recorded(place, ca
     # the run is now that of the other optimizer, and says so in every checkpoint
     cli.main(["resume", "run", "--steps", "7", *QUIET])
     assert runs.read_config("run")["optimizer"]["learning_rate"] == 0.5
-    # other settings are never allowed
+    # a state of another form, and other settings, are never allowed
+    err = refused(
+        capsys, "resume", "run", "--steps", "8", "--optimizer.weight-decay", "0.1", "--allow-changes"
+    )
+    assert "weight decay cannot be switched on or off in a resumed run, got 0.1 after 0.\n" in err
+    assert "--init run" in err
     assert "recipe.gap: 2.0 in the run, 3.0 now" in refused(
         capsys, "resume", "run", "--recipe.gap", "3", "--allow-changes"
     )
@@ -151,3 +157,16 @@ def test_a_change_survives_a_kill_before_the_next_checkpoint(place):
     assert checkpoint.read_meta("run/checkpoints")["config"]["optimizer"]["learning_rate"] == 0.5
     runs.train("run", replace(changed, steps=6), progress=False)
     assert sum("changed" in line for line in runs.read_log("run")) == 1
+
+
+def test_a_reflow_resumes_after_its_first_run_has_moved(place, capsys):
+    config = reflow_run.of_run("run", steps=2, pairs=8)
+    runs.train("again", config, progress=False)
+    (place / "run").rename("moved")
+    assert "--first FOLDER" in refused(capsys, "resume", "again", "--steps", "3")
+    cli.main(["resume", "again", "--steps", "3", "--first", "moved", *QUIET])
+    assert int(models.load("again").state.step) == 3
+    assert runs.read_config("again")["reflow"]["run"] == str(place / "moved")
+    record = place / "moved" / "checkpoints" / "000000004" / "checkpoint.json"
+    record.write_text(record.read_text() + " ")  # the same, in other bytes: not the first run that it was
+    assert "holds other data" in refused(capsys, "resume", "again", "--steps", "4")
