@@ -59,7 +59,7 @@ def read(folder: Path) -> Trained:
         wanted = jax.eval_shape(network.init, jax.random.key(0))
         if config.data.components is not None:
             wanted = {"network": wanted, "space": _space_like(math.prod(shape), *inner)}
-    except (ValueError, TypeError, OverflowError) as error:
+    except Exception as error:  # a number may be one that no network can have
         raise ValueError(
             f"{folder / CONFIG} does not describe a model that efm_jax {__version__} knows: {error} It was written by "
             f"efm_jax {_version(record)}; use that version or a newer one, or restore the file."
