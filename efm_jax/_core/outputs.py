@@ -73,8 +73,6 @@ def check(
     `marker` lists what an earlier call wrote. `overwrite` allows to replace the user's files, never inputs; it is None where
     the command has no such option. Nothing is written or changed.
     """
-    if str(folder).startswith("~"):
-        raise ValueError(f"there is no home directory for {folder}; write the whole path.")
     for place in (folder, *folder.parents):
         if os.path.lexists(place) and not place.is_dir():
             raise ValueError(f"output {place} is a file, expected a folder; give another output.")
