@@ -106,7 +106,7 @@ def chain_velocity(
 ) -> Float[Array, "*batch dim"]:
     """Return the velocity `dx/dz = E_x / E_z` of the chain's lines, which carries P along `2 E_z` to Q.
 
-    Both parts have a small relative error, so the ratio has one too, even far from all charges: there E_z is smaller than
+    Both parts have a small relative error, so the ratio has one too, even far from all charges. There E_z is smaller than
     E_x by exp(-pi rho / gap), and the velocity as much larger than 1. Where it is greater than all floats, as on the
     plates, it is the greatest float.
 

@@ -2,8 +2,8 @@
 
 A charge q, with all others at the same place, has the stronger field up to a certain distance. There `|q| / (S_D r^D)`
 falls to the field F of the rest, or its nearest neighbor sits. On a sphere of a share s of that radius the field of the
-others is at most about `s^D` of the charge's own. So all lines cross it outwards (or inwards): a line that leaves such
-a sphere of a positive charge started at the charge, and one that enters that of a negative charge ends on it.
+others is at most about `s^D` of the charge's own. So all lines cross it outwards (or inwards). A line that leaves such
+a sphere of a positive charge started at the charge; one that enters that of a negative charge ends on it.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """Hosts that watch each other: one that dies, stops or fails ends the others within a minute, with one line.
 
 A process that waits for a dead one waits forever. Each says every two seconds that it lives, through the coordinator's
-store of keys and values, which only private parts of jax can reach; where they are missing, jax ends the others on its own.
+store of keys and values, which only private parts of jax can reach. Where they are missing, jax ends the others on its own.
 """
 
 import contextlib
