@@ -53,7 +53,7 @@ class Data:
     source: str = "digits:3"
     """P, the charges on z = 0: `digits:3`, `mnist:PATH:3`, `cifar10:PATH`, `folder:PATH`, `npz:PATH:KEY`, `noise`, a toy."""
     target: str = "digits:2"
-    """Q, the charges on z = gap, given like `source`. The path of a folder, npy or npz file alone is taken for what it is."""
+    """Q, the charges on z = gap, given like `source`. The path of a folder, npy or npz file alone will do."""
     size: Annotated[int | tuple[int, int] | None, tyro.conf.arg(metavar="{None}|SIDE|HEIGHT WIDTH")] = None
     """Side, or height and width, to which the pictures of a folder are resized; None keeps them."""
     crop: int | None = None
