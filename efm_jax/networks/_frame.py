@@ -68,7 +68,7 @@ def _apply(
             f"points must have shape [n, {dim + 1}] ({dim} coordinates and z), got {points.shape}; "
             f"this network was made for D = {dim}."
         )
-    labels = _labels(cond, len(points), num_classes)
+    labels = _labels(cond, points.shape[0], num_classes)
     x, u = (points[:, :-1] - loc) / scale, points[:, -1] / gap
     if least is not None:
         x = x / jnp.sqrt(1.0 + (points[:, -1:] / scale) ** 2)

@@ -162,7 +162,7 @@ class UNet(nnx.Module):
         keys = itertools.repeat(None) if key is None else iter(jax.random.split(key, self.num_blocks))
         e = nnx.silu(self._embed(u, labels))
 
-        h = self.stem(layers.space_to_depth(x.reshape(len(x), *self.shape), self.patch))
+        h = self.stem(layers.space_to_depth(x.reshape(x.shape[0], *self.shape), self.patch))
         left = [h]
         blocks = len(self.down) // (self.last + 1)
         for i, stage in enumerate(self.down):

@@ -118,35 +118,40 @@ def transport(
     x = checks.samples("x", x)
     checks.network(network)
     checks.one_gap(network.gap, max(recipe.span), "recipe")
-    if cond is not None and np.shape(cond) != (len(x),):
-        raise ValueError(f"cond must hold one label per sample, shape ({len(x)},), got {np.shape(cond)}.")
+    count = x.shape[0]  # a symbol where the sampler is exported for any number
+    if cond is not None and np.shape(cond) != (count,):
+        raise ValueError(f"cond must hold one label per sample, shape ({count},), got {np.shape(cond)}.")
     if cond is not None:
         classes.check_takes_labels(network)
-    size = len(x) if batch_size is None else min(checks.count("batch_size", batch_size), len(x))
     stepping = chosen(stepping, fixed())
     params = ema_params(state)
     points = recipe.start(jax.random.key(0) if key is None else key, x, reverse)
-    parts = []
-    for i in range(0, len(x), size):
-        # whole parts are slices, which samples that are split over devices stay split through
-        rows = slice(i, i + size) if i + size <= len(x) else jnp.minimum(jnp.arange(i, i + size), len(x) - 1)
-        lines = follow(
-            learned_field(
-                network, params, cond=None if cond is None else jnp.asarray(cond)[rows], guidance=guidance
-            ),
+
+    def part(rows) -> FieldLines:
+        labels = None if cond is None else jnp.asarray(cond)[rows]
+        return follow(
+            learned_field(network, params, cond=labels, guidance=guidance),
             points[rows],
             recipe.span[0] if reverse else recipe.span[1],
             stepping=stepping,
             save=save,
         )
-        real = min(size, len(x) - i)
+
+    size = None if batch_size is None else checks.count("batch_size", batch_size)
+    if size is None or size >= count:
+        lines = part(slice(None))
+        warn_of_lost(lines.arrived, FIX)
+        return lines
+    parts = []
+    for i in range(0, count, size):
+        # whole parts are slices, which samples that are split over devices stay split through
+        rows = slice(i, i + size) if i + size <= count else jnp.minimum(jnp.arange(i, i + size), count - 1)
+        lines, real = part(rows), min(size, count - i)
         path = None if lines.path is None else lines.path[:, :real]
         parts.append(FieldLines(lines.end[:real], path, lines.arrived[:real], lines.num_evaluations[:real]))
-    lines = parts[0]
-    if len(parts) > 1:
-        end, paths, arrived, evaluations = zip(*parts, strict=True)
-        path = None if save is None else jnp.concatenate(paths, axis=1)
-        lines = FieldLines(jnp.concatenate(end), path, jnp.concatenate(arrived), jnp.concatenate(evaluations))
+    end, paths, arrived, evaluations = zip(*parts, strict=True)
+    path = None if save is None else jnp.concatenate(paths, axis=1)
+    lines = FieldLines(jnp.concatenate(end), path, jnp.concatenate(arrived), jnp.concatenate(evaluations))
     warn_of_lost(lines.arrived, FIX)
     return lines
 
