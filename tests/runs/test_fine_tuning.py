@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import _runs
 import jax
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from test_moved_runs import CONFIG
 from efm_jax import checkpoint, models, runs, training
 from efm_jax.models import configs
 
-pytestmark = pytest.mark.usefixtures("one_compilation")
+one_build = _runs.one_build  # fixture
+
+pytestmark = pytest.mark.usefixtures("one_build")
 
 
 @pytest.fixture(scope="module")

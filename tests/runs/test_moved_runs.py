@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 
+import _runs
 import jax
 import numpy as np
 import pytest
@@ -23,7 +24,9 @@ CONFIG = configs.Run(
 )
 QUIET = ("--no-report", "--no-progress")
 
-pytestmark = pytest.mark.usefixtures("one_compilation")
+one_build = _runs.one_build  # fixture
+
+pytestmark = pytest.mark.usefixtures("one_build")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from _killed_run import NETWORK, run
 
 from efm_jax import checkpoint
+from efm_jax.models import build
 from efm_jax.runs import read_log
 from efm_jax.training import adam, init_state
 
@@ -41,3 +42,23 @@ def straight(tmp_path_factory):
     folder = tmp_path_factory.mktemp("straight")
     run(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_build(one_compilation):
+    """Let configured runs of the same network, recipe and optimizer share them, and so their compiled step."""
+    made = {}
+
+    def kept(name, key):
+        real = getattr(build, name)
+        return lambda *given: made.setdefault((name, *key(*given)), real(*given))
+
+    with pytest.MonkeyPatch.context() as patch:
+        keys = {
+            "network": lambda config, shape: (config.network, config.recipe, shape),
+            "recipe": lambda config, *pair: (config,),
+            "optimizer": lambda config, steps: (config, steps if config.cosine else None),
+        }
+        for name, key in keys.items():
+            patch.setattr(build, name, kept(name, key))
+        yield
