@@ -20,15 +20,17 @@ from efm_jax.fields._sums.combine_plates import (
     checked_gamma,
     combination,
     field_by,
-    in_common_unit,
     ways_of_summing,
 )
 from efm_jax.fields._sums.differences import squared_distances, weighted_displacements
-from efm_jax.fields._sums.log_lengths import log_sphere_area
+from efm_jax.fields._sums.log_lengths import common_unit, log_sphere_area
 from efm_jax.fields._sums.plates import default_block_size, log_relative_weight
 from efm_jax.types import Field, FieldFn
 
 __all__ = ["coulomb", "field_fn", "log_sphere_area", "mean_displacement"]
+
+_LARGEST = 2.0**58
+"""Greatest length in the unit of the sums, of one dimension: squares and the bounds of their errors are below 2^127."""
 
 
 def coulomb(
@@ -152,12 +154,12 @@ def _coulomb(
     points: Array, charges: Charges, gamma: Array, convention: str, block_size: int, certified: bool
 ) -> Field:
     """The field of charges on one device."""
-
-    def evaluate(points, charges, gamma):
-        ways = [both_signs(way, charges) for way in ways_of_summing(points.shape[-1], block_size, certified)]
-        return field_by(ways, points, combination(convention, gamma))
-
-    return in_common_unit(evaluate, points, charges, gamma, convention)
+    dim1 = points.shape[-1]
+    unit = common_unit(_LARGEST / dim1**0.5, points, charges.positions)
+    ways = [both_signs(way, charges) for way in ways_of_summing(dim1, block_size, certified, unit)]
+    field = field_by(ways, points / unit, combination(convention, gamma / unit))
+    per_unit = 0 if convention == "per_plate" else (dim1 - 1) * jnp.log(unit)
+    return field._replace(log_magnitude=field.log_magnitude - per_unit)
 
 
 def mean_displacement(

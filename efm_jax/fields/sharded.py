@@ -24,7 +24,6 @@ from efm_jax.fields._sums.combine_plates import (
     checked_gamma,
     combination,
     field_by,
-    in_common_unit,
     ways_of_summing,
 )
 from efm_jax.fields._sums.double_float import DoubleFloat, pulls, settled, sum_over_first
@@ -194,8 +193,7 @@ def _program(
         points = jnp.pad(points, ((0, _divisible(count, parts) - count), (0, 0)), mode="edge")
         parts = 1 if charges_over is None else mesh.shape[charges_over]
         charges = _filled(charges, _divisible(len(charges.charge), parts))
-        field = in_common_unit(split, points, charges, gamma, convention)
-        return jax.tree.map(lambda values: values[:count], field)
+        return jax.tree.map(lambda values: values[:count], split(points, charges, gamma))
 
     return jax.jit(whole)
 

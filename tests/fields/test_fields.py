@@ -127,3 +127,17 @@ def test_a_lone_charge_exerts_no_force_on_itself():
 def test_bad_input_is_refused_with_a_fix(call, message):
     with pytest.raises(ValueError, match=message):
         call(*random_capacitor())
+
+
+@pytest.mark.parametrize("dim", [2, 100])
+def test_the_field_holds_where_squares_overflow(dim):
+    x, y = np.random.default_rng(dim).standard_normal((2, 8, dim)).astype(np.float32)
+    inside = np.c_[x + 0.1, np.full(8, 0.5)].astype(np.float32)
+    near = field(inside, capacitor(x, y, 1.0))
+    for unit in (1e-10, 1e19, 1e25, 1e35):
+        far = field(inside * np.float32(unit), capacitor(x * np.float32(unit), y * np.float32(unit), unit))
+        # coordinates rounded anew
+        np.testing.assert_allclose(far.direction, near.direction, atol=1e-5)
+        np.testing.assert_allclose(
+            far.log_magnitude, near.log_magnitude - dim * np.log(unit), rtol=1e-6, atol=1e-4
+        )

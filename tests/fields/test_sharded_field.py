@@ -54,8 +54,7 @@ def test_every_device_holds_its_share_and_what_is_sent_does_not_grow_with_the_ch
     told = on_devices["axes"]
     assert told["shares"] == [105]  # 420 charges on 4 devices (copied on the 2 of the other axis)
     assert told["charged"] == 420
-    # of both plates V [8, 3 + 1] and reference [8], and the greatest length
-    assert told["sent"] == 2 * 8 * (4 + 1) + 1
+    assert told["sent"] == 2 * 8 * (4 + 1)  # of both plates V [8, 3 + 1] and reference [8]
 
 
 def test_the_gradient_is_that_of_a_float64_reference(on_devices):

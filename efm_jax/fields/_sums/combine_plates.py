@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float
 from efm_jax._core import checks
 from efm_jax.charges.plates import Charges
 from efm_jax.fields._sums.double_float import in_double_floats
-from efm_jax.fields._sums.log_lengths import common_unit, direction_and_log_length, log_sphere_area
+from efm_jax.fields._sums.log_lengths import direction_and_log_length, log_sphere_area
 from efm_jax.fields._sums.plates import (
     MANY_DIMENSIONS,
     PlateSums,
@@ -31,9 +31,6 @@ from efm_jax.fields._sums.products import by_products
 from efm_jax.types import Field
 
 CONVENTIONS = ("superposed", "per_plate")
-
-_LARGEST = 2.0**58
-"""Greatest length in the unit of the sums, of one dimension: squares and the bounds of their errors are below 2^127."""
 
 Plates: TypeAlias = tuple[PlateSums, PlateSums]
 """The sums over all charges > 0, and over all < 0."""
@@ -57,11 +54,16 @@ def checked_gamma(gamma: float | None, convention: str) -> float:
     return gamma
 
 
-def ways_of_summing(dim1: int, block_size: int, certified: bool) -> list[Summation]:
-    """The ways to sum one plate in D+1 dimensions, fastest first; only the fastest if not certified."""
-    ways = [streamed(by_differences, block_size), in_double_floats(block_size)]
+def ways_of_summing(
+    dim1: int, block_size: int, certified: bool, unit: Array | float = 1.0
+) -> list[Summation]:
+    """The ways to sum one plate in D+1 dimensions, fastest first; only the fastest if not certified.
+
+    Points are in the unit; positions, which may fill the memory, come to it block by block.
+    """
+    ways = [streamed(by_differences, block_size, unit), in_double_floats(block_size, unit)]
     if dim1 >= MANY_DIMENSIONS:
-        ways = [streamed(by_products, block_size), *ways]
+        ways = [streamed(by_products, block_size, unit), *ways]
     return ways if certified else ways[:1]
 
 
@@ -97,21 +99,6 @@ def field_by(
     for way in ways[1:]:
         field, trusted = _redone(field, trusted, points, partial(evaluate, way), most)
     return field
-
-
-def in_common_unit(
-    evaluate: Callable[[Array, Charges, Array], Field],
-    points: Array,
-    charges: Charges,
-    gamma: Array | float,
-    convention: str,
-) -> Field:
-    """`evaluate(points, charges, gamma)` in a unit of length in which squares stay in the range of float32."""
-    dim1 = points.shape[-1]
-    unit = common_unit(_LARGEST / dim1**0.5, points, charges.positions)
-    field = evaluate(points / unit, charges._replace(positions=charges.positions / unit), gamma / unit)
-    per_unit = 0 if convention == "per_plate" else (dim1 - 1) * jnp.log(unit)
-    return field._replace(log_magnitude=field.log_magnitude - per_unit)
 
 
 def combination(

@@ -25,12 +25,12 @@ class DoubleFloat(NamedTuple):
     low: Array
 
 
-def in_double_floats(block_size: int) -> Summation:
+def in_double_floats(block_size: int, unit: Array | float = 1.0) -> Summation:
     """As `by_differences` and with its derivatives, but V from sums of twice the digits; slow, for few points."""
 
     def over_plate(points, positions, charge):
-        sums = streamed(by_differences, block_size)(points, positions, charge)
-        return settled(sums, pulls(points, positions, charge, sums.reference))
+        sums = streamed(by_differences, block_size, unit)(points, positions, charge)
+        return settled(sums, pulls(points, positions, charge, sums.reference, unit=unit))
 
     return over_plate
 
@@ -60,6 +60,7 @@ def pulls(
     charge: Float[Array, " n"],
     reference: Float[Array, " p"],
     terms: int = TERMS,
+    unit: Array | float = 1.0,
 ) -> DoubleFloat:
     """`V = sum_i q_i (r / r_i)^(D+1) d_i` for references r^2 already known, [dim1, p]; a constant to derivatives."""
     points, positions, charge, reference = map(lax.stop_gradient, (points, positions, charge, reference))
@@ -67,7 +68,7 @@ def pulls(
     reference = jnp.where(jnp.isinf(reference), 1, reference)[:, None]
 
     def add_block(vector, position, part):
-        displacement = difference(points.T[:, :, None], position.T[:, None, :])  # [dim1, p, block]
+        displacement = difference(points.T[:, :, None], (position / unit).T[:, None, :])  # [dim1, p, block]
         squared = sum_over_first(multiply(displacement, displacement))
         felt = (squared.high != 0) & (part != 0)
         squared = DoubleFloat(jnp.where(felt, squared.high, reference), jnp.where(felt, squared.low, 0))

@@ -26,7 +26,9 @@ def log_sphere_area(dim: int) -> float:
 
 def common_unit(most: float, *lengths: Array) -> Array:
     """The least power of two >= 1 in which all finite lengths are below `most`; a constant to differentiation."""
-    sizes = (jnp.abs(lax.stop_gradient(each)) for each in lengths)
+    rows = (jnp.atleast_1d(lax.stop_gradient(each)) for each in lengths)
+    # by rows, of which some may not be finite, and without a copy of them all
+    sizes = [jnp.maximum(jnp.max(each, axis=-1), -jnp.min(each, axis=-1)) for each in rows]
     largest = [jnp.max(jnp.where(jnp.isfinite(size), size, 0), initial=0) for size in sizes]
     exponent = jnp.frexp(jnp.max(jnp.stack(largest)) / most)[1]
     return jnp.ldexp(jnp.ones_like(largest[0]), jnp.maximum(exponent, 0))

@@ -56,12 +56,12 @@ def by_differences(
     return PlateSums(weighted_displacements(weights, points, positions), long_sum(weights), reference, doubt)
 
 
-def streamed(sum_block: Summation, block_size: int) -> Summation:
-    """`sum_block` over blocks of charges, memory O(points x block)."""
+def streamed(sum_block: Summation, block_size: int, unit: Array | float = 1.0) -> Summation:
+    """`sum_block` over blocks of charges, their positions divided by the unit, memory O(points x block)."""
 
     def over_plate(points, positions, charge):
         def add_block(sums, position, part):
-            return merge(sums, sum_block(points, position, part))
+            return merge(sums, sum_block(points, position / unit, part))
 
         return fold_blocks(add_block, no_sums(points), positions, charge, block_size)
 
