@@ -15,7 +15,12 @@ from efm_jax.types import LabeledCoupling
 
 
 def field_lines(
-    *, extra: int | None = None, flux: float = 0.0, frame: str = "rms", steps: int = 20
+    *,
+    extra: int | None = None,
+    flux: float = 0.0,
+    frame: str = "rms",
+    steps: int = 20,
+    first: float = 0.03,
 ) -> LabeledCoupling:
     """Pair samples by the exact lines between their plates, far apart: sums over charges, no assignment.
 
@@ -31,6 +36,7 @@ def field_lines(
             sample of Q is hit equally often; or between.
         frame: "rms" or "whitened", see `charges.far_plates`.
         steps: Steps of each plate.
+        first: Angle at which lines start and end, see `fields.far_lines`.
 
     Returns:
         The coupling; i goes through the rows of P in random order.
@@ -47,7 +53,7 @@ def field_lines(
 
     Source: docs/theory.md; the Gaussian limit is the map of dual diffusion bridges, Su et al. (2022), arXiv 2203.08382.
     """
-    options = _checked(extra, flux, frame, steps)
+    options = _checked(extra, flux, frame, steps, first)
 
     return partial(_field_lines, options)
 
@@ -70,6 +76,7 @@ def lines_plan(
     flux: float = 0.0,
     frame: str = "rms",
     steps: int = 20,
+    first: float = 0.03,
     seed: int = 0,
 ) -> Int[np.ndarray, " n"]:
     """Pair a whole training set by exact field lines, see `field_lines`.
@@ -84,6 +91,7 @@ def lines_plan(
         flux: As in `field_lines`.
         frame: As in `field_lines`.
         steps: As in `field_lines`.
+        first: As in `field_lines`.
         seed: Of the directions, where flux is not 0.
 
     Returns:
@@ -97,7 +105,7 @@ def lines_plan(
         >>> lines_plan(x, x[::-1]).tolist()
         [2, 1, 0]
     """
-    options = _checked(extra, flux, frame, steps)
+    options = _checked(extra, flux, frame, steps, first)
     x_pos, x_neg = (np.asarray(x, np.float32) for x in checks.both_plates(x_pos, x_neg))
     size = max(len(x_pos), len(x_neg)) if block_size is None else checks.count("block_size", block_size)
     if size < len(x_pos) and x_pos.shape != x_neg.shape:
@@ -112,16 +120,17 @@ def lines_plan(
     return np.concatenate(partners)
 
 
-def _checked(extra, flux, frame, steps) -> tuple:
+def _checked(extra, flux, frame, steps, first) -> tuple:
     extra = None if extra is None else checks.count("extra", extra)
     if not 0 <= checks.finite("flux", flux) <= 1:
         raise ValueError(f"flux must be between 0 (upright) and 1 (by the flux of the charge), got {flux}.")
-    return extra, float(flux), checks.choice("frame", frame, FRAMES), checks.count("steps", steps)
+    return extra, float(flux), checks.choice("frame", frame, FRAMES), checks.count("steps", steps), first
 
 
-def _partners(key, x_pos, x_neg, labels, extra, flux, frame, steps):
+def _partners(key, x_pos, x_neg, labels, extra, flux, frame, steps, first):
     """Of each row of P, the row of Q on which its line ends."""
     x_pos, x_neg = jnp.asarray(x_pos), jnp.asarray(x_neg)
     towards = flux * directions(key, x_pos.shape, extra=extra).astype(x_pos.dtype) if flux else None
     plates = far_plates(x_pos, x_neg, frame=frame)
-    return far_lines(plates, x_pos, extra=extra, steps=steps, towards=towards, groups=labels).partner
+    policy = {"extra": extra, "steps": steps, "first": first}
+    return far_lines(plates, x_pos, towards=towards, groups=labels, **policy).partner

@@ -1,0 +1,49 @@
+"""Make tables and figure: `python -m experiments.line_plans [--draw]`; what is done already is kept."""
+
+import sys
+from pathlib import Path
+
+from experiments._lib.record import Record
+from experiments.line_plans import drawing
+from experiments.line_plans.config import Config
+from experiments.line_plans.distributions import PAIRS
+from experiments.line_plans.run import cell, timed, ways
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    config = Config()
+    if "--draw" not in sys.argv:
+        record = Record(RESULTS / "line_plans.json", config, "costs", "times")
+        record.fill(
+            "costs",
+            (
+                {"pair": pair, "seed": seed, "way": way}
+                for pair in PAIRS
+                for seed in config.seeds
+                for way in ways(config)
+            ),
+            lambda place: cell(config, **place),
+        )
+        record.fill(
+            "times",
+            (
+                {"dim": dim, "count": count, "way": way}
+                for dim in config.dims
+                for count in config.sizes
+                for way, most in {
+                    "lines, upright": max(config.sizes),
+                    "optimal": config.most_exact,
+                    "minibatch OT": max(config.sizes),
+                    "Sinkhorn": config.most_dense,
+                }.items()
+                if count <= most
+            ),
+            lambda place: timed(config, **place),
+        )
+    drawing.draw(RESULTS / "far_plates.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""One way to pair samples: what it costs, whom it reaches, how long it takes."""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+from efm_jax.matching import couplings
+from experiments.line_plans.config import Config
+from experiments.line_plans.distributions import PAIRS, mixture
+
+Way = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def ways(config: Config) -> dict[str, Way]:
+    """From samples of P and Q to the row of Q that each of P is paired with."""
+    lines = functools.partial(functools.partial, couplings.lines_plan)
+    return {
+        "lines, upright": lines(),
+        "lines, flux 0.3": lines(flux=0.3),
+        "lines, by flux": lines(flux=1.0),
+        "lines, K = 1": lines(extra=1),
+        "lines, K = 1, by flux": lines(extra=1, flux=1.0),
+        "lines, whitened": lines(frame="whitened", first=0.01, steps=40),
+        "minibatch OT": functools.partial(couplings.whole_plan, block_size=config.block),
+        "Sinkhorn": _sinkhorn,
+        "independent": lambda x, y: np.arange(len(x)),
+    }
+
+
+def cell(config: Config, pair: str, seed: int, way: str) -> dict[str, Any]:
+    """Cost over that of the optimal plan, distinct partners, and how near the partners are to Q."""
+    x, y, fresh, best, floor = _samples(config, pair, seed)
+    partner = y[j := ways(config)[way](x, y)]
+    return {
+        "cost": float(np.mean(np.sum((partner - x) ** 2, axis=1)) / best),
+        "distinct": len(np.unique(j)) / len(x),
+        "ends": float(np.sqrt(_squared_w2(partner, fresh) / floor)),
+    }
+
+
+def timed(config: Config, dim: int, count: int, way: str) -> dict[str, Any]:
+    """Seconds of a plan, compilation apart."""
+    rng = np.random.default_rng(0)
+    x, y = (mixture(dim, k, k)(rng, count).astype(np.float32) for k in (5, 7))
+    plan = {"optimal": couplings.whole_plan, **ways(config)}[way]
+    if way.startswith("lines") or way == "Sinkhorn":
+        plan(x, y)
+    began = time.perf_counter()
+    plan(x, y)
+    return {"seconds": round(time.perf_counter() - began, 3)}
+
+
+@functools.lru_cache(maxsize=2)
+def _samples(config: Config, pair: str, seed: int):
+    rng = np.random.default_rng([seed, 1])
+    draw_p, draw_q = PAIRS[pair]
+    x = draw_p(rng, config.count).astype(np.float32)
+    y, fresh = (draw_q(rng, config.count).astype(np.float32) for _ in range(2))
+    return x, y, fresh, _squared_w2(x, y), _squared_w2(y, fresh)
+
+
+def _squared_w2(a: np.ndarray, b: np.ndarray) -> float:
+    cost = cdist(a.astype(np.float64), b.astype(np.float64), "sqeuclidean")
+    return float(cost[linear_sum_assignment(cost)].mean())
+
+
+def _sinkhorn(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    i, j = couplings.sinkhorn()(jax.random.key(0), x, y, len(x))
+    partner = np.empty(len(x), int)
+    partner[np.asarray(i)] = np.asarray(j)
+    return partner

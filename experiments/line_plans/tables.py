@@ -1,0 +1,41 @@
+"""The tables of exact lines as a plan."""
+
+import statistics
+from pathlib import Path
+
+from experiments._lib.tables import Table, read
+
+RESULTS = Path(__file__).parent / "results"
+WAYS = ("lines, upright", "lines, by flux", "lines, K = 1", "minibatch OT", "independent")
+
+
+def costs() -> Table:
+    """Cost of every way over that of the optimal plan, means over seeds; distinct partners in brackets."""
+    report = read(RESULTS, "line_plans")
+    rows: dict[str, dict[str, list[dict]]] = {}
+    for row in report["costs"] if report else ():
+        rows.setdefault(row["pair"], {}).setdefault(row["way"], []).append(row)
+    cells = [[pair, *(_cell(found.get(way, ())) for way in WAYS)] for pair, found in rows.items()]
+    return ["cost / W2² (distinct)", *WAYS], cells
+
+
+def times() -> Table:
+    """Seconds by number of samples."""
+    report = read(RESULTS, "line_plans")
+    rows = report["times"] if report else []
+    counts = sorted({row["count"] for row in rows})
+    cells = []
+    for dim, way in dict.fromkeys((row["dim"], row["way"]) for row in rows):
+        found = {row["count"]: row["seconds"] for row in rows if (row["dim"], row["way"]) == (dim, way)}
+        cells.append([f"D = {dim}", way, *(f"{found[n]:.2f}" if n in found else "" for n in counts)])
+    return ["", "seconds for n =", *(f"{n:,}" for n in counts)], cells
+
+
+def _cell(rows) -> str:
+    if not rows:
+        return ""
+    cost, distinct = (statistics.mean(row[key] for row in rows) for key in ("cost", "distinct"))
+    return f"{cost:.2f} ({distinct:.2f})"
+
+
+TABLES = {"line plans": costs, "line plan times": times}
