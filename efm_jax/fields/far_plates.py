@@ -17,8 +17,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
+from scipy import stats
 
 from efm_jax._core import checks
 from efm_jax._core.distances import squared_by_products
@@ -114,6 +116,7 @@ def far_lines(
     steps: int = 20,
     first: float = 0.03,
     towards: Float[Array, "n dim"] | None = None,
+    stretch: bool = False,
     save: bool = False,
     groups: tuple[Int[Array, " n"], Int[Array, " m"]] | None = None,
     block_size: int | None = None,
@@ -132,6 +135,9 @@ def far_lines(
         first: Angle at which lines start and end; small compared with the spread of the thinnest direction of the data, in
             units of the frame.
         towards: Directions tau in which lines leave the plate, [n, D], see `directions`; None: upright, the cheapest.
+        stretch: Multiply the directions between the plates by one number, so that the median of their lengths is that of
+            the flux. An upright line is the middle of its charge's lines. In many dimensions its direction is therefore
+            too short, and ends crowd on few charges; stretched, they reach nearly all that random ones would.
         save: Keep the way.
         groups: Numbers of the group of each x and of each charge of the other plate, all >= 0: lines end in their own. The
             charges of the first plate have the groups of x, and must then be x.
@@ -162,16 +168,10 @@ def far_lines(
         block_size = default_block_size(len(x), max(len(near.charges), len(far.charges)), x.shape[1])
     towards = jnp.zeros_like(x) if towards is None else checks.both_plates(towards, x)[0]
     start = jnp.cos(first) * near.inside(x) + jnp.sin(first) * towards
+    block_size = checks.count("block_size", block_size)
+    length = _median_length(x.shape[1], extra) if stretch else None
     mean, path = _follow(
-        start,
-        first,
-        near.charges,
-        far.charges,
-        groups,
-        extra,
-        steps,
-        save,
-        checks.count("block_size", block_size),
+        start, first, length, near.charges, far.charges, groups, extra, steps, save, block_size
     )
     partner = _nearest(mean, far.charges, groups)
     return FarLines(far.outside(mean), partner, path)
@@ -255,6 +255,13 @@ def _log_norm(dim: int, extra: int | None) -> float:
     return 0.5 * dim * log(extra * pi) + lgamma(0.5 * extra) - lgamma(0.5 * (dim + extra))
 
 
+def _median_length(dim: int, extra: int | None) -> float:
+    """Median of |tau| of the flux."""
+    if extra is None:
+        return float(np.sqrt(stats.chi2.ppf(0.5, dim)))
+    return float(np.sqrt(dim * stats.f.ppf(0.5, dim, extra)))
+
+
 def _squared(x: Array, charges: Array) -> Array:
     """Squared distances: by differences, in many dimensions by products but for the two nearest charges."""
     if x.shape[1] < MANY_DIMENSIONS:
@@ -269,7 +276,9 @@ def _squared(x: Array, charges: Array) -> Array:
 
 
 @partial(jax.jit, static_argnames=("extra", "steps", "save", "block_size"))
-def _follow(x, first, near, far, groups, extra, steps, save, block_size) -> tuple[Array, Array | None]:
+def _follow(
+    x, first, length, near, far, groups, extra, steps, save, block_size
+) -> tuple[Array, Array | None]:
     """The mean charge that each line ends on, and the way."""
     angles = first * (0.5 * pi / first) ** jnp.linspace(0.0, 1.0, steps + 1, dtype=x.dtype)
 
@@ -289,6 +298,9 @@ def _follow(x, first, near, far, groups, extra, steps, save, block_size) -> tupl
     own = None if groups is None else (groups[0], groups[0])
     start = x
     x, up = through(near, own, x, angles)
+    if length is not None:
+        median = jnp.median(jnp.sqrt(squared_lengths(x)))
+        x = x * jnp.where(median > 0, length / jnp.where(median > 0, median, 1.0), 1.0)
     x, down = through(far, groups, x, angles[::-1])
     mean = _far_plate(x, jnp.broadcast_to(first, x.shape[:1]), far, groups, extra, block_size).mean
     if not save:

@@ -231,8 +231,7 @@ def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) ->
                 num_points=config.num_points,
             )
         case configs.Tubes():
-            config = config.complete(pictures=False)
-            lines = couplings.field_lines(extra=config.extra, flux=config.flux or 0.0)
+            lines = couplings.field_lines(extra=config.extra, flux=config.flux)
             return matching.tubes(
                 config.gap,
                 coupling=couplings.given() if config.coupling == "lines_plan" else lines,

@@ -201,18 +201,14 @@ class Tubes(_Method):
     """Lines between the charges of each step, or once, before training, between those of the training set."""
     extra: int | None = None
     """Extra dimensions of the field whose lines make the pairs: 1 is Coulomb's law; None: infinitely many."""
-    flux: float | None = None
-    """How lines leave their charges: 0 upright, 1 by the flux; None: 0 for vectors, 1 for pictures."""
+    flux: float = 0.0
+    """How lines leave their charges: 0 upright, 1 in random directions by the flux."""
     width: float = 0.1
     """How wide the tubes are, in units of the data."""
     height: Height = "linear"
     """Distribution of the heights of the points."""
     plan_features: str | None = None
     """Of `lines_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
-
-    def complete(self, *, pictures: bool) -> "Tubes":
-        """Return the options with what suits pictures, or vectors, in place of None."""
-        return dataclasses.replace(self, flux=float(pictures) if self.flux is None else self.flux)
 
 
 @dataclass(frozen=True)
@@ -393,7 +389,7 @@ def complete(run: Run) -> Run:
         ('denoiser', 'log', 'log')
     """
     recipe, network, sampling = run.recipe, run.network, run.sampling
-    if isinstance(recipe, C2FM | Tubes):
+    if isinstance(recipe, C2FM):
         recipe = recipe.complete(pictures=network.kind == "unet")
     return dataclasses.replace(
         run,

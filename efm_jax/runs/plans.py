@@ -78,7 +78,7 @@ def paired(
     plan = couplings.whole_plan
     if recipe.coupling == "lines_plan":
         how = recipe if isinstance(recipe, configs.Tubes) else configs.Tubes()
-        plan = partial(couplings.lines_plan, extra=how.extra, flux=how.flux or 0.0, seed=config.seed)
+        plan = partial(couplings.lines_plan, extra=how.extra, flux=how.flux, seed=config.seed)
     drawn[1] = drawn[1][plan(*seen, block_size=BLOCK)]
     pos, neg = from_pairs(*(x.reshape(-1, *shape) for x in drawn))
     return pos, neg

@@ -33,7 +33,7 @@ def main() -> None:
                 for dim in config.dims
                 for count in config.sizes
                 for way, most in {
-                    "lines, upright": max(config.sizes),
+                    "lines": max(config.sizes),
                     "optimal": config.most_exact,
                     "minibatch OT": max(config.sizes),
                     "Sinkhorn": config.most_dense,

@@ -21,11 +21,11 @@ def ways(config: Config) -> dict[str, Way]:
     """From samples of P and Q to the row of Q that each of P is paired with."""
     lines = functools.partial(functools.partial, couplings.lines_plan)
     return {
-        "lines, upright": lines(),
-        "lines, flux 0.3": lines(flux=0.3),
-        "lines, by flux": lines(flux=1.0),
+        "lines": lines(),
+        "lines, not stretched": lines(stretch=False),
+        "lines, by flux": lines(flux=1.0, stretch=False),
         "lines, K = 1": lines(extra=1),
-        "lines, K = 1, by flux": lines(extra=1, flux=1.0),
+        "lines, K = 1, by flux": lines(extra=1, flux=1.0, stretch=False),
         "lines, whitened": lines(frame="whitened", first=0.01, steps=40),
         "minibatch OT": functools.partial(couplings.whole_plan, block_size=config.block),
         "Sinkhorn": _sinkhorn,

@@ -200,6 +200,19 @@ def test_the_plan_costs_little_more_than_the_best_one():
     assert costs["independent"] > 4 * costs["best"]
 
 
+def test_stretched_lines_reach_as_many_charges_as_random_ones_would_in_many_dimensions():
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(512, 32)), rng.normal(size=(512, 32)) + 3 * (np.arange(512) % 4)[:, None]
+    plates = far_plates(x, y)
+    reached = {}
+    for stretch in (False, True):
+        partner = far_lines(plates, x, stretch=stretch).partner
+        reached[stretch] = len(np.unique(np.asarray(partner))) / 512
+    # drawing 512 of 512 with replacement reaches 1 - 1/e = 0.63 of them
+    assert reached[False] < 0.4
+    assert reached[True] > 0.55
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

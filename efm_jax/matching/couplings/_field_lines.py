@@ -18,6 +18,7 @@ def field_lines(
     *,
     extra: int | None = None,
     flux: float = 0.0,
+    stretch: bool = True,
     frame: str = "rms",
     steps: int = 20,
     first: float = 0.03,
@@ -32,8 +33,9 @@ def field_lines(
 
     Args:
         extra: Extra dimensions K of the field: 1 is Coulomb's law; None, infinitely many, has the least cost.
-        flux: How lines leave their charge: 0 upright, the least cost; 1 in a random direction by its flux, by which each
-            sample of Q is hit equally often; or between.
+        flux: How lines leave their charge: 0 upright, the least cost; 1 in a random direction by its flux; or between.
+        stretch: Stretch the directions between the plates, see `fields.far_lines`: in many dimensions upright lines reach
+            few samples of Q without.
         frame: "rms" or "whitened", see `charges.far_plates`.
         steps: Steps of each plate.
         first: Angle at which lines start and end, see `fields.far_lines`.
@@ -53,7 +55,7 @@ def field_lines(
 
     Source: docs/theory.md; the Gaussian limit is the map of dual diffusion bridges, Su et al. (2022), arXiv 2203.08382.
     """
-    options = _checked(extra, flux, frame, steps, first)
+    options = _checked(extra, flux, stretch, frame, steps, first)
 
     return partial(_field_lines, options)
 
@@ -74,6 +76,7 @@ def lines_plan(
     block_size: int | None = None,
     extra: int | None = None,
     flux: float = 0.0,
+    stretch: bool = True,
     frame: str = "rms",
     steps: int = 20,
     first: float = 0.03,
@@ -89,6 +92,7 @@ def lines_plan(
         block_size: Rows that are paired at a time, each run of them within itself; None for all.
         extra: As in `field_lines`.
         flux: As in `field_lines`.
+        stretch: As in `field_lines`.
         frame: As in `field_lines`.
         steps: As in `field_lines`.
         first: As in `field_lines`.
@@ -105,7 +109,7 @@ def lines_plan(
         >>> lines_plan(x, x[::-1]).tolist()
         [2, 1, 0]
     """
-    options = _checked(extra, flux, frame, steps, first)
+    options = _checked(extra, flux, stretch, frame, steps, first)
     x_pos, x_neg = (np.asarray(x, np.float32) for x in checks.both_plates(x_pos, x_neg))
     size = max(len(x_pos), len(x_neg)) if block_size is None else checks.count("block_size", block_size)
     if size < len(x_pos) and x_pos.shape != x_neg.shape:
@@ -120,17 +124,24 @@ def lines_plan(
     return np.concatenate(partners)
 
 
-def _checked(extra, flux, frame, steps, first) -> tuple:
+def _checked(extra, flux, stretch, frame, steps, first) -> tuple:
     extra = None if extra is None else checks.count("extra", extra)
     if not 0 <= checks.finite("flux", flux) <= 1:
         raise ValueError(f"flux must be between 0 (upright) and 1 (by the flux of the charge), got {flux}.")
-    return extra, float(flux), checks.choice("frame", frame, FRAMES), checks.count("steps", steps), first
+    return (
+        extra,
+        float(flux),
+        bool(stretch),
+        checks.choice("frame", frame, FRAMES),
+        checks.count("steps", steps),
+        first,
+    )
 
 
-def _partners(key, x_pos, x_neg, labels, extra, flux, frame, steps, first):
+def _partners(key, x_pos, x_neg, labels, extra, flux, stretch, frame, steps, first):
     """Of each row of P, the row of Q on which its line ends."""
     x_pos, x_neg = jnp.asarray(x_pos), jnp.asarray(x_neg)
     towards = flux * directions(key, x_pos.shape, extra=extra).astype(x_pos.dtype) if flux else None
     plates = far_plates(x_pos, x_neg, frame=frame)
-    policy = {"extra": extra, "steps": steps, "first": first}
+    policy = {"extra": extra, "stretch": stretch, "steps": steps, "first": first}
     return far_lines(plates, x_pos, towards=towards, groups=labels, **policy).partner
