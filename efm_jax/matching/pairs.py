@@ -231,7 +231,7 @@ def tubes(
         >>> batch.target.round(3).tolist() == [[9.0, 1.0]] * 4
         True
 
-    Source: docs/theory.md. It is a rectified flow (Liu et al. 2022, arXiv 2209.03003) on an exact, untrained teacher.
+    Source: docs/far_plates.md. It is a rectified flow (Liu et al. 2022, arXiv 2209.03003) on an exact, untrained teacher.
     """
     couple = field_lines() if coupling is None else coupling
     spread = constant(0.1) if width is None else width

@@ -16,6 +16,7 @@ from scipy.spatial.distance import cdist
 from efm_jax.matching import cfm
 from efm_jax.matching.couplings import (
     entropic_plan,
+    field_lines,
     given,
     independent,
     minibatch_ot,
@@ -67,7 +68,7 @@ def test_independent_pairs_are_uniform_and_uncorrelated():
 
 
 def test_a_key_fixes_the_pairs_and_another_changes_them():
-    for couple in (independent(), minibatch_ot(), sinkhorn()):
+    for couple in (independent(), minibatch_ot(), sinkhorn(), field_lines()):
         one, same, other = (
             couple(jax.random.key(seed), normal(0, 32), normal(1, 32), 16)[0].tolist() for seed in (3, 3, 4)
         )
@@ -155,7 +156,7 @@ def test_sinkhorn_s_pairs_are_drawn_from_the_entropic_plan():
     assert sorted(sinkhorn()(jax.random.key(0), x, y, 5)[0].tolist()) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("couple", [independent(), minibatch_ot(), sinkhorn()])
+@pytest.mark.parametrize("couple", [independent(), minibatch_ot(), sinkhorn(), field_lines()])
 def test_couplings_map_over_batches(couple):
     x, y = normal(0, 3 * 8).reshape(3, 8, 3), normal(1, 3 * 6).reshape(3, 6, 3)
     keys = jax.random.split(jax.random.key(0), 3)
@@ -174,7 +175,12 @@ def test_a_nan_ends_sinkhorn_s_rounds():
 
 # labels -------------------------------------------------------------------------------------------------------------
 
-COUPLINGS = {"independent": independent(), "minibatch_ot": minibatch_ot(), "sinkhorn": sinkhorn(0.1)}
+COUPLINGS = {
+    "independent": independent(),
+    "minibatch_ot": minibatch_ot(),
+    "sinkhorn": sinkhorn(0.1),
+    "field_lines": field_lines(),
+}
 with_all = pytest.mark.parametrize("couple", COUPLINGS.values(), ids=COUPLINGS.keys())
 # label 2 is on one side only, 5 on the other
 LABELS = jnp.array([0, 2, 0, -1, 2, 0, -1, 0]), jnp.array([-1, 0, 5, 0, -1, -1])
@@ -188,7 +194,10 @@ def test_pairs_join_equal_labels_and_use_every_sample_that_has_a_partner(couple)
     assert (pos[i] == neg[j]).all()
     if couple is not COUPLINGS["minibatch_ot"]:
         assert set(i.tolist()) == {0, 2, 3, 5, 6, 7}
-        assert set(j.tolist()) == {0, 1, 3, 4, 5}
+        reached = set(j.tolist())
+        # lines of several charges may end on one
+        lines = couple is COUPLINGS["field_lines"]
+        assert reached <= {0, 1, 3, 4, 5} if lines else reached == {0, 1, 3, 4, 5}
         # rows alike: 6 rows of 400 draws, 5 standard deviations
         assert np.bincount(i, minlength=8)[[0, 2, 3, 5, 6, 7]].min() > 400 / 6 - 5 * 7.5
     else:

@@ -53,11 +53,9 @@ def field_lines(
         >>> bool((i + j == 2).all())
         True
 
-    Source: docs/theory.md; the Gaussian limit is the map of dual diffusion bridges, Su et al. (2022), arXiv 2203.08382.
+    Source: docs/far_plates.md; the Gaussian limit is the map of dual diffusion bridges, Su et al. (2022), arXiv 2203.08382.
     """
-    options = _checked(extra, flux, stretch, frame, steps, first)
-
-    return partial(_field_lines, options)
+    return partial(_field_lines, _checked(extra, flux, stretch, frame, steps, first))
 
 
 def _field_lines(options, key, x_pos, x_neg, num_pairs, *, labels=None):
