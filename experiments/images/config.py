@@ -79,6 +79,7 @@ _PLAN = {"coupling": "one_plan"}
 _BY_FEATURES = {**_PLAN, "plan_features": "efficientnet"}
 _IFM = {"method": "ifm", "target": "velocity", "points": "flux", "noise": 1.0, **_PAIRS}
 _EFM = {"method": "efm", "gap": 10.0, "noise": 0.05, "coupling": "independent"}
+_TUBES = {"method": "tubes", "coupling": "lines_plan", **_PAIRS}
 _LINEAR = {"clock": "linear"}
 _CHAIN = {
     "method": "c2fm",
@@ -105,6 +106,7 @@ METHODS: dict[str, Method] = {
     "CFM, one plan": Method({"method": "cfm", **_PLAN, **_PAIRS}, _FLOW, _LINEAR),
     "IFM": Method({**_IFM, **_OT}, _FLOW, _LINEAR),
     "IFM, one plan": Method({**_IFM, **_PLAN}, _FLOW, _LINEAR),
+    "EFM, straight tubes": Method({**_TUBES}, _FLOW, _LINEAR),
     "EFM, superposed": Method({**_EFM, **_OT}),
     "EFM, one plan": Method({**_EFM, **_PLAN}),
     "EFM, per plate": Method({**_EFM, **_OT, "convention": "per_plate", "gamma": 5.0}),
@@ -143,6 +145,9 @@ LEVERS: dict[str, Method] = {
     "IFM, width 0.3": Method({**_IFM_OT, "width": 0.3}, _FLOW, _LINEAR),
     "CFM, one plan, width 0.3": Method({"method": "cfm", **_PLAN, **_PAIRS, "width": 0.3}, _FLOW, _LINEAR),
     "IFM, one plan, width 0.3": Method({**_IFM, **_PLAN, "width": 0.3}, _FLOW, _LINEAR),
+    "EFM, straight tubes, width 0.3": Method({**_TUBES, "width": 0.3}, _FLOW, _LINEAR),
+    "EFM, straight tubes, lines of each step": Method({**_TUBES, "coupling": "field_lines"}, _FLOW, _LINEAR),
+    "EFM, straight tubes, launched by flux": Method({**_TUBES, "flux": 1.0}, _FLOW, _LINEAR),
     "IFM, width 1": Method({**_IFM_OT, "width": 1.0}, _FLOW, _LINEAR),
     "IFM, 64 pairs": Method({**_IFM_OT, "charges": 64}, _FLOW, _LINEAR),
     "IFM, 1,024 pairs": Method({**_IFM_OT, "charges": 1024}, _FLOW, _LINEAR),

@@ -11,7 +11,7 @@ class Config:
     """Each with samples of its own."""
     count: int = 1024
     """Samples of P, of Q, and fresh samples of Q."""
-    sizes: tuple[int, ...] = (1000, 2500, 5000, 10_000, 50_000)
+    sizes: tuple[int, ...] = (1000, 2500, 5000, 10_000)
     """Samples a side of which the time is taken."""
     dims: tuple[int, ...] = (2, 8, 64)
     """Their dimensions."""
