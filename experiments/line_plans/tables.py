@@ -6,7 +6,7 @@ from pathlib import Path
 from experiments._lib.tables import Table, read
 
 RESULTS = Path(__file__).parent / "results"
-WAYS = ("lines", "lines, not stretched", "lines, by flux", "minibatch OT", "independent")
+WAYS = ("lines", "lines, K = 1", "lines, not stretched", "lines, by flux", "minibatch OT")
 
 
 def costs() -> Table:

@@ -36,7 +36,13 @@ def run_library(**replaced: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("page", "mark"), [("README.md", "code: exact"), ("docs/theory.md", "code: theorem")], ids=str
+    ("page", "mark"),
+    [
+        ("README.md", "code: exact"),
+        ("docs/theory.md", "code: theorem"),
+        ("docs/far_plates.md", "code: far plates"),
+    ],
+    ids=str,
 )
 def test_programs_without_training_run_as_pasted(page, mark, capsys):
     program = block(mark, (ROOT / page).read_text())
