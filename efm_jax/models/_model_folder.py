@@ -50,13 +50,14 @@ def read(folder: Path) -> Trained:
     The parameters and their average are both the weights; there is no state of an optimizer.
     """
     record = _record(folder)
+    key = jax.random.key(0)  # a device that is not there is no fault of the folder
     try:
         config = configs.from_dict(record["config"])
         shape = _shape(record["shape"])
         inner = build.sample_shape(config, shape)
         network = build.network(config, shape)
         recipe = build.lines_recipe(config.recipe)
-        wanted = jax.eval_shape(network.init, jax.random.key(0))
+        wanted = jax.eval_shape(network.init, key)
         if config.data.components is not None:
             wanted = {"network": wanted, "space": _space_like(math.prod(shape), *inner)}
     except Exception as error:  # a number may be one that no network can have

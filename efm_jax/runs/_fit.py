@@ -149,6 +149,13 @@ def fit(
 
             crew.on_first(write)
 
+        wished = False
+
+        def wish_to_stop() -> bool:
+            nonlocal wished
+            wished = crew.poll(signals.caught or int(ledger.over(plan.max_seconds))) != 0
+            return wished
+
         state, step = _loop.take(
             state,
             step_fn,
@@ -156,7 +163,7 @@ def fit(
             _loop.Books(ledger, log, bar, done),
             plan,
             save=save,
-            wish_to_stop=lambda: crew.poll(signals.caught or int(ledger.over(plan.max_seconds))) != 0,
+            wish_to_stop=wish_to_stop,
             folder=folder,
         )
     caught = crew.agreed(signals.caught or 0)  # one that came during the last save too
@@ -164,7 +171,7 @@ def fit(
         why, fix = "The data have ended", "give more to resume"
         if caught:
             why, fix = "Stopped", "run the same command to resume"
-        elif ledger.over(plan.max_seconds):
+        elif wished:
             why, fix = f"{plan.max_seconds:g} seconds are over", "raise max_seconds to resume"
         print(f"{why} at step {step} of {plan.steps}; all is saved in {folder}: {fix}.", file=sys.stderr)
     if caught:

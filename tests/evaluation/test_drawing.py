@@ -154,7 +154,7 @@ def test_without_matplotlib_the_error_names_the_mend(tmp_path, monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", blocked)
     lines, start, end = lines_between(1)
-    with pytest.raises(ImportError, match=r"efm-jax\[plot\]"):
+    with pytest.raises(ImportError, match=r"pip install matplotlib"):
         drawing.lines_figure(tmp_path / "a.png", lines, start, end, gap=6.0)
 
 

@@ -1,6 +1,7 @@
 """A training set as the charges of every step: the target, an argument of compiled steps, one option."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -109,9 +110,12 @@ def test_what_has_no_whole_set_is_refused_with_the_mend(make, message):
 def test_one_option_of_the_command_line(tmp_path, monkeypatch):
     np.save(tmp_path / "x.npy", WHOLE[0])
     seen = []
-    monkeypatch.setattr(
-        "efm_jax.runs._train.fit", lambda folder, built, plan, **_: seen.append((built.recipe, plan.config))
-    )
+
+    def fit(folder, built, plan, **_):
+        seen.append((built.recipe, plan.config))
+        return SimpleNamespace(step=0)
+
+    monkeypatch.setattr("efm_jax.runs._train.fit", fit)
     options = ["--data.source", f"npy:{tmp_path / 'x.npy'}", "--recipe.field", "whole", "--no-report"]
     cli.main(["train", "toy-swiss-roll", "--run", str(tmp_path / "run"), *options])
     ((recipe, config),) = seen

@@ -223,7 +223,9 @@ def test_what_no_call_made_is_named():
     for key in (0, jax.random.split(jax.random.key(0), 2), np.zeros(2)):
         with pytest.raises(ValueError, match=r"key must be one random key, e\.g\. jax\.random\.key\(0\)"):
             init_state(key, DIAGONAL, optimizer)
-    with pytest.raises(ValueError, match="network must be the result of a call"):
+    with pytest.raises(
+        ValueError, match=r"network must be a Network, got function\.\nWrap it with networks\.from_function"
+    ):
         init_state(jax.random.key(0), hidden, optimizer)
     assert init_state(jax.random.PRNGKey(0), DIAGONAL, optimizer).step == 0  # raw keys are keys
 
