@@ -52,7 +52,7 @@ def test_charges_and_points_are_two_numbers(recipe):
     assert batch.weight.shape == (24,)
 
 
-FAST = ("efm superposed", "c2fm robust", "cfm, minibatch OT, bridge", "ifm", "pfgm++")
+FAST = ("efm superposed", "cfm, minibatch OT, bridge", "ifm", "pfgm++")
 
 
 @pytest.mark.parametrize(
