@@ -113,7 +113,7 @@ def test_field_and_images_against_float64_sums(dim, gap):
 
 @pytest.mark.parametrize(
     ("dim", "gap"),
-    [(784, 10.0), *(pytest.param(*c, marks=pytest.mark.slow) for c in ((64, 2.0), (784, 2.0), (3072, 3.0)))],
+    [(64, 2.0), *(pytest.param(*c, marks=pytest.mark.slow) for c in ((784, 10.0), (784, 2.0), (3072, 3.0)))],
 )
 def test_field_and_images_agree_in_high_dimensions(dim, gap):
     points, x, y = clouds(dim, count=12)
