@@ -188,7 +188,10 @@ IN_ORDER = {
 # what the coupling does is seen at cfm, what the mean over pairs does at ifm
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("c2fm", "ifm, minibatch OT"))) for name in IN_ORDER],
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("c2fm", "ifm, minibatch OT")))
+        for name in IN_ORDER
+    ],
 )
 def test_recipes_whose_lines_all_go_forward_carry_a_gaussian_to_a_gaussian_in_order(name):
     recipe, form, clock = IN_ORDER[name]
