@@ -12,18 +12,24 @@ RESULTS = Path(__file__).parent.parent
 def summary() -> Table:
     """One row an experiment: what is mapped, how, how well, what perfect would be, minutes of training."""
     head = ["task", "recipe", "score", "real samples", "training"]
-    return head, [*_quick(), *_pictures(), *_generation(), *_toy(), *_exact()]
+    digits = "[digits 3 → 2, first command](docs/results.md#colored-digits-3---2-and-back)"
+    noise = "[noise → digits](docs/results.md#white-noise---colored-digits)"
+    return head, [
+        *_efm("digits_translation", "quick_superposed", digits, "read_as_target", "read as 2"),
+        *_pictures(),
+        *_efm("digits_generation", "full", noise, "read_with_confidence", "read with confidence"),
+        *_toy(),
+        *_exact(),
+    ]
 
 
-def _quick() -> list[list[str]]:
-    report = read(RESULTS / "digits_translation" / "results", "quick_superposed")
+def _efm(folder: str, name: str, page: str, score: str, said: str) -> list[list[str]]:
+    report = read(RESULTS / folder / "results", name)
     if report is None:
         return []
     there = next(iter(report["maps"].values()))
-    text = f"{share(there['read_as_target'])} read as 2"
-    real = f"{there['read_as_target_real']['value']:.1%}"
-    page = "[digits 3 → 2, first command](docs/results.md#colored-digits-3---2-and-back)"
-    return [[page, "EFM", text, real, _minutes([report["training_seconds"]])]]
+    real = f"{there[f'{score}_real']['value']:.1%}"
+    return [[page, "EFM", f"{share(there[score])} {said}", real, _minutes([report["training_seconds"]])]]
 
 
 def _pictures() -> list[list[str]]:
@@ -37,17 +43,6 @@ def _pictures() -> list[list[str]]:
     return [
         ["[digits 3 → 2, MNIST](docs/images.md)", "IFM, one plan, width 0.3", text, real, _minutes(seconds)]
     ]
-
-
-def _generation() -> list[list[str]]:
-    report = read(RESULTS / "digits_generation" / "results", "full")
-    if report is None:
-        return []
-    scores = next(iter(report["maps"].values()))
-    text = f"{share(scores['read_with_confidence'])} read with confidence"
-    real = f"{scores['read_with_confidence_real']['value']:.1%}"
-    page = "[noise → digits](docs/results.md#white-noise---colored-digits)"
-    return [[page, "EFM", text, real, _minutes([report["training_seconds"]])]]
 
 
 def _toy() -> list[list[str]]:
