@@ -19,10 +19,12 @@ def costs() -> Table:
     return ["cost / W2² (distinct)", *WAYS], cells
 
 
-def times() -> Table:
-    """Seconds by number of samples."""
+def times() -> Table | None:
+    """Seconds by number of samples; None before they are measured."""
     report = read(RESULTS, "line_plans")
     rows = report["times"] if report else []
+    if not rows:
+        return None
     counts = sorted({row["count"] for row in rows})
     cells = []
     for dim, way in dict.fromkeys((row["dim"], row["way"]) for row in rows):
