@@ -11,7 +11,7 @@ space between them lie in reach. `extra = K` is the number of extra dimensions i
 Coulomb's law in D+1 dimensions; None, infinitely many of them, is the Gaussian limit.
 """
 
-from functools import partial
+from functools import lru_cache, partial
 from math import lgamma, log, pi
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 from scipy import stats
 
@@ -120,6 +121,7 @@ def far_lines(
     save: bool = False,
     groups: tuple[Int[Array, " n"], Int[Array, " m"]] | None = None,
     block_size: int | None = None,
+    mesh: Mesh | None = None,
 ) -> FarLines:
     """Follow the lines that start at x on one plate to the charges of the other, exactly but for the steps.
 
@@ -142,9 +144,11 @@ def far_lines(
         groups: Numbers of the group of each x and of each charge of the other plate, all >= 0: lines end in their own. The
             charges of the first plate have the groups of x, and must then be x.
         block_size: Charges summed at a time; None chooses by the number of points.
+        mesh: Devices: charges are split along its axis "charges", lines along "points"; it may have one of them. Neither
+            number has to be a multiple of the number of devices.
 
     Raises:
-        ValueError: Shapes do not fit, or a number is out of range.
+        ValueError: Shapes do not fit, a number is out of range, or the mesh has neither axis.
 
     Examples:
         In one dimension the order of the samples is kept.
@@ -164,16 +168,22 @@ def far_lines(
     steps, first = checks.count("steps", steps), checks.positive("first", first)
     if not first < pi / 2:
         raise ValueError(f"first must be an angle below pi/2, got {first}; 0.03 is common.")
+    charges_over, points_over = _axes(mesh)
     if block_size is None:
-        block_size = default_block_size(len(x), max(len(near.charges), len(far.charges)), x.shape[1])
+        rows = -(-len(x) // (mesh.shape[points_over] if mesh and points_over else 1))
+        block_size = default_block_size(rows, max(len(near.charges), len(far.charges)), x.shape[1])
     towards = jnp.zeros_like(x) if towards is None else checks.both_plates(towards, x)[0]
     start = jnp.cos(first) * near.inside(x) + jnp.sin(first) * towards
     block_size = checks.count("block_size", block_size)
     length = _median_length(x.shape[1], extra) if stretch else None
-    mean, path = _follow(
-        start, first, length, near.charges, far.charges, groups, extra, steps, save, block_size
-    )
-    partner = _nearest(mean, far.charges, groups)
+    members = None if groups is None else (groups[0], groups[0], groups[1])
+    policy = (length, extra, steps, save, block_size)
+    if mesh is None:
+        mean, path = _follow(start, first, near.charges, far.charges, members, *policy)
+        partner = _nearest(mean, far.charges, groups)
+    else:
+        split = _split(mesh, charges_over, points_over, policy)
+        mean, partner, path = split(start, first, near.charges, far.charges, members)
     return FarLines(far.outside(mean), partner, path)
 
 
@@ -200,8 +210,15 @@ class _Sums(NamedTuple):
     vector: Array
 
 
-@partial(jax.jit, static_argnames=("extra", "block_size"))
-def _far_plate(points, angle, charges, groups, extra, block_size) -> FarField:
+def _axes(mesh: Mesh | None) -> tuple[str | None, str | None]:
+    names = () if mesh is None else mesh.axis_names
+    if mesh is not None and not {"charges", "points"} & set(names):
+        raise ValueError(f'the mesh must have an axis named "charges" or "points", got {names}.')
+    return tuple(axis if axis in names else None for axis in ("charges", "points"))
+
+
+@partial(jax.jit, static_argnames=("extra", "block_size", "charges_over"))
+def _far_plate(points, angle, charges, groups, extra, block_size, charges_over=None) -> FarField:
     dim = points.shape[1]
     # at pi/2 rounding may leave a cosine of either sign or none
     cos, sin = jnp.maximum(jnp.cos(angle), jnp.finfo(points.dtype).eps), jnp.sin(angle)
@@ -241,6 +258,10 @@ def _far_plate(points, angle, charges, groups, extra, block_size) -> FarField:
     none = _Sums(jnp.full_like(zero, jnp.inf), zero, jnp.zeros_like(x))
     marks = jnp.ones(len(charges), x.dtype) if groups is None else (groups[1] + 1).astype(x.dtype)
     sums = fold_blocks(add_block, none, charges, marks, block_size)
+    if charges_over is not None:
+        nearest = lax.pmin(lax.stop_gradient(sums.nearest), charges_over)
+        here = merged(sums, none._replace(nearest=nearest))
+        sums = _Sums(nearest, *lax.psum((here.weight, here.vector), charges_over))
     mean = sums.vector / jnp.maximum(sums.weight, jnp.finfo(x.dtype).tiny)[:, None]
     velocity = (cos[:, None] * points - mean) / sin[:, None]
     alone = log_ratio(jnp.where(jnp.isinf(sums.nearest), 0.0, sums.nearest)[:, None], zero[:, None])[:, 0]
@@ -275,17 +296,68 @@ def _squared(x: Array, charges: Array) -> Array:
     return jnp.maximum(squared, 0.0)
 
 
-@partial(jax.jit, static_argnames=("extra", "steps", "save", "block_size"))
+@lru_cache
+def _split(mesh: Mesh, charges_over: str | None, points_over: str | None, policy: tuple):
+    """`_follow` and `_nearest` over the devices of a mesh, compiled."""
+    parts = [1 if axis is None else mesh.shape[axis] for axis in (charges_over, points_over)]
+
+    def share(x, first, near, far, members):
+        mean, path = _follow(x, first, near, far, members, *policy, charges_over, points_over)
+        return mean, _nearest(mean, far, (members[0], members[2]), charges_over), path
+
+    by_charge, by_point = PartitionSpec(charges_over), PartitionSpec(points_over)
+    save = policy[3]
+    sharded = jax.shard_map(
+        share,
+        mesh=mesh,
+        in_specs=(by_point, PartitionSpec(), by_charge, by_charge, (by_point, by_charge, by_charge)),
+        out_specs=(by_point, by_point, PartitionSpec(None, points_over) if save else None),
+        check_vma=False,  # sums begin with zeros that are the same on all devices
+    )
+
+    def filled(values, parts, fill=None):
+        missing = -len(values) % parts
+        if fill is None:
+            return jnp.pad(values, ((0, missing), (0, 0)), mode="edge")
+        return jnp.pad(values, (0, missing), constant_values=fill)
+
+    def whole(x, first, near, far, members):
+        if members is None:
+            members = tuple(jnp.zeros(len(rows), jnp.int32) for rows in (x, near, far))
+        # a charge of group -1 is felt by none, a line of group -2 feels none
+        marks = zip(members, (parts[1], parts[0], parts[0]), (-2, -1, -1), strict=True)
+        mean, partner, path = sharded(
+            filled(x, parts[1]),
+            first,
+            filled(near, parts[0]),
+            filled(far, parts[0]),
+            tuple(filled(jnp.asarray(group), part, fill) for group, part, fill in marks),
+        )
+        return mean[: len(x)], partner[: len(x)], None if path is None else path[:, : len(x)]
+
+    return jax.jit(whole)
+
+
+@partial(
+    jax.jit,
+    static_argnames=("length", "extra", "steps", "save", "block_size", "charges_over", "points_over"),
+)
 def _follow(
-    x, first, length, near, far, groups, extra, steps, save, block_size
+    x, first, near, far, members, length, extra, steps, save, block_size, charges_over=None, points_over=None
 ) -> tuple[Array, Array | None]:
-    """The mean charge that each line ends on, and the way."""
+    """The mean charge that each line ends on, and the way.
+
+    `members` are the groups of the lines, of the charges of `near` and of those of `far`.
+    """
     angles = first * (0.5 * pi / first) ** jnp.linspace(0.0, 1.0, steps + 1, dtype=x.dtype)
 
-    def through(charges, members, x, angles):
+    def field(x, angle, charges, groups):
+        angle = jnp.broadcast_to(angle, x.shape[:1])
+        return _far_plate(x, angle, charges, groups, extra, block_size, charges_over)
+
+    def through(charges, groups, x, angles):
         def velocity(x, angle):
-            angle = jnp.broadcast_to(angle, x.shape[:1])
-            return _far_plate(x, angle, charges, members, extra, block_size).velocity
+            return field(x, angle, charges, groups).velocity
 
         def step(x, ends):
             begin, end = ends
@@ -295,14 +367,18 @@ def _follow(
 
         return lax.scan(step, x, (angles[:-1], angles[1:]))
 
-    own = None if groups is None else (groups[0], groups[0])
+    own, other = (None, None) if members is None else ((members[0], group) for group in members[1:])
     start = x
     x, up = through(near, own, x, angles)
     if length is not None:
-        median = jnp.median(jnp.sqrt(squared_lengths(x)))
+        lengths = jnp.sqrt(squared_lengths(x))
+        if points_over is not None:
+            lengths = jnp.where(members[0] < 0, jnp.nan, lengths)
+            lengths = lax.all_gather(lengths, points_over, tiled=True)
+        median = jnp.nanmedian(lengths)
         x = x * jnp.where(median > 0, length / jnp.where(median > 0, median, 1.0), 1.0)
-    x, down = through(far, groups, x, angles[::-1])
-    mean = _far_plate(x, jnp.broadcast_to(first, x.shape[:1]), far, groups, extra, block_size).mean
+    x, down = through(far, other, x, angles[::-1])
+    mean = field(x, first, far, other).mean
     if not save:
         return mean, None
     theta = jnp.concatenate([angles, pi - angles[-2::-1]])
@@ -312,15 +388,21 @@ def _follow(
     )
 
 
-@jax.jit
-def _nearest(x: Array, charges: Array, groups) -> Array:
+@partial(jax.jit, static_argnames="charges_over")
+def _nearest(x: Array, charges: Array, groups, charges_over: str | None = None) -> Array:
     """Index of the nearest charge, of the point's own group."""
 
     def one(row):
         x, group = row
         squared = _squared(x[None], charges)[0]
         felt = True if groups is None else groups[1] == group
-        return jnp.argmin(jnp.where(felt, squared, jnp.inf))
+        squared = jnp.where(felt, squared, jnp.inf)
+        index = jnp.argmin(squared)
+        return index, squared[index]
 
     group = jnp.zeros(len(x), jnp.int32) if groups is None else groups[0]
-    return lax.map(one, (x, group), batch_size=256)
+    index, squared = lax.map(one, (x, group), batch_size=256)
+    if charges_over is None:
+        return index
+    index = index + lax.axis_index(charges_over) * len(charges)
+    return lax.pmin(jnp.where(squared == lax.pmin(squared, charges_over), index, 2**31 - 1), charges_over)

@@ -1,5 +1,6 @@
 """Make tables and figure: `python -m experiments.line_plans [--draw]`; what is done already is kept."""
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -30,15 +31,9 @@ def main() -> None:
             "times",
             (
                 {"dim": dim, "count": count, "way": way}
-                for dim in config.dims
-                for count in config.sizes
-                for way, most in {
-                    "lines": max(config.sizes),
-                    "optimal": config.most_exact,
-                    "minibatch OT": max(config.sizes),
-                    "Sinkhorn": config.most_dense,
-                }.items()
-                if count <= most
+                for dim, count in (*itertools.product(config.dims, config.sizes), *config.more)
+                for way in ("lines", "optimal", "minibatch OT", "Sinkhorn")
+                if count <= {"optimal": config.most_exact, "Sinkhorn": config.most_dense}.get(way, count)
             ),
             lambda place: timed(config, **place),
         )

@@ -15,6 +15,8 @@ class Config:
     """Samples a side of which the time is taken."""
     dims: tuple[int, ...] = (2, 8, 64)
     """Their dimensions."""
+    more: tuple[tuple[int, int], ...] = ((8, 50_000),)
+    """Further dimensions and sizes, timed for ways that can."""
     block: int = 256
     """Rows of the minibatches of `minibatch OT`."""
     most_exact: int = 10_000

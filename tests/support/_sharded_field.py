@@ -18,8 +18,9 @@ from jax.sharding import PartitionSpec as P
 from reference import coulomb as reference_coulomb
 from reference import error_over_tolerance
 
+from efm_jax.charges import far_plates
 from efm_jax.charges.plates import Charges, capacitor
-from efm_jax.fields import coulomb
+from efm_jax.fields import coulomb, far_lines
 from efm_jax.parallel import sharded_field, split_charges
 
 
@@ -121,6 +122,23 @@ def axes():
     }
 
 
+def far():
+    """Lines between far plates on meshes of several shapes: how far from those of one device, partners that differ."""
+    rng = np.random.default_rng(4)
+    x, y = (rng.standard_normal((count, 3)).astype(np.float32) for count in (45, 67))
+    groups = tuple(rng.integers(3, size=len(rows)) for rows in (x, y))
+    worst, others = 0.0, 0
+    for extra, given, shapes in ((1, None, [(8, 1), (1, 8)]), (None, groups, [(4, 2)])):
+        policy = {"extra": extra, "groups": given, "stretch": True, "save": True, "steps": 8}
+        one = far_lines(far_plates(x, y), x, **policy)
+        for shape in shapes:
+            split = far_lines(far_plates(x, y), x, mesh=mesh(*shape), **policy)
+            for a, b in ((one.end, split.end), (one.path, split.path)):
+                worst = max(worst, float((jnp.abs(a - b) / (1 + jnp.abs(a))).max()))
+            others += int((one.partner != split.partner).sum())
+    return {"worst": worst, "others": others}
+
+
 def _numbers(shapes: str) -> int:
     """How many numbers arrays of these shapes hold, as XLA writes them: (f32[8,4]{1,0}, f32[8]{0})."""
     sizes = [
@@ -133,6 +151,7 @@ MEASURES = {
     "battery": lambda: battery(80, (4, 2), "superposed", count=5, num_points=6),
     "slope": lambda: slope((4, 2), "superposed"),
     "axes": axes,
+    "far": far,
 }
 for shape in ((1, 1), (2, 1), (1, 2), (4, 1), (4, 2), (8, 1), (1, 8)):
     for dim in (2, 80):
