@@ -9,16 +9,19 @@ which heights they run. Training, integration and metrics never ask which recipe
 - `cfm`: flow matching, a field with `E_z = 1` regressed pair by pair.
 - `pfgm`: Poisson flow, the field of the data alone, from noise far above them.
 
+The network for directions between two plates: `capacitor_network`.
 Networks for targets that are velocities: `velocity_network`, `flow_network`, `slope_network`, `denoising_network`.
 """
 
 from efm_jax.matching.capacitor import c2fm, efm
+from efm_jax.matching.directions import capacitor_network
 from efm_jax.matching.pairs import cfm, ifm, tubes
 from efm_jax.matching.single_plate import pfgm
 from efm_jax.matching.velocities import denoising_network, flow_network, slope_network, velocity_network
 
 __all__ = [
     "c2fm",
+    "capacitor_network",
     "cfm",
     "denoising_network",
     "efm",

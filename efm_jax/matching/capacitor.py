@@ -28,8 +28,10 @@ from jaxtyping import Array, Float
 
 from efm_jax._core import checks
 from efm_jax._core.heights import on_plates
+from efm_jax.charges.far_plates import FRAMES
 from efm_jax.charges.plates import Charges, as_charges, capacitor, capacitor_chain
 from efm_jax.fields import coulomb
+from efm_jax.matching._frames import in_frames, out_of_frames, slow_velocity
 from efm_jax.matching.points import flux, segment
 from efm_jax.matching.velocities import slowness
 from efm_jax.types import Batch, Field, FieldMatching, Key, Part, PointSampler
@@ -112,6 +114,7 @@ def c2fm(
     *,
     target: str = "direction",
     cut: float = 1.0,
+    frame: str | None = None,
     points: PointSampler | None = None,
     num_points: int | None = None,
     images: int | None = None,
@@ -131,6 +134,9 @@ def c2fm(
         target: `direction`, `velocity` or `robust`, see the head of this module. With the latter two wrap the network
             by `velocity_network`: their weight leaves the z-part of the field without supervision near the plates.
         cut: Where `robust` cuts, see there.
+        frame: Frames in which the plates are the chain's, each by itself: "rms" or "whitened", see `charges.far_plates`.
+            The field that is learned is the chain's in these frames, carried to the data by the map of the height z that
+            leads from P's frame to Q's. None: the data as they are. See the head of this module for why.
         points: Where to supervise; when None, where lines go: `points.flux("chain")`, with heights by "logit" for
             velocities.
         num_points: Supervised points per step; as many as rows of x_pos when None.
@@ -176,9 +182,17 @@ def c2fm(
         points = flux("chain", height="linear" if target == "direction" else "logit")
     sample = checks.made("points", points, "points.flux()")
 
+    if frame is not None:
+        checks.choice("frame", frame, FRAMES)
+        if target == "direction" or charges is not None:
+            raise ValueError(
+                f"frame={frame!r} is for velocities of the chain of each minibatch, got target={target!r} and charges "
+                f"{'none' if charges is None else 'given'}; leave it out, or take target='robust' and no charges."
+            )
+
     place = partial(capacitor_chain, images=images, tolerance=tolerance, reach=reach)
     field = partial(coulomb, block_size=block_size)
-    return _of_charges(gap, place, sample, target, cut, num_points, field, charges)
+    return _of_charges(gap, place, sample, target, cut, num_points, field, charges, frame)
 
 
 def _of_charges(
@@ -190,12 +204,15 @@ def _of_charges(
     num_points: int | None,
     field_of: Callable[[Array, Charges], Field],
     charges: Charges | None,
+    frame: str | None = None,
 ) -> FieldMatching:
     """Return the recipe of the field of given charges, or of those that `place(x_pos, x_neg, gap)` makes."""
     charges = None if charges is None else as_charges(charges)
 
     return FieldMatching(
-        jax.tree_util.Partial(partial(_draw, gap, place, sample, target, cut, num_points, field_of), charges),
+        jax.tree_util.Partial(
+            partial(_draw, gap, place, sample, target, cut, num_points, field_of, frame), charges
+        ),
         on_plates(gap),
         (0.0, gap),
     )
@@ -209,6 +226,7 @@ def _draw(
     cut,
     num_points,
     field_of,
+    frame,
     given: Charges | None,
     key: Key,
     x_pos: Float[Array, "n dim"],
@@ -216,7 +234,11 @@ def _draw(
     *,
     part: Part = None,
 ) -> Batch:
-    where = sample(key, x_pos, x_neg, gap, num_points or x_pos.shape[0])
+    num_points = num_points or x_pos.shape[0]
+    plates = None if frame is None else in_frames(x_pos, x_neg, frame)
+    if plates is not None:
+        x_pos, x_neg = plates.pos.charges, plates.neg.charges
+    where = sample(key, x_pos, x_neg, gap, num_points)
     where = where if part is None else part(where)
     placed = place(x_pos, x_neg, gap) if given is None else given
     unit, log_magnitude = field_of(where, placed)
@@ -229,9 +251,16 @@ def _draw(
     velocity = unit[:, :-1] / jnp.where(known, unit[:, -1], 1.0)[:, None]
     slow = slowness(where[:, -1], gap)
     if target == "robust":
-        speed = 0.25 * gap * slow * jnp.sqrt(jnp.sum(velocity**2, axis=1))  # |dx/ds|
         most = 0.25 * cut * _travel(x_pos, x_neg, gap)
-        velocity = velocity * jnp.minimum(1.0, most / jnp.maximum(speed, 1e-30))[:, None]
+        unbounded, bounded = velocity, 0.0
+        if plates is not None:
+            log_e_z = log_magnitude + jnp.log(jnp.where(known, unit[:, -1], 1.0))
+            unbounded = slow_velocity(where[:, :-1], x_pos, x_neg, gap, log_e_z)
+            bounded = velocity - unbounded
+        speed = 0.25 * gap * slow * jnp.sqrt(jnp.sum(unbounded**2, axis=1))  # |dx/ds|
+        velocity = bounded + unbounded * jnp.minimum(1.0, most / jnp.maximum(speed, 1e-30))[:, None]
+    if plates is not None:
+        where, velocity = out_of_frames(plates, gap, where, velocity)
     velocity = jnp.concatenate([velocity, jnp.ones_like(where[:, -1:])], axis=1)
     return Batch(where, velocity, jnp.where(known, slow**2, 0.0))
 

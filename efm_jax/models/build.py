@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from efm_jax import charges, lines, matching, networks, training
@@ -88,8 +89,9 @@ def run(
     pair = sources(config.data)
     shape = pair[0].shape
     _check_memory(config, math.prod(shape))
-    net = network(config, shape)
+    network(config, shape)  # sees that the sizes fit before a space is fitted
     inside = encoded(config.data, pair, space(pair))
+    net = network(config, shape, inside)
     of_all = recipe(labeled(config, inside), inside)
     notes = {"shape": list(shape), "sizes": [source.size for source in pair]}
     if config.network.classes is not None:
@@ -199,6 +201,7 @@ def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) ->
     """
     match config:
         case configs.EFM():
+            config = config.complete(pictures=True)
             return matching.efm(
                 config.gap,
                 convention=config.convention,
@@ -283,6 +286,9 @@ def _points(config: configs.EFM | configs.C2FM | configs.IFM) -> PointSampler | 
             noise=config.noise, coupling=_COUPLINGS[config.coupling](), height=height
         ),
         "box": lambda: points.box(height=height),
+        "defensive": lambda: points.defensive(
+            noise=config.noise, coupling=_COUPLINGS[config.coupling](), height=height
+        ),
         "near_plate": points.near_plate,
         "flux": lambda: None,
     }[str(config.points)]()
@@ -313,8 +319,16 @@ def _whole_sets(pair: tuple[Source, Source] | None) -> list[jax.Array]:
     return [jnp.asarray(samples) for samples in drawn]
 
 
-def network(config: configs.Run, shape: tuple[int, ...]) -> Network:
+def network(
+    config: configs.Run, shape: tuple[int, ...], pair: tuple[Source, Source] | None = None
+) -> Network:
     """Make the network for samples of `shape`, or for their principal components.
+
+    Args:
+        config: The whole run.
+        shape: Shape of a sample.
+        pair: Training sets of P and Q as the network sees them, whose moments the parameters of `capacitor` keep; None
+            where parameters are read.
 
     Raises:
         ValueError: A unet is asked for samples that are not pictures (H, W, C), or a size does not fit.
@@ -325,14 +339,34 @@ def network(config: configs.Run, shape: tuple[int, ...]) -> Network:
         6.0
     """
     config = configs.complete(config)
-    plain, gap = _plain(config.network, sample_shape(config, shape), config.recipe.gap), config.recipe.gap
+    inner, gap = sample_shape(config, shape), config.recipe.gap
+    plain = _plain(config.network, inner, gap)
     return {
         "field": lambda: plain,
+        "capacitor": lambda: _capacitor(plain, config.recipe, gap, inner, pair),
+        "capacitor_slope": lambda: matching.slope_network(_capacitor(plain, None, gap, inner, pair)),
         "velocity": lambda: matching.velocity_network(plain, gap),
         "flow": lambda: matching.flow_network(plain),
         "denoiser": lambda: _denoiser(plain, config.recipe),
         "slope": lambda: matching.slope_network(plain),
     }[str(config.network.output)]()
+
+
+def _capacitor(plain, recipe: configs.Recipe | None, gap: float, shape, pair) -> Network:
+    if recipe is not None and not (isinstance(recipe, configs.EFM) and recipe.is_direction):
+        raise ValueError(
+            "network.output 'capacitor' is for the directions of method 'efm', convention 'superposed', got "
+            f"{recipe.method!r}; leave it out for what the method needs."
+        )
+    if pair is None:
+        sides = 2 * [np.outer([-1.0, 1.0], np.ones(math.prod(shape)))]
+    else:
+        few = 10_000
+        sides = [
+            batch(source, seeds.PLANS, side, 0, min(source.size or few, few))
+            for side, source in enumerate(pair)
+        ]
+    return matching.capacitor_network(plain, gap, *sides)
 
 
 def _denoiser(plain: Network, recipe: configs.Recipe) -> Network:

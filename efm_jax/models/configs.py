@@ -44,6 +44,7 @@ __all__ = [
 Coupling = Literal["independent", "minibatch_ot", "sinkhorn", "field_lines", "one_plan", "lines_plan"]
 Height = Literal["linear", "sine", "logit", "log_both"]
 Points = Literal["segment", "box", "near_plate", "flux"]
+Output = Literal["field", "capacitor", "velocity", "flow", "slope", "capacitor_slope", "denoiser"]
 
 
 @dataclass(frozen=True)
@@ -112,18 +113,28 @@ class EFM(_Method):
     """Form of the field: unit direction, velocity `(E_x / E_z, 1)`, or that velocity cut where it is extreme."""
     gamma: float | None = None
     """Softening of `per_plate`, a length; None for the library's default."""
-    points: Points = "segment"
-    """Distribution of the supervised points; `flux` is the density `E_z` of the field itself."""
+    points: Points | Literal["defensive"] | None = None
+    """Where to supervise: `flux` by E_z, `defensive` three kinds mixed; None: segment for pictures, else defensive."""
     noise: float = 0.05
     """Scale of the segment's noise."""
     height: Height = "linear"
-    """Distribution of the heights of segment, box and flux."""
+    """Distribution of the heights of the points."""
     coupling: Coupling = "minibatch_ot"
     """Which pairs the segments join; `one_plan` and `lines_plan` pair the training set once, before training."""
     plan_features: str | None = None
     """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
     field: Literal["minibatch", "whole"] = "minibatch"
     """Whose field is the target: that of the step's own charges, or of the whole training set."""
+
+    def complete(self, *, pictures: bool) -> "EFM":
+        """Return the options with what suits pictures, or vectors, in place of None."""
+        safe = self.is_direction and not pictures
+        return dataclasses.replace(self, points=self.points or ("defensive" if safe else "segment"))
+
+    @property
+    def is_direction(self) -> bool:
+        """Whether the target is the direction of the total field."""
+        return self.convention == "superposed" and self.target == "direction"
 
 
 @dataclass(frozen=True)
@@ -267,8 +278,8 @@ class Network:
     """U-Net for pictures, multilayer perceptron for vectors."""
     width: int = 128
     """Channels at full resolution, or hidden units."""
-    output: Literal["field", "velocity", "flow", "slope", "denoiser"] | None = None
-    """`field`, `velocity` (steep at the plates), `flow`, `slope`, `denoiser` (pfgm); None: what the method needs."""
+    output: Output | None = None
+    """Form of the output, e.g. `capacitor` (efm) or `denoiser` (pfgm); None: what the method needs."""
     height: Literal["linear", "log"] | None = None
     """How the network sees heights; None for what the method needs."""
     depth: int = 3
@@ -389,13 +400,18 @@ def complete(run: Run) -> Run:
         ('denoiser', 'log', 'log')
     """
     recipe, network, sampling = run.recipe, run.network, run.sampling
+    pictures = network.kind == "unet" or run.data.components is not None
+    output = recipe.output
     if isinstance(recipe, C2FM):
         recipe = recipe.complete(pictures=network.kind == "unet")
+    if isinstance(recipe, EFM):
+        output = "capacitor" if recipe.is_direction and not pictures else output
+        recipe = recipe.complete(pictures=pictures)
     return dataclasses.replace(
         run,
         recipe=recipe,
         network=dataclasses.replace(
-            network, output=network.output or recipe.output, height=network.height or recipe.heights
+            network, output=network.output or output, height=network.height or recipe.heights
         ),
         sampling=dataclasses.replace(sampling, clock=sampling.clock or recipe.clock),
     )

@@ -84,7 +84,7 @@ _GENERATE = replace(
 )
 _TOY = Run(
     data=Data("gaussian:2", "swiss_roll"),
-    recipe=EFM(gap=6.0, charges=512, num_points=512, points="box", noise=1.0, coupling="independent"),
+    recipe=EFM(gap=6.0, charges=512, num_points=512, noise=1.0, coupling="independent"),
     network=Network(kind="mlp", width=128, depth=3),
     optimizer=replace(_BRIEF, learning_rate=2e-3, ema_decay=0.99),
     sampling=Sampling(solver="euler", steps=60, clock="linear", samples=2000),

@@ -19,7 +19,8 @@ __all__ = ["WIDTH", "asked_for", "check", "initial", "of_run", "opened", "traini
 
 WIDTH = 1e-3
 """How far the straight paths of the pairs are blurred, in units of the data."""
-_FORMS = {"field": "slope", "slope": "slope", "flow": "flow"}
+_FORMS = {form: form for form in ("slope", "capacitor_slope", "flow")}
+_FORMS |= {"field": "slope", "capacitor": "capacitor_slope"}
 
 
 def of_run(

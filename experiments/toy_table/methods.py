@@ -27,6 +27,7 @@ class Method(NamedTuple):
         lines: Options of `couplings.lines_plan`, by which they are paired; None: by the plan of least squared distance.
         generates: Whether lines start from a prior of the recipe's own, far above; such a network sees heights in logs,
             and the method stands in columns whose P is noise.
+        safe: Whether the network learns what the samples add to two charges, see `matching.capacitor_network`.
         budget: Settings of the table's config that this row changes.
     """
 
@@ -37,6 +38,7 @@ class Method(NamedTuple):
     plan: int | None = None
     lines: Mapping[str, Any] | None = None
     generates: bool = False
+    safe: bool = False
     budget: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -72,6 +74,9 @@ AT = {
         lambda k: matching.efm(gap, convention="per_plate", gamma=1e-7, num_points=k), clock="sine"
     ),
     "EFM, superposed": lambda gap: Method(lambda k: matching.efm(gap, num_points=k), clock="sine"),
+    "EFM, made safe": lambda gap: Method(
+        lambda k: matching.efm(gap, points=points.defensive(), num_points=k), clock="sine", safe=True
+    ),
     "IFM, one plan": lambda gap: Method(
         lambda k: matching.ifm(gap, width=widths.constant(0.1), coupling=GIVEN, num_points=k),
         flow,

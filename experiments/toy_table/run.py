@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from efm_jax import metrics, networks, sampling, training
+from efm_jax import matching, metrics, networks, sampling, training
 from efm_jax.datasets import batch, open_source
 from efm_jax.lines import adaptive, fixed
 from efm_jax.matching import couplings
@@ -53,7 +53,11 @@ def train(
 ) -> tuple[FieldMatching, Network, training.TrainState, dict]:
     """Train a method on samples of P and Q: its recipe, network, state, and what it took; pairs stay row by row."""
     recipe = method.recipe(config.batch)
-    network = method.form(_network(config, method, recipe.span, p, q), max(recipe.span))
+    network = _network(config, method, recipe.span, p, q)
+    if method.safe:
+        network = matching.capacitor_network(network, max(recipe.span), p, q)
+    else:
+        network = method.form(network, max(recipe.span))
     state, row = _train(config, method, recipe, network, p, q, seed, paired)
     return recipe, network, state, row
 

@@ -17,6 +17,7 @@ GAP = 6.0
 RECIPES = {
     "efm superposed": efm(GAP, num_points=24),
     "efm superposed, box": efm(GAP, num_points=24, points=points.box()),
+    "efm superposed, defensive": efm(GAP, num_points=24, points=points.defensive()),
     "efm per_plate": efm(GAP, convention="per_plate", gamma=1e-3, num_points=24, points=points.near_plate()),
     "efm velocity, flux": efm(GAP, target="velocity", num_points=24, points=points.flux("two_plates")),
     "c2fm robust": c2fm(GAP, target="robust", num_points=24),

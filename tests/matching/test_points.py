@@ -90,6 +90,21 @@ def test_a_box_may_go_beyond_the_plates():
         points.box(beyond=-1)
 
 
+def test_defensive_points_are_half_on_segments_and_half_around_them():
+    a, b = np.array([[1.0]], np.float32), np.array([[3.0]], np.float32)
+    p = draw(points.defensive(noise=0.0), a, b)
+    on, by_flux, in_box = np.split(p, [N // 2, 3 * N // 4])
+    assert np.abs(on[:, 0] - 1 - on[:, 1] / 3).max() < 1e-5  # the rounding of heights up to 6
+    assert np.abs(p[N // 2 :, 0] - 1 - p[N // 2 :, 1] / 3).min() > 0
+    # with both charges, scale z about the one and gap - z about the other: the distribution function at x is uniform
+    z = by_flux[:, 1]
+    mixed = 0.5 * (stats.cauchy.cdf(by_flux[:, 0], 1, z) + stats.cauchy.cdf(by_flux[:, 0], 3, GAP - z))
+    assert stats.kstest(mixed, stats.uniform.cdf).pvalue > P
+    assert stats.kstest(in_box[:, 0], stats.uniform(1 - GAP, 2 + 2 * GAP).cdf).pvalue > P
+    for k in (1, 3):
+        assert draw(points.defensive(), a, b, n=k).shape == (k, 2)
+
+
 def test_near_plate_scale_is_log_uniform_and_offsets_share_it():
     a, b = np.zeros((1, 3), np.float32), np.full((1, 3), 1e4, np.float32)
     sigma = 0.05

@@ -4,6 +4,7 @@ import json
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from efm_jax.models import build, configs
@@ -100,6 +101,39 @@ def test_one_word_changes_the_method(method, coupling):
     assert (batch.target[:, -1] > 0).all()
     if method == "cfm" and coupling != "independent":
         assert jnp.allclose(batch.target[:, 0].mean(), 0.25, atol=0.02)
+
+
+def test_two_plates_are_safe_for_vectors_and_as_they_were_elsewhere():
+    def forms(network="mlp", data=None, **recipe):
+        run = configs.Run(data or configs.Data(), configs.EFM(**recipe), configs.Network(kind=network))
+        done = configs.complete(run)
+        return done.recipe.points, done.network.output
+
+    assert forms() == ("defensive", "capacitor")
+    assert forms(points="box") == ("box", "capacitor")
+    assert forms("unet") == forms(convention="per_plate") == ("segment", "field")
+    assert forms(data=configs.Data(components=8)) == ("segment", "field")
+    assert forms(target="velocity") == ("segment", "flow")
+    # what a saved run says stays
+    saved = {"recipe": {"method": "efm", "points": "segment"}, "network": {"kind": "mlp", "output": "field"}}
+    kept = configs.from_dict(saved)
+    assert (kept.recipe.points, kept.network.output) == ("segment", "field")
+
+
+def test_moments_of_the_data_come_with_a_run_s_parameters():
+    config = configs.Run(
+        data=configs.Data("moons", "eight_gaussians"),
+        recipe=configs.EFM(gap=6.0, charges=8, num_points=8, coupling="independent"),
+        network=configs.Network(kind="mlp", width=4, depth=1),
+    )
+    plates = jax.device_get(build.run(config).network.init(jax.random.key(0))["plates"])
+    # by the mixture: spread^2 = 25 / 2 + 0.316 of each dimension; 10,000 samples, five errors of the mean
+    assert np.abs(plates["neg"] - [0, 0, 6 + np.sqrt(12.816)]).max() < 0.2
+    same = build.network(config, (2,)).init(jax.random.key(0))
+    assert jax.tree.structure(same) == jax.tree.structure(build.run(config).network.init(jax.random.key(0)))
+    other = configs.Run(recipe=configs.C2FM(gap=6.0), network=configs.Network(kind="mlp", output="capacitor"))
+    with pytest.raises(ValueError, match="'capacitor' is for the directions of method 'efm'"):
+        build.network(other, (2,))
 
 
 def test_a_network_of_velocities_has_height_as_its_clock():

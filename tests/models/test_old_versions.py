@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ COMMAND = [
 ]
 COMMAND += ["--network.width", "16", "--network.depth", "2", "--optimizer.warmup", "10", "--no-report"]
 COMMAND += ["--sampling.samples", "50", "--no-progress"]
+COMMAND += ["--recipe.points", "box", "--network.output", "field"]  # today's own are others
 
 # The same numbers bit for bit on the machine that made them; another one may round sums another way, which twenty steps
 # of Adam at 2e-3 and sixty steps along a line let grow to some 1e-4 at most.
@@ -43,7 +45,13 @@ def test_old_configurations_are_read(name):
         assert words.get(old["recipe"].get(key), old["recipe"].get(key, value)) == value
     assert configs.from_dict(json.loads(json.dumps(new))) == run
     if name in PRESETS:
-        assert run == configs.complete(PRESETS[name][1])
+        preset, then = PRESETS[name][1], {}
+        if name.startswith("toy"):  # today's points and network are others
+            then = {
+                "recipe": replace(preset.recipe, points="box"),
+                "network": replace(preset.network, output="field"),
+            }
+        assert run == configs.complete(replace(preset, **then))
 
 
 def test_an_old_run_resumes_to_the_weights_that_the_old_version_reached(tmp_path):

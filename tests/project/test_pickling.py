@@ -90,6 +90,7 @@ NETWORKS = {
     "velocity": lambda: matching.velocity_network(
         networks.mlp(2, gap=1.0, width=4, depth=1, height="log"), 1.0
     ),
+    "capacitor": lambda: matching.capacitor_network(networks.mlp(2, gap=1.0, width=4, depth=1), 1.0, X, Y),
     "flow": lambda: matching.flow_network(networks.mlp(2, gap=1.0, width=4, depth=1)),
     "slope": lambda: matching.slope_network(networks.mlp(2, gap=1.0, width=4, depth=1)),
     "denoiser": lambda: matching.denoising_network(networks.mlp(2, gap=1.0, width=4, depth=1), num_extra=8),

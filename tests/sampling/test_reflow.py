@@ -150,6 +150,13 @@ def test_the_reflow_run_keeps_the_data_and_trains_on_given_pairs(tmp_path, at_80
     kept, new = reflow_run.of_run(taught), reflow_run.of_run(taught, trained=False)
     assert (kept.network.output, kept.recipe.gap) == ("slope", 6.0)
     assert (new.network.output, new.recipe.gap) == ("flow", 1.0)
+    safe = reflow_run.of_run(folder(tmp_path / "safe", **fields | {"network": {"kind": "mlp"}}))
+    assert safe.network.output == "capacitor_slope"
+    shapes = [
+        jax.tree.map(jnp.shape, jax.eval_shape(build.network(run, (2,)).init, jax.random.key(0)))
+        for run in (safe, configs.load(tmp_path / "safe" / "config.json"))
+    ]
+    assert shapes[0] == shapes[1]
 
 
 def test_its_pairs_are_lines_of_the_first_from_its_own_data(tmp_path, at_80, capsys):
