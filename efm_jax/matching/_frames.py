@@ -19,7 +19,7 @@ from efm_jax.fields.point_charges import log_sphere_area
 from efm_jax.types import SamplesP, SamplesQ
 
 
-def in_frames(x_pos: SamplesP, x_neg: SamplesQ, frame: str) -> FarPlates:
+def in_frames(x_pos: Array, x_neg: Array, frame: str) -> FarPlates:
     """The plates in their frames, with the geometric mean of both spreads as unit: heights stay in units of the data."""
     unit = jnp.prod(jnp.stack([jnp.mean(jnp.var(x, axis=0)) for x in (x_pos, x_neg)])) ** 0.25
     plates = far_plates(x_pos, x_neg, frame=frame)

@@ -83,9 +83,7 @@ def scene(request):
 
     def taught(**options):
         recipe = c2fm(GAP, frame="whitened", points=law, num_points=12, tolerance=1e-6, reach=20.0, **options)
-        batch = recipe.draw(
-            jax.random.key(0), jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)
-        )
+        batch = recipe.draw(jax.random.key(0), jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32))
         return np.asarray(batch.target, np.float64)[:, :-1]
 
     return p, taught, parts(p, x, y, GAP), (x, y)
