@@ -78,7 +78,7 @@ def test_weights_of_another_network_are_refused_before_any_work(first, tmp_path)
     refused(
         r"another network:\n  network.depth: 1 there, 2 here\n  network.width: 4 there, 5 here", network=wider
     )
-    refused("network.output: 'field' there, 'flow' here", recipe=configs.CFM())
+    refused("network.output: 'capacitor' there, 'flow' here", recipe=configs.CFM())
     refused(r"samples of shape \[2\] there, \[3\] here", data=configs.Data("gaussian:3", "gaussian:3"))
     refused("there is no run or model nowhere", init="nowhere")
 

@@ -55,7 +55,7 @@ def one_build(one_compilation):
 
     with pytest.MonkeyPatch.context() as patch:
         keys = {
-            "network": lambda config, shape: (config.network, config.recipe, shape),
+            "network": lambda config, shape, *pair: (config.network, config.recipe, shape, pair == (None,)),
             "recipe": lambda config, *pair: (config,),
             "optimizer": lambda config, steps: (config, steps if config.cosine else None),
         }
