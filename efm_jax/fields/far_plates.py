@@ -214,7 +214,7 @@ def _axes(mesh: Mesh | None) -> tuple[str | None, str | None]:
     names = () if mesh is None else mesh.axis_names
     if mesh is not None and not {"charges", "points"} & set(names):
         raise ValueError(f'the mesh must have an axis named "charges" or "points", got {names}.')
-    return tuple(axis if axis in names else None for axis in ("charges", "points"))
+    return "charges" if "charges" in names else None, "points" if "points" in names else None
 
 
 @partial(jax.jit, static_argnames=("extra", "block_size", "charges_over"))
@@ -372,7 +372,7 @@ def _follow(
     x, up = through(near, own, x, angles)
     if length is not None:
         lengths = jnp.sqrt(squared_lengths(x))
-        if points_over is not None:
+        if points_over is not None and members is not None:
             lengths = jnp.where(members[0] < 0, jnp.nan, lengths)
             lengths = lax.all_gather(lengths, points_over, tiled=True)
         median = jnp.nanmedian(lengths)
