@@ -1,4 +1,4 @@
-"""The command `efm`: train, resume, reflow, export, translate, generate, evaluate, compare, doctor.
+"""The command `efm`: train, suggest, resume, reflow, export, translate, generate, evaluate, compare, doctor.
 
 Each command reads its options, calls the package, and prints where the result is. Every error ends with one message on
 standard error: status 2 for a mistake in what the user gave, 1 for the rest.
@@ -25,12 +25,13 @@ from efm_jax._core import failures
 from efm_jax.models import configs, presets
 
 if TYPE_CHECKING:
-    from efm_jax.models import apply
+    from efm_jax.models import apply, suggestions
 
 __all__ = ["main"]
 
 RunFolder = Annotated[Path, arg(metavar="RUN")]
 Place = Annotated[str, arg(metavar="RUN_OR_MODEL")]
+DataSet = Annotated[str, arg(metavar="DATA")]
 Number = arg(metavar="N")
 
 
@@ -76,6 +77,7 @@ def _parsed(arguments: list[str]) -> Callable[[], object]:
         one.__name__: one
         for one in (train, resume, reflow, export, translate, generate, evaluate, compare, doctor)
     }
+    commands = {"train": train, "suggest": None, **commands}
     if not arguments or (arguments[0] not in commands and not arguments[0].startswith("-")):
         near = difflib.get_close_matches(arguments[0] if arguments else "", commands, 1)
         what = f"there is no command {arguments[0]!r}" if arguments else "no command is given"
@@ -85,6 +87,7 @@ def _parsed(arguments: list[str]) -> Callable[[], object]:
     for option, value in itertools.pairwise([*arguments, "end"]):
         if value == "" or (option.startswith("--") and option.endswith("=")):
             raise ValueError(f"{option.rstrip('=')} is empty.\nGive it a value, or leave it out.")
+    commands |= _of_two(*_looked_at(arguments))
     _set_presets(arguments)
     _set_run(arguments)
     told = io.StringIO()
@@ -141,7 +144,7 @@ def _mistake(box: str, command: str) -> str:
 
 
 def train(config: configs.Run, run: Path, *, report: bool = True, progress: bool = True) -> None:
-    """Train a preset, or resume it if the run folder holds it already.
+    """Train a preset, or resume it if the run folder holds it already; `efm train A B` trains on two sets of data.
 
     Args:
         config: The preset; every field of it is an option.
@@ -150,6 +153,89 @@ def train(config: configs.Run, run: Path, *, report: bool = True, progress: bool
         progress: Show a progress bar.
     """
     _train(run, config, report=report, progress=progress)
+
+
+def _of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str, Callable]:
+    """The commands that take two sets of data, for those that were looked at; `given` are the options on the line."""
+    run_of_two = found.run if found else configs.Run()
+
+    def said(config: configs.Run, minutes: float) -> configs.Run:
+        from efm_jax.models import suggestions
+
+        if found is None:
+            raise ValueError("two sets of data are expected: efm train A B")
+        config, timing = suggestions.paced(config, found.shape, minutes, given=given)
+        print("\n".join(suggestions.described(found, config, timing, minutes)), flush=True)
+        return config
+
+    def train(
+        a: DataSet,
+        b: DataSet,
+        /,
+        *,
+        config: Annotated[configs.Run, arg(name="")] = run_of_two,
+        run: Annotated[Path | None, _optional("RUN", "runs/A-to-B")] = None,
+        minutes: Annotated[float, arg(metavar="MINUTES")] = 10.0,
+        report: bool = True,
+        progress: bool = True,
+    ) -> None:
+        """Train on two sets of data what `efm suggest A B` says of them.
+
+        Args:
+            a: P: a folder of pictures, an array, a name of data, or `noise`.
+            b: Q, likewise.
+            config: The run; its options stand in place of what is suggested.
+            run: Run folder to write; an interrupted run is resumed by `efm resume RUN`.
+            minutes: Time for compiling, training and scoring; it sets the steps.
+            report: Score held-out samples at the end, draw pictures and write report.json.
+            progress: Show a progress bar.
+        """
+        from efm_jax.models import suggestions
+
+        folder = suggestions.new_folder(a, b) if run is None else run
+        _train(folder, said(config, minutes), report=report, progress=progress)
+
+    def suggest(
+        a: DataSet,
+        b: DataSet,
+        /,
+        *,
+        config: Annotated[configs.Run, arg(name="")] = run_of_two,
+        minutes: Annotated[float, arg(metavar="MINUTES")] = 10.0,
+    ) -> None:
+        """Say what `efm train A B` would train, why, and for how long.
+
+        Args:
+            a: P: a folder of pictures, an array, a name of data, or `noise`.
+            b: Q, likewise.
+            config: The run; its options stand in place of what is suggested.
+            minutes: Time for compiling, training and scoring; it sets the steps.
+        """
+        said(config, minutes)
+
+    return {"suggest": suggest, "train": train} if found else {"suggest": suggest}
+
+
+def _looked_at(arguments: list[str]) -> "tuple[suggestions.Suggestion | None, set[str]]":
+    """What a look at the two sets of data that the arguments name found, and the options on the line; None without two."""
+    command, *rest = arguments or [""]
+    two = [*itertools.takewhile(lambda text: not text.startswith("-"), rest)]
+    if command not in ("train", "suggest") or (command == "train" and (not two or two[0] in presets.PRESETS)):
+        return None, set()
+    if len(two) != 2:
+        if command == "suggest" and {"-h", "--help"} & {*rest}:
+            return None, set()
+        known = "" if command == "suggest" or two[1:] else f", and {two[0]!r} is no preset"
+        raise ValueError(
+            f"`efm {command}` takes two sets of data, got {len(two)}{known}.\nName P and Q first, as in "
+            f"`efm {command} A B`; to generate, P is `noise`."
+        )
+    from efm_jax.models import suggestions
+
+    found = suggestions.suggest(*two)
+    run = presets.named(rest, {"": ("", found.run)})[""][1]
+    names = {text[2:].partition("=")[0].replace("-", "_") for text in rest if text.startswith("--")}
+    return found._replace(run=run), names
 
 
 def resume(
@@ -499,7 +585,8 @@ def _from_old_options(arguments: list[str]) -> list[str]:
 
 def _set_presets(arguments: list[str]) -> None:
     """Let `train` take the presets with the method that the arguments name: its options are those of the parser."""
-    chosen = presets.named(arguments if arguments[:1] == ["train"] else ())
+    of_preset = arguments[:1] == ["train"] and {*arguments[1:2]} <= {*presets.PRESETS}
+    chosen = presets.named(arguments if of_preset else ())
     kind = tyro.extras.subcommand_type_from_defaults(
         {name: run for name, (_, run) in chosen.items()},
         {name: text for name, (text, _) in chosen.items()},

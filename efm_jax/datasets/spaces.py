@@ -24,6 +24,7 @@ __all__ = [
     "fit",
     "of_noise",
     "principal_components",
+    "standardized",
     "wrap",
 ]
 
@@ -141,8 +142,32 @@ def principal_components(
     return Space(mean.astype(np.float32), basis.astype(np.float32), scale.astype(np.float32))
 
 
-def fit(source_pos: Source | None, source_neg: Source | None, k: int) -> Space:
-    """Find the principal components of two sources, from at most `MOST` samples of each.
+def standardized(x_pos: Float[np.ndarray, "n dim"], x_neg: Float[np.ndarray, "m dim"]) -> Space:
+    """Return the space of samples about their mean, each number in units of its own deviation over both plates.
+
+    Both plates weigh the same. A number that never changes keeps its unit.
+
+    Raises:
+        ValueError: The samples do not fit each other or hold NaN.
+
+    Examples:
+        >>> x = np.array([[1.0, 100.0, 7.0], [3.0, 300.0, 7.0]])
+        >>> standardized(x, x).encode(x).tolist()
+        [[-1.0, -1.0, 0.0], [1.0, 1.0, 0.0]]
+    """
+    plates = [_samples(name, x) for name, x in (("x_pos", x_pos), ("x_neg", x_neg))]
+    if plates[0].shape[1] != plates[1].shape[1]:
+        raise ValueError(
+            f"x_pos and x_neg must have the same number of dimensions, got {[x.shape for x in plates]}."
+        )
+    mean = np.mean([x.mean(axis=0, dtype=np.float64) for x in plates], axis=0)
+    scale = np.sqrt(np.mean([((x - mean) ** 2).mean(axis=0) for x in plates], axis=0))
+    scale[scale <= 1e-6 * np.abs(mean)] = 1.0  # float32 rounds what never changes
+    return Space(mean.astype(np.float32), np.eye(len(mean), dtype=np.float32), scale.astype(np.float32))
+
+
+def fit(source_pos: Source | None, source_neg: Source | None, k: int | None) -> Space:
+    """Find the principal components of two sources, or their units, from at most `MOST` samples of each.
 
     Of a finite set every sample counts alike. Where something is drawn with a sample (its color, whether it is mirrored), a
     set smaller than `MOST` is gone through up to eight times.
@@ -150,7 +175,7 @@ def fit(source_pos: Source | None, source_neg: Source | None, k: int) -> Space:
     Args:
         source_pos: Samples of P; None where P is white noise, which has no directions of its own.
         source_neg: Samples of Q, or None.
-        k: How many components.
+        k: How many components; None for all dimensions as they are, each in its own unit.
 
     Raises:
         ValueError: Both sides are noise, or the samples do not span k dimensions.
@@ -167,6 +192,8 @@ def fit(source_pos: Source | None, source_neg: Source | None, k: int) -> Space:
         raise ValueError(
             "principal components need data on one plate at least, and both are white noise; leave components out."
         )
+    if k is None:
+        return standardized(drawn[0], drawn[-1])
     return principal_components(drawn[0], drawn[-1], k)
 
 

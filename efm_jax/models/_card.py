@@ -64,6 +64,8 @@ def _facts(
         *(
             [["space", f"{components} principal components of the data, which come with the weights"]]
             if (components := config["data"].get("components"))
+            else [["space", "each number in units of its deviation; the units come with the weights"]]
+            if config["data"].get("standardize")
             else []
         ),
         *([["classes", ", ".join(record["classes"])]] if "classes" in record else []),

@@ -58,7 +58,7 @@ def read(folder: Path) -> Trained:
         network = build.network(config, shape)
         recipe = build.lines_recipe(config.recipe)
         wanted = jax.eval_shape(network.init, key)
-        if config.data.components is not None:
+        if config.data.in_space:
             wanted = {"network": wanted, "space": _space_like(math.prod(shape), *inner)}
     except Exception as error:  # a number may be one that no network can have
         raise ValueError(
@@ -71,7 +71,7 @@ def read(folder: Path) -> Trained:
     tensors = _tensors.read(path)
     try:
         params = _tensors.fitted(tensors, wanted)
-        if config.data.components is not None:
+        if config.data.in_space:
             arrays = {name: np.asarray(value) for name, value in params["space"].items()}
             params, space = params["network"], _space_file.validated(Space(**arrays), "it")
     except ValueError as error:

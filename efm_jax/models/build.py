@@ -143,7 +143,7 @@ def is_noise(spec: str) -> bool:
 
 
 def sample_shape(config: configs.Run, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of what the network sees: that of a sample, or of its principal components.
+    """Shape of what the network sees: that of a sample, or of its coordinates in the space of the run.
 
     Raises:
         ValueError: The samples have fewer dimensions than components are asked for, or a unet is.
@@ -153,16 +153,20 @@ def sample_shape(config: configs.Run, shape: tuple[int, ...]) -> tuple[int, ...]
         >>> sample_shape(config, (32, 32, 3))
         (8,)
     """
-    components = config.data.components
-    if components is None:
+    data, kind = config.data, config.network.kind
+    if not data.in_space:
         return shape
-    spaces.check_components(components, math.prod(shape))
-    if config.network.kind != "mlp":
+    told = "data.standardize" if data.components is None else f"data.components {data.components}"
+    if kind != "mlp":
         raise ValueError(
-            f"data.components {components} makes vectors of the samples, which network.kind {config.network.kind!r} cannot "
-            "take; use 'mlp'."
+            f"{told} makes vectors of the samples, which network.kind {kind!r} cannot take; use 'mlp'."
         )
-    return (components,)
+    if data.components is None:
+        return (math.prod(shape),)
+    if data.standardize:
+        raise ValueError(f"{told} and data.standardize are two spaces; leave one out.")
+    spaces.check_components(data.components, math.prod(shape))
+    return (data.components,)
 
 
 def sides(data: configs.Data, space: Space) -> tuple[Space, Space]:

@@ -73,6 +73,13 @@ class Data:
     """Level that is white in a folder's 16-bit gray pictures, such as 4095 for 12 bits; None for 65535."""
     components: int | None = None
     """Learn the field of so many principal components of the data, in units of their typical spread (mlp); None: all."""
+    standardize: bool = False
+    """Learn each number of a vector about its mean, in units of its own deviation (mlp)."""
+
+    @property
+    def in_space(self) -> bool:
+        """Whether the network sees coordinates of a space of the run, not samples as they are."""
+        return self.components is not None or self.standardize
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Presets: whole runs by name."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 from efm_jax.models.configs import EFM, IFM, METHODS, Data, Network, Optimizer, Run, Sampling, of_method
@@ -137,30 +137,34 @@ PRESETS: dict[str, tuple[str, Run]] = {
 }
 
 
-def named(arguments: Sequence[str]) -> dict[str, tuple[str, Run]]:
+def named(
+    arguments: Sequence[str], presets: Mapping[str, tuple[str, Run]] = PRESETS
+) -> dict[str, tuple[str, Run]]:
     """Return the presets with the method that command-line arguments name by `--recipe.method`, else as they are.
 
     Raises:
         ValueError: There is no such method, or it does not have a `--recipe` option that the arguments hold.
 
     Examples:
-        >>> presets = named(["toy-swiss-roll", "--recipe.method", "pfgm"])
-        >>> presets["toy-swiss-roll"][1].recipe.method
+        >>> chosen = named(["toy-swiss-roll", "--recipe.method", "pfgm"])
+        >>> chosen["toy-swiss-roll"][1].recipe.method
         'pfgm'
     """
     pairs = [part for argument in arguments for part in argument.split("=", 1)]
     options = [part.removeprefix("--recipe.").replace("-", "_") for part in pairs if part[:9] == "--recipe."]
     method = dict(itertools.pairwise(pairs)).get("--recipe.method")
-    presets = PRESETS
     if method is not None:
-        presets = {name: (text, of_method(run, method)) for name, (text, run) in PRESETS.items()}
+        presets = {name: (text, of_method(run, method)) for name, (text, run) in presets.items()}
     known = {name: [field.name for field in fields(cls)] for name, cls in METHODS.items()}
-    own = known[method or EFM.method]
+    meant = [
+        run.recipe.method for name, (_, run) in presets.items() if name in arguments or len(presets) == 1
+    ]
+    taken = meant[0] if meant else method or EFM.method
     for option in options:
         whose = [name for name, theirs in known.items() if option in theirs]
-        if whose and option not in own:
+        if whose and option not in known[taken]:
             raise ValueError(
-                f"--recipe.{option} is an option of {' and '.join(whose)}, not of {method or EFM.method}; its own are "
-                f"{', '.join(own)}."
+                f"--recipe.{option} is an option of {' and '.join(whose)}, not of {taken}; its own are "
+                f"{', '.join(known[taken])}."
             )
-    return presets
+    return dict(presets)

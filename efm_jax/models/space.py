@@ -25,9 +25,10 @@ def of_run(folder: str | Path, data: configs.Data, pair: tuple[Source, Source], 
     Raises:
         ValueError: The folder holds another run, or its space cannot be read; or the data have no such space.
     """
-    if data.components is None:
+    if not data.in_space:
         return None
-    dim, k = int(np.prod(pair[0].shape)), data.components
+    dim = int(np.prod(pair[0].shape))
+    k = data.components or dim
     fitted = crew.on_first(lambda: _begun(Path(folder), data, pair, dim, k))
     empty = Space(np.zeros(dim, np.float32), np.zeros((dim, k), np.float32), np.zeros(k, np.float32))
     return crew.given(fitted or empty)
@@ -39,9 +40,10 @@ def opened(folder: str | Path, data: configs.Data, shape: tuple[int, ...]) -> Sp
     Raises:
         ValueError: The folder's file is missing, damaged, or that of another run.
     """
-    if data.components is None:
+    if not data.in_space:
         return None
-    expected = int(np.prod(shape)), data.components
+    dim = int(np.prod(shape))
+    expected = dim, data.components or dim
     return load(Path(folder) / FILE, shape=expected)
 
 
@@ -75,7 +77,7 @@ def _begun(folder: Path, data: configs.Data, pair: tuple[Source, Source], dim: i
                 )
             noisy = build.is_noise(data.source), build.is_noise(data.target)
             known = [None if noise else source for noise, source in zip(noisy, pair, strict=True)]
-            space = spaces.fit(known[0], known[1], k)
+            space = spaces.fit(known[0], known[1], None if data.standardize else k)
             save(folder / FILE, space, fitted_on=_fitted_on(data))
         # that a run is another one is seen by its configuration, which knows data that have moved
         fitted_on = None if (folder / "config.json").exists() else _fitted_on(data)

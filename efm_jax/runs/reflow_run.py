@@ -195,9 +195,10 @@ def _check_first(config: configs.Run) -> None:
         raise ValueError(
             f"reflow does not support classes, and this run has network.classes {config.network.classes}; train one without."
         )
-    if config.data.components is not None:
+    if config.data.in_space:
         raise ValueError(
-            f"reflow follows lines of samples, and this run has data.components {config.data.components}; train one without."
+            "reflow follows lines of samples, and this run learns in a space of its own; train one without data.components "
+            "and data.standardize."
         )
     if config.recipe.method == "pfgm":
         raise ValueError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from experiments._lib.record import Record
 from experiments.exact_transport import drawing
 from experiments.exact_transport.config import Config
-from experiments.exact_transport.run import MAPS, perfect, row
+from experiments.exact_transport.run import MAPS, far_row, perfect, row
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -17,7 +17,7 @@ def main() -> None:
     if "--draw" in sys.argv:
         drawing.draw(config, RESULTS)
         return
-    record = Record(RESULTS / "exact_transport.json", config, "rows", "perfect")
+    record = Record(RESULTS / "exact_transport.json", config, "rows", "perfect", "far")
     record.fill(
         "perfect",
         ({"target": target, "seed": seed} for seed in config.seeds for _, target in config.pairs),
@@ -32,6 +32,16 @@ def main() -> None:
             )
         ),
         lambda place: row(config, *place.values()),
+    )
+    record.fill(
+        "far",
+        (
+            {"source": source, "target": target, "seed": seed, "extra": extra}
+            for (source, target), seed, extra in itertools.product(
+                config.far_pairs, config.seeds, config.far_extra
+            )
+        ),
+        lambda place: far_row(config, **place),
     )
 
 

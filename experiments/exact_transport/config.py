@@ -31,3 +31,14 @@ class Config:
     """Height, as a share of the gap, at which forward-only lines start and end."""
     steps: int = 100
     """Euler steps of forward-only lines (Algorithm 2)."""
+    far_pairs: tuple[tuple[str, str], ...] = (
+        ("gaussian:2", "eight_gaussians"),
+        ("moons", "eight_gaussians"),
+        ("gaussian:2", "moons"),
+        ("gaussian:2", "s_curve"),
+        ("gaussian:2", "swiss_roll"),
+        ("gaussian:2", "two_gaussians"),
+    )
+    """P and Q of plates far apart."""
+    far_extra: tuple[int | None, ...] = (1, None)
+    """Their extra dimensions."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from efm_jax import fields, lines, metrics
+from efm_jax.charges import far_plates
 from efm_jax.charges.plates import Charges, capacitor, capacitor_chain, plate
 from efm_jax.datasets import batch, open_source
 from efm_jax.lines import launches, whole_space
@@ -46,6 +47,32 @@ def row(config: Config, source: str, target: str, gap: float, seed: int, name: s
         "evaluations": float(np.mean(found.num_evaluations)),
         "length": float(np.median(found.length)) if name != "forward only" else None,
         "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def far_row(config: Config, source: str, target: str, seed: int, extra: int | None) -> dict[str, Any]:
+    """Score the ends of forward lines between plates far apart: of charges by their flux, of new samples upright."""
+    x, y = plates(config, source, target, seed)
+    q, p = open_source(target), open_source(source)
+    wanted, floor_set = (batch(q, seed, side, 2, config.lines) for side in (2, 3))
+    apart = far_plates(x, y)
+    key_rows, key_tau = jax.random.split(jax.random.key(seed))
+    rows = jax.random.choice(key_rows, len(x), (config.lines,), replace=False)
+    starts = {
+        "by flux": (x[rows], fields.directions(key_tau, (config.lines, x.shape[1]), extra=extra)),
+        "upright": (jnp.asarray(batch(p, seed, 4, 2, config.lines)), None),
+    }
+    ends = {
+        name: fields.far_lines(apart, start, extra=extra, towards=towards).end
+        for name, (start, towards) in starts.items()
+    }
+    ideal = perfect(config, target, seed)["wasserstein2"]
+    distances = {name: float(metrics.wasserstein2(np.asarray(end), wanted)) for name, end in ends.items()}
+    floor = float(metrics.wasserstein2(floor_set, wanted))
+    return distances | {
+        "perfect": ideal,
+        "floor": floor,
+        "arrived": float(np.isfinite(ends["upright"]).all(1).mean()),
     }
 
 

@@ -39,9 +39,37 @@ def exact() -> Table:
     return head, rows
 
 
+def far() -> Table:
+    """W2 of forward lines between plates far apart over that of a perfect map, means over the seeds."""
+    report = read(RESULTS, "exact_transport")
+    cells: dict[tuple, list[dict]] = {}
+    for row in report["far"] if report else ():
+        cells.setdefault((row["source"], row["target"], row["extra"]), []).append(row)
+    rows = []
+    for (source, target, extra), found in cells.items():
+        perfect, floor = (statistics.mean(row[name] for row in found) for name in ("perfect", "floor"))
+        ratios = [
+            f"{statistics.mean(row[name] for row in found) / perfect:.2f}" for name in ("by flux", "upright")
+        ]
+        kind = "∞" if extra is None else str(extra)
+        rows.append(
+            [f"{source} -> {target}", kind, *ratios, f"{perfect:.2f}", f"{floor:.2f}", str(len(found))]
+        )
+    head = [
+        "P -> Q",
+        "K",
+        "charges, by flux / perfect",
+        "new samples, upright / perfect",
+        "perfect",
+        "floor",
+        "seeds",
+    ]
+    return head, rows
+
+
 def _compared(rows: list[dict], perfect: float) -> str:
     distance, arrived = (statistics.mean(row[key] for row in rows) for key in ("wasserstein2", "arrived"))
     return f"{distance:.2f}, {distance / perfect:.2f} ({arrived:.2%})"
 
 
-TABLES = {"exact": exact}
+TABLES = {"exact": exact, "exact far": far}

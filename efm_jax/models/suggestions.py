@@ -1,0 +1,433 @@
+"""What to train on two sets of data: method, size and network by the project's tables, steps by the time there is.
+
+`suggest` looks at the data: headers and a few samples of a folder, never all of it. `paced` measures a step on this device
+and fits their number, and on a fast device the network, into the minutes given.
+"""
+
+import contextlib
+import itertools
+import re
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from efm_jax import training
+from efm_jax._core import checks, files
+from efm_jax.datasets import batch, open_source
+from efm_jax.datasets.folder import labels_by_folder, read_folder
+from efm_jax.datasets.opening import specification
+from efm_jax.datasets.picture_files import listing
+from efm_jax.datasets.picture_files import size as size_of
+from efm_jax.models import build, configs
+from efm_jax.models.presets import PRESETS
+
+__all__ = ["Side", "Suggestion", "Timing", "described", "measured", "new_folder", "paced", "suggest"]
+
+FEW = 64
+"""Fewer samples a side than this are warned of."""
+MOST_STEPS = {"unet": 100_000, "mlp": 8000}
+"""More steps bring little."""
+FEWEST_STEPS = 200
+"""Of less nothing comes."""
+ENOUGH = 6000
+"""Where so many steps of a U-Net fit, one of twice the width is tried."""
+WIDEST = 128
+LOOKED_AT = 16
+"""Pictures of a folder that are read."""
+HEADERS = 512
+"""Pictures of a folder whose size is read."""
+MOST_COMPONENTS = 50
+
+
+@dataclass(frozen=True)
+class Side:
+    """What a look at one set of data found.
+
+    Attributes:
+        spec: Its name.
+        kind: "pictures", "vectors" or "noise".
+        count: Number of samples; None for a distribution.
+        shape: Shape of a sample; None of noise, and of a folder, whose pictures are given one.
+        smallest, largest: Sides of the pictures of a folder, in pixels.
+        gray: Whether the pictures looked at have no color.
+        classes: Names of the classes, if there are any.
+        sample: Some samples of vectors, [n, D].
+    """
+
+    spec: str
+    kind: str
+    count: int | None = None
+    shape: tuple[int, ...] | None = None
+    smallest: int = 0
+    largest: int = 0
+    gray: bool = False
+    classes: tuple[str, ...] = ()
+    sample: np.ndarray | None = None
+
+
+class Suggestion(NamedTuple):
+    """A run for two sets of data.
+
+    Attributes:
+        run: The run; its steps are not yet fitted to the time.
+        sides: P and Q.
+        shape: Shape of a sample, unless `run.data.size` says another.
+        reasons: Why, by option.
+        warnings: What may go wrong.
+    """
+
+    run: configs.Run
+    sides: tuple[Side, Side]
+    shape: tuple[int, ...]
+    reasons: dict[str, str]
+    warnings: list[str]
+
+
+class Timing(NamedTuple):
+    """Seconds of the first step, which compiles, and of one after it."""
+
+    compilation: float
+    step: float
+
+
+def suggest(source: str | Path, target: str | Path) -> Suggestion:
+    """Look at P and Q and choose what to train.
+
+    Two sets of pictures: interaction fields of wide tubes, at 32 pixels on a CPU and 64 on other devices. Two sets of
+    vectors: interaction fields of one optimal plan; of two distributions straight tubes on exact lines. Noise and pictures:
+    the field of two plates.
+
+    Args:
+        source: P by name, as `datasets.open_source` takes it; `noise` to generate.
+        target: Q by name.
+
+    Raises:
+        ValueError: Data are not known or cannot be read, or the two do not go together.
+        FileNotFoundError: Data are not there.
+
+    Examples:
+        >>> found = suggest("gaussian:2", "swiss_roll")
+        >>> found.run.recipe.method, found.run.network.kind
+        ('tubes', 'mlp')
+    """
+    sides = _look(str(source)), _look(str(target))
+    if sides[1].kind == "noise":
+        raise ValueError(
+            f"{target} is noise, and would be what is generated.\nGive it first: efm train {target} {source}"
+        )
+    kinds = {side.kind for side in sides} - {"noise"}
+    if len(kinds) == 2:
+        raise ValueError(
+            f"{source} holds {sides[0].kind} and {target} {sides[1].kind}.\nGive two sets of one kind, or `noise` and one."
+        )
+    return _pictures(*sides) if kinds == {"pictures"} else _vectors(*sides)
+
+
+def measured(run: configs.Run, shape: tuple[int, ...]) -> Timing:
+    """Time the training step of a run on samples of `shape`, drawn at random.
+
+    Examples:
+        >>> found = suggest("moons", "rings")
+        >>> timing = measured(found.run, found.shape)
+        >>> 0 < timing.step < timing.compilation
+        True
+    """
+    run = configs.complete(run)
+    recipe = build.lines_recipe(run.recipe)
+    network = build.network(run, shape)
+    optimizer = build.optimizer(run.optimizer, max(run.steps, run.optimizer.warmup + 1))
+    state = training.init_state(jax.random.key(0), network, optimizer)
+    step = training.make_train_step(recipe, network, optimizer, ema_decay=run.optimizer.ema_decay)
+    dim = int(np.prod(build.sample_shape(run, shape)))
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((run.recipe.charges, dim), np.float32) for _ in range(2))
+    seconds = []
+    while len(seconds) < 4 or (sum(seconds[1:]) < 1.0 and len(seconds) < 100):
+        began = time.perf_counter()
+        state, info = step(state, x, y)
+        jax.block_until_ready(info)
+        seconds.append(time.perf_counter() - began)
+    return Timing(seconds[0], float(np.median(seconds[1:])))
+
+
+def paced(
+    run: configs.Run, shape: tuple[int, ...], minutes: float, *, given: Collection[str] = ()
+) -> tuple[configs.Run, Timing]:
+    """Fit a run into so many minutes on this device: its steps and, where many fit, the width of its U-Net.
+
+    The time is that of compiling, training and scoring.
+
+    Args:
+        run: The run.
+        shape: Shape of a sample.
+        minutes: Time for all of it.
+        given: Options, such as "steps" or "network.width", that stay as they are.
+
+    Returns:
+        The run, and the time of its steps.
+
+    Raises:
+        ValueError: `minutes` is not positive.
+    """
+    seconds = 60 * checks.positive("minutes", minutes)
+    timing = measured(run, shape)
+    while (
+        run.network.kind == "unet"
+        and "network.width" not in given
+        and "steps" not in given
+        and run.network.width < WIDEST
+        and _fitting(run, timing, seconds) > ENOUGH
+    ):
+        run = replace(run, network=replace(run.network, width=2 * run.network.width))
+        timing = measured(run, shape)
+    steps = (
+        run.steps if "steps" in given else min(_fitting(run, timing, seconds), MOST_STEPS[run.network.kind])
+    )
+    return _of_steps(run, max(steps, FEWEST_STEPS) if "steps" not in given else steps, given), timing
+
+
+def described(found: Suggestion, run: configs.Run, timing: Timing, minutes: float) -> list[str]:
+    """Say in six lines, and one a warning, what is going to be trained, for how long, and which option changes it."""
+    recipe, data, network = run.recipe, run.data, run.network
+    how = [
+        recipe.method,
+        *(f"{name} {getattr(recipe, name)}" for name in ("width", "coupling") if hasattr(recipe, name)),
+    ]
+    size = "x".join(map(str, _shape(run, found.shape)))
+    size = f"{size} {'pixels' if len(_shape(run, found.shape)) == 3 else 'numbers'}"
+    if data.components is not None:
+        size = f"{data.components} principal components of {size}"
+    count = sum(leaf.size for leaf in jax.tree.leaves(_params(run, found.shape)))
+    changed = "--network.width"
+    total = run.steps * timing.step + _besides(run, timing)
+    lines = [
+        *(f"{name}        {_facts(side)}" for name, side in zip("PQ", found.sides, strict=True)),
+        f"method   {', '.join(how)} (--recipe.method): {found.reasons['recipe.method']}",
+        f"samples  {size} (--data.size): {found.reasons['data.size']}",
+        f"network  {network.kind} of width {network.width}, {count:,} weights ({changed})",
+        f"time     {_short(timing.step)} a step, {run.steps:,} steps: about {_long(total)} with compiling and scores "
+        "(--minutes, --steps)",
+    ]
+    warnings = [*found.warnings]
+    if total > 1.3 * 60 * minutes:
+        warnings.append(f"{run.steps:,} steps do not fit into {minutes:g} minutes.")
+    return lines + [f"warning  {text}" for text in warnings]
+
+
+def new_folder(source: str, target: str) -> Path:
+    """Return a run folder `runs/A-to-B` that is not there yet.
+
+    Examples:
+        >>> new_folder("folder:photos/cats", "dogs.npy").as_posix()
+        'runs/cats-to-dogs'
+    """
+    names = [Path(spec.partition(":")[2] or spec).stem or "data" for spec in (source, target)]
+    base = Path("runs", "-to-".join(re.sub(r"[^\w.-]+", "_", name) for name in names))
+    return next(
+        path for k in itertools.count(1) if not (path := base if k == 1 else Path(f"{base}-{k}")).exists()
+    )
+
+
+def _look(spec: str) -> Side:
+    if build.is_noise(spec):
+        return Side(spec, "noise")
+    name = specification(spec)
+    if name.startswith("folder:"):
+        return _look_at_folder(name)
+    source = open_source(name, split="all")
+    classes = tuple(source.class_names or ())
+    if len(source.shape) == 3:
+        gray = source.shape[-1] == 1
+        return Side(name, "pictures", source.size, source.shape, *_ends(source.shape[:2]), gray, classes)
+    sample = batch(source, 0, 0, 0, min(2000, source.size or 2000))
+    return Side(name, "vectors", source.size, source.shape, classes=classes, sample=sample)
+
+
+def _look_at_folder(name: str) -> Side:
+    root = files.expanded(name.removeprefix("folder:"))
+    names = listing(root).pictures
+    labeled = labels_by_folder(names)
+    rng = np.random.default_rng(0)
+    sides: list[int] = []
+    for chosen in rng.permutation(names)[:HEADERS]:
+        with contextlib.suppress(ValueError, OSError):
+            sides += size_of(root / chosen)
+    if not sides:
+        raise ValueError(f"none of the {len(names)} pictures in {root} can be read.")
+    few = read_folder(root, size=32, most=LOOKED_AT, on_error="skip").images
+    gray = bool((few == few[..., :1]).all())
+    return Side(name, "pictures", len(names), None, *_ends(sides), gray, labeled[1] if labeled else ())
+
+
+def _ends(sides: Sequence[int]) -> tuple[int, int]:
+    return min(sides), max(sides)
+
+
+def _pictures(p: Side, q: Side) -> Suggestion:
+    fast = jax.default_backend() != "cpu"
+    sides = [side for side in (p, q) if side.kind == "pictures"]
+    generates = len(sides) == 1
+    own = next((side.shape for side in sides if side.shape is not None), None)
+    base = PRESETS["generate-quick" if generates else "translate-quick"][1]
+    data = configs.Data(p.spec, q.spec, gray=own is None and all(side.gray for side in sides))
+    warnings = _warned(p, q)
+    if own is None:
+        smallest, limit = min(side.smallest for side in sides), 64 if fast else 32
+        side = max(16, min(limit, smallest // 8 * 8))
+        data, shape = replace(data, size=side), (side, side, 1 if data.gray else 3)
+        why = f"the pictures are larger; {'' if fast else 'on a CPU '}small ones are learned in minutes"
+        if smallest < side:
+            why, warnings = (
+                "the smallest that is learned",
+                [*warnings, f"pictures of {smallest} pixels are enlarged."],
+            )
+    else:
+        shape, why = own, "that of the data"
+        if any(side.shape is None for side in sides):
+            data = replace(data, size=own[:2] if own[0] != own[1] else own[0], gray=own[-1] == 1)
+        elif len({side.shape for side in sides}) > 1:
+            raise ValueError(
+                f"the two sets differ in the shape of their samples: {' and '.join(str(s.shape) for s in sides)}."
+            )
+    if generates and not fast:
+        warnings.append(
+            "on a CPU pictures from noise stay rough for hours; two sets of pictures are learned in minutes."
+        )
+    reason = (
+        "its KID is no larger than that of flow matching at equal budget (docs/images.md)"
+        if generates
+        else "among the best on pictures at equal budget (docs/images.md)"
+    )
+    network = _unet(base.network, shape)
+    reasons = {"recipe.method": reason, "data.size": why}
+    return Suggestion(replace(base, data=data, network=network), (p, q), shape, reasons, warnings)
+
+
+def _unet(network: configs.Network, shape: tuple[int, ...]) -> configs.Network:
+    """The network with as many levels as the sides of the pictures can be halved."""
+    patch = 2 if all(side % 2 == 0 for side in shape[:2]) else 1
+    sides = [side // patch for side in shape[:2]]
+    levels = 1
+    while levels < len(network.multipliers) and all(side % 2**levels == 0 for side in sides):
+        levels += 1
+    lowest = max(sides) // 2 ** (levels - 1)
+    return replace(
+        network,
+        patch=patch,
+        multipliers=network.multipliers[:levels],
+        attention=(lowest,) if lowest <= 16 else (),
+    )
+
+
+def _vectors(p: Side, q: Side) -> Suggestion:
+    finite = [side for side in (p, q) if side.count is not None]
+    shapes = {side.shape for side in (p, q) if side.shape is not None}
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{p.spec} has samples of shape {p.shape} and {q.spec} of {q.shape}.\nGive two sets of the same columns."
+        )
+    shape = next(iter(shapes))
+    dim = int(np.prod(shape))
+    base = PRESETS["toy-swiss-roll"][1]
+    recipe = configs.IFM(coupling="one_plan") if finite else configs.Tubes()
+    recipe = replace(recipe, charges=512, num_points=512)
+    data, why = configs.Data(p.spec, q.spec), "that of the data"
+    samples = [side.sample for side in (p, q) if side.sample is not None]
+    spreads = np.stack([sample.std(axis=0) for sample in samples])
+    if dim > MOST_COMPONENTS:
+        data = replace(
+            data, components=min([MOST_COMPONENTS, *(side.count - 1 for side in finite if side.count)])
+        )
+        why = "many numbers are learned as their principal components (--data.components)"
+    elif spreads.min() < 0.3 or spreads.max() > 10:
+        data = replace(data, standardize=True)
+        why = "columns of different scales are learned in units of their deviation (--data.standardize)"
+    network = replace(base.network, width=128 if dim <= 8 else 256)
+    best = (
+        "no method has a smaller W2 on any of five pairs"
+        if finite
+        else "straight tubes on exact lines need no plan"
+    )
+    reasons = {"recipe.method": f"{best} (docs/which_method.md)", "data.size": why}
+    run = configs.of_method(replace(base, data=data, network=network), recipe.method)
+    sampling = replace(run.sampling, solver="midpoint", steps=24)
+    return Suggestion(replace(run, recipe=recipe, sampling=sampling), (p, q), shape, reasons, _warned(p, q))
+
+
+def _warned(p: Side, q: Side) -> list[str]:
+    texts = [
+        f"{side.spec} has {side.count} samples; of fewer than {FEW} a network learns them by heart."
+        for side in (p, q)
+        if side.count is not None and side.count < FEW
+    ]
+    if p.spec == q.spec:
+        texts.append("P and Q are the same.")
+    return texts
+
+
+def _fitting(run: configs.Run, timing: Timing, seconds: float) -> int:
+    """Steps that fit, to two digits."""
+    steps = max(int((seconds - _besides(run, timing)) / timing.step), 1)
+    unit = 10 ** max(len(str(steps)) - 2, 0)
+    return steps // unit * unit
+
+
+def _besides(run: configs.Run, timing: Timing) -> float:
+    """Seconds for compiling and for the report: a gradient costs three evaluations of the network."""
+    evaluations = 2 * run.sampling.steps * (1 if run.sampling.solver in ("euler", "ab2") else 2)
+    scored = evaluations * run.sampling.samples / (3 * run.recipe.num_points) * timing.step
+    return 2 * timing.compilation + scored + 15.0
+
+
+def _of_steps(run: configs.Run, steps: int, given: Collection[str]) -> configs.Run:
+    """The run with so many steps, saved ten times and logged a hundred times on the way."""
+    if "optimizer.warmup" not in given:
+        run = replace(run, optimizer=replace(run.optimizer, warmup=min(run.optimizer.warmup, steps // 10)))
+    often = {"save_every": max(steps // 10, 1), "log_every": max(steps // 100, 1)}
+    return replace(run, steps=steps, **{name: value for name, value in often.items() if name not in given})
+
+
+def _shape(run: configs.Run, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a sample, after the options of the run."""
+    if run.data.size is None or len(shape) != 3:
+        return shape
+    size = run.data.size
+    return (*((size, size) if isinstance(size, int) else size), 1 if run.data.gray else shape[-1])
+
+
+def _params(run: configs.Run, shape: tuple[int, ...]):
+    return jax.eval_shape(build.network(run, shape).init, jax.random.key(0))
+
+
+def _facts(side: Side) -> str:
+    if side.kind == "noise":
+        return "white noise"
+    count = "without end" if side.count is None else f"{side.count:,}"
+    if side.kind == "vectors":
+        return f"{side.spec}: {count}, {side.shape[0] if side.shape else '?'} numbers each{_classes(side)}"
+    sizes = f"{side.smallest} to {side.largest}" if side.smallest < side.largest else f"{side.smallest}"
+    color = "gray" if side.gray else "color"
+    return f"{side.spec}: {count} pictures, sides of {sizes} pixels, {color}{_classes(side)}"
+
+
+def _classes(side: Side) -> str:
+    return f", {len(side.classes)} classes" if side.classes else ""
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
+
+
+def _long(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 6000
+        else f"{seconds / 3600:.1f} h"
+    )

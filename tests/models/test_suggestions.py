@@ -1,0 +1,184 @@
+"""What is suggested for two sets of data: the right kind of run, numbers that fit, and options that stand above it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from efm_jax import cli, models, runs
+from efm_jax.models import build, suggestions
+from efm_jax.models.suggestions import Timing
+
+
+def pictures(folder, count, size, *, color=True, classes=()):
+    rng = np.random.default_rng(count)
+    for k in range(count):
+        place = folder / classes[k % len(classes)] if classes else folder
+        place.mkdir(parents=True, exist_ok=True)
+        shape = (*size, 3) if color else size
+        Image.fromarray(rng.integers(256, size=shape, dtype=np.uint8)).save(place / f"{k}.png")
+    return str(folder)
+
+
+def vectors(folder, name, scale, count=100):
+    rng = np.random.default_rng(0)
+    np.save(
+        folder / name, rng.normal(size=(count, len(scale))).astype(np.float32) * np.asarray(scale, np.float32)
+    )
+    return str(folder / name)
+
+
+def test_two_folders_get_a_common_size_and_the_recipe_of_the_tables(tmp_path):
+    a = pictures(tmp_path / "a", 70, (50, 60), classes=("x", "y"))
+    b = pictures(tmp_path / "b", 80, (29, 40))
+    found = suggestions.suggest(a, b)
+    data = found.run.data
+    assert (data.source, data.target, data.size, data.gray) == (f"folder:{a}", f"folder:{b}", 24, False)
+    assert (found.run.recipe.method, found.run.recipe.width) == ("ifm", 0.3)
+    side = found.sides[0]
+    assert (side.count, side.shape, side.smallest, side.largest) == (70, None, 50, 60)
+    assert found.sides[0].classes == ("x", "y")
+    assert found.warnings == []
+    build.network(found.run, found.shape)  # 24 pixels can be halved as often as the network does
+
+
+def test_gray_folders_are_trained_in_gray_and_small_sets_are_warned_of(tmp_path):
+    a, b = (pictures(tmp_path / name, 5, (40, 40), color=False) for name in "ab")
+    found = suggestions.suggest(a, b)
+    assert found.run.data.gray
+    assert found.shape == (32, 32, 1)
+    assert [text.split()[2] for text in found.warnings] == ["5", "5"]
+
+
+@pytest.mark.parametrize("size", [(28, 28), (30, 30), (27, 45), (64, 48)])
+def test_arrays_of_pictures_keep_their_size(tmp_path, size):
+    array = np.random.default_rng(0).integers(256, size=(70, *size, 3), dtype=np.uint8)
+    np.save(tmp_path / "p.npy", array)
+    found = suggestions.suggest("noise", tmp_path / "p.npy")
+    assert (found.run.recipe.method, found.shape, found.run.data.size) == ("efm", (*size, 3), None)
+    build.network(found.run, found.shape)
+
+
+def test_vectors_of_other_scales_get_units(tmp_path):
+    plain = suggestions.suggest(vectors(tmp_path, "a.npy", [1, 2]), vectors(tmp_path, "b.npy", [2, 1]))
+    assert plain.run.data.components is None
+    assert (plain.run.recipe.method, plain.run.recipe.coupling) == ("ifm", "one_plan")
+    pair = vectors(tmp_path, "a.npy", [1, 1e5, 0.0]), vectors(tmp_path, "b.npy", [1, 2e5, 0.0])
+    money = suggestions.suggest(*pair)
+    assert money.run.data.standardize
+    assert money.run.data.components is None
+    many = suggestions.suggest(vectors(tmp_path, "a.npy", [1] * 60, 40), vectors(tmp_path, "b.npy", [1] * 60))
+    assert many.run.data.components == 39
+
+
+def test_a_run_in_units_of_its_columns_gives_samples_in_those_of_the_data(tmp_path):
+    # a map of one column of 1e5, another of 1, and a constant: W2 of each column is far below its shift
+    rng = np.random.default_rng(1)
+    before, shift, scale = (np.float32(row) for row in ([0, 0, 7], [3, 4e5, 0], [1, 1e5, 0]))
+    x, y = (rng.normal(size=(300, 3)).astype(np.float32) * scale + before for _ in range(2))
+    np.save(tmp_path / "a.npy", x)
+    np.save(tmp_path / "b.npy", y + shift)
+    run = suggestions.suggest(tmp_path / "a.npy", tmp_path / "b.npy").run
+    run = replace(run, steps=150, save_every=150, recipe=replace(run.recipe, coupling="independent"))
+    run = replace(run, optimizer=replace(run.optimizer, warmup=10), network=replace(run.network, width=32))
+    runs.train(tmp_path / "run", run, progress=False)
+    models.export(tmp_path / "run", tmp_path / "model")
+    for place in ("run", "model"):  # both keep the units
+        trained = models.load(tmp_path / place)
+        ends = models.transport(trained, x[:200]).end[:, :-1]
+        # 150 steps of a small network: half a deviation; untrained, the ends are off by 3 to 4
+        unit = np.where(scale > 0, scale, 1)
+        assert (np.abs(np.mean(ends, axis=0) - before - shift) < 0.5 * unit).all()
+        assert (np.abs(np.std(ends, axis=0) - scale) < 0.5 * unit).all()
+
+
+def test_what_does_not_go_together_is_said_before_any_work(tmp_path):
+    folder, array = pictures(tmp_path / "a", 3, (8, 8)), vectors(tmp_path, "b.npy", [1, 1])
+    for pair, told in (
+        ((folder, array), "holds pictures and .* vectors"),
+        ((array, vectors(tmp_path, "c.npy", [1, 1, 1])), "of shape .2,. and"),
+        (("moons", "noise"), "Give it first"),
+        (("moons", "nothing"), "no data named 'nothing'"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            suggestions.suggest(*pair)
+
+
+def test_steps_fill_the_minutes_and_no_more(monkeypatch):
+    monkeypatch.setattr(suggestions, "measured", lambda run, shape: Timing(20.0, 0.3))
+    found = suggestions.suggest("digits:3", "digits:2")
+    run, timing = suggestions.paced(found.run, found.shape, 10.0)
+    # compiled twice, 1,500 steps, 500 lines of 12 midpoint steps both ways, scores
+    seconds = 2 * 20 + 0.3 * run.steps + 500 * 48 * 0.3 / 192 + 15
+    assert 0.9 * 600 < seconds <= 600
+    assert run.optimizer.warmup < run.steps
+    kept, _ = suggestions.paced(replace(found.run, steps=77), found.shape, 10.0, given={"steps"})
+    assert kept.steps == 77
+    few, _ = suggestions.paced(found.run, found.shape, 0.1)
+    told = suggestions.described(found, few, timing, 0.1)
+    assert few.steps == suggestions.FEWEST_STEPS
+    assert told[-1].startswith("warning  200 steps do not fit into 0.1 minutes")
+
+
+def test_a_fast_device_gets_a_wider_network(monkeypatch):
+    # four times the work for twice the width
+    monkeypatch.setattr(
+        suggestions, "measured", lambda run, shape: Timing(20.0, 0.005 * (run.network.width / 32) ** 2)
+    )
+    found = suggestions.suggest("digits:3", "digits:2")
+    run, timing = suggestions.paced(found.run, found.shape, 10.0)
+    assert run.network.width == 128
+    assert timing.step * run.steps < 600
+    assert suggestions.paced(found.run, found.shape, 10.0, given={"network.width"})[0].network.width == 32
+
+
+def test_the_command_says_what_it_will_do_and_trains_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    a, b = vectors(tmp_path, "a.npy", [1, 2]), vectors(tmp_path, "b.npy", [2, 1])
+    options = [
+        "--steps",
+        "12",
+        "--network.width",
+        "8",
+        "--sampling.samples",
+        "20",
+        "--recipe.coupling",
+        "minibatch_ot",
+    ]
+    cli.main(["suggest", a, b, *options])
+    said = capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+    lines = said.splitlines()
+    assert [line.split()[0] for line in lines] == ["P", "Q", "method", "samples", "network", "time"]
+    assert "minibatch_ot" in lines[2]
+    assert "12 steps" in lines[5]
+    cli.main(["train", a, b, *options, "--recipe.method", "cfm", "--no-progress"])
+    told = capsys.readouterr().out
+    assert "cfm" in told.splitlines()[2]
+    assert (tmp_path / "runs" / "a-to-b" / "report.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["suggest"], "takes two sets of data, got 0"),
+        (["suggest", "moons"], "takes two sets of data, got 1"),
+        (["train", "moons"], "got 1, and 'moons' is no preset"),
+        (["train", "moons", "rings", "toys"], "got 3"),
+        (["suggest", "moons", "rings", "--recipe.reach", "3"], "an option of c2fm, not of tubes"),
+        (["suggest", "moons", "rings", "--minutes", "0"], "minutes must be"),
+    ],
+)
+def test_mistakes_are_said_in_a_line(arguments, told, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_options_of_a_preset_are_those_of_its_own_method(capsys):
+    # translate-quick is `ifm`: its width is no option of `efm`
+    with pytest.raises(SystemExit):
+        cli.main(["train", "translate-quick", "--recipe.width", "0.5", "--recipe.gamma", "1", "--run", "x"])
+    assert "--recipe.gamma is an option of efm and pfgm, not of ifm" in capsys.readouterr().err
