@@ -138,9 +138,13 @@ PRESETS: dict[str, tuple[str, Run]] = {
 
 
 def named(
-    arguments: Sequence[str], presets: Mapping[str, tuple[str, Run]] = PRESETS
+    arguments: Sequence[str], presets: Mapping[str, tuple[str, Run]] | None = None
 ) -> dict[str, tuple[str, Run]]:
     """Return the presets with the method that command-line arguments name by `--recipe.method`, else as they are.
+
+    Args:
+        arguments: What stands on the command line.
+        presets: Runs by name, each with what it is for; None for `PRESETS`.
 
     Raises:
         ValueError: There is no such method, or it does not have a `--recipe` option that the arguments hold.
@@ -150,6 +154,7 @@ def named(
         >>> chosen["toy-swiss-roll"][1].recipe.method
         'pfgm'
     """
+    presets = PRESETS if presets is None else presets
     pairs = [part for argument in arguments for part in argument.split("=", 1)]
     options = [part.removeprefix("--recipe.").replace("-", "_") for part in pairs if part[:9] == "--recipe."]
     method = dict(itertools.pairwise(pairs)).get("--recipe.method")
