@@ -26,9 +26,9 @@ GAP = 4.0
 
 
 def chromium(page: Path, *options: str) -> subprocess.CompletedProcess:
-    where = [f"--user-data-dir={page.parent / 'profile'}"] if page != PAGE else []
-    headless = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", *where, *options]
-    return subprocess.run(headless, capture_output=True, text=True, timeout=60, check=True)
+    profile = f"--user-data-dir={page.parent / 'profile'}"
+    headless = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", profile, *options]
+    return subprocess.run(headless, capture_output=True, text=True, timeout=300, check=True)
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +86,11 @@ def test_its_field_is_that_of_the_package(script, kind, dim):
     else:
         field = fields.chain(points, P[:, :dim], Q[:, :dim], GAP)
     right = np.asarray(field.direction, np.float64) * np.exp(np.asarray(field.log_magnitude))[:, None]
-    # the chain: 1e-5 of the package's sum of images, as much of the page's tables and polynomials, summed over charges
-    # that partly cancel; two plates: float32
-    size = np.linalg.norm(right, axis=1)
-    assert (np.linalg.norm(np.array(found) - right, axis=1) / size).max() < (
-        3e-4 if kind == "chain" else 1e-4
-    )
+    # measured: 1e-6, float32, but 4e-5 for the page's series and tables of the chain at D = 2
+    size, tolerance = np.linalg.norm(right, axis=1), 1e-4 if (kind, dim) == ("chain", 2) else 5e-6
+    assert (np.linalg.norm(np.array(found) - right, axis=1) / size).max() < tolerance
     # far out E_z is exponentially small on the chain, and lines need it in relation to E_x
-    np.testing.assert_allclose(np.array(found)[:, -1], right[:, -1], rtol=1e-3)
+    np.testing.assert_allclose(np.array(found)[:, -1], right[:, -1], rtol=tolerance)
 
 
 TRACE = """const made = core.system(kind, dim, gap, set(P), set(Q));
@@ -161,16 +158,11 @@ def test_its_scores_are_those_of_the_package(script):
     "name", ["gaussian", "moons", "eight_gaussians", "swiss_roll", "s_curve", "rings", "checkerboard"]
 )
 def test_its_shapes_are_the_toys_of_the_package(script, name):
-    drawn = script("return core.pairs(core.draw(core.shapes[name], 4000, 1, 2));", name=name)
+    drawn = script("return core.pairs(core.draw(core.shapes[name], 3000, 1, 2));", name=name)
     source = toys.gaussian(2) if name == "gaussian" else getattr(toys, name)()
-    right = source.draw(np.random.default_rng(3), 4000)
-    # means of 4,000 draws of spread s scatter by s / 63, both sides: 5 sigma
-    spread = right.std(0)
-    np.testing.assert_allclose(np.mean(drawn, 0), right.mean(0), atol=0.12 * spread.max())
-    np.testing.assert_allclose(np.std(drawn, 0), spread, rtol=0.1)
-    floor = metrics.wasserstein2(right[:500], right[500:1000])
-    # one law: as far apart as two draws of it, whose distance scatters by a quarter, or half for eight modes
-    assert metrics.wasserstein2(np.array(drawn[:500]), right[:500]) < 1.6 * floor
+    right = source.draw(np.random.default_rng(3), 3000)
+    # two draws of one toy: 1e-4 at most; of moons, eight Gaussians or rolls with a fifth less noise: 2.7e-4 to 4.7e-4
+    assert metrics.mmd(np.array(drawn), right, bandwidth=0.3) < 2e-4
 
 
 def test_a_small_gap_maps_well_and_a_large_one_poorly(script):
@@ -201,18 +193,22 @@ def test_it_is_one_file_that_loads_nothing():
 @pytest.mark.parametrize("state", ["", "#field=chain&dim=1", "#field=far&P=letters:3&Q=letters:2&time=1"])
 def test_it_runs_in_a_browser(state, tmp_path):
     copy = shutil.copy(PAGE, tmp_path / "play.html")
-    shown = chromium(
-        Path(copy),
-        "--enable-logging=stderr",
-        "--virtual-time-budget=8000",
-        "--dump-dom",
-        f"file://{copy}{state}",
-    )
-    assert "Uncaught" not in shown.stderr
-    scores = {
-        name: re.search(rf'id="{name}"[^>]*>([^<]*)<', shown.stdout)[1]
-        for name in ("w2", "floor", "arrived", "cost")
-    }
+    for _ in range(3):  # on a busy machine the browser may draw no frame in its virtual time
+        shown = chromium(
+            Path(copy),
+            "--enable-logging=stderr",
+            "--virtual-time-budget=8000",
+            "--run-all-compositor-stages-before-draw",
+            "--dump-dom",
+            f"file://{copy}{state}",
+        )
+        assert "Uncaught" not in shown.stderr
+        scores = {
+            name: re.search(rf'id="{name}"[^>]*>([^<]*)<', shown.stdout)[1]
+            for name in ("w2", "floor", "arrived", "cost")
+        }
+        if scores["w2"] != "–":
+            break
     assert 0 < float(scores["w2"]) < 3 * float(scores["floor"])
     assert scores["arrived"] == "100 %"
     assert 0.99 < float(scores["cost"]) < 3
