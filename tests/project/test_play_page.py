@@ -50,7 +50,7 @@ def script(tmp_path_factory):
         if NODE:
             (folder / "run.js").write_text(answer + "console.log(answer);")
             said = subprocess.run(
-                [NODE, folder / "run.js"], capture_output=True, text=True, timeout=60, check=True
+                [NODE, folder / "run.js"], capture_output=True, text=True, timeout=300, check=True
             )
             return json.loads(said.stdout)
         (folder / "run.html").write_text(
