@@ -11,6 +11,11 @@ These recipes know three targets:
   samples of P and Q. The other term is that of a point from its charge, and a quarter of a way the greatest speed of a
   straight line. It trades a little bias for bounded noise.
 
+With a `frame` each plate of the chain is first moved and scaled by itself, and `robust` cuts only the slow part of the
+velocity, `e / (2 L E_z)`, e the D-dimensional Coulomb field of P less Q. Without frames e falls like that of a dipole, the
+difference of the means of both plates, and the slow part of the velocity grows like `exp(pi r / L) / r^D` outside the
+samples; frames take away the dipole, whitened ones the quadrupole too.
+
 The charges are those of each minibatch, or the same ones at every step, for instance the whole training set. Then the target
 is the field itself, at the cost of as many more charges. They are leaves of `draw`, which is a pytree, so that compiled
 steps take them as arguments.

@@ -220,6 +220,7 @@ def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) ->
             return matching.c2fm(
                 config.gap,
                 target=str(config.target),
+                frame=config.frame,
                 reach=config.reach if placed is None else None,
                 points=_points(config) or points.flux("chain", height=str(config.height)),
                 num_points=config.num_points,

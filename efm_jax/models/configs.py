@@ -153,6 +153,8 @@ class C2FM(_Method):
     method: Literal["c2fm"] = "c2fm"
     target: Literal["direction", "velocity", "robust"] | None = None
     """Form of the field: unit direction, velocity `(E_x / E_z, 1)`, a cut velocity; None: as the data need."""
+    frame: Literal["rms", "whitened"] | None = None
+    """Of velocities: move and scale each plate by itself, by its spread or its covariance; None: the data as they are."""
     reach: float | None = None
     """Greatest distance at which the chain is accurate, in units of the data; None for 8 gaps."""
     points: Points | None = None

@@ -58,13 +58,14 @@ def chain(
     cut: float = 1.0,
     clock: clocks.Clock = STEEP,
     reach: float = 3 * GAP,
+    frame: str | None = None,
     **budget: float,
 ) -> Method:
     """The capacitor chain, its points drawn by flux unless a law is given."""
     form = matching.velocity_network if target != "direction" else Method._field_defaults["form"]
 
     def recipe(k):
-        return matching.c2fm(gap, target=target, cut=cut, points=law, reach=reach, num_points=k)
+        return matching.c2fm(gap, target=target, cut=cut, frame=frame, points=law, reach=reach, num_points=k)
 
     return Method(recipe, form, clock, charges=charges, budget=budget)
 
@@ -102,8 +103,10 @@ METHODS = {
     "OT-CFM": Method(lambda k: matching.cfm(coupling=OT, num_points=k), flow),
     "EFM, per plate": AT["EFM, per plate"](GAP),
     "EFM, superposed": AT["EFM, superposed"](GAP),
+    "EFM, made safe": AT["EFM, made safe"](GAP),
     "C2FM": chain(),
     "C2FM, cut at 0.5": chain(cut=0.5),
+    "C2FM, whitened": chain(frame="whitened"),
     "EFM, straight tubes": tubes(),
     "IFM, official law": Method(
         lambda k: matching.ifm(GAP, law="official", width=widths.ramped(1.0, rate=10.0), num_points=k),
