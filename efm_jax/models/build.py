@@ -89,8 +89,10 @@ def run(
     pair = sources(config.data)
     shape = pair[0].shape
     _check_memory(config, math.prod(shape))
-    net = network(config, shape, pair if config.data.components is None else None)
+    net = network(config, shape)
     inside = encoded(config.data, pair, space(pair))
+    if str(config.network.output).startswith("capacitor"):
+        net = network(config, shape, inside)
     of_all = recipe(labeled(config, inside), inside)
     notes = {"shape": list(shape), "sizes": [source.size for source in pair]}
     if config.network.classes is not None:
@@ -331,8 +333,8 @@ def network(
     Args:
         config: The whole run.
         shape: Shape of a sample.
-        pair: Training sets of P and Q, whose moments the parameters of `capacitor` keep; None where parameters are read,
-            and for components, whose moments are known.
+        pair: Training sets of P and Q as the network sees them, whose moments the parameters of `capacitor` keep; None
+            where parameters are read.
 
     Raises:
         ValueError: A unet is asked for samples that are not pictures (H, W, C), or a size does not fit.

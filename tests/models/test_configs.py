@@ -1,5 +1,6 @@
 """Configurations: they survive JSON, refuse what they do not know, and build what they say."""
 
+import dataclasses
 import json
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from efm_jax.datasets.spaces import Space
 from efm_jax.models import build, configs
 from efm_jax.models.presets import PRESETS
 
@@ -129,6 +131,10 @@ def test_moments_of_the_data_come_with_a_run_s_parameters():
     plates = jax.device_get(build.run(config).network.init(jax.random.key(0))["plates"])
     # by the mixture: spread^2 = 25 / 2 + 0.316 of each dimension; 10,000 samples, five errors of the mean
     assert np.abs(plates["neg"] - [0, 0, 6 + np.sqrt(12.816)]).max() < 0.2
+    scaled = dataclasses.replace(config, data=dataclasses.replace(config.data, standardize=True))
+    space = Space(np.zeros(2, np.float32), np.eye(2, dtype=np.float32), np.full(2, 2, np.float32))
+    halved = jax.device_get(build.run(scaled, space=lambda pair: space).network.init(jax.random.key(0)))
+    assert np.abs(halved["plates"]["neg"] - [0, 0, 6 + np.sqrt(12.816) / 2]).max() < 0.1
     same = build.network(config, (2,)).init(jax.random.key(0))
     assert jax.tree.structure(same) == jax.tree.structure(build.run(config).network.init(jax.random.key(0)))
     other = configs.Run(recipe=configs.C2FM(gap=6.0), network=configs.Network(kind="mlp", output="capacitor"))
