@@ -1,4 +1,4 @@
-"""The command `efm`: train, suggest, resume, reflow, export, translate, generate, evaluate, compare, doctor.
+"""The command `efm`: train, suggest, resume, reflow, export, translate, generate, evaluate, compare, demo, doctor.
 
 Each command reads its options, calls the package, and prints where the result is. Every error ends with one message on
 standard error: status 2 for a mistake in what the user gave, 1 for the rest.
@@ -75,7 +75,7 @@ def _parsed(arguments: list[str]) -> Callable[[], object]:
         return partial(print, f"efm_jax {__version__}")
     commands = {
         one.__name__: one
-        for one in (train, resume, reflow, export, translate, generate, evaluate, compare, doctor)
+        for one in (train, resume, reflow, export, translate, generate, evaluate, compare, demo, doctor)
     }
     commands = {"train": train, "suggest": None, **commands}
     if not arguments or (arguments[0] not in commands and not arguments[0].startswith("-")):
@@ -149,7 +149,7 @@ def train(config: configs.Run, run: Path, *, report: bool = True, progress: bool
     Args:
         config: The preset; every field of it is an option.
         run: Run folder to write.
-        report: Score held-out samples at the end, draw pictures and write report.json.
+        report: Score held-out samples at the end, draw pictures and write report.html.
         progress: Show a progress bar.
     """
     _train(run, config, report=report, progress=progress)
@@ -255,7 +255,7 @@ def resume(
         config: The run; length, saving, sampling, devices and the place of the same data may change.
         first: Of a reflow: run folder of the first training, which has moved.
         allow_changes: Allow another optimizer too; the log records the change.
-        report: Score held-out samples at the end, draw pictures and write report.json.
+        report: Score held-out samples at the end, draw pictures and write report.html.
         progress: Show a progress bar.
     """
     if first is not None:
@@ -284,7 +284,7 @@ def reflow(
         pairs: Lines to follow, from samples of the training set; lines that do not arrive are left out.
         reverse: Follow lines from Q to P.
         trained: Start from the parameters of the first run, not from new ones.
-        report: Score held-out samples at the end, draw pictures and write report.json.
+        report: Score held-out samples at the end, draw pictures and write report.html.
         progress: Show a progress bar.
     """
     from efm_jax.runs import reflow_run
@@ -475,7 +475,7 @@ def evaluate(
         model: Run folder, model folder, or a released model's name.
         data: Which samples to score.
         features: Which network compares pictures.
-        output: Folder to write report.json and pictures to, for a model or other data.
+        output: Folder to write report.html, report.json and pictures to, for a model or other data.
         overwrite: Overwrite files in it that efm did not write.
     """
     from efm_jax.models import reports
@@ -559,6 +559,24 @@ def compare(
     if output is not None:
         write(report, output, overwrite=overwrite)
         print(f"Saved the report to {output}")
+
+
+def demo(*, output: Annotated[Path, arg(metavar="FOLDER")] = Path("efm_demo"), show: bool = True) -> None:
+    """Translate samples with a model that comes with efm_jax, and show the report: half a minute, no training.
+
+    Args:
+        output: Folder to write report.html, report.json and pictures to.
+        show: Open the report in the browser, where there is a screen.
+    """
+    from efm_jax.models import reports
+
+    made = reports.demo(output)
+    print(f"Open {made}")
+    screen = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & {*os.environ}
+    if show and sys.stdout.isatty() and screen:
+        import webbrowser
+
+        webbrowser.open(made.absolute().as_uri())
 
 
 def doctor() -> None:
@@ -669,6 +687,7 @@ def _print_report(folder: Path | None, report: dict) -> None:
         print(f"Saved the report to {folder / 'report.json'}")
         if (folder / "pictures").is_dir():
             print(f"Saved pictures to {folder / 'pictures'}/")
+        print(f"Open {folder / 'report.html'}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from PIL import Image
 import efm_jax
 from efm_jax import checkpoint, cli
 from efm_jax.evaluation.drawing import save_png
-from efm_jax.models import build
+from efm_jax.models import build, reports
 
 TOY = ["--steps", "40", "--network.width", "16", "--network.depth", "1", "--recipe.charges", "32"]
 TOY += ["--recipe.num-points", "32", "--sampling.samples", "64", "--sampling.steps", "5", "--no-progress"]
@@ -40,7 +40,7 @@ def failure(capsys, arguments) -> str:
 
 @pytest.mark.smoke
 def test_train_leaves_a_folder_that_explains_itself(toy):
-    assert {"config.json", "log.jsonl", "checkpoints", "pictures", "report.json"} <= {
+    assert {"config.json", "log.jsonl", "checkpoints", "pictures", "report.json", "report.html"} <= {
         p.name for p in toy.iterdir()
     }
     report = json.loads((toy / "report.json").read_text())
@@ -149,6 +149,19 @@ def test_unknown_options_are_named(capsys):
     assert "gapp" in capsys.readouterr().err
 
 
+def test_the_demo_needs_no_data_and_may_be_repeated(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(reports, "find_spec", lambda name: None)  # mlxtend is not installed
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    for _ in range(2):
+        cli.main(["demo", "--output", str(tmp_path / "demo")])
+        assert capsys.readouterr().out == f"Open {tmp_path / 'demo' / 'report.html'}\n"
+    text = (tmp_path / "demo" / "report.html").read_text()
+    assert text.count("data:image/") == 4  # lines and a film, both ways
+    assert "efm translate moons --input npy:SAMPLES.npy" in text
+    assert opened == []  # no terminal
+
+
 def test_doctor_finds_this_machine_healthy(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["doctor"])
@@ -218,7 +231,18 @@ METHODS = {
     method: ["train", "toy-swiss-roll", "--recipe.method", method, "--help"]
     for method in ("efm", "c2fm", "ifm", "cfm", "pfgm")
 }
-COMMANDS = ("train", "resume", "reflow", "export", "translate", "generate", "evaluate", "compare", "doctor")
+COMMANDS = (
+    "train",
+    "resume",
+    "reflow",
+    "export",
+    "translate",
+    "generate",
+    "evaluate",
+    "compare",
+    "demo",
+    "doctor",
+)
 
 
 @pytest.mark.parametrize("columns", [80, 120])

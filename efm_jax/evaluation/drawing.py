@@ -15,7 +15,7 @@ from efm_jax._core import files
 
 __all__ = ["grid", "lines_figure", "pairs_grid", "save_png", "strip"]
 
-_SOURCE, _TARGET, _END, _LOST = "#3b6fb6", "#c44e52", "#2e8b57", "#999999"
+SOURCE, TARGET, END, _LOST = "#3b6fb6", "#c44e52", "#2e8b57", "#999999"
 
 
 def grid(
@@ -268,7 +268,7 @@ def lines_figure(
     )
     ends = lines[[0, -1]][:, reached, :dim]
     backward = float(np.median(lines[0, :, -1])) > gap / 2
-    wanted, color, name = (source, _SOURCE, "P") if backward else (target, _TARGET, "Q")
+    wanted, color, name = (source, SOURCE, "P") if backward else (target, TARGET, "Q")
     right = figure.add_subplot(1, 2, 2)
     _draw_map(right, ends[0, :max_points], ends[1, :max_points], wanted, color, name, limits)
     buffer = io.BytesIO()
@@ -303,8 +303,8 @@ def _draw_plates(axes, lines, arrived, source, target, gap, limits, dims) -> Non
         style = {"color": "#555555", "lw": 0.5} if ok else {"color": _LOST, "lw": 0.5, "ls": "--"}
         axes.plot(line[:, -1], *line[:, :dims].T, **style)
     for samples, z, color, name in (
-        (source, 0.0, _SOURCE, "P, z = 0"),
-        (target, gap, _TARGET, f"Q, z = {gap:g}"),
+        (source, 0.0, SOURCE, "P, z = 0"),
+        (target, gap, TARGET, f"Q, z = {gap:g}"),
     ):
         where = [samples[:, k] for k in range(dims)]
         axes.scatter(np.full(len(samples), z), *where, s=3, color=color, label=name)
@@ -321,12 +321,12 @@ def _draw_map(axes, start, end, wanted, color, name, limits) -> None:
         bins = np.linspace(limits[0, 0], limits[0, 1], 40)
         axes.hist(wanted[:, 0], bins, density=True, color=color, alpha=0.4, label=name)
         if len(end):
-            axes.hist(end[:, 0], bins, density=True, histtype="step", color=_END, label="ends of lines")
+            axes.hist(end[:, 0], bins, density=True, histtype="step", color=END, label="ends of lines")
         axes.set(xlabel="x_1", ylabel="density")
     else:
         for a, b in zip(start[:150], end[:150], strict=True):
             axes.plot(*np.stack([a, b], axis=1), color="#bbbbbb", lw=0.4, zorder=0)
         axes.scatter(*wanted.T, s=4, color=color, alpha=0.5, label=name)
-        axes.scatter(*end.T, s=4, color=_END, label="ends of lines")
+        axes.scatter(*end.T, s=4, color=END, label="ends of lines")
         axes.set(xlabel="x_1", ylabel="x_2", xlim=limits[0], ylim=limits[1], aspect="equal")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)

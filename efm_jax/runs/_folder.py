@@ -11,7 +11,16 @@ from efm_jax._core import files
 from efm_jax.models import configs
 from efm_jax.training.state import TrainState
 
-MAY_CHANGE = ("steps", "max_seconds", "save_every", "log_every", "keep", "progress", "sampling")
+MAY_CHANGE = (
+    "steps",
+    "max_seconds",
+    "save_every",
+    "log_every",
+    "keep",
+    "progress",
+    "picture_every",
+    "sampling",
+)
 """Fields of a config, with all inside them, that a resumed run may change: they do not touch its steps."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from efm_jax._core import files, logs
 from efm_jax.training.state import StepInfo
@@ -78,7 +79,7 @@ class Ledger:
 
 
 class Log:
-    """The lines of log.jsonl and, where tensorboardX is installed, the same numbers for TensorBoard.
+    """The lines of log.jsonl and, where tensorboardX is installed, the same numbers and pictures for TensorBoard.
 
     What goes wrong with either is a warning: they are for reading, and training does not need them.
     """
@@ -123,6 +124,11 @@ class Log:
                 if name != "step" and isinstance(value, int | float):
                     self._board.add_scalar(name, value, line["step"])
 
+    def picture(self, step: int, picture: np.ndarray) -> None:
+        """Show a picture, uint8 [height, width, 3], in TensorBoard."""
+        if self._board is not None:
+            self._board.add_image("held-out samples", picture, step, dataformats="HWC")
+
     def sync(self) -> None:
         """Push all lines to the disk."""
         try:
@@ -150,6 +156,9 @@ class NoLog:
     """The log of a host that keeps none."""
 
     def write(self, line: dict[str, Any]) -> None:
+        """Let it go."""
+
+    def picture(self, step: int, picture: np.ndarray) -> None:
         """Let it go."""
 
     def sync(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from efm_jax import checkpoint
+from efm_jax._core import durations
 from efm_jax.runs import _journal
 from efm_jax.runs._plan import Plan
 from efm_jax.training.state import StepInfo, TrainState
@@ -58,12 +59,14 @@ def take(
     plan: Plan,
     *,
     save: Callable[[TrainState], None],
+    watch: Callable[[int, TrainState], object] | None = None,
     wish_to_stop: Callable[[], bool],
     folder: Path,
 ) -> tuple[TrainState, int]:
     """Take the steps that are left, each entered in the books while the device works on the next; return the last.
 
-    `save` is called with the state at the steps that are saved. `wish_to_stop` is asked once a step: the step under way is
+    `save` is called with the state at the steps that are saved, `watch` with each step and its state.
+    `wish_to_stop` is asked once a step: the step under way is
     finished and saved. FloatingPointError if `plan.max_skipped` steps in a row were not finite.
     """
 
@@ -78,6 +81,8 @@ def take(
         if before is not None:
             enter(*before)
         before = step, info
+        if watch is not None:
+            watch(step, state)
         stop = wish_to_stop() or step == plan.steps
         if stop or step % plan.save_every == 0:
             enter(*before)
@@ -118,9 +123,7 @@ def forecast(seconds: float, left: int, most: float | None = None) -> str:
         Ctrl-C stops and keeps what is trained. Fewer --steps, a smaller --data.size or --network.width, or a GPU shorten it.
     """
     total = seconds * left
-    units = [("days", 86400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0)]
-    name, unit = next((name, unit) for name, unit in units if total >= 1.5 * unit or unit == 1.0)
-    text = f"{seconds:.3g} s a step, {left:,} steps to go: about {total / unit:.0f} {name}."
+    text = f"{seconds:.3g} s a step, {left:,} steps to go: about {durations.in_words(total)}."
     if min(total, most or math.inf) > LONG_SECONDS:
         text += (
             "\nCtrl-C stops and keeps what is trained. Fewer --steps, a smaller --data.size or --network.width, or a GPU "

@@ -2,6 +2,7 @@
 
 config.json  log.jsonl  checkpoints/     written by `runs.fit`
 space.npz    of a run in principal components: their space
+progress.png held-out samples so far, drawn every minute
 """
 
 import json
@@ -15,8 +16,8 @@ import jax
 from efm_jax import checkpoint, training
 from efm_jax._core import files
 from efm_jax.datasets import Source
-from efm_jax.models import build, configs, space
-from efm_jax.runs import _begin, _data, _folder, plans, reflow_run
+from efm_jax.models import build, configs, pictures, space
+from efm_jax.runs import _begin, _data, _folder, _pictures, plans, reflow_run
 from efm_jax.runs._fit import fit
 from efm_jax.runs._plan import Plan
 from efm_jax.training import hosts
@@ -29,7 +30,7 @@ def train(
     resume: bool = True,
     progress: bool = True,
     allow_changes: bool = False,
-    check: Callable[[tuple[Source, Source]], None] | None = None,
+    check: Callable[[tuple[Source, Source]], tuple[Source, Source] | None] | None = None,
 ) -> training.TrainState:
     """Train what `config` says in a run folder, or resume the run it holds.
 
@@ -43,7 +44,8 @@ def train(
         allow_changes: Let a resumed run have another optimizer (`config.optimizer`), which the log records; take data of
             another name for the same where the run is too old to have kept a digest.
         check: Called with the training sets of P and Q before any work, to raise an error, e.g. where no report could be
-            made at the end; of several hosts by the first.
+            made at the end; of several hosts by the first. It may return the held-out samples of P and Q, which are then not
+            opened once more for `progress.png`.
 
     Raises:
         ValueError: See `build.run`, `runs.fit`, `parallel.hosts`, `reflow_run`; or the data are others than before.
@@ -55,16 +57,25 @@ def train(
         mesh = hosts.meeting(where.devices)
         crew = hosts.crew(mesh)
         moved: list[str] = []
+        raw: list[tuple[Source, Source]] = []  # training samples, and held-out ones where they are open
+        inside: list[space.Space | None] = []
 
         def fitted(pair: tuple[Source, Source]) -> space.Space | None:
-            crew.on_first(lambda: check and check(pair))
+            test = crew.on_first(lambda: check and check(pair))
+            raw.extend((pair,) if test is None else (pair, test))
             sizes = [source.size for source in pair]
             same = crew.on_first(
                 lambda: _data.unchanged(folder, config, digests, sizes, trusted=allow_changes)
             )
             moved.extend(same or ())
             crew.on_first(lambda: _check_classes(folder, config, pair))
-            return space.of_run(folder, config.data, pair, crew)
+            inside.append(space.of_run(folder, config.data, pair, crew))
+            return inside[0]
+
+        def samples() -> list[pictures.Watched]:
+            if len(raw) == 1:
+                raw.append(build.sources(config.data, split="test"))
+            return pictures.watched(config, *raw)
 
         try:
             digests = _data.digests(config)
@@ -90,7 +101,9 @@ def train(
             built = built._replace(sources=plans.paired(config, pair, cache=folder / "features"))
         free = (*_folder.MAY_CHANGE, *moved, *(("optimizer", "ema_decay") if allow_changes else ()))
         plan = replace(Plan.of_run(_named_by_first(config, digests, crew)), may_change=free)
-        state = fit(folder, built, plan, resume=resume, progress=progress, mesh=mesh)
+        sheets = _pictures.sheets_of(config, built, inside[0], samples)
+        watch = _pictures.Watch(folder, sheets, config.picture_every, config.steps, told=progress)
+        state = fit(folder, built, plan, resume=resume, progress=progress, on_step=watch, mesh=mesh)
         if hosts.first():
             _begin.conclude(config, int(state.step))
         return state

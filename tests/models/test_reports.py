@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from efm_jax import checkpoint, cli, metrics, models, training
-from efm_jax.models import build, configs, reports, scoring
+from efm_jax.models import build, configs, pictures, reports, scoring
 from efm_jax.types import FieldLines
 
 CONFIG = configs.from_dict(
@@ -48,7 +48,7 @@ def drawn():
     folders = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "network", functools.cache(build.network))
-        patch.setattr(reports, "_draw", lambda folder, *_: folders.append(folder))
+        patch.setattr(pictures, "draw", lambda folder, *_: folders.append(folder))
         yield folders
 
 
@@ -181,14 +181,17 @@ def test_a_report_overwrites_no_file_of_the_user(tmp_path, capsys, monkeypatch):
             cli.main(command)
     assert stop.value.code == 2
     told = capsys.readouterr().err
-    assert f"1 of the 3 files to write exist, the first is {out}" in told
+    assert f"1 of the 6 files to write exist, the first is {out}" in told
     assert "--overwrite" in told
     assert [path.name for path in out.iterdir()] == ["pictures"]
     cli.main([*command, "--overwrite"])
     assert json.loads((out / "report.json").read_text())["files"] == [
         "report.json",
+        "report.html",
         "pictures/forward.png",
+        "pictures/forward.webp",
         "pictures/backward.png",
+        "pictures/backward.webp",
     ]
     cli.main(command)  # its own files
 

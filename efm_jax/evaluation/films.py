@@ -1,0 +1,195 @@
+"""Samples on their way between the plates, as short films: frames of uint8 first, one animated file second.
+
+Pictures change in place; vectors move as points of the plane, with their lines seen from the side.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw
+
+from efm_jax._core import files
+from efm_jax.evaluation import drawing
+
+__all__ = ["lines_frames", "picture_frames", "projected", "save_film"]
+
+_SIDE, _MARGIN, _FINE = 320, 12, 2
+_PAPER, _INK, _FRAME = "#ffffff", "#8a8a8a", "#d0d0d0"
+
+
+def picture_frames(
+    path: Float[np.ndarray, "t n dim"], shape: tuple[int, ...], columns: int = 8, *, zoom: int = 2
+) -> list[UInt8[np.ndarray, "height width 3"]]:
+    """Return one grid of pictures for each moment of their way.
+
+    Args:
+        path: Positions along the lines, [t, n, D], or [t, n, D+1] with z last.
+        shape: Shape of one picture.
+        columns: Pictures in a row.
+        zoom: As in `drawing.grid`.
+
+    Raises:
+        ValueError: See `drawing.grid`.
+
+    Examples:
+        >>> import numpy as np
+        >>> path = np.linspace(-1, 1, 3).reshape(3, 1, 1)
+        >>> [int(frame.mean()) for frame in picture_frames(path, (1, 1), 1, zoom=1)]
+        [226, 241, 255]
+    """
+    dim = int(np.prod(shape))
+    return [drawing.grid(x[:, :dim], shape, min(columns, len(x)), zoom=zoom) for x in np.asarray(path)]
+
+
+def projected(
+    lines: Float[np.ndarray, "t n dim1"],
+    source: Float[np.ndarray, "n dim"],
+    target: Float[np.ndarray, "m dim"],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Project lines and samples of more than two dimensions to the plane of the samples' first two principal components.
+
+    Args:
+        lines: Positions along each line, z last, [t, n, D+1].
+        source: Samples of P, [., D].
+        target: Samples of Q, [., D].
+
+    Returns:
+        Lines [t, n, 3], samples [., 2] and [., 2]; all unchanged for D <= 2.
+
+    Examples:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(50, 4)) * [0.0, 3.0, 0.0, 1.0]
+        >>> lines, p, q = projected(np.zeros((3, 5, 5)), x, x)
+        >>> lines.shape, bool(np.allclose(np.linalg.norm(p[0] - p[1]), np.linalg.norm(x[0] - x[1])))
+        ((3, 5, 3), True)
+    """
+    if source.shape[1] <= 2:
+        return lines, source, target
+    both = np.concatenate([source[:500], target[:500]]).astype(np.float64)
+    mean = both.mean(axis=0)
+    plane = np.linalg.svd(both - mean, full_matrices=False)[2][:2].T
+    flat = np.concatenate([(lines[..., :-1] - mean) @ plane, lines[..., -1:]], axis=-1)
+    return flat, (source - mean) @ plane, (target - mean) @ plane
+
+
+def lines_frames(
+    lines: Float[np.ndarray, "t n dim1"],
+    source: Float[np.ndarray, "n dim"],
+    target: Float[np.ndarray, "m dim"],
+    *,
+    gap: float,
+    max_lines: int = 150,
+    max_points: int = 500,
+) -> list[UInt8[np.ndarray, "height width 3"]]:
+    """Draw vectors at each moment of their way: lines over (z, x_1) and, from two dimensions on, points in the plane.
+
+    Blue are samples of P, red those of Q, green the samples on their way. More than two dimensions are shown by their first
+    two principal components.
+
+    Args:
+        lines: Positions along each line, z last, [t, n, D+1].
+        source: Samples of P, [., D].
+        target: Samples of Q, [., D].
+        gap: Distance of the plates.
+        max_lines: Lines drawn, the first ones.
+        max_points: Samples drawn a plate, the first ones.
+
+    Examples:
+        >>> import numpy as np
+        >>> lines = np.linspace([[0.0, 0.0]], [[1.0, 6.0]], 4)
+        >>> frames = lines_frames(lines, np.zeros((2, 1)), np.ones((2, 1)), gap=6.0)
+        >>> len(frames), frames[0].shape
+        (4, (320, 320, 3))
+    """
+    lines, source, target = (np.asarray(a, float) for a in (lines, source, target))
+    lines, source, target = projected(lines[:, :max_lines], source[:max_points], target[:max_points])
+    everything = np.concatenate([source, target])
+    reach = 0.08 * np.ptp(everything, axis=0).max() + 1e-6
+    low, high = everything.min(axis=0) - reach, everything.max(axis=0) + reach
+    side = _Panel(0, (-0.04 * gap, 1.04 * gap), (low[0], high[0]))
+    plane = None if source.shape[1] == 1 else _Panel(1, (low[0], high[0]), (low[1], high[1]))
+    panels = [side] if plane is None else [side, plane]
+    paper = Image.new("RGB", (_FINE * _SIDE * len(panels), _FINE * _SIDE), _PAPER)
+    draw = ImageDraw.Draw(paper)
+    for panel in panels:
+        draw.rectangle(panel.box, outline=_FRAME, width=_FINE)
+    for x, z, color in ((source, 0.0, drawing.SOURCE), (target, gap, drawing.TARGET)):
+        _dots(draw, side.at(np.full(len(x), z), x[:, 0]), color, 1.5)
+        if plane is not None:
+            _dots(draw, plane.at(x[:, 0], x[:, 1]), color, 1.2)
+    way = side.at(lines[..., -1], lines[..., 0])
+    moved = None if plane is None else plane.at(lines[..., 0], lines[..., 1])
+    frames = []
+    for t in range(len(lines)):
+        frame = paper.copy()
+        draw = ImageDraw.Draw(frame)
+        for line in way[: t + 1].swapaxes(0, 1):
+            whole = line[np.isfinite(line).all(axis=1)]
+            if len(whole) > 1:
+                draw.line([tuple(point) for point in whole.tolist()], fill=_INK, width=1)
+        _dots(draw, way[t], drawing.END, 2.0)
+        if moved is not None:
+            _dots(draw, moved[t], drawing.END, 2.5)
+        frames.append(np.asarray(frame.reduce(_FINE)))
+    return frames
+
+
+def save_film(
+    path: str | Path, frames: list[UInt8[np.ndarray, "height width 3"]], *, seconds: float = 2.5
+) -> None:
+    """Write frames as an animated webp that repeats, whole or not at all; the first and the last stay for a second.
+
+    Args:
+        path: File to write, ending in .webp.
+        frames: The frames, all of one size.
+        seconds: How long the way takes.
+
+    Raises:
+        ValueError: There is no frame, or the name does not end in .webp.
+
+    Examples:
+        >>> import numpy as np, tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_film(f"{folder}/a.webp", [np.full((8, 8, 3), v, np.uint8) for v in (0, 120, 250)])
+        ...     Image.open(f"{folder}/a.webp").n_frames
+        3
+    """
+    path = Path(path)
+    if path.suffix != ".webp" or not frames:
+        raise ValueError(
+            f"a film needs frames and is written as .webp, got {len(frames)} frames and {path.name!r}."
+        )
+    step = max(round(1000 * seconds / len(frames)), 20)
+    times = [1000, *[step] * (len(frames) - 2), 1000][: len(frames)]
+    first, *rest = map(Image.fromarray, frames)
+    buffer = io.BytesIO()
+    first.save(
+        buffer, "WEBP", save_all=True, append_images=rest, duration=times, loop=0, quality=80, method=2
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_bytes(path, buffer.getvalue())
+
+
+class _Panel:
+    """A square of the frame with axes of its own."""
+
+    def __init__(self, column: int, x: tuple[float, float], y: tuple[float, float]):
+        left = _SIDE * column + _MARGIN
+        self.box = [_FINE * v for v in (left, _MARGIN, left + _SIDE - 2 * _MARGIN, _SIDE - _MARGIN)]
+        self._x, self._y = x, y
+
+    def at(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Pixels of points, [..., 2]; far away ones stay within what can be drawn."""
+        left, top, right, bottom = self.box
+        across = left + (x - self._x[0]) / (self._x[1] - self._x[0]) * (right - left)
+        down = bottom - (y - self._y[0]) / (self._y[1] - self._y[0]) * (bottom - top)
+        return np.clip(np.stack([across, down], axis=-1), -10_000, 10_000)
+
+
+def _dots(draw: ImageDraw.ImageDraw, points: np.ndarray, color: str, radius: float) -> None:
+    r = _FINE * radius
+    for x, y in points[np.isfinite(points).all(axis=1)].tolist():
+        draw.ellipse((x - r, y - r, x + r, y + r), fill=color)

@@ -1,0 +1,238 @@
+"""The report of a run as one web page that holds its pictures and asks the network for nothing."""
+
+import base64
+import hashlib
+import html
+import json
+import math
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from efm_jax._core import durations
+from efm_jax.datasets import identity
+from efm_jax.evaluation import summary
+
+__all__ = ["Curve", "curve", "page", "short"]
+
+_TEMPLATE = Path(__file__).with_name("page.html")
+_KINDS = {".png": "image/png", ".webp": "image/webp"}
+_SAYS = {
+    "KID": "distance between features of mapped and real pictures",
+    "precision": "share of mapped pictures that lie among real ones",
+    "recall": "share of real pictures that mapped ones reach",
+    "near copies": "share that nearly repeat a picture of the training set",
+    "read": "share that the digit classifier reads so",
+    "hue": "median angle between the colors of input and output",
+    "W2": "how far samples have to move to become real ones",
+    "energy": "another distance between the two sets",
+}
+_SMALLER_IS_BETTER = ("KID", "near copies", "hue", "W2", "energy")
+
+
+class Curve(NamedTuple):
+    """The losses of a log as a line in a box of pixels.
+
+    Attributes:
+        points: Its points (x, y), y downward.
+        steps: First and last step.
+        losses: Largest and smallest loss, at the top and the bottom of the box.
+        log: Whether its height is the logarithm of the loss.
+    """
+
+    points: list[tuple[float, float]]
+    steps: tuple[int, int]
+    losses: tuple[float, float]
+    log: bool
+
+
+def curve(log: Iterable[Mapping[str, Any]], width: float, height: float) -> Curve | None:
+    """Lay the losses of a run's log out in a box; None where there are fewer than two.
+
+    The height is logarithmic where the largest loss is more than five times the smallest.
+
+    Args:
+        log: Lines as `runs.read_log` returns them.
+        width: Width of the box, pixels.
+        height: Its height.
+
+    Examples:
+        >>> curve([{"step": 1, "loss": 3.0}, {"step": 3, "loss": 1.0}], 100, 50).points
+        [(0.0, 0.0), (100.0, 50.0)]
+    """
+    known = [(line["step"], line["loss"]) for line in log if isinstance(line.get("loss"), float)]
+    known = [(step, loss) for step, loss in known if math.isfinite(loss)]
+    if len(known) < 2:
+        return None
+    steps, losses = zip(*known, strict=True)
+    low, high = min(losses), max(losses)
+    logarithmic = low > 0.0 and high > 5.0 * low
+    heights = [math.log(loss) if logarithmic else loss for loss in losses]
+    bottom, top, first, last = min(heights), max(heights), steps[0], steps[-1]
+    points = [
+        (width * (step - first) / max(last - first, 1), height * (top - y) / ((top - bottom) or 1.0))
+        for step, y in zip(steps, heights, strict=True)
+    ]
+    return Curve(points, (first, last), (high, low), logarithmic)
+
+
+def short(spec: str) -> str:
+    """Return the specification of data without its folders and, where a path says enough, without its kind.
+
+    Examples:
+        >>> short("folder:/data/emoji/noto/"), short("mnist:/data/mnist:3"), short("digits:3"), short("npz:a/b.npz:x")
+        ('noto', 'mnist:3', 'digits:3', 'b.npz:x')
+    """
+    kind, _, rest = spec.partition(":")
+    if kind not in identity.WITH_PATHS or not rest.strip("/"):
+        return spec
+    return rest.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
+def page(
+    report: Mapping[str, Any],
+    *,
+    pictures: Mapping[str, bytes],
+    log: Sequence[Mapping[str, Any]] = (),
+    commands: Sequence[tuple[str, str]] = (),
+) -> str:
+    """Return the report of a run or model as the text of a web page.
+
+    Everything is inside: pictures as data URIs, one script, allowed by its hash, that copies commands. The page's own policy
+    forbids any request. What comes from outside, such as paths and names of classes, is escaped.
+
+    Args:
+        report: The report, as `models.evaluate` returns it.
+        pictures: Content of the png and webp files by their names: `forward.png` (before and after), `forward_path.png` (a
+            few heights), `forward.webp` (the way), and `backward` likewise. Those that are missing are left out.
+        log: Lines of the run's log.
+        commands: What can be done next, and the command that does it.
+
+    Examples:
+        >>> scores = {"wasserstein2": {"value": 0.5, "inputs": 2.0, "floor": 0.25}}
+        >>> scores |= {"arrived": {"value": 1.0}, "evaluations": {"mean": 24.0}}
+        >>> config = {"data": {"source": "a<b", "target": "moons"}, "recipe": {"method": "efm"}}
+        >>> report = {"config": config, "step": 10, "training_seconds": 8.0, "maps": {"a<b -> moons": scores}}
+        >>> text = page(report, pictures={})
+        >>> "a&lt;b" in text, "a<b" in text, "<td>0.500</td>" in text
+        (True, False, True)
+    """
+    config, step = report["config"], report["step"]
+    data = config["data"]
+    names = data["source"], data["target"]
+    title = " → ".join(map(short, names))
+    ways = [
+        (f"{names[0]} -> {names[1]}", "forward", names),
+        (f"{names[1]} -> {names[0]}", "backward", names[::-1]),
+    ]
+    maps = [
+        _map(name, start, end, report["maps"][label], pictures)
+        for label, name, (start, end) in ways
+        if label in report["maps"]
+    ]
+    text = _TEMPLATE.read_text(encoding="utf-8")
+    script = text.partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    head, body = text[: text.index("<script>")], text[text.index("<script>") :]
+    return (
+        string.Template(head).substitute(
+            policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+            title=html.escape(title),
+            facts=_facts(report, config),
+            maps="\n".join(maps),
+            losses=_losses([line for line in log if line["step"] <= step]),
+            commands=_commands(commands),
+            settings=_settings(report, config),
+        )
+        + body
+    )
+
+
+def _facts(report: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    facts = [
+        f"method <b>{html.escape(str(config['recipe']['method']))}</b>",
+        f"{report['step']:,} steps",
+        f"trained for {durations.in_words(report['training_seconds'])}",
+    ]
+    if report.get("classes"):
+        facts.append(f"classes {html.escape(', '.join(report['classes']))}")
+    if "space" in report:
+        facts.append(f"{report['space']['components']} principal components")
+    return " · ".join(facts)
+
+
+def _map(name: str, start: str, end: str, scores: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
+    made, vectors = start.partition(":")[0] == "noise", f"{name}_path.png" not in pictures
+    start, end = (html.escape(short(spec)) for spec in (start, end))
+    ends = (
+        f"Made of new samples of <b>{start}</b>."
+        if made
+        else "Lines between the plates, and their ends among real samples."
+        if vectors
+        else f"Held-out <b>{start}</b> in the upper row of each pair of rows, the end of its line below."
+    )
+    wide, film = ("wide", "") if vectors else ("", "film")
+    way = f"A few heights between the plates: <b>{start}</b> left, <b>{end}</b> right."
+    shown = [
+        (f"{name}.png", wide, "", ends),
+        (f"{name}.webp", wide, film, "Samples on their way from plate to plate."),
+        (f"{name}_path.png", "wide", "", way),
+    ]
+    figures = [
+        f'<figure class="{size}"><img class="{kind}" alt="{start} to {end}" src="{_uri(file, pictures[file])}">'
+        f"<figcaption>{caption}</figcaption></figure>"
+        for file, size, kind, caption in shown
+        if file in pictures
+    ]
+    figures = f'<div class="figures">{"".join(figures)}</div>'
+    return f"<section><h2>{start} → {end}</h2>{figures}{_table(scores)}</section>"
+
+
+def _uri(name: str, content: bytes) -> str:
+    return f"data:{_KINDS[Path(name).suffix]};base64,{base64.b64encode(content).decode()}"
+
+
+def _table(scores: Mapping[str, Any]) -> str:
+    rows = []
+    for title, (mapped, inputs, real) in summary.leading(dict(scores)).items():
+        arrow = "↓" if title.startswith(_SMALLER_IS_BETTER) else "↑"
+        says = next((text for start, text in _SAYS.items() if title.startswith(start)), "")
+        cells = "".join(f"<td>{html.escape(value) or '–'}</td>" for value in (inputs, mapped, real))
+        rows.append(f"<tr><th>{html.escape(title)} {arrow}<small>{says}</small></th>{cells}</tr>")
+    remarks = "; ".join(html.escape(text) for text in summary.remarks(dict(scores)))
+    return (
+        '<table><thead><tr><th></th><th>inputs as they are</th><th class="mapped">mapped</th><th>real</th></tr></thead>'
+        f'<tbody>{"".join(rows)}</tbody></table><p class="note">{remarks}</p>'
+    )
+
+
+def _losses(log: Sequence[Mapping[str, Any]]) -> str:
+    width, height = 640, 180
+    found = curve(log, width, height)
+    if found is None:
+        return ""
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in found.points)
+    scale = ", on a logarithmic scale" if found.log else ""
+    return (
+        "<section><h2>Loss</h2><figure>"
+        f'<svg viewBox="-4 -4 {width + 8} {height + 8}" role="img" aria-label="loss by step">'
+        f'<rect width="{width}" height="{height}"/><polyline points="{points}"/></svg>'
+        f"<figcaption>From step {found.steps[0]:,} to {found.steps[1]:,}, between {found.losses[1]:.4g} and "
+        f"{found.losses[0]:.4g}{scale}.</figcaption></figure></section>"
+    )
+
+
+def _commands(commands: Sequence[tuple[str, str]]) -> str:
+    if not commands:
+        return ""
+    rows = [
+        f"<dt>{html.escape(what)}</dt><dd><code>{html.escape(command)}</code><button>copy</button></dd>"
+        for what, command in commands
+    ]
+    return f"<section><h2>What next</h2><dl>{''.join(rows)}</dl></section>"
+
+
+def _settings(report: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    known = {"config": config, "versions": report.get("versions", {})}
+    return html.escape(json.dumps(known, indent=2, ensure_ascii=False))

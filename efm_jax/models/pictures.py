@@ -1,0 +1,151 @@
+"""What is drawn of a run or model: held-out samples and where their lines end, their way, and a sheet while it trains."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from efm_jax.datasets import Source
+from efm_jax.datasets.classes import aligned, common_names
+from efm_jax.evaluation import drawing, films
+from efm_jax.models import build, configs, scoring
+from efm_jax.models.model import Trained, transport
+from efm_jax.models.scoring import Direction
+
+__all__ = ["Watched", "draw", "names", "sheet", "watched", "ways"]
+
+_COLUMNS, _WIDTH = 8, 640
+_PICTURE_MOMENTS, _LINE_MOMENTS = 17, 41
+
+
+class Watched(NamedTuple):
+    """Held-out samples that are looked at while a run trains, of one direction.
+
+    Attributes:
+        reverse: Whether it goes from Q to P.
+        x: The samples, [n, D].
+        cond: Their labels [n]; None without classes.
+        made: Whether they are noise, of which pictures are made.
+        real: Of vectors: held-out samples of P and Q.
+    """
+
+    reverse: bool
+    x: np.ndarray
+    cond: np.ndarray | None
+    made: bool
+    real: tuple[np.ndarray, ...]
+
+
+def ways(data: configs.Data, shape: tuple[int, ...]) -> list[bool]:
+    """Return the directions of a run, False for P -> Q and True for Q -> P: pictures do not go back to white noise.
+
+    Examples:
+        >>> ways(configs.Data("noise", "digits"), (32, 32, 3)), ways(configs.Data("gaussian:2", "moons"), (2,))
+        ([False], [False, True])
+    """
+    pair = data.source, data.target
+    return [
+        reverse for reverse in (False, True) if not (len(shape) == 3 and build.is_noise(pair[not reverse]))
+    ]
+
+
+def names(reverse: bool, shape: tuple[int, ...]) -> list[str]:
+    """Return the names of the pictures that `draw` makes of one direction.
+
+    Examples:
+        >>> names(False, (2,)), names(True, (50,))
+        (['forward.png', 'forward.webp'], ['backward.webp'])
+    """
+    name = "backward" if reverse else "forward"
+    if len(shape) == 3:
+        return [f"{name}.png", f"{name}_path.png", f"{name}.webp"]
+    if len(shape) != 1:
+        return []
+    return [f"{name}.png", f"{name}.webp"] if shape[0] <= 2 else [f"{name}.webp"]
+
+
+def draw(
+    folder: Path,
+    trained: Trained,
+    x: np.ndarray,
+    y: np.ndarray,
+    direction: Direction,
+    cond: np.ndarray | None,
+) -> None:
+    """Draw samples `x` [n, D] and the ends `y` of their lines, and the way of some of them, into a folder.
+
+    Args:
+        folder: The folder.
+        trained: The run or model.
+        x: Held-out samples.
+        y: The ends of their lines.
+        direction: Where they go.
+        cond: Their labels [n]; None without classes.
+    """
+    files, shape = names(direction.reverse, trained.shape), trained.shape
+    if not files:
+        return
+    some, moments = (16, _PICTURE_MOMENTS) if len(shape) == 3 else (200, _LINE_MOMENTS)
+    labels = None if cond is None else cond[:some]
+    lines = transport(trained, x[:some], reverse=direction.reverse, save=moments, cond=labels)
+    path, gap = np.asarray(lines.path), trained.config.recipe.gap
+    if len(shape) == 3:
+        made = direction.test[direction.start].size is None
+        drawing.save_png(folder / files[0], _ends(x[:32], y[:64] if made else y[:32], shape, made))
+        zoom = _zoom(shape, 9)
+        drawing.save_png(folder / files[1], drawing.strip(path[:, :4], shape, 9, zoom=zoom))
+        frames = films.picture_frames(path, shape, _COLUMNS // 2, zoom=_zoom(shape, _COLUMNS))
+    else:
+        real = [scoring.held_out(source, len(x), side=side) for side, source in enumerate(direction.test)]
+        if len(files) == 2:
+            drawing.lines_figure(folder / files[0], path, *real, gap=gap, arrived=np.asarray(lines.arrived))
+        frames = films.lines_frames(path, *real, gap=gap)
+    films.save_film(folder / files[-1], frames)
+
+
+def watched(config: configs.Run, train: tuple[Source, Source], test: tuple[Source, Source]) -> list[Watched]:
+    """Draw the held-out samples to look at while a run trains, always the same.
+
+    Args:
+        config: The run.
+        train: The training sets of P and Q, which know the shares of classes.
+        test: The held-out samples of P and Q.
+    """
+    shape, found = test[0].shape, []
+    if config.network.classes is not None:
+        class_names = common_names(*train)
+        test = aligned(test[0], class_names), aligned(test[1], class_names)
+    picture = len(shape) == 3
+    for reverse in ways(config.data, shape) if len(shape) in (1, 3) else ():
+        side, cond = int(reverse), None
+        x = scoring.held_out(test[side], _COLUMNS if picture else 100, side=side)
+        if config.network.classes is not None:
+            x, cond = scoring.of_each_class(test[side], train, len(x), side=side)
+        real = () if picture else tuple(scoring.held_out(one, 300, side=at) for at, one in enumerate(test))
+        found.append(Watched(reverse, x, cond, picture and test[side].size is None, real))
+    return found
+
+
+def sheet(trained: Trained, samples: Watched) -> UInt8[np.ndarray, "height width 3"]:
+    """Return a picture of samples and of where the lines of a run that still trains take them."""
+    save = _LINE_MOMENTS if samples.real else None
+    lines = transport(trained, samples.x, reverse=samples.reverse, save=save, cond=samples.cond)
+    if samples.real:
+        path = np.asarray(lines.path)
+        return films.lines_frames(path, *samples.real, gap=trained.config.recipe.gap)[-1]
+    return _ends(samples.x, np.asarray(lines.end)[:, :-1], trained.shape, samples.made)
+
+
+def _ends(x: np.ndarray, y: np.ndarray, shape: tuple[int, ...], made: bool) -> np.ndarray:
+    """Outputs alone where they are made of noise, else in rows below their inputs."""
+    zoom = _zoom(shape, _COLUMNS)
+    if made:
+        return drawing.grid(y, shape, _COLUMNS, zoom=zoom)
+    return drawing.pairs_grid(x, y, shape, _COLUMNS, zoom=zoom)
+
+
+def _zoom(shape: Sequence[int], columns: int) -> int:
+    """How far pictures are enlarged so that a row of them is about as wide as a page."""
+    return max(round(_WIDTH / (columns * (shape[1] + 1))), 1)
