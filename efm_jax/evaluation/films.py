@@ -36,8 +36,8 @@ def picture_frames(
     Examples:
         >>> import numpy as np
         >>> path = np.linspace(-1, 1, 3).reshape(3, 1, 1)
-        >>> [int(frame.mean()) for frame in picture_frames(path, (1, 1), 1, zoom=1)]
-        [226, 241, 255]
+        >>> [int(frame[1, 1, 0]) for frame in picture_frames(path, (1, 1), 1, zoom=1)]
+        [0, 128, 255]
     """
     dim = int(np.prod(shape))
     return [drawing.grid(x[:, :dim], shape, min(columns, len(x)), zoom=zoom) for x in np.asarray(path)]

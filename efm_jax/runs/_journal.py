@@ -127,7 +127,7 @@ class Log:
     def picture(self, step: int, picture: np.ndarray) -> None:
         """Show a picture, uint8 [height, width, 3], in TensorBoard."""
         if self._board is not None:
-            self._board.add_image("held-out samples", picture, step, dataformats="HWC")
+            self._board.add_image("held_out_samples", picture, step, dataformats="HWC")
 
     def sync(self) -> None:
         """Push all lines to the disk."""

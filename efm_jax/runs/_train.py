@@ -75,7 +75,9 @@ def train(
         def samples() -> list[pictures.Watched]:
             if len(raw) == 1:
                 raw.append(build.sources(config.data, split="test"))
-            return pictures.watched(config, *raw)
+            found = pictures.watched(config, *raw)
+            raw.clear()  # a folder of pictures is an array in memory
+            return found
 
         try:
             digests = _data.digests(config)

@@ -108,7 +108,7 @@ def test_tensorboard_gets_the_pictures(tmp_path, always, one_build):
     runs.train(tmp_path, config(steps=2, picture_every=1e-9), progress=False)
     (events,) = (tmp_path / "tensorboard").iterdir()
     content = events.read_bytes()
-    assert content.count(b"held-out samples") == 2
+    assert content.count(b"held_out_samples") == 2
     assert content.count(b"\x89PNG") == 2
 
 
@@ -144,7 +144,7 @@ def test_drawing_that_takes_long_comes_seldom(tmp_path, monkeypatch):
     clock = Clock(monkeypatch, 1.0, [30.0, 10.0])
     clock.run(tmp_path, 60.0, 5000)
     np.testing.assert_allclose(np.diff(clock.drawn)[1:], 10.0 / _pictures.SHARE + 10.0, atol=1.0)  # a step
-    assert 10.0 * len(clock.drawn) / 5000.0 < 0.021
+    assert len(clock.drawn) <= 2 + 5000.0 * _pictures.SHARE / 10.0
 
 
 @pytest.mark.parametrize(("every", "steps"), [(0.0, 1000), (60.0, 60)])
