@@ -18,11 +18,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="ther
 
 PROBE = """
 <script>
-addEventListener("load", async () => {
-  const images = [...document.images];
-  await Promise.all(images.map(image => image.decode().catch(() => null)));
+addEventListener("load", () => {
   const found = {
-    images: images.map(image => [image.naturalWidth, image.naturalHeight]),
+    images: [...document.images].map(image => [image.naturalWidth, image.naturalHeight]),
     fetched: performance.getEntriesByType("resource").map(e => e.name).filter(name => !name.startsWith("data:")),
     wider: document.documentElement.scrollWidth - innerWidth,
     paper: getComputedStyle(document.body).backgroundColor,
