@@ -28,6 +28,10 @@ _SAYS = {
     "W2": "how far samples have to move to become real ones",
     "energy": "another distance between the two sets",
 }
+_FILM = (
+    "Samples on their way from plate to plate.",
+    "Samples on their way (green) from plate to plate, over the height z and in the plane; blue P, red Q.",
+)
 _SMALLER_IS_BETTER = ("KID", "near copies", "hue", "W2", "energy")
 
 
@@ -176,7 +180,7 @@ def _map(name: str, start: str, end: str, scores: Mapping[str, Any], pictures: M
     way = f"A few heights between the plates: <b>{start}</b> left, <b>{end}</b> right."
     shown = [
         (f"{name}.png", wide, "", ends),
-        (f"{name}.webp", wide, film, "Samples on their way from plate to plate."),
+        (f"{name}.webp", wide, film, _FILM[vectors]),
         (f"{name}_path.png", "wide", "", way),
     ]
     figures = [
