@@ -111,11 +111,7 @@ def maps(model: str, config: dict[str, Any], shape: tuple[int, ...]) -> list[tup
     samples = "PICTURES" if _of_pictures(shape) else "npy:SAMPLES.npy"
     source, name = config["data"]["source"].partition(":")[0], shlex.quote(model)
     translate = f"efm translate {name} --input {samples} --output OUT"
-    found = (
-        []
-        if source == "noise" and len(shape) == 3
-        else [("P -> Q", translate), ("Q -> P", f"{translate} --reverse")]
-    )
+    found = [("P -> Q", translate), ("Q -> P", f"{translate} --reverse")]
     if source not in _WITH_PATHS:
         found.append(("new samples of P -> Q", f"efm generate {name} --count 16 --output OUT"))
     return found
@@ -132,7 +128,9 @@ def commands(
         "Q -> P": f"Translate {q} → {p}",
         "new samples of P -> Q": f"New {q}",
     }
-    found = [(said[what], command) for what, command in maps(place, config, shape)]
+    # pictures are made of noise, and none is translated
+    made = config["data"]["source"].partition(":")[0] == "noise" and len(shape) == 3
+    found = [(said[what], command) for what, command in maps(place, config, shape)[2 if made else 0 :]]
     found += [("Scores of more samples", f"efm evaluate {name} --samples 2000")]
     if steps is not None:
         found.append(("A model folder to share", f"efm export {name} MODEL"))

