@@ -187,7 +187,7 @@ def _of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str
             config: The run; its options stand in place of what is suggested.
             run: Run folder to write; an interrupted run is resumed by `efm resume RUN`.
             minutes: Time for compiling, training and scoring; it sets the steps.
-            report: Score held-out samples at the end, draw pictures and write report.json.
+            report: Score held-out samples at the end, draw pictures and write report.html.
             progress: Show a progress bar.
         """
         from efm_jax.models import suggestions
