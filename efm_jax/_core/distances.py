@@ -16,6 +16,21 @@ _FEW_DIMS = 16
 _SAME = 1e-13
 
 
+def common_unit(most: float, *lengths: Array) -> Array:
+    """The least power of two >= 1 in which all finite lengths are below `most`; a constant to differentiation."""
+    rows = (jnp.atleast_1d(lax.stop_gradient(each)) for each in lengths)
+    # by rows, of which some may not be finite, and without a copy of them all
+    sizes = [jnp.maximum(jnp.max(each, axis=-1), -jnp.min(each, axis=-1)) for each in rows]
+    largest = [jnp.max(jnp.where(jnp.isfinite(size), size, 0), initial=0) for size in sizes]
+    exponent = jnp.frexp(jnp.max(jnp.stack(largest)) / most)[1]
+    return jnp.ldexp(jnp.ones_like(largest[0]), jnp.maximum(exponent, 0))
+
+
+def unit_of_squares(dim1: int, *lengths: Array) -> Array:
+    """The common unit in which squared distances and the bounds of their errors are below 2^127; a power of two >= 1."""
+    return common_unit(2.0**58 / dim1**0.5, *lengths)
+
+
 def squared_by_products(
     a: Float[Array, "n dim"], b: Float[Array, "m dim"], size: Float[Array, "n m"] | None = None
 ) -> Float[Array, "n m"]:

@@ -8,6 +8,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
+from efm_jax._core.distances import unit_of_squares
 
 __all__ = ["FRAMES", "FarPlates", "Plate", "far_plates"]
 
@@ -82,8 +83,9 @@ def far_plates(
 
 def _plate(name: str, x: Array, frame: str) -> Plate:
     mean = x.mean(0)
-    away = x - mean
-    scale = jnp.sqrt(jnp.mean(away**2))
+    unit = unit_of_squares(x.size, x)
+    away = (x - mean) / unit
+    scale = jnp.sqrt(jnp.mean(away**2)) * unit
     if not isinstance(scale, Tracer) and not scale > 0:
         raise ValueError(
             f"{name} has no spread: a plate needs two different samples, got {len(x)} at one place."
@@ -92,6 +94,6 @@ def _plate(name: str, x: Array, frame: str) -> Plate:
         covariance = jnp.matmul(away.T, away, precision=jax.lax.Precision.HIGHEST) / len(x)
         values, vectors = jnp.linalg.eigh(covariance)
         # a direction without spread keeps a thousandth of the whole
-        roots = jnp.maximum(jnp.sqrt(jnp.maximum(values, 0)), 1e-3 * scale)
+        roots = jnp.maximum(jnp.sqrt(jnp.maximum(values, 0)) * unit, 1e-3 * scale)
         scale = jnp.matmul(vectors * roots, vectors.T, precision=jax.lax.Precision.HIGHEST)
     return Plate(Plate(x, mean, scale).inside(x), mean, scale)

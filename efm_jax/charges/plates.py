@@ -160,7 +160,7 @@ def capacitor_chain(
         x_neg: Samples of Q, [m, D].
         gap: Distance L between neighboring plates, > 0, in the units of the data.
         images: K >= 1; None chooses K for the fewest charges within the tolerance. With K given, the far plates are the
-            fewest that reach the tolerance, or the best possible.
+            fewest that reach the tolerance, or the best possible. Needed where the gap is traced: then the reach is K gaps.
         tolerance: Greatest error of the field of one charge and its images, relative to that field. The error of the whole
             field is that share of the sum of the sizes of all such fields.
         reach: Greatest lateral distance between a point and a charge for which that holds. None: twice the greatest
@@ -170,7 +170,7 @@ def capacitor_chain(
 
     Raises:
         ValueError: As `capacitor`. Or images is not a whole number >= 1, tolerance or reach is not > 0, traced samples
-            come without a reach, or no row of up to 512 images will do.
+            come without a reach, a traced gap comes without images or with a reach, or no row of up to 512 images will do.
 
     Examples:
         Half-way between one charge and another above it, at D = 1: `cot(pi / 4) / (2 gap)`.
@@ -186,23 +186,30 @@ def capacitor_chain(
     Welsch (1969), Math. Comp. 23, 221.
     """
     x_pos, x_neg = checks.both_plates(x_pos, x_neg)
-    gap = checks.positive("gap", gap)
+    gap = checks.length("gap", gap)
     tolerance = checks.positive("tolerance", tolerance)
     images = None if images is None else checks.count("images", images)
-    if reach is not None:
-        reach = checks.positive("reach", reach)
+    if isinstance(gap, Tracer):
+        if images is None or reach is not None:
+            raise ValueError(
+                "the number of plates follows from reach / gap, and the gap is traced.\nGive images= and leave reach out: "
+                "then it reaches as many gaps."
+            )
+        gaps = float(images)
+    elif reach is not None:
+        gaps = checks.positive("reach", reach) / gap
     elif isinstance(x_pos, Tracer) or isinstance(x_neg, Tracer):
         if images is None:
             raise ValueError("under jit the spread of the samples is not known: give reach=, or images=.")
-        reach = images * gap
+        gaps = images * gap / gap
     else:
         sides = np.asarray(x_pos, np.float64), np.asarray(x_neg, np.float64)
         center = 0.5 * (sides[0].mean(0) + sides[1].mean(0))
         farthest = max(float(np.linalg.norm(x - center, axis=1).max()) for x in sides)
-        reach = max(2 * farthest, 0.1 * gap)
-    row = _images.chain(x_pos.shape[1], _rounded_up(reach / gap), tolerance, images)
-    plates = [plate(x_pos, z * gap, w) for z, w in zip(*row.even, strict=True)]
-    plates += [plate(x_neg, z * gap, -w) for z, w in zip(*row.odd, strict=True)]
+        gaps = max(2 * farthest, 0.1 * gap) / gap
+    row = _images.chain(x_pos.shape[1], _rounded_up(gaps), tolerance, images)
+    plates = [plate(x_pos, float(z) * gap, w) for z, w in zip(*row.even, strict=True)]
+    plates += [plate(x_neg, float(z) * gap, -w) for z, w in zip(*row.odd, strict=True)]
     net = float(row.even.weight.sum() - row.odd.weight.sum())
     middle = 0.5 * (x_pos.mean(0) + x_neg.mean(0))
     plates += [plate(middle[None], side * row.counter * gap, -0.5 * net) for side in (1, -1)]

@@ -22,10 +22,11 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
+from efm_jax._core.distances import common_unit
 from efm_jax._core.heights import at_heights
 from efm_jax.fields._chain.plate import plate_field
 from efm_jax.fields._chain.strip import strip
-from efm_jax.fields._sums.log_lengths import common_unit, direction_and_log_length
+from efm_jax.fields._sums.log_lengths import direction_and_log_length
 from efm_jax.types import Field, FieldFn, SamplesP, SamplesQ
 
 __all__ = ["chain", "chain_fn", "chain_velocity", "log_density_path"]
@@ -241,8 +242,8 @@ def chain_fn(x_pos: SamplesP, x_neg: SamplesQ, gap: float, *, tolerance: float =
         tolerance: As in `chain`.
 
     Returns:
-        A function from points [k, D+1] to unit vectors [k, D+1]. It is a pytree of the samples: chains with the same gap and
-        shapes share their compiled lines.
+        A function from points [k, D+1] to unit vectors [k, D+1]. It is a pytree of the samples and the gap: chains of the
+        same shapes share their compiled lines.
 
     Raises:
         ValueError: As `chain` does.
@@ -256,14 +257,14 @@ def chain_fn(x_pos: SamplesP, x_neg: SamplesQ, gap: float, *, tolerance: float =
     Source: The chain: "Capacitor chain" abstract, OpenReview VDnHEHyVl5.
     """
     x_pos, x_neg = checks.samples("x_pos", x_pos), checks.samples("x_neg", x_neg)
-    return jax.tree_util.Partial(_folded(checks.positive("gap", gap), tolerance), x_pos, x_neg)
+    return jax.tree_util.Partial(_folded(tolerance), checks.length("gap", gap), x_pos, x_neg)
 
 
 @lru_cache
-def _folded(gap: float, tolerance: float):
-    """One function object for each gap, by which compiled lines are kept."""
+def _folded(tolerance: float):
+    """One function object for each tolerance, by which compiled lines are kept."""
 
-    def field(x_pos, x_neg, points):
+    def field(gap, x_pos, x_neg, points):
         height = jnp.mod(points[:, -1], 2 * gap)
         upright = height <= gap
         height = jnp.where(upright, height, 2 * gap - height)

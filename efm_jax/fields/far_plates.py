@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int
 from scipy import stats
 
 from efm_jax._core import checks
-from efm_jax._core.distances import squared_by_products
+from efm_jax._core.distances import squared_by_products, unit_of_squares
 from efm_jax.charges.far_plates import FarPlates
 from efm_jax.fields._sums.differences import long_sum, squared_distances, squared_lengths
 from efm_jax.fields._sums.plates import MANY_DIMENSIONS, default_block_size, fold_blocks
@@ -222,9 +222,13 @@ def _far_plate(points, angle, charges, groups, extra, block_size, charges_over=N
     dim = points.shape[1]
     # at pi/2 rounding may leave a cosine of either sign or none
     cos, sin = jnp.maximum(jnp.cos(angle), jnp.finfo(points.dtype).eps), jnp.sin(angle)
-    # in units of which |x - y|^2 is the exponent
-    unit = (sin / cos) ** 2
     x = points / cos[:, None]
+    length = unit_of_squares(dim, x, charges)
+    if charges_over is not None:
+        length = lax.pmax(length, charges_over)
+    x = x / length
+    # in units of which |x - y|^2 is the exponent
+    unit = jnp.maximum((sin / cos / length) ** 2, float(jnp.finfo(x.dtype).tiny))
 
     def log_ratio(squared, nearest):
         """The log weight of a charge over that of one at the distance `nearest`."""
@@ -240,6 +244,7 @@ def _far_plate(points, angle, charges, groups, extra, block_size, charges_over=N
         return jnp.where(felt, ratio, -jnp.inf)
 
     def add_block(sums, position, part):
+        position = position / length
         squared = _squared(x, position)
         felt = part != 0 if groups is None else part == groups[0][:, None] + 1
         squared = jnp.where(felt, squared, jnp.inf)
@@ -262,9 +267,15 @@ def _far_plate(points, angle, charges, groups, extra, block_size, charges_over=N
         nearest = lax.pmin(lax.stop_gradient(sums.nearest), charges_over)
         here = merged(sums, none._replace(nearest=nearest))
         sums = _Sums(nearest, *lax.psum((here.weight, here.vector), charges_over))
-    mean = sums.vector / jnp.maximum(sums.weight, jnp.finfo(x.dtype).tiny)[:, None]
+    mean = length * sums.vector / jnp.maximum(sums.weight, jnp.finfo(x.dtype).tiny)[:, None]
     velocity = (cos[:, None] * points - mean) / sin[:, None]
-    alone = log_ratio(jnp.where(jnp.isinf(sums.nearest), 0.0, sums.nearest)[:, None], zero[:, None])[:, 0]
+    nearest = jnp.where(jnp.isinf(sums.nearest), 0.0, sums.nearest)
+    if extra is None:
+        alone = jnp.maximum(-nearest / (2 * unit), float(jnp.finfo(x.dtype).min))
+    else:
+        ratio = nearest / (extra * unit)
+        logs = jnp.log(jnp.where(nearest > 0, nearest, 1.0)) - jnp.log(extra * unit)
+        alone = -0.5 * (dim + extra) * jnp.where(jnp.isinf(ratio), logs, jnp.log1p(ratio))
     log_density = jnp.log(sums.weight / len(charges)) + alone - dim * jnp.log(sin) - _log_norm(dim, extra)
     return FarField(velocity, mean, log_density)
 
@@ -371,7 +382,8 @@ def _follow(
     start = x
     x, up = through(near, own, x, angles)
     if length is not None:
-        lengths = jnp.sqrt(squared_lengths(x))
+        unit = unit_of_squares(x.shape[1], x)
+        lengths = jnp.sqrt(squared_lengths(x / unit)) * unit
         if points_over is not None and members is not None:
             lengths = jnp.where(members[0] < 0, jnp.nan, lengths)
             lengths = lax.all_gather(lengths, points_over, tiled=True)

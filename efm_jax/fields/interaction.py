@@ -21,6 +21,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
+from efm_jax._core.distances import unit_of_squares
 from efm_jax.fields._sums.differences import displacements_by_slabs, squared_lengths
 from efm_jax.fields._sums.log_lengths import direction_and_log_length
 from efm_jax.fields.widths import Width, ramped, with_slope
@@ -33,6 +34,8 @@ _ARCH = ramped()
 _NEAREST = 1e-5
 """Share of the gap next to a plate within which the field is taken as at that height."""
 _UNROLLED = 4  # dimensions
+_FAR = 1e3  # spreads of the pairs from where squared distances are compared by their differences
+_MOST = 1e37  # squares of a tangent, in float32
 
 
 def interaction(
@@ -110,6 +113,9 @@ def _summed(
     x, z = points[:, :-1], jnp.clip(points[:, -1], _NEAREST * gap, (1.0 - _NEAREST) * gap)
     sigma, slope = with_slope(width, z, gap)
     log_unit = _log_unit(law, sigma, width, gap, dim)
+    unit = unit_of_squares(dim + 1, points, x_pos, x_neg, jnp.asarray(gap, z.dtype))
+    x, x_pos, x_neg, sigma = (length / unit for length in (x, x_pos, x_neg, sigma))
+    variance = jnp.maximum(sigma**2, float(jnp.finfo(z.dtype).tiny))
     shares = ((gap - z) / gap)[:, None], (z / gap)[:, None]
 
     def cut(block):
@@ -117,17 +123,37 @@ def _summed(
         fresh = first + jnp.arange(size) >= block * size  # the last block overlaps the one before it
         return first, fresh, *(lax.dynamic_slice_in_dim(ends, first, size) for ends in (x_pos, x_neg))
 
+    def compared(a_near, b_near, offset, a, b):
+        """Squared distances from the axes of pairs less that of a near one, from differences of samples."""
+        return _over_dims(
+            lambda apart, near: apart * (2 * near + apart), shares, (a_near, a), (b_near, b), offset
+        )
+
+    few = dim <= _UNROLLED
+    eps = float(jnp.finfo(z.dtype).eps)
+    # of few dimensions the compiler computes squares and weights twice, and may round apart; far out weights are the larger
+    from_first = lax.stop_gradient(shares[0] * (x - x_pos[0]) + shares[1] * (x - x_neg[0]))
+    spread = jnp.maximum(*(jnp.max(jnp.abs(ends - ends[0])) for ends in (x_pos, x_neg)))
+    distance = jnp.max(jnp.abs(from_first), axis=1, keepdims=True)
+    far = distance > _FAR * spread
+
     def closer(nearest, block):
         first, _, a, b = cut(block)
         squared = _over_dims(jnp.square, *lax.stop_gradient((shares, (x, a), (x, b))))
-        least = jnp.min(squared, axis=1)
+        if few:
+            squared = jnp.where(
+                far, compared(x_pos[:1], x_neg[:1], from_first, *lax.stop_gradient((a, b))), squared
+            )
+        least = jnp.min(squared, axis=1, keepdims=True)
+        most = (
+            jnp.where(far, least + 16 * eps * distance * spread, (1.0 + 4.0 * eps) * least) if few else least
+        )
+        least = least[:, 0]
         # argmin, as two reductions that vectorize
-        index = jnp.min(jnp.where(squared <= slack * least[:, None], jnp.arange(size), size - 1), axis=1)
+        index = jnp.min(jnp.where(squared <= most, jnp.arange(size), size - 1), axis=1)
         nearer = ~(least >= nearest[0])
         return (jnp.where(nearer, least, nearest[0]), jnp.where(nearer, first + index, nearest[1])), None
 
-    # of few dimensions the compiler squares twice, and may round apart
-    slack = 1.0 + 4.0 * float(jnp.finfo(z.dtype).eps) * (dim <= _UNROLLED)
     blocks = jnp.arange(-(-num_pairs // size))
     start = jnp.full_like(z, jnp.inf), jnp.zeros(len(z), blocks.dtype)
     nearest = lax.stop_gradient(lax.scan(closer, start, blocks)[0][1])
@@ -138,15 +164,21 @@ def _summed(
     def add(sums, block):
         _, fresh, a, b = cut(block)
         across = b - a
-        more = _over_dims(
-            lambda apart, near: apart * (2 * near + apart), shares, (a_near, a), (b_near, b), offset
-        )
-        log_w = -0.5 * more / sigma[:, None] ** 2
-        along, aside = 1.0 / gap, (slope / sigma)[:, None]
+        more = compared(a_near, b_near, offset, a, b)
+        log_w = -0.5 * more / variance[:, None]
+        if few:
+            log_w = jnp.where(far, jnp.minimum(log_w, 0.0), log_w)
+        along, aside = 1.0 / gap * unit, (slope / sigma)[:, None]
         if law == "official":
-            cosine = lax.rsqrt(1.0 + jnp.maximum(least[:, None] + more, 0.0) * aside**2)
+            squared = jnp.maximum(least[:, None] + more, 0.0)
+            tangent = squared * jnp.minimum(aside**2, _MOST)
+            cosine = lax.rsqrt(1.0 + tangent)
             log_w = log_w - jnp.log(cosine * jnp.exp(log_unit)[:, None] + 1e-2)
-            along, aside = cosine * lax.rsqrt(jnp.sum(across**2, axis=1) + gap**2), cosine * aside
+            along = cosine * lax.rsqrt(jnp.sum(across**2, axis=1) + (gap / unit) ** 2)
+            upright = tangent < _MOST
+            # far out the angle is a right one
+            right = jnp.sign(aside) * lax.rsqrt(jnp.where(upright, 1.0, squared))
+            aside = jnp.where(upright, cosine * aside, right)
         log_w = jnp.where(fresh, log_w, -jnp.inf)
         top = jnp.maximum(sums[0], jnp.max(log_w, axis=1))
         w = jnp.exp(log_w - top[:, None])
@@ -155,13 +187,14 @@ def _summed(
         lateral = jnp.matmul(forward, across, precision=lax.Precision.HIGHEST)
         for share, ends in zip(shares, (a, b), strict=True):
             lateral = lateral + share * displacements_by_slabs(outward, x, ends)
-        upward = gap * jnp.sum(forward, axis=1, keepdims=True)
+        upward = gap * jnp.sum(forward, axis=1, keepdims=True) / unit
         return (top, sums[1] * old + jnp.concatenate([lateral, upward], axis=1)), None
 
     start = (jnp.full_like(z, -jnp.inf), jnp.zeros_like(points))
     (top, vector), _ = lax.scan(add, start, blocks)
     direction, log_length = direction_and_log_length(vector)
-    log_magnitude = log_length + top - 0.5 * least / sigma**2 - log(num_pairs)
+    away = jnp.minimum(0.5 * least / variance, float(jnp.finfo(z.dtype).max))
+    log_magnitude = log_length + top - away - log(num_pairs)
     return Field(direction, log_magnitude - log_unit if law == "conserving" else log_magnitude)
 
 
@@ -187,6 +220,6 @@ def _over_dims(
         apart = down * (x[:, None] - a) + up * (y[:, None] - b)
         return total + term(apart, *(r[:, None] for r in rest)), None
 
-    zero = jnp.zeros((len(of_p[0]), len(of_p[1])), of_p[0].dtype)
+    zero = jnp.zeros((len(down), len(of_p[1])), down.dtype)
     columns = tuple(part.T for part in (*of_p, *of_q, *more))
     return lax.scan(add, zero, columns, unroll=len(columns[0]) <= _UNROLLED)[0]

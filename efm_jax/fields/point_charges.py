@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
+from efm_jax._core.distances import unit_of_squares
 from efm_jax._core.heights import at_heights
 from efm_jax.charges.plates import Charges, as_points_and_charges
 from efm_jax.fields._sums.combine_plates import (
@@ -20,17 +21,15 @@ from efm_jax.fields._sums.combine_plates import (
     checked_gamma,
     combination,
     field_by,
+    in_unit_one,
     ways_of_summing,
 )
 from efm_jax.fields._sums.differences import squared_distances, weighted_displacements
-from efm_jax.fields._sums.log_lengths import common_unit, log_sphere_area
+from efm_jax.fields._sums.log_lengths import log_sphere_area
 from efm_jax.fields._sums.plates import default_block_size, log_relative_weight
 from efm_jax.types import Field, FieldFn
 
 __all__ = ["coulomb", "field_fn", "log_sphere_area", "mean_displacement"]
-
-_LARGEST = 2.0**58
-"""Greatest length in the unit of the sums, of one dimension: squares and the bounds of their errors are below 2^127."""
 
 
 def coulomb(
@@ -155,22 +154,24 @@ def _coulomb(
 ) -> Field:
     """The field of charges on one device."""
     dim1 = points.shape[-1]
-    unit = common_unit(_LARGEST / dim1**0.5, points, charges.positions)
+    unit = unit_of_squares(dim1, points, charges.positions)
     ways = [both_signs(way, charges) for way in ways_of_summing(dim1, block_size, certified, unit)]
     field = field_by(ways, points / unit, combination(convention, gamma / unit))
-    per_unit = 0 if convention == "per_plate" else (dim1 - 1) * jnp.log(unit)
-    return field._replace(log_magnitude=field.log_magnitude - per_unit)
+    return in_unit_one(field, unit, convention)
 
 
 def mean_displacement(
     points: Float[Array, "k dim1"], x: Float[Array, "m dim"], num_extra: int
-) -> Float[Array, "k dim1"]:
-    """Mean of `points - (x_i, 0)` with weights `r_i^-(D + K)`: the direction of one plate's field in K extra dimensions.
+) -> tuple[Float[Array, "k dim1"], Float[Array, "k 1"]]:
+    """Mean of `points - (x_i, 0)` with weights `r_i^-(D + K)`, and its length.
 
-    Memory is O(points x samples).
+    It has the direction of one plate's field in K extra dimensions. Memory is O(points x samples).
     """
+    unit = unit_of_squares(points.shape[1], points, x)
+    points, x = points / unit, x / unit
     charges = at_heights(x, jnp.zeros_like(x[:, 0]))
     squared = squared_distances(points, charges)
     nearest = jnp.min(squared, axis=1, keepdims=True)
     weights = jnp.exp(log_relative_weight(squared, nearest, x.shape[1] + num_extra))
-    return weighted_displacements(weights / jnp.sum(weights, axis=1, keepdims=True), points, charges)
+    mean = weighted_displacements(weights / jnp.sum(weights, axis=1, keepdims=True), points, charges)
+    return mean * unit, jnp.sqrt(jnp.sum(mean * mean, axis=1, keepdims=True)) * unit

@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
+from efm_jax._core.distances import unit_of_squares
 from efm_jax.charges.plates import Charges, as_points_and_charges
 from efm_jax.fields._sums.differences import long_sum, squared_distances
 from efm_jax.fields._sums.log_lengths import log_sphere_area
@@ -72,15 +73,17 @@ def potential(
 @partial(jax.jit, static_argnames="block_size")
 def _potential(points: Array, charges: Charges, block_size: int) -> Potential:
     dim = points.shape[1] - 1
+    length = unit_of_squares(dim + 1, points, charges.positions)
+    points = points / length
 
     def add_block(state, position, part):
         total, reference = state
-        squared = squared_distances(points, position)
+        squared = squared_distances(points, position / length)
         felt = (squared != 0) & (part != 0)
         squared = jnp.where(felt, squared, 1)
         part = jnp.where(felt, part, 0)
         if dim == 1:
-            return total - long_sum(part * jnp.log(squared)), reference
+            return total - long_sum(part * (jnp.log(squared) + 2 * jnp.log(length))), reference
         nearest = jnp.min(jnp.where(felt, lax.stop_gradient(squared), jnp.inf), axis=1)
         new = jnp.minimum(reference, nearest)
         weight = relative_weight(jnp.where(felt, squared, jnp.inf), new[:, None], dim - 1)
@@ -98,4 +101,4 @@ def _potential(points: Array, charges: Charges, block_size: int) -> Potential:
     unit = float(np.asarray(exp(log_unit), points.dtype))
     reference = jnp.where(jnp.isinf(reference), 1, reference)
     powers = 0.5 * (dim - 1) * (jnp.log(reference / unit) + (log(unit) - log_unit))
-    return Potential(jnp.sign(total), log_total - powers)
+    return Potential(jnp.sign(total), log_total - powers - (dim - 1) * jnp.log(length))

@@ -17,6 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
+from efm_jax._core.distances import unit_of_squares
 from efm_jax.charges.plates import Charges, as_points_and_charges, check_shapes
 from efm_jax.fields._sums.combine_plates import (
     Plates,
@@ -24,6 +25,7 @@ from efm_jax.fields._sums.combine_plates import (
     checked_gamma,
     combination,
     field_by,
+    in_unit_one,
     ways_of_summing,
 )
 from efm_jax.fields._sums.double_float import DoubleFloat, pulls, settled, sum_over_first
@@ -169,18 +171,18 @@ def _program(
     def most(count):
         return lax.pmax(count, axes) if axes else count
 
-    def share(points, charges, gamma):
+    def share(points, charges, gamma, unit):
         size = block_size or default_block_size(len(points), len(charges.charge), points.shape[-1])
-        fast, *slow = ways_of_summing(points.shape[-1], size, certified)
+        fast, *slow = ways_of_summing(points.shape[-1], size, certified, unit)
         ways = [_added(way, charges, charges_over) for way in (fast, *slow[:-1])]
         if certified:
-            ways.append(_added_in_double_floats(size, charges, charges_over))
-        return field_by(ways, points, combination(convention, gamma), most)
+            ways.append(_added_in_double_floats(size, charges, charges_over, unit))
+        return field_by(ways, points / unit, combination(convention, gamma / unit), most)
 
     split = jax.shard_map(
         share,
         mesh=mesh,
-        in_specs=(PartitionSpec(points_over), PartitionSpec(charges_over), PartitionSpec()),
+        in_specs=(PartitionSpec(points_over), PartitionSpec(charges_over), PartitionSpec(), PartitionSpec()),
         out_specs=PartitionSpec(points_over),
         check_vma=False,  # scans of the kernel begin with zeros that are the same on all devices
     )
@@ -193,7 +195,9 @@ def _program(
         points = jnp.pad(points, ((0, _divisible(count, parts) - count), (0, 0)), mode="edge")
         parts = 1 if charges_over is None else mesh.shape[charges_over]
         charges = _filled(charges, _divisible(len(charges.charge), parts))
-        return jax.tree.map(lambda values: values[:count], split(points, charges, gamma))
+        unit = unit_of_squares(points.shape[-1], points, charges.positions)
+        field = in_unit_one(split(points, charges, gamma, unit), unit, convention)
+        return jax.tree.map(lambda values: values[:count], field)
 
     return jax.jit(whole)
 
@@ -217,16 +221,19 @@ def _added(way: Summation, charges: Charges, axis: str | None) -> Callable[[Arra
     return sum_both
 
 
-def _added_in_double_floats(block_size: int, charges: Charges, axis: str | None) -> Callable[[Array], Plates]:
+def _added_in_double_floats(
+    block_size: int, charges: Charges, axis: str | None, unit: Array
+) -> Callable[[Array], Plates]:
     """As `_added`, with all digits of what cancels between the charges of one device and of another."""
-    plain = _added(streamed(by_differences, block_size), charges, axis)
+    plain = _added(streamed(by_differences, block_size, unit), charges, axis)
 
     def sum_both(points):
         plates = plain(points)
 
         def one_sign(plate):
             sign, reference = plate
-            return pulls(points, charges.positions, jnp.maximum(sign * charges.charge, 0), reference)
+            charge = jnp.maximum(sign * charges.charge, 0)
+            return pulls(points, charges.positions, charge, reference, unit=unit)
 
         references = jnp.stack([sums.reference for sums in plates])
         exact = lax.map(one_sign, (jnp.array([1, -1], points.dtype), references))

@@ -18,7 +18,8 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
-from efm_jax.fields._sums.combine_plates import checked_gamma, combination
+from efm_jax._core.distances import unit_of_squares
+from efm_jax.fields._sums.combine_plates import checked_gamma, combination, in_unit_one
 from efm_jax.fields._sums.double_float import TERMS, DoubleFloat, add, no_pulls, pulls, settled
 from efm_jax.fields._sums.plates import (
     MANY_DIMENSIONS,
@@ -87,16 +88,22 @@ def streamed_field(
     )
     combine = _combine(convention)
     none = no_sums(flat)
-    sums = _read(ways[0], flat, (none, none), plates, budget)
-    field, trusted = combine(*sums, gamma)
+    unit = unit_of_squares(flat.shape[1], flat)
+    sums, most = _read(ways[0], flat / unit, unit, (none, none), plates, budget)
+    if (wider := unit_of_squares(flat.shape[1], most)) > unit:  # charges reach farther than the points
+        unit = wider
+        sums, _ = _read(ways[0], flat / unit, unit, (none, none), plates, budget)
+    flat, shrinkage = flat / unit, gamma / unit
+    field, trusted = combine(*sums, shrinkage)
     for way in ways[1:] if certified else []:
         again = _evened(np.flatnonzero(~np.asarray(trusted)), len(flat))
         if len(again) == 0:
             break
         before = jax.tree.map(lambda values, again=again: values[again], sums)
-        after = _read(way, flat[again], before, plates, budget)
+        after, _ = _read(way, flat[again], unit, before, plates, budget)
         sums = jax.tree.map(lambda old, new, again=again: old.at[again].set(new), sums, after)
-        field, trusted = combine(*sums, gamma)
+        field, trusted = combine(*sums, shrinkage)
+    field = in_unit_one(field, unit, convention)
     return Field(field.direction.reshape(shape), field.log_magnitude.reshape(shape[:-1]))
 
 
@@ -106,25 +113,32 @@ _Total: TypeAlias = PlateSums | DoubleFloat
 class _Step(NamedTuple):
     """A compiled step over one block."""
 
-    # `run(total, points, rows [k, D+1], charge, count, reference) -> (total, mark)` adds the first `count` rows as
-    # equal charges; the mark is there when the step is done
+    # `run(total, points, rows [k, D+1], charge, count, reference, unit) -> (total, most)` adds the first `count` rows as
+    # equal charges; their greatest coordinate is there when the step is done
     run: Callable[..., tuple[_Total, Array]]
     rows: int  # k, the rows of a block
     bytes: int  # what the device holds at most while blocks go through, by the compiler's figures
 
 
 def _read(
-    way: str, points: Array, before: tuple[PlateSums, PlateSums], plates: Sequence[Plate], budget: int
-) -> tuple[PlateSums, PlateSums]:
-    """The sums over the positive and over the negative plates, from one reading of them all."""
+    way: str,
+    points: Array,
+    unit: Array,
+    before: tuple[PlateSums, PlateSums],
+    plates: Sequence[Plate],
+    budget: int,
+) -> tuple[tuple[PlateSums, PlateSums], Array]:
+    """The sums over the positive and over the negative plates, from one reading of them all, and what is farthest out."""
     step = _step(way, points.shape, points.dtype.name, max(x.shape[0] for x, _, _ in plates), budget)
     start = no_pulls(points) if way == "double_float" else no_sums(points)
     # buffers of their own, which the steps reuse
     totals: list[_Total] = [jax.tree.map(jnp.copy, start) for _ in before]
     marks: deque[Array] = deque()
+    most = jnp.zeros((), points.dtype)
     for side, rows, charge, count in _blocks(plates, step.rows, points.dtype):
         rows = jax.device_put(rows)
-        totals[side], mark = step.run(totals[side], points, rows, charge, count, before[side].reference)
+        totals[side], mark = step.run(totals[side], points, rows, charge, count, before[side].reference, unit)
+        most = jnp.maximum(most, mark)
         marks.append(mark)
         if len(marks) == 2:  # the block before this one must be done with before a third is sent
             jax.block_until_ready(marks.popleft())
@@ -132,7 +146,7 @@ def _read(
         settled(sums, total) if isinstance(total, DoubleFloat) else total
         for sums, total in zip(before, totals, strict=True)
     )
-    return plus, minus
+    return (plus, minus), most
 
 
 def _blocks(
@@ -180,21 +194,20 @@ def _compiled(
 ) -> tuple[Callable, int]:
     """A step and the bytes that it needs with its arguments and results."""
 
-    def run(total, points, positions, charge, count, reference):
+    def run(total, points, positions, charge, count, reference, unit):
         part = jnp.where(jnp.arange(rows) < count, charge, 0)
+        most = jnp.max(jnp.where(jnp.isfinite(positions), jnp.abs(positions), 0))
         if way == "double_float":
-            total = add(total, pulls(points, positions, part, reference, terms))
-            return total, total.high[0, 0]
+            return add(total, pulls(points, positions, part, reference, terms, unit)), most
         sum_block = by_products if way == "products" else by_differences
-        total = merge(total, streamed(sum_block, inner)(points, positions, part))
-        return total, total.weight[0]
+        return merge(total, streamed(sum_block, inner, unit)(points, positions, part)), most
 
     points = jax.ShapeDtypeStruct(shape, dtype)
     scalar, each = jax.ShapeDtypeStruct((), dtype), jax.ShapeDtypeStruct(shape[:1], dtype)
     total = jax.eval_shape(no_pulls if way == "double_float" else no_sums, points)
     block = jax.ShapeDtypeStruct((rows, shape[1]), dtype)
     lowered = jax.jit(run, donate_argnums=0, keep_unused=True).lower(
-        total, points, block, scalar, jax.ShapeDtypeStruct((), jnp.int32), each
+        total, points, block, scalar, jax.ShapeDtypeStruct((), jnp.int32), each, scalar
     )
     compiled = lowered.compile()
     memory = compiled.memory_analysis()

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from efm_jax._core import checks
 from efm_jax._core.bisection import bisect_number
-from efm_jax._core.distances import squared_by_products
+from efm_jax._core.distances import common_unit, squared_by_products
 from efm_jax.matching._brownian import leave_slab
 from efm_jax.types import Key, SamplesP, SamplesQ
 
@@ -66,8 +66,10 @@ def effective_charges(
     x_pos, x_neg = _samples(x_pos, x_neg)
     if not isinstance(gap, Tracer):
         checks.positive("gap", float(gap))
-    scene = _scene(key, x_pos, x_neg, _inside(height), checks.count("num_points", num_points))
-    return _effective(scene, gap, _images(x_pos))
+    unit = common_unit(1e15, x_pos, x_neg, jnp.asarray(gap, x_pos.dtype))
+    sides = x_pos / unit, x_neg / unit
+    scene = _scene(key, *sides, _inside(height), checks.count("num_points", num_points))
+    return _effective(scene, gap / unit, _images(x_pos))
 
 
 def suggest_gap(

@@ -160,10 +160,9 @@ def _draw(
     else:
         where = _on_lines(key_point, x_neg[i], num_extra, eps, z_max)
     where = where if part is None else part(where)
-    g = mean_displacement(where, x_neg, num_extra)
+    g, length = mean_displacement(where, x_neg, num_extra)
     z = where[:, -1:]
     if target == "direction":
-        length = jnp.sqrt(jnp.sum(g * g, axis=1, keepdims=True))
         value = math.sqrt(g.shape[1]) * g / (length + gamma)
     else:
         value = jnp.concatenate([g[:, :-1] / z, jnp.ones_like(z)], axis=1)

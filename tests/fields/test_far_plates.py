@@ -54,6 +54,34 @@ def test_float32_sums_are_those_of_float64(dim, extra):
         np.testing.assert_allclose(field.log_density, log_density, rtol=1e-6, atol=error)
 
 
+@pytest.mark.parametrize("extra", KINDS)
+@pytest.mark.parametrize("far", [1e19, 1e25, 1e30])
+def test_the_field_holds_where_squares_overflow(extra, far):
+    for angle in (0.03, 1.0, 1.5):
+        x, y = on_lines(2, n=8, p=8, angle=angle, extra=extra)
+        x[0], y[1] = far, -far
+        field = far_plate(x, angle, y, extra=extra)
+        velocity, mean, log_density = by_formula(x, angle, y, extra)
+        # shares of a mean to 1e-6, of places of which one is far away where it counts
+        scale = np.abs(mean).max(1, keepdims=True) + np.abs(x)
+        assert (np.abs(field.mean - mean) < 3e-5 * scale).all()
+        assert (np.abs(field.velocity - velocity) < 3e-5 * scale / np.sin(angle)).all()
+        least = np.finfo(np.float32).min
+        np.testing.assert_allclose(field.log_density, np.maximum(log_density, least), rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize("frame", ["rms", "whitened"])
+def test_lines_end_on_charges_where_squares_overflow(frame):
+    x, y = np.random.default_rng(0).standard_normal((2, 8, 2)).astype(np.float32)
+    near = far_lines(far_plates(x, y, frame=frame), x)
+    for far in (1e19, 1e25, 1e30):
+        unit = np.float32(far)
+        lines = far_lines(far_plates(x * unit, y * unit, frame=frame), x * unit)
+        assert (lines.partner == near.partner).all()
+        # coordinates rounded anew
+        np.testing.assert_allclose(lines.end / unit, near.end, atol=1e-4)
+
+
 def test_blocks_change_nothing_but_rounding_and_angles_may_differ():
     x, y = on_lines(3)
     angles = np.linspace(0.1, 1.5, len(x)).astype(np.float32)

@@ -41,33 +41,39 @@ def numbers(width, z):
 
 
 def each(points, x_pos, x_neg, width, law):
-    """Log weight [p, k] and vector [p, k, D+1] of each pair, straight from the formulas."""
+    """Log weight [p, k], but for the nearest pair's [p, 1], and vector [p, k, D+1] of each pair, from the formulas."""
     x, z = points[:, :-1], points[:, -1]
     sigma, slope = (a[:, None] for a in numbers(width, z))
     t, dim = (z / GAP)[:, None, None], x.shape[1]
-    rho = x[:, None] - (1 - t) * x_pos - t * x_neg
+    middle = (1 - t) * x_pos + t * x_neg
+    rho = x[:, None] - middle
     squared, delta = (rho**2).sum(-1), x_neg - x_pos
+    # far away what pairs differ by is less than a rounding of squares
+    nearest = squared.argmin(1)[:, None, None]
+    near = [np.take_along_axis(part, nearest, 1) for part in (middle, rho)]
+    more = ((near[0] - middle) * (rho + near[1])).sum(-1)
+    log_w, base = (-part / (2 * sigma**2) for part in (more, squared.min(1, keepdims=True)))
     if law == "conserving":
-        log_w = -squared / (2 * sigma**2) - dim * np.log(sigma * np.sqrt(2 * np.pi))
+        base = base - dim * np.log(sigma * np.sqrt(2 * np.pi))
         lateral = delta / GAP + rho * (slope / sigma)[..., None]
-        return log_w, np.concatenate([lateral, np.ones_like(lateral[..., :1])], -1)
+        return log_w, base, np.concatenate([lateral, np.ones_like(lateral[..., :1])], -1)
     s0 = numbers(width, np.asarray([GAP / 2]))[0][0]
     alpha = np.arctan(np.sqrt(squared) * slope / sigma)
-    log_w = -squared / (2 * sigma**2) - np.log(np.cos(alpha) * (sigma / s0) ** dim + 1e-2)
+    log_w = log_w - np.log(np.cos(alpha) * (sigma / s0) ** dim + 1e-2)
     along = np.concatenate([delta, np.full_like(delta[:, :1], GAP)], 1)
     along = along / np.linalg.norm(along, axis=1, keepdims=True)
     outward = rho / np.sqrt(squared)[..., None]
     vector = np.cos(alpha)[..., None] * along
     vector[..., :-1] += np.sin(alpha)[..., None] * outward
-    return log_w, vector
+    return log_w, base, vector
 
 
 def reference(points, x_pos, x_neg, width, law):
-    log_w, vector = each(points, x_pos, x_neg, width, law)
+    log_w, base, vector = each(points, x_pos, x_neg, width, law)
     top = log_w.max(1, keepdims=True)
     total = (np.exp(log_w - top)[..., None] * vector).mean(1)
     length = np.linalg.norm(total, axis=1)
-    return total / length[:, None], top[:, 0] + np.log(length)
+    return total / length[:, None], (base + top)[:, 0] + np.log(length)
 
 
 @pytest.mark.parametrize("law", ["conserving", "official"])
@@ -185,7 +191,7 @@ def test_velocities_are_the_marginal_ones_of_flow_matching(width):
     x, y = rng.normal(size=(6, 2)), rng.normal(size=(5, 2)) + 2.0
     x_pos, x_neg = np.repeat(x, len(y), 0), np.tile(y, (len(x), 1))
     points = places(x_pos, x_neg, n=200)
-    log_w, velocity = each(points, x_pos, x_neg, WIDTHS[width], "conserving")
+    log_w, _, velocity = each(points, x_pos, x_neg, WIDTHS[width], "conserving")
     posterior = np.exp(log_w - log_w.max(1, keepdims=True))
     posterior /= posterior.sum(1, keepdims=True)
     wanted = (posterior[..., None] * velocity).sum(1)[:, :-1]
@@ -294,3 +300,23 @@ def test_bad_input_says_what_was_expected():
         cfm(num_points=0)
     with pytest.raises(ValueError, match="rows, got 4 and 3"):
         ifm(GAP, coupling=couplings.given()).draw(jax.random.key(0), x, x[:3])
+
+
+@pytest.mark.parametrize("law", ["conserving", "official"])
+@pytest.mark.parametrize("far", [1e19, 1e25, 1e30])
+@pytest.mark.parametrize("whose", ["points", "a pair"])
+def test_the_direction_holds_where_squares_overflow(law, far, whose):
+    x_pos, x_neg = (a.astype(np.float32) for a in pairs(2))
+    points = places(x_pos, x_neg, n=12).astype(np.float32)
+    if whose == "points":
+        points[::2, 0] = far
+    else:
+        x_pos[3], x_neg[5] = far, -far
+    direction, log_magnitude = reference(
+        *(a.astype(np.float64) for a in (points, x_pos, x_neg)), WIDTHS["ramped"], law
+    )
+    field = interaction(points, x_pos, x_neg, GAP, width=WIDTHS["ramped"], law=law)
+    # between samples at either end of 1e30 the smaller coordinates are below the roundings of the larger
+    np.testing.assert_allclose(field.direction, direction, atol=2e-5)
+    least = np.finfo(np.float32).min
+    np.testing.assert_allclose(field.log_magnitude, np.maximum(log_magnitude, least), rtol=2e-6, atol=1e-4)

@@ -47,6 +47,22 @@ def test_values_are_those_of_a_float64_sum(dim):
     assert (error < allowed)[told].all()
 
 
+@pytest.mark.parametrize("dim", [1, 2, 64])
+@pytest.mark.parametrize("far", [1e19, 1e25, 1e30])
+def test_values_hold_where_squares_overflow(dim, far):
+    rng = np.random.default_rng(dim)
+    x, points = (rng.standard_normal((8, d)).astype(np.float32) for d in (dim, dim + 1))
+    x[0], points[0] = far, 2 * far
+    charges = plate(x, 0.0, -1.0)
+    total, _, scale = by_float64(points, charges)
+    phi = potential(points, charges)
+    np.testing.assert_array_equal(phi.sign, np.sign(total))
+    # as above; the terms do not cancel
+    np.testing.assert_allclose(
+        phi.log_magnitude, np.log(np.abs(total)) + scale, rtol=2e-6, atol=2e-5 * (dim + 10)
+    )
+
+
 @pytest.mark.parametrize("dim", [1, 2, 3, 32])
 def test_the_field_is_minus_its_gradient(dim):
     charges = some_charges(dim)

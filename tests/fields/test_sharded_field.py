@@ -54,7 +54,8 @@ def test_every_device_holds_its_share_and_what_is_sent_does_not_grow_with_the_ch
     told = on_devices["axes"]
     assert told["shares"] == [105]  # 420 charges on 4 devices (copied on the 2 of the other axis)
     assert told["charged"] == 420
-    assert told["sent"] == 2 * 8 * (4 + 1)  # of both plates V [8, 3 + 1] and reference [8]
+    # of both plates V [8, 3 + 1] and reference [8], and the greatest length
+    assert told["sent"] == 2 * 8 * (4 + 1) + 1
 
 
 def test_the_gradient_is_that_of_a_float64_reference(on_devices):
@@ -181,6 +182,29 @@ def test_streaming_keeps_within_its_budget_and_is_as_exact_as_the_dense_field(tm
     charges = [np.concatenate([side._x, np.full((20_000, 1), z)], axis=1) for side, z in ((x, 0.0), (y, gap))]
     truth = reference_coulomb(points, np.concatenate(charges), np.repeat([5e-5, -5e-5], 20_000))
     assert error_over_tolerance(field, truth).max() <= 1
+
+
+@pytest.mark.parametrize(("dim", "convention"), [(2, "superposed"), (2, "per_plate"), (80, "superposed")])
+def test_on_devices_and_from_the_host_the_field_holds_where_squares_overflow(dim, convention):
+    rng = np.random.default_rng(dim)
+    x, y = rng.standard_normal((2, 8, dim)).astype(np.float32)
+    points = rng.uniform(size=(6, dim + 1)).astype(np.float32)
+    for scale, far_point, far_sample in ((1e25, 1.0, 1.0), (1.0, 1e19, 1.0), (1.0, 1.0, 1e30)):
+        scene = [np.float32(scale) * part for part in (points, x, y)]
+        scene[0][0, 0], scene[1][0, 0] = scene[0][0, 0] * far_point, scene[1][0, 0] * far_sample
+        p, a, b = scene
+        # far away the two plates do not cancel
+        plates = [(a, 0.0, 2.0), (b, scale, -1.0)]
+        positions = np.concatenate([np.c_[part, np.full(8, z, np.float32)] for part, z, _ in plates])
+        charges = Charges(positions, np.repeat([2 / 8, -1 / 8], 8).astype(np.float32))
+        truth = reference_coulomb(p, *charges, convention)
+        found = {
+            "sharded": sharded_field(p, charges, one_device("charges"), convention=convention),
+            "streamed": streamed_field(p, plates, convention=convention),
+        }
+        for name, field in found.items():
+            # D log of the unit of 1e13 rounds besides
+            assert error_over_tolerance(field, truth).max() <= 2, (name, scale, far_point, far_sample)
 
 
 @pytest.mark.parametrize(

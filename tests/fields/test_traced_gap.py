@@ -5,13 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efm_jax import fields
-from efm_jax.charges import capacitor
+from efm_jax import fields, lines
+from efm_jax.charges import capacitor, capacitor_chain
 from efm_jax.fields.widths import ramped
+from efm_jax.lines import tracing
+from efm_jax.types import Field
 
 FIELDS = {
     "coulomb": lambda points, x, y, gap: fields.coulomb(points, capacitor(x, y, gap), certified=False),
     "chain": fields.chain,
+    "chain_fn": lambda points, x, y, gap: Field(fields.chain_fn(x, y, gap)(points), points[:, 0]),
     "interaction": fields.interaction,
     "official": lambda *scene: fields.interaction(*scene, law="official", width=ramped(1.0, rate=4.0)),
 }
@@ -22,6 +25,7 @@ FIELDS = {
     [
         ("coulomb", 3),
         ("chain", 1),
+        ("chain_fn", 1),
         pytest.param("chain", 2, marks=pytest.mark.slow),
         ("interaction", 3),
         ("official", 3),
@@ -49,8 +53,44 @@ def test_a_gap_that_is_known_is_checked():
     x = jnp.zeros((1, 1))
     for call in (
         capacitor,
+        capacitor_chain,
+        fields.chain_fn,
         lambda *s: fields.chain(x, *s),
         lambda *s: fields.interaction(jnp.zeros((1, 2)), *s),
     ):
         with pytest.raises(ValueError, match="must"):
             call(x, x, -1.0)
+
+
+def test_the_plates_of_a_chain_move_with_a_traced_gap():
+    x, y = np.random.default_rng(0).standard_normal((2, 3, 2))
+    step = 2.0**-20
+    with jax.enable_x64(True):
+        gaps = jnp.asarray([0.5, 2.0])
+        traced = jax.jit(jax.vmap(lambda gap: capacitor_chain(x, y, gap, 2)))(gaps)
+        moves = jax.jit(jax.vmap(jax.jacfwd(lambda gap: capacitor_chain(x, y, gap, 2))))(gaps)
+        for k, gap in enumerate(gaps.tolist()):
+            known, above, below = (
+                capacitor_chain(x, y, g, 2, reach=2 * g) for g in (gap, gap + step, gap - step)
+            )
+            # heights of up to some thousand gaps, to a few float64 roundings
+            jax.tree.map(lambda a, b, k=k: np.testing.assert_allclose(a[k], b, rtol=1e-14), traced, known)
+            by_difference = (above.positions - below.positions) / (2 * step)
+            np.testing.assert_allclose(moves.positions[k], by_difference, atol=1e-5)
+            assert not moves.charge[k].any()
+
+
+def test_a_chain_of_a_traced_gap_needs_its_number_of_images():
+    x = jnp.zeros((1, 2))
+    for options in ({}, {"images": 2, "reach": 3.0}):
+        with pytest.raises(ValueError, match="Give images= and leave reach out"):
+            jax.jit(lambda gap, options=options: capacitor_chain(x, x, gap, **options).positions)(1.0)
+
+
+def test_chains_of_other_gaps_share_their_compiled_lines():
+    x, start = jnp.zeros((2, 1)), jnp.asarray([[0.1, 0.01], [0.3, 0.01]])
+    sizes = []
+    for gap in (1.0, 2.0):
+        lines.trace(fields.chain_fn(x, x, gap), start, 0.9 * gap, stepping=lines.fixed(steps=4))
+        sizes.append(tracing._trace_jit._cache_size())
+    assert sizes[0] == sizes[1]

@@ -84,6 +84,16 @@ def test_a_longer_ruler_gives_the_same_numbers_and_the_same_gap():
     assert gaps.suggest_gap(10 * x, 10 * y) == pytest.approx(10 * gaps.suggest_gap(x, y), rel=0.02)
 
 
+def test_effective_numbers_hold_where_squares_overflow():
+    x, y, key = normal(20, 3), normal(20, 3, 1.0, 1), jax.random.key(0)
+    near = gaps.effective_charges(key, x, y, 2.0)
+    for unit in np.float32([1e19, 1e25, 1e30]):
+        # coordinates rounded anew
+        np.testing.assert_allclose(
+            gaps.effective_charges(key, x * unit, y * unit, 2.0 * unit), near, rtol=1e-4
+        )
+
+
 def test_the_suggested_gap_is_where_the_share_is_met():
     x, y = normal(300, 100), normal(200, 100, 0.3, 1)
     suggested = gaps.suggest_gap(x, y, share=0.3)

@@ -56,6 +56,24 @@ def test_directions_are_those_of_coulomb_s_law_in_more_dimensions(dim, num_extra
     assert (weight == 1).all()
 
 
+@pytest.mark.parametrize("far", [1e19, 1e25, 1e30])
+@pytest.mark.parametrize("options", [{"num_extra": 1}, {"num_extra": 8, "target": "velocity"}])
+def test_targets_hold_where_squares_overflow(far, options):
+    x = np.random.default_rng(0).standard_normal((8, 2)).astype(np.float32)
+    x[0] = far
+    recipe = pfgm(gamma=0.0, **options)
+    p, value, _ = draw(recipe, x, n=64)
+    there = np.c_[p, np.zeros((64, options["num_extra"] - 1))]
+    exact = reference_coulomb(
+        there, lifted(jnp.asarray(x), options["num_extra"]), np.full(8, 1 / 8)
+    ).direction[:, :3]
+    exact /= np.linalg.norm(exact, axis=1, keepdims=True)
+    found = value / np.linalg.norm(value, axis=1, keepdims=True)
+    assert (np.abs(p) > 0.5 * far).any()
+    # float32 distances, and next to a charge a place known to 1e-4 of the way from it
+    np.testing.assert_allclose(found, exact, atol=1e-3)
+
+
 def posterior(x, z, data, num_extra):
     """The law of the charge that a point of p_z came from, D = 1, [..., n]: from the t-densities of all charges."""
     scale = z / np.sqrt(num_extra)

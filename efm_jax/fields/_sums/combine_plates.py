@@ -81,6 +81,14 @@ def both_signs(sum_plate: Summation, charges: Charges) -> Callable[[Array], Plat
     return sum_both
 
 
+def in_unit_one(field: Field, unit: Array | float, convention: str) -> Field:
+    """The field of lengths that were divided by the unit, in the units of the data."""
+    if convention == "per_plate":
+        return field
+    dim = field.direction.shape[-1] - 1
+    return field._replace(log_magnitude=field.log_magnitude - dim * jnp.log(unit))
+
+
 def field_by(
     ways: list[Callable[[Array], Plates]],
     points: Array,

@@ -24,16 +24,6 @@ def log_sphere_area(dim: int) -> float:
     return log(2) + 0.5 * (dim + 1) * log(pi) - lgamma(0.5 * (dim + 1))
 
 
-def common_unit(most: float, *lengths: Array) -> Array:
-    """The least power of two >= 1 in which all finite lengths are below `most`; a constant to differentiation."""
-    rows = (jnp.atleast_1d(lax.stop_gradient(each)) for each in lengths)
-    # by rows, of which some may not be finite, and without a copy of them all
-    sizes = [jnp.maximum(jnp.max(each, axis=-1), -jnp.min(each, axis=-1)) for each in rows]
-    largest = [jnp.max(jnp.where(jnp.isfinite(size), size, 0), initial=0) for size in sizes]
-    exponent = jnp.frexp(jnp.max(jnp.stack(largest)) / most)[1]
-    return jnp.ldexp(jnp.ones_like(largest[0]), jnp.maximum(exponent, 0))
-
-
 def direction_and_log_length(vector: Array) -> Field:
     """`v / |v|` and `log |v|`; 0 and -inf where v = 0, where the gradients are finite: 1 of the direction, 0 of the log."""
     largest = lax.stop_gradient(jnp.max(jnp.abs(vector), axis=-1, keepdims=True))

@@ -46,7 +46,7 @@ def by_products(
     near_vector = jnp.sum(near_weights[..., None] * displacements, axis=1)
 
     near_doubt = (8 + dim1) * jnp.sum(near_weights * jnp.sqrt(jnp.where(jnp.isinf(near), 0, near)), axis=1)
-    far_doubt = _far_doubt(charge, log_weights, squared, size, dim1)
+    far_doubt = _far_doubt(charge, others, log_weights, squared, size, dim1)
     doubt = lax.stop_gradient(roundoff(points) * (near_doubt + far_doubt))
     return PlateSums(near_vector + far_vector, weight + near_weights.sum(axis=1), reference, doubt)
 
@@ -95,17 +95,18 @@ def nearest_first(
 
 
 def _far_doubt(
-    charge: Array, log_weights: Array, squared: Array, size: Array, dim1: int
+    charge: Array, others: Array, log_weights: Array, squared: Array, size: Array, dim1: int
 ) -> Float[Array, " p"]:
     """Bound on the error of the far charges' vector, in units of roundoff.
 
     The sum `S - 2 x.a` errs by about 2 S units, and the product in it by up to 4 |2 x.a| = 4 |S - r_i^2|
     more. That is a share of `r_i^2`, and changes its power by (D+1)/2 times as much; the displacement is
     changed by less. Where the share is large, the true distance may be so much smaller that the weight
-    found is no guide: the weight at the smallest distance possible takes its place.
+    found is no guide: the weight at the smallest distance possible takes its place. NaN, which no one trusts, where a weight
+    is too small for a float and the distance unknown.
     """
     loss = 2 * size + 4 * jnp.abs(size - squared)
     margin = 2 * roundoff(size) * loss
     nearer = 0.5 * dim1 * margin / jnp.maximum(squared - margin, 0)
-    least = jnp.where(jnp.isneginf(log_weights), -jnp.inf, log_weights + nearer)  # not -inf + inf
+    least = jnp.where(others, log_weights + nearer, -jnp.inf)
     return (8 + 0.5 * dim1) * jnp.sum(charge * jnp.exp(least) * loss * lax.rsqrt(squared), axis=1)
