@@ -138,7 +138,8 @@ def step_function(
 
         loss, grads = parallel.mean(jax.value_and_grad(loss_of)(state.params))
         grad_norm = optax.tree.norm(grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        with jax.numpy_dtype_promotion("standard"):  # optax raises decays to whole powers
+            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(optax.tree.norm(updates))
         params = optax.apply_updates(state.params, updates)
         taken = (state.step - state.skipped).astype(jnp.float32)

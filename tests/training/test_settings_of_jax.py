@@ -11,7 +11,7 @@ from jax import export
 
 from efm_jax import lines, networks, sampling
 from efm_jax.matching import c2fm, cfm, couplings, efm, ifm, pfgm
-from efm_jax.training import init_state, make_train_step
+from efm_jax.training import adam, init_state, make_train_step
 
 RECIPES = {
     "efm": efm(2.0),
@@ -36,7 +36,7 @@ X = np.random.default_rng(0).standard_normal((8, 16)).astype(np.float32)
 
 
 def one_step(recipe, network, key):
-    optimizer = optax.sgd(1e-3)  # optax's Adam does not know strict promotion
+    optimizer = adam(1e-3, warmup=2, weight_decay=0.1, cosine_steps=9)
     return make_train_step(recipe, network, optimizer)(init_state(key, network, optimizer), X, X + 1)
 
 
@@ -45,7 +45,9 @@ def test_a_step_of_every_recipe_can_be_compiled_under(setting):
     with SETTINGS[setting]():
         key = jax.random.PRNGKey(0) if setting == "legacy keys" else jax.random.key(0)
         for recipe, network in [*((name, "mlp") for name in RECIPES), ("cfm", "unet")]:
-            before = jax.eval_shape(lambda k, net=NETWORKS[network]: init_state(k, net, optax.sgd(1e-3)), key)
+            before = jax.eval_shape(
+                lambda k, net=NETWORKS[network]: init_state(k, net, adam(weight_decay=0.1)), key
+            )
             step = jax.eval_shape(
                 lambda k, pair=(RECIPES[recipe], NETWORKS[network]): one_step(*pair, k), key
             )
