@@ -96,7 +96,7 @@ class _Watch:
 
     def start(self) -> None:
         """Begin to give signs and to look for those of others."""
-        self._abort = _on_abort(lambda: self._gone(0))
+        self._abort = on_abort(lambda: self._gone(0))
         for thread in self._threads:
             thread.start()
 
@@ -176,7 +176,7 @@ def _end(line: str) -> None:
     os._exit(1)
 
 
-def _on_abort(line: Any) -> Any:
+def on_abort(line: Any) -> Any:
     """Say which process is lost when jax aborts, as it does when the coordinator is; return what undoes that."""
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         return lambda: None

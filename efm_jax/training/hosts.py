@@ -17,7 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 from efm_jax._core import trees
 from efm_jax.training import _placement
-from efm_jax.training._watch import watch
+from efm_jax.training._watch import on_abort, watch
 from efm_jax.training.devices import AXIS, data_mesh
 
 __all__ = ["AUTO", "Crew", "crew", "first", "global_rows", "join", "local_rows", "meeting", "wait", "watch"]
@@ -27,6 +27,7 @@ T = TypeVar("T")
 AUTO = "auto"
 """Coordinator: jax finds the address itself."""
 _HEARTBEAT = 40  # seconds after which jax ends the processes that have lost one, where `watch` has not
+_JOINING = 60  # seconds that a process waits at its start for the others
 _PATIENCE = 30  # seconds that a process waits at its end for others, which may have died
 
 
@@ -34,6 +35,8 @@ def join(
     coordinator: str | None = None, processes: int | None = None, process_index: int | None = None
 ) -> None:
     """Make this process one of several that train together; call it before any computation.
+
+    Where they have not all joined within a minute, it ends with a line that says so.
 
     Args:
         coordinator: `HOST:PORT` of process 0, reachable from all; `auto` on a cluster that jax knows (SLURM, Open MPI,
@@ -70,13 +73,24 @@ def join(
             )
     if jax.distributed.is_initialized():
         return
-    jax.distributed.initialize(
-        None if coordinator == AUTO else coordinator,
-        processes,
-        process_index,
-        heartbeat_timeout_seconds=_HEARTBEAT,
-        shutdown_timeout_seconds=_PATIENCE,
+    # jax does not raise: it aborts
+    settle = on_abort(
+        lambda: (
+            f"not all {processes or 'processes'} joined at {coordinator} within {_JOINING} s.\nCheck that each was started "
+            "with its own process_index, that process 0 is alive, and that its HOST:PORT is reachable from all hosts."
+        )
     )
+    try:
+        jax.distributed.initialize(
+            None if coordinator == AUTO else coordinator,
+            processes,
+            process_index,
+            initialization_timeout=_JOINING,
+            heartbeat_timeout_seconds=_HEARTBEAT,
+            shutdown_timeout_seconds=_PATIENCE,
+        )
+    finally:
+        settle()
 
 
 def meeting(devices: int | None = None) -> Mesh | None:

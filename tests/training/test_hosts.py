@@ -201,6 +201,28 @@ def test_options_that_do_not_go_together_are_named(given, said):
         hosts.join(*given)
 
 
+ALONE = """
+import sys
+from efm_jax import cli
+from efm_jax.training import hosts
+hosts._JOINING = 3
+cli.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_host_whose_partner_never_comes_says_so(index, tmp_path):
+    (tmp_path / "alone.py").write_text(ALONE)
+    port = free_port()
+    arguments = ["train", *COMMAND, *parallel_options(index, port), "--run"]
+    program = run_program(tmp_path / "alone.py", tmp_path / "run", *arguments)
+    output, _ = program.communicate(timeout=120)
+    said = [line for line in output.splitlines() if line.startswith("efm: ")]
+    assert said == [f"efm: not all 2 joined at localhost:{port} within 3 s."], output
+    assert program.returncode == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_more_devices_than_there_are_is_a_mistake_of_the_command(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["train", *COMMAND, "--run", str(tmp_path / "run"), "--parallel.devices", "99"])
