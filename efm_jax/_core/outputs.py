@@ -9,6 +9,7 @@ earlier  what calls before it wrote here and it did not replace
 `lines.json` also says of each line whether it arrived:
 
 lines    of pictures: `input`, `file` and `arrived` of each
+source   the folder of these inputs, where they are files
 arrived  of arrays: of each row
 """
 
@@ -17,12 +18,36 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from efm_jax._core import files as _files
 
 MARKER = "lines.json"
 MADE_BY = "efm_jax"
+
+
+class Made(NamedTuple):
+    """What `lines.json` says of the pictures in a folder.
+
+    Attributes:
+        inputs: What each was made from: the path of a picture below `source`, or a number.
+        source: The folder of the inputs; None where they are no files.
+        sheets: Pictures that show several of them.
+    """
+
+    inputs: dict[str, Any]
+    source: Path | None
+    sheets: frozenset[str]
+
+
+def made(folder: Path) -> Made:
+    """Read what an earlier call says of the pictures that it wrote; nothing if there was none."""
+    found = _read(folder, MARKER)
+    lines = _listed(found, "lines", dict)
+    inputs = {line["file"]: line.get("input") for line in lines if isinstance(line.get("file"), str)}
+    source = found.get("source")
+    sheets = frozenset(_listed(found, "files", str)) - inputs.keys() if inputs else frozenset()
+    return Made(inputs, Path(source) if isinstance(source, str) else None, sheets)
 
 
 def as_png(names: list[str]) -> list[str]:
@@ -50,14 +75,8 @@ def overview(name: str, files: list[str]) -> str:
 
 def written(folder: Path, marker: str = MARKER) -> list[str]:
     """List the files in a folder that earlier calls wrote, as their marker says; none if that is not ours."""
-    try:
-        found = _files.read_json(folder / marker)
-    except (OSError, ValueError):
-        return []
-    if not isinstance(found, dict) or found.get("made_by") != MADE_BY:
-        return []
-    listed = [found.get("files"), found.get("earlier")]
-    return [file for files in listed if isinstance(files, list) for file in files if isinstance(file, str)]
+    found = _read(folder, marker)
+    return [*_listed(found, "files", str), *_listed(found, "earlier", str)]
 
 
 def check(
@@ -111,6 +130,20 @@ def mark(folder: Path, files: list[str], **facts: Any) -> None:
     """Write `lines.json`: before the files, so that a stopped call may be repeated, and after them with the facts."""
     earlier = sorted({file for file in written(folder) if os.path.lexists(folder / file)} - {*files})
     _files.write_json(folder / MARKER, {"made_by": MADE_BY, "files": files, "earlier": earlier, **facts})
+
+
+def _read(folder: Path, marker: str) -> dict[str, Any]:
+    """A marker of ours; empty if there is none."""
+    try:
+        found = _files.read_json(folder / marker)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and found.get("made_by") == MADE_BY else {}
+
+
+def _listed(found: dict[str, Any], name: str, kind: type) -> list[Any]:
+    listed = found.get(name)
+    return [one for one in listed if isinstance(one, kind)] if isinstance(listed, list) else []
 
 
 def _key(path: str) -> str:

@@ -53,6 +53,7 @@ def read_folder(
     levels: int | None = None,
     most: int | None = None,
     seed: int = 0,
+    names: Sequence[str] | None = None,
 ) -> Pictures:
     """Read all pictures below a folder: png, jpg, webp, bmp, gif and tif, recursively, sorted by path.
 
@@ -74,6 +75,7 @@ def read_folder(
             pictures use less than a quarter of them.
         most: Pictures read at most; None for all. Of more, so many are chosen at random.
         seed: Seed of that choice.
+        names: Paths below the folder of the pictures to read, in this order; None for all.
 
     Returns:
         Pictures(images, names, skipped).
@@ -98,11 +100,13 @@ def read_folder(
     target = _target(size)
     cut = _target(crop)
     root = files.expanded(path)
-    names, others, not_entered = picture_files.listing(root)
-    picture_files.warn_of_others(root, others, not_entered)
-    if most is not None and len(names) > most:
-        kept_names = np.random.default_rng(seed).choice(len(names), most, replace=False)
-        names = [names[i] for i in sorted(kept_names)]
+    chosen = [] if names is None else [*names]
+    if names is None:
+        chosen, others, not_entered = picture_files.listing(root)
+        picture_files.warn_of_others(root, others, not_entered)
+    if most is not None and len(chosen) > most:
+        kept_names = np.random.default_rng(seed).choice(len(chosen), most, replace=False)
+        chosen = [chosen[i] for i in sorted(kept_names)]
 
     def change(picture: Image.Image) -> np.ndarray:
         if cut is not None:
@@ -120,8 +124,8 @@ def read_folder(
 
     images, kept, skipped, reasons, ranges = np.empty(0, np.uint8), [], [], [], []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(names), _CHUNK):
-            chunk = names[start : start + _CHUNK]
+        for start in range(0, len(chosen), _CHUNK):
+            chunk = chosen[start : start + _CHUNK]
             for name, found in zip(chunk, pool.map(read, chunk), strict=True):
                 if isinstance(found, Exception):
                     skipped.append(name)
@@ -132,9 +136,9 @@ def read_folder(
                 if not kept:
                     fix = "Give size= (--data.size), or most= in Python, for fewer numbers."
                     memory.check(
-                        f"{len(names)} pictures like {root / name}", len(names) * picture.nbytes, fix
+                        f"{len(chosen)} pictures like {root / name}", len(chosen) * picture.nbytes, fix
                     )
-                    images = np.empty((len(names), *picture.shape), np.uint8)
+                    images = np.empty((len(chosen), *picture.shape), np.uint8)
                 elif picture.shape != images.shape[1:]:
                     raise ValueError(
                         f"pictures differ in size: {kept[0]} is {_size(images[0])} and {name} is "
@@ -145,16 +149,16 @@ def read_folder(
                 kept.append(name)
     if skipped and on_error == "raise":
         raise ValueError(
-            f"{_unreadable(root, len(names), skipped, reasons)}; remove or repair {'it' if len(skipped) == 1 else 'them'}, "
+            f"{_unreadable(root, len(chosen), skipped, reasons)}; remove or repair {'it' if len(skipped) == 1 else 'them'}, "
             "or leave such files out by --data.on-error skip (on_error='skip')."
         ) from reasons[0]
     if not kept:
         raise ValueError(
-            f"none of the {len(names)} pictures in {root} can be read; the first is {skipped[0]}."
+            f"none of the {len(chosen)} pictures in {root} can be read; the first is {skipped[0]}."
         )
     if skipped:
         warnings.warn(
-            f"left out {len(skipped)} of {len(names)} pictures in {root} that cannot be read; the first is "
+            f"left out {len(skipped)} of {len(chosen)} pictures in {root} that cannot be read; the first is "
             f"{skipped[0]}.",
             stacklevel=2,
         )

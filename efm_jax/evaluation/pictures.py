@@ -10,14 +10,15 @@ import platform
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import UInt8
 
 from efm_jax import __version__, metrics
 from efm_jax._core import files, outputs
-from efm_jax.datasets.folder import common_size, read_folder
+from efm_jax.datasets import picture_files
+from efm_jax.datasets.folder import Pictures, common_size, read_folder
 from efm_jax.evaluation.features import Extractor, efficientnet_lite0, extract
 
 __all__ = ["check_output", "folders_report", "pictures_report", "table", "write"]
@@ -151,6 +152,8 @@ def folders_report(
     All are brought to one size first, so that sharpness is compared at one resolution: see `size`. What is cropped and
     resized here is as `datasets.read_folder` does it: center crop to a square, bicubic with antialias, 8 bits.
 
+    Where `efm translate` wrote folder `a`, its inputs are scored as they are too, and its picture of all pairs is left out.
+
     Args:
         a: Folder of the pictures judged.
         b: Folder of real ones.
@@ -167,8 +170,8 @@ def folders_report(
         cache: Folder that keeps features; None for none.
 
     Returns:
-        As `pictures_report`, with `sets` (of each folder: path, pictures, skipped, shape, sha256 of the pictures as
-        compared) and `resize` in words.
+        As `pictures_report`, with `sets` (of each folder, the inputs' among them: path, pictures, skipped, shape, sha256 of
+        the pictures as compared) and `resize` in words.
 
     Raises:
         FileNotFoundError: If a folder does not exist or holds no picture.
@@ -178,14 +181,27 @@ def folders_report(
     folders = {"a": Path(a), "b": Path(b)} | ({} if held_out is None else {"held_out": Path(held_out)})
     side = common_size(list(folders.values()), most=extractor.side) if size is None else size
     each = most if held_out is not None else 2 * most
+    made = outputs.made(files.expanded(a))
     sets = {
-        name: read_folder(path, size=side, gray=gray, on_error=on_error, most=each, seed=seed)
+        name: read_folder(
+            path,
+            size=side,
+            gray=gray,
+            on_error=on_error,
+            most=each,
+            seed=seed,
+            names=_without(files.expanded(path), made.sheets) if name == "a" else None,
+        )
         for name, path in folders.items()
     }
+    inputs = _inputs(made, sets["a"], gray)
+    if inputs is not None:
+        folders["inputs"], sets["inputs"] = cast(Path, made.source), inputs
     report = pictures_report(
         sets["a"].images,
         sets["b"].images,
         sets["held_out"].images if held_out is not None else None,
+        inputs=None if inputs is None else inputs.images,
         extractor=extractor,
         kid_subsets=kid_subsets,
         kid_subset_size=kid_subset_size,
@@ -211,6 +227,22 @@ def folders_report(
         "resize": resize,
         **report,
     }
+
+
+def _without(folder: Path, sheets: frozenset[str]) -> list[str] | None:
+    """The pictures of a folder but for some; None for all of them."""
+    if not sheets:
+        return None
+    return [name for name in picture_files.listing(folder).pictures if name not in sheets]
+
+
+def _inputs(made: outputs.Made, a: Pictures, gray: bool) -> Pictures | None:
+    """What the pictures of a translation were made from, at their size; None unless all of it is there."""
+    names = [made.inputs.get(name) for name in a.names]
+    source = made.source
+    if source is None or not all(isinstance(name, str) and (source / name).is_file() for name in names):
+        return None
+    return read_folder(source, size=a.images.shape[1:3], gray=gray, names=cast(list[str], names))
 
 
 def table(report: Report) -> str:

@@ -120,7 +120,8 @@ def translate(
     lines = transport(trained, x, reverse=reverse, cond=cond, guidance=guidance)
     outputs.check(output, files, inputs=inputs, overwrite=overwrite)  # lines take their time
     back = None if found is None else (found.places, own_size)
-    saved = _write(output, trained, x, files, lines, names if found is not None else None, back)
+    facts = {} if found is None else {"source": str(read.parent if read.is_file() else read)}
+    saved = _write(output, trained, x, files, lines, names if found is not None else None, back, facts)
     return saved if found is None else saved._replace(unreadable=found.skipped, unsupported=found.other)
 
 
@@ -279,8 +280,9 @@ def _write(
     lines: FieldLines,
     inputs: list[str] | None = None,
     back: tuple[list[fit_pictures.Place], bool] | None = None,
+    facts: dict[str, str] | None = None,
 ) -> Saved:
-    """Write the files of `_files_of`, `lines.json` both before and after the others."""
+    """Write the files of `_files_of`, `lines.json` with the facts both before and after the others."""
     y, arrived = np.asarray(lines.end)[:, :-1], [bool(one) for one in np.asarray(lines.arrived)]
     output.mkdir(parents=True, exist_ok=True)
     *results, overview = files[:-1]
@@ -303,7 +305,7 @@ def _write(
     drawing.save_png(output / overview, sheet)
     lines_of = zip(inputs or range(len(results)), results, arrived, strict=True)
     listed = [{"input": of, "file": file, "arrived": one} for of, file, one in lines_of]
-    outputs.mark(output, files[:-1], lines=listed)
+    outputs.mark(output, files[:-1], lines=listed, **(facts or {}))
     return saved._replace(missed=tuple(file for file, one in zip(results, arrived, strict=True) if not one))
 
 

@@ -2,13 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
-from _scenes import FEATURES, fill, report, scenes
+from _scenes import FEATURES, fill, noisy, report, scenes
 
 from efm_jax import cli, evaluation
+from efm_jax._core import outputs
 from efm_jax.datasets import common_size, read_folder
 from efm_jax.evaluation import pictures
-from efm_jax.evaluation.pictures import folders_report
+from efm_jax.evaluation.drawing import save_png
+from efm_jax.evaluation.pictures import folders_report, table
 
 
 def test_folders_of_one_size_are_compared_as_they_are(tmp_path):
@@ -22,6 +25,36 @@ def test_folders_of_one_size_are_compared_as_they_are(tmp_path):
     assert got["sets"]["b"]["shape"] == [16, 16, 3]
     assert got["sets"]["a"]["sha256"] != got["sets"]["b"]["sha256"]
     assert evaluation.folders_report is folders_report
+
+
+def test_a_translation_is_compared_with_its_inputs_left_as_they_are(tmp_path):
+    inputs, b = scenes(20, seed=1), scenes(40, seed=2)
+    made = noisy(inputs, 20.0)
+    source = fill(tmp_path / "in" / "deeper", inputs, [(32, 32)]).parent
+    a = fill(tmp_path / "a", made)
+    save_png(a / "pairs.png", np.zeros((64, 320, 3), np.uint8))
+    lines = [{"input": f"deeper/{i}.png", "file": f"{i}.png", "arrived": True} for i in range(20)]
+    files = [*(line["file"] for line in lines), "pairs.png"]
+    outputs.mark(a, files, lines=lines, source=str(source))
+    fill(tmp_path / "b", b)
+
+    def compared():
+        return folders_report(a, tmp_path / "b", extractor=FEATURES, kid_subsets=20)
+
+    got = compared()
+    assert got["sets"]["a"]["pictures"] == got["sets"]["inputs"]["pictures"] == got["n"] == 20
+    assert got["sets"]["inputs"]["shape"] == [16, 16, 3]
+    order = [int(name[:-4]) for name in sorted(f"{i}.png" for i in range(20))]
+    of_b = [int(name[:-4]) for name in sorted(f"{i}.png" for i in range(40))]
+    same = read_folder(source, size=16, names=[f"deeper/{i}.png" for i in order]).images
+    wanted = report(made[order], b[of_b], inputs=same)
+    assert got["scores"] == wanted["scores"]
+    assert "inputs left as they are" in table(got)
+    # without all of the inputs there is no such row, and the picture of all pairs is still left out
+    (source / "deeper" / "3.png").unlink()
+    assert "inputs" not in compared()["sets"]
+    outputs.mark(a, files, lines=[line | {"input": 0} for line in lines])
+    assert compared()["sets"]["a"]["pictures"] == 20
 
 
 def test_any_sizes_are_brought_to_the_smallest(tmp_path):

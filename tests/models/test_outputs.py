@@ -146,6 +146,11 @@ def test_lines_that_did_not_arrive_are_marked_and_named(arrives, tmp_path, capsy
         {"input": "b.jpg", "file": "b.png", "arrived": False},
         {"input": "c.png", "file": "c.png", "arrived": True},
     ]
+    assert outputs.made(tmp_path / "out") == (
+        {"a.png": "a.png", "b.png": "b.jpg", "c.png": "c.png"},
+        (tmp_path / "in").resolve(),
+        {"pairs.png"},
+    )
     which[:] = [False]
     with pytest.raises(SystemExit) as stop:
         cli.main(command)
