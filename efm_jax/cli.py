@@ -12,7 +12,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
@@ -90,6 +90,7 @@ def _parsed(arguments: list[str]) -> Callable[[], object]:
     commands |= _of_two(*_looked_at(arguments))
     _set_presets(arguments)
     _set_run(arguments)
+    _set_classes(arguments)
     told = io.StringIO()
     with ExitStack() as stack:
         if not {"-h", "--help"} & {*arguments}:
@@ -357,7 +358,7 @@ class Lines:
     """Options: the lines to follow."""
 
     label: Annotated[str | None, _optional("CLASS", "all classes")] = None
-    """Class to follow, by its name or number, for a model with classes."""
+    """Class to follow, by its name or number; with RUN_OR_MODEL this help names the classes."""
     guidance: Annotated[float, arg(metavar="SCALE")] = 1.0
     """Guidance toward the class: 1 follows the class as learned, more exaggerates it."""
 
@@ -630,6 +631,19 @@ def _set_run(arguments: list[str]) -> None:
         config = configs.load(run / "config.json")
     resume.__annotations__["config"] = Annotated[configs.Run, arg(name="")]
     resume.__kwdefaults__ = {**(resume.__kwdefaults__ or {}), "config": config}
+
+
+def _set_classes(arguments: list[str]) -> None:
+    """Let the help of `translate` and `generate` name the classes of the run or model that the arguments name."""
+    from efm_jax.models import loading
+
+    names: tuple[str, ...] = ()
+    if arguments[0] in ("translate", "generate") and {"-h", "--help"} & {*arguments}:
+        for place in arguments[1:]:
+            with suppress(ValueError):
+                names = names or loading.class_names(place)
+    default = f"all classes: {', '.join(names)}" if names else "all classes"
+    Lines.__annotations__["label"] = Annotated[str | None, _optional("CLASS", default)]
 
 
 def _print_saved(saved: "apply.Saved", *, left_out: bool = False) -> None:

@@ -89,7 +89,7 @@ def open_source(
     Classes, for class conditions: the digits or CIFAR-10's classes where `name` holds no single one; the subfolders of a
     folder, where all pictures lie in some; whole numbers `labels` [n] next to the array of an npz; the parts of
     `two_gaussians` and `eight_gaussians`. All but these parts have names, in natural order: those of CIFAR-10, of the
-    folders, or the labels that occur.
+    folders, or the labels that occur; of EMNIST the characters that its file `*-mapping.txt` gives.
 
     Args:
         name: One of the forms above; PATH may begin with `~` and hold colons.
@@ -171,7 +171,10 @@ def _open_digits(name: str, rest: str, options: _Options) -> Source:
 def _open_mnist(name: str, rest: str, options: _Options) -> Source:
     path, digit = _labeled(rest)
     images, labels = _published(readers.read_mnist, path, options.split)
-    return _digits(name, images, labels, digit, options)
+    source = _digits(name, images, labels, digit, options)
+    known = readers.read_names(path, "test" if options.split == "test" else "train")
+    names = source.class_names and tuple(known.get(int(label), label) for label in source.class_names)
+    return source._replace(class_names=names)
 
 
 def _digits(

@@ -19,7 +19,7 @@ from jaxtyping import Integer, UInt8
 
 from efm_jax._core import files
 
-__all__ = ["read_array", "read_cifar10", "read_idx", "read_labels", "read_mnist", "split_key"]
+__all__ = ["read_array", "read_cifar10", "read_idx", "read_labels", "read_mnist", "read_names", "split_key"]
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 """The names of CIFAR-10's labels 0 to 9."""
@@ -124,6 +124,36 @@ def read_mnist(
             f"{image_path.name}; the two files do not belong together."
         )
     return images, labels.astype(np.int64)
+
+
+def read_names(folder: str | Path, split: str = "train") -> dict[int, str]:
+    r"""Read the characters of EMNIST's labels from the file `*-mapping.txt` beside its IDX files; none if it is not there.
+
+    Each line holds a label and the codes of its characters, of which the first is taken: 1 is "A" of the letters.
+
+    Raises:
+        FileNotFoundError: The pictures of the split are missing.
+        ValueError: The file is damaged.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, "emnist-letters-train-images-idx3-ubyte").touch()
+        ...     _ = Path(folder, "emnist-letters-mapping.txt").write_text("1 65 97\n2 66 98\n")
+        ...     read_names(folder)
+        {1: 'A', 2: 'B'}
+    """
+    images = _one_idx(_existing(folder, folder=True), split, "images")
+    stem = next(stem for stem in _SPLITS[split] if f"{stem}-images" in images.name)
+    path = images.with_name(f"{images.name.rpartition(f'{stem}-images')[0]}mapping.txt")
+    if not path.is_file():
+        return {}
+    with files.parsing(path, "EMNIST mapping", "fetch it again"):
+        rows = [line.split() for line in path.read_text("ascii").splitlines() if line.strip()]
+        names = {int(label): chr(int(code)) for label, code, *_ in rows}
+        if not len(set(names.values())) == len(names) == len(rows):
+            raise ValueError("two labels are the same or have one name")
+    return names
 
 
 def read_cifar10(

@@ -94,6 +94,11 @@ def read(folder: Path) -> Trained:
     return Trained(config, recipe, network, state, shape, float(record["training"]["seconds"]), space, names)
 
 
+def class_names(folder: Path) -> tuple[str, ...]:
+    """The names of the classes of a model; none if it has none."""
+    return tuple(_record(folder).get("classes", ()))
+
+
 def _space_like(dim: int, k: int) -> dict[str, jax.ShapeDtypeStruct]:
     """The shapes of a space's tensors."""
     shapes = {"mean": (dim,), "basis": (dim, k), "scale": (k,)}

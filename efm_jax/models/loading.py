@@ -10,7 +10,7 @@ from efm_jax.models import _model_folder, build, configs
 from efm_jax.models import space as _run_space
 from efm_jax.models.model import Trained
 
-__all__ = ["RELEASED", "find", "is_model", "load", "released"]
+__all__ = ["RELEASED", "class_names", "find", "is_model", "load", "released"]
 
 RELEASED = Path(__file__).parent / "released"
 """The models that come with the package, made by `experiments/released_models`."""
@@ -50,6 +50,22 @@ def is_model(folder: str | Path) -> bool:
         True
     """
     return _model_folder.is_model(files.expanded(folder))
+
+
+def class_names(place: str | Path) -> tuple[str, ...]:
+    """Return the names of the classes of a run or model, in their order, without loading it; none if it has none.
+
+    Raises:
+        ValueError: There is no such run or model.
+
+    Examples:
+        >>> class_names("moons")
+        ()
+    """
+    folder = find(place)
+    if is_model(folder):
+        return _model_folder.class_names(folder)
+    return tuple((checkpoint.read_meta(folder / "checkpoints") or {}).get("classes") or ())
 
 
 def load(place: str | Path, *, step: int | None = None) -> Trained:

@@ -85,6 +85,25 @@ def test_mnist_folder(tmp_path, pack):
         open_source(f"mnist:{tmp_path}:7")
 
 
+def test_emnist_names_its_classes(tmp_path):
+    images, labels = RNG.integers(0, 256, (4, 28, 28), np.uint8), np.array([2, 1, 26, 2])
+    for stem, n in (("train", 4), ("test", 2)):
+        write_mnist(tmp_path, images[:n], labels[:n], f"emnist-letters-{stem}")
+    assert open_source(f"mnist:{tmp_path}").class_names == ("1", "2", "26")
+    mapping = tmp_path / "emnist-letters-mapping.txt"
+    mapping.write_text("".join(f"{k} {64 + k} {96 + k}\n" for k in range(1, 27)))
+    (tmp_path / "emnist-digits-mapping.txt").write_text("1 49\n2 50\n")
+    source = open_source(f"mnist:{tmp_path}")
+    assert source.class_names == ("A", "B", "Z")
+    assert [one.size for one in source.classes] == [1, 2, 1]
+    assert open_source(f"mnist:{tmp_path}", split="test").class_names == ("A", "B")
+    assert open_source(f"mnist:{tmp_path}:26").class_names is None
+    for text in ("1 65\n2 65\n", "1 65\n1 66\n", "1\n", "one 65\n", "1 -1\n", "\u00e9 65\n"):
+        mapping.write_text(text)
+        with pytest.raises(ValueError, match=r"emnist-letters-mapping\.txt is no readable EMNIST mapping"):
+            open_source(f"mnist:{tmp_path}")
+
+
 def test_bad_mnist_folders(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder"):
         read_mnist(tmp_path / "nowhere")

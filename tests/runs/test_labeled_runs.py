@@ -13,7 +13,7 @@ from PIL import Image
 
 from efm_jax import cli, models, runs
 from efm_jax.datasets import Source, batch, draw_labels, open_source, split_by_name
-from efm_jax.models import build, configs, reports
+from efm_jax.models import build, configs, loading, reports
 from efm_jax.runs import _feed
 from efm_jax.types import Network
 
@@ -199,6 +199,12 @@ def test_names_of_classes_stay_with_a_run_and_its_model(tmp_path, capsys):
             models.labels_of(trained, "cat", 1)
         with pytest.raises(ValueError, match="2, 10, 11, got 0"):
             models.labels_of(trained, 0, 1)
+        assert loading.class_names(place) == ("2", "10", "11")
+        with pytest.raises(SystemExit):
+            cli.main(["generate", str(place), "--help"])
+        assert "(default: all classes: 2, 10, 11)" in " ".join(
+            capsys.readouterr().out.replace("│", "").split()
+        )
     assert "| classes | 2, 10, 11 |" in (tmp_path / "model" / "README.md").read_text()
     report = models.evaluate(run, features="none", samples=4, round_trip=0)
     assert report["classes"] == ["2", "10", "11"]
