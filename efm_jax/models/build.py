@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -55,6 +56,8 @@ class Built(NamedTuple):
         optimizer: Any optax transformation, e.g. `training.adam()`.
         initial: Parameters to begin with; None for new ones.
         notes: Facts of the data that checkpoints keep for readers who have none.
+        ending: The optimizer whose schedule ends at a step; None where it does not end. A run that the clock will end is
+            given the one that ends with the time.
     """
 
     sources: tuple[Source, Source] | Pairs
@@ -63,6 +66,7 @@ class Built(NamedTuple):
     optimizer: optax.GradientTransformation
     initial: Params | None = None
     notes: Mapping[str, Any] = MappingProxyType({})
+    ending: Callable[[int], optax.GradientTransformation] | None = None
 
 
 def run(
@@ -97,7 +101,8 @@ def run(
     notes = {"shape": list(shape), "sizes": [source.size for source in pair]}
     if config.network.classes is not None:
         notes["classes"] = common_names(*pair)
-    return Built(inside, of_all, net, update, notes=notes)
+    ending = partial(optimizer, config.optimizer) if config.optimizer.cosine else None
+    return Built(inside, of_all, net, update, notes=notes, ending=ending)
 
 
 def opened(data: configs.Data, spec: str, *, split: str = "train") -> Source:

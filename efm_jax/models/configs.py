@@ -391,7 +391,7 @@ class Run:
     steps: int = 1_000_000
     """Training steps."""
     max_seconds: float | None = None
-    """End training after so many seconds, over all resumes; None for no limit."""
+    """End training, and a cosine with it, after so many seconds, over all resumes; None for no limit."""
     save_every: int = 1000
     """Steps between checkpoints."""
     log_every: int = 50

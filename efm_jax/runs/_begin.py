@@ -73,11 +73,16 @@ def announce(folder: Path, config: configs.Run) -> None:
     if meta is None:
         if config.max_seconds is not None:
             print(
-                f"The learning rate falls to 0 at step {config.steps}; if max_seconds ends the run first, it has not.",
+                f"The learning rate falls to 0 at step {config.steps}, or earlier, with max_seconds: that step is set when "
+                "the first ones have been timed.",
                 flush=True,
             )
         return
     done, before = meta.get("data_position", 0), meta.get("config", {}).get("steps", config.steps)
+    if (schedule := meta.get("schedule")) is not None:
+        if schedule["limits"] == {"steps": config.steps, "max_seconds": config.max_seconds}:
+            return
+        before = schedule["ends"]
     if before != config.steps > done:
         old, new = _rate(config, before, done), _rate(config, config.steps, done)
         print(
@@ -87,12 +92,14 @@ def announce(folder: Path, config: configs.Run) -> None:
         )
 
 
-def conclude(config: configs.Run, step: int) -> None:
+def conclude(folder: Path, config: configs.Run, step: int) -> None:
     """Say how far a cosine has come in a run that the clock has ended."""
-    if config.optimizer.cosine and step < config.steps:
-        share = _rate(config, config.steps, step) / config.optimizer.learning_rate
+    meta = checkpoint.read_meta(folder / "checkpoints") or {}
+    ends = (meta.get("schedule") or {"ends": config.steps})["ends"]
+    if config.optimizer.cosine and step < ends:
+        share = _rate(config, ends, step) / config.optimizer.learning_rate
         print(
-            f"The learning rate is still {share:.0%} of its largest: its cosine ends at step {config.steps}. For one that "
+            f"The learning rate is still {share:.0%} of its largest: its cosine ends at step {ends}. For one that "
             f"ends with the time, train a new run with --steps {step}.",
             flush=True,
         )

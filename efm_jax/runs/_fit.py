@@ -18,11 +18,14 @@ import math
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import jax
 import numpy as np
+import optax
 from jax.sharding import Mesh
+from tqdm import tqdm
 
 from efm_jax import __version__, checkpoint
 from efm_jax._core import files, logs
@@ -55,6 +58,9 @@ def fit(
 
     Several hosts (`parallel.hosts.join`) call it together, with the same arguments. Each reads its own rows of a batch;
     the first writes the folder, which the others need not see; a signal or the clock of one stops all at the same step.
+
+    A run on one host that `plan.max_seconds` would end before its last step gets the schedule `built.ending` of a step that
+    fits, once the first steps have been timed. Checkpoints keep that step, so that a resumed run repeats one run through.
 
     Data need not be `Source`s. `built.sources` may be any iterable (grain, tf.data, a generator) of pairs of floating-point
     arrays `(x_pos [n, ...], x_neg [m, ...])`, or a function from the number of the next step to one. With the function a
@@ -123,6 +129,12 @@ def fit(
         state, meta = crew.given(state), json.loads(crew.everyones(json.dumps(meta))[0])
         state = place(state)
         done = int(state.step)
+        limits = {"steps": plan.steps, "max_seconds": plan.max_seconds}
+        schedule = meta.get("schedule")
+        if built.ending is not None and schedule is not None and schedule["limits"] == limits:
+            # a resumed run takes the end that was set, whatever the clock says now
+            step_fn = _step(built._replace(optimizer=built.ending(schedule["ends"])), plan, mesh)[0]
+            plan, notes = replace(plan, steps=schedule["ends"]), {**notes, "schedule": schedule}
         ledger = _journal.Ledger(meta, skipped=int(state.skipped), in_row=int(state.skipped_in_row))
         if crew.agreed(int(done >= plan.steps or ledger.over(plan.max_seconds))):
             return state
@@ -160,6 +172,24 @@ def fit(
 
             crew.on_first(write)
 
+        books = _loop.Books(ledger, log, bar, done)
+
+        def relaid(step: int) -> tuple[Callable, Plan] | None:
+            """The step and plan of a schedule that ends with the time, if the clock would end the run before."""
+            nonlocal plan, notes
+            if plan.max_seconds is None or "schedule" in notes or jax.process_count() > 1:
+                return None
+            ends = _last(step, plan.max_seconds - ledger.seconds(), *cast(tuple, books.rate))
+            update = _ending(built, ends) if step < ends < plan.steps else None
+            if update is None:
+                return None
+            plan, notes = replace(plan, steps=ends), {**notes, "schedule": {"ends": ends, "limits": limits}}
+            bar.total = ends
+            tqdm.write(
+                f"The learning rate falls to 0 at step {ends}, as max_seconds will be over.", file=sys.stderr
+            )
+            return _step(built._replace(optimizer=update), plan, mesh)[0], plan
+
         alone, wished = jax.process_count() == 1, False
 
         def wish_to_stop() -> bool:
@@ -171,12 +201,13 @@ def fit(
             state,
             step_fn,
             ((crew.spread(p, sizes[0]), crew.spread(n, sizes[1]), *labels) for p, n, *labels in feed),
-            _loop.Books(ledger, log, bar, done),
+            books,
             plan,
             save=save,
             watch=watch if alone else None,
             wish_to_stop=wish_to_stop,
             folder=folder,
+            relaid=relaid,
         )
     caught = crew.agreed(signals.caught or 0)  # one that came during the last save too
     if (step < plan.steps or caught) and crew.first:
@@ -207,6 +238,19 @@ def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
         []
     """
     return logs.read(files.expanded(folder) / "log.jsonl")
+
+
+def _last(step: int, left: float, compiling: float, seconds: float) -> int:
+    """The last step that fits the time left; 3 % of it is kept back for checkpoints and slower steps."""
+    return step + int(0.97 * (left - compiling) / seconds)
+
+
+def _ending(built: Built, step: int) -> optax.GradientTransformation | None:
+    """The optimizer whose schedule ends at a step; None where it has none, or not so early."""
+    try:
+        return None if built.ending is None else built.ending(step)
+    except ValueError:
+        return None
 
 
 def _sources(built: Built) -> tuple[Source, Source] | None:

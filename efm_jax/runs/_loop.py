@@ -25,11 +25,17 @@ LONG_SECONDS = 2 * 3600.0
 
 
 class Books:
-    """Ledger, log and progress bar of a run, after `done` steps."""
+    """Ledger, log and progress bar of a run, after `done` steps.
+
+    Attributes:
+        rate: Seconds that the first step took, with its compilation, and seconds a step after that; None until it is known.
+    """
+
+    rate: tuple[float, float] | None = None
 
     def __init__(self, ledger: _journal.Ledger, log: _journal.Log | _journal.NoLog, bar: tqdm, done: int):
         self.ledger, self.log, self.done = ledger, log, done
-        self._bar, self._since, self._forecast = bar, 0.0, False
+        self._bar, self._since, self._began = bar, 0.0, time.monotonic()
 
     def enter(self, step: int, info: StepInfo, plan: Plan) -> None:
         """Enter a step; waits until the device has done it."""
@@ -39,10 +45,10 @@ class Books:
             self._bar.unpause()
             self._bar.initial = step
             self._since = time.monotonic()
-        elif not self._forecast and time.monotonic() - self._since >= MEASURED_SECONDS:
-            self._forecast = True
+        elif self.rate is None and time.monotonic() - self._since >= MEASURED_SECONDS:
+            seconds = (time.monotonic() - self._since) / (step - self.done - 1)
+            self.rate = self._since - self._began, seconds
             if not self._bar.disable:
-                seconds = (time.monotonic() - self._since) / (step - self.done - 1)
                 tqdm.write(forecast(seconds, plan.steps - step, plan.max_seconds), file=sys.stderr)
         self._bar.update()
         if step % plan.log_every == 0 or step == plan.steps:
@@ -62,12 +68,14 @@ def take(
     watch: Callable[[int, TrainState], object] | None = None,
     wish_to_stop: Callable[[], bool],
     folder: Path,
+    relaid: Callable[[int], tuple[Callable, Plan] | None],
 ) -> tuple[TrainState, int]:
     """Take the steps that are left, each entered in the books while the device works on the next; return the last.
 
-    `save` is called with the state at the steps that are saved, `watch` with each step and its state.
-    `wish_to_stop` is asked once a step: the step under way is
-    finished and saved. FloatingPointError if `plan.max_skipped` steps in a row were not finite.
+    `save` is called with the state at the steps that are saved, `watch` with each step and its state. `wish_to_stop` is
+    asked once a step: the step under way is finished and saved. `relaid` is asked once, after the step at which the rate is
+    known: it may return another step and plan to go on with, and all is saved then. FloatingPointError if
+    `plan.max_skipped` steps in a row were not finite.
     """
 
     def enter(step: int, info: StepInfo) -> None:
@@ -75,7 +83,7 @@ def take(
         if books.ledger.in_row >= plan.max_skipped:
             raise FloatingPointError(_not_finite(folder, step, books.ledger.in_row))
 
-    step, before = books.done, None
+    step, before, asked = books.done, None, False
     for step, batch in enumerate(batches, start=books.done + 1):
         state, info = step_fn(state, *batch)
         if before is not None:
@@ -83,8 +91,12 @@ def take(
         before = step, info
         if watch is not None:
             watch(step, state)
+        new = None
+        if books.rate is not None and not asked:
+            asked, new = True, relaid(step)
+            step_fn, plan = new or (step_fn, plan)
         stop = wish_to_stop() or step == plan.steps
-        if stop or step % plan.save_every == 0:
+        if stop or new or step % plan.save_every == 0:
             enter(*before)
             before = None
             if stop or not books.ledger.in_row:  # bad steps must not push out the last good checkpoint

@@ -107,7 +107,7 @@ def train(
         watch = _pictures.Watch(folder, sheets, config.picture_every, config.steps, told=progress)
         state = fit(folder, built, plan, resume=resume, progress=progress, on_step=watch, mesh=mesh)
         if hosts.first():
-            _begin.conclude(config, int(state.step))
+            _begin.conclude(folder, config, int(state.step))
         return state
 
 

@@ -1,6 +1,7 @@
 """Runs that end too soon, by signal, clock, bad numbers, a full disk or an error: what was saved goes on bit for bit."""
 
 import errno
+import functools
 import os
 import signal
 import threading
@@ -89,21 +90,23 @@ def test_training_outside_the_main_thread_leaves_signals_alone(tmp_path):
     assert int(states[0].step) == 2
 
 
-def test_the_time_budget_counts_over_resumes(tmp_path, capfd, monkeypatch, straight):
-    class Clock:
-        """Ten seconds a step: the clock follows the batches of one plate."""
+@pytest.fixture
+def ticking(monkeypatch):
+    """A source by whose batches the clock goes: ten seconds a step. It may do something at one of them."""
 
+    class Clock:
         now = 0.0
 
         @staticmethod
         def monotonic():
             return Clock.now
 
-    monkeypatch.setattr(_journal, "time", Clock)
+    for module in (_journal, _loop):
+        monkeypatch.setattr(module, "time", Clock)
     monkeypatch.setattr(_feed, "_AHEAD", 1)  # drawn at most one step before it is used
 
-    def ticking():
-        inner = source(0.0)
+    def make(action=None, at=-1):
+        inner = source(0.0) if action is None else calls(action, at)
 
         def draw(rng, n):
             Clock.now += 10.0
@@ -111,6 +114,10 @@ def test_the_time_budget_counts_over_resumes(tmp_path, capfd, monkeypatch, strai
 
         return inner._replace(draw=draw)
 
+    return make
+
+
+def test_the_time_budget_counts_over_resumes(tmp_path, capfd, ticking, straight):
     first = run(tmp_path, pos=ticking(), max_seconds=60.0)
     stopped = int(first.step)
     assert 4 <= stopped <= 6  # a batch or two of the clock's are drawn ahead
@@ -121,6 +128,41 @@ def test_the_time_budget_counts_over_resumes(tmp_path, capfd, monkeypatch, strai
     assert stopped < int(more.step) <= stopped + 5
     run(tmp_path, pos=ticking())
     assert outcome(tmp_path) == outcome(straight)
+
+
+def test_a_schedule_ends_with_the_time(tmp_path, capfd, ticking):
+    cosine = functools.cache(lambda end: adam(0.01, warmup=5, cosine_steps=end))
+    options = {"steps": 1000, "max_seconds": 250.0, "ending": cosine, "optimizer": cosine(1000)}
+
+    def same_as_alone(name):
+        """The run is that of a cosine which ended there from the beginning: it was laid before the warm-up was over."""
+        meta = checkpoint.read_meta(tmp_path / name / "checkpoints")
+        end = meta["schedule"]["ends"]
+        assert 15 <= end == meta["data_position"] <= 25
+        run(tmp_path / f"{name} alone", steps=end, optimizer=cosine(end))
+        assert outcome(tmp_path / name) == outcome(tmp_path / f"{name} alone")
+        return end
+
+    run(tmp_path / "whole", pos=ticking(), **options)
+    told = capfd.readouterr().err
+    end = same_as_alone("whole")
+    assert f"The learning rate falls to 0 at step {end}, as max_seconds will be over." in told
+    assert "all is saved" not in told
+    again = run(tmp_path / "whole", pos=ticking(lambda: pytest.fail("drawn"), at=0), **options)
+    assert int(again.step) == end
+    # resumed it keeps the end that was set, although the clock has run on
+    with pytest.raises(SystemExit):
+        run(tmp_path / "parts", pos=ticking(lambda: signal.raise_signal(signal.SIGINT), at=11), **options)
+    set_end = checkpoint.read_meta(tmp_path / "parts" / "checkpoints")["schedule"]["ends"]
+    run(tmp_path / "parts", pos=ticking(), **options)
+    assert same_as_alone("parts") == set_end
+    # other limits lay it anew; with time for all steps it stays on them
+    for name, limits in (("whole", {"max_seconds": 400.0}), ("long", {"max_seconds": 1e6, "steps": 12})):
+        run(tmp_path / name, pos=ticking(), **{**options, **limits})
+    longer = checkpoint.read_meta(tmp_path / "whole" / "checkpoints")["schedule"]
+    assert longer["limits"] == {"steps": 1000, "max_seconds": 400.0}
+    assert longer["ends"] > end
+    assert "schedule" not in checkpoint.read_meta(tmp_path / "long" / "checkpoints")
 
 
 # --- bad numbers, full disks, errors

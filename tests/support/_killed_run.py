@@ -52,11 +52,11 @@ def source(shift: float, seconds: float = 0.0):
     return Source(sample, (2,), None)
 
 
-def run(folder, *, pos=None, neg=None, **options):
+def run(folder, *, pos=None, neg=None, optimizer=OPTIMIZER, **options):
     """Train the small run in a folder; options go to `fit`."""
     usual: dict[str, Any] = {"steps": 20, "batch_pos": 8, "batch_neg": 8, "seed": 3, "config": CONFIG}
     usual |= {"ema_decay": 0.9, "save_every": 7, "log_every": 4, "keep": 2, "progress": False} | options
-    return fit(folder, RECIPE, NETWORK, OPTIMIZER, pos or source(0.0), neg or source(3.0), **usual)
+    return fit(folder, RECIPE, NETWORK, optimizer, pos or source(0.0), neg or source(3.0), **usual)
 
 
 if __name__ == "__main__":
