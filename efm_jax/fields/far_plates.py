@@ -175,7 +175,7 @@ def far_lines(
     towards = jnp.zeros_like(x) if towards is None else checks.both_plates(towards, x)[0]
     start = jnp.cos(first) * near.inside(x) + jnp.sin(first) * towards
     block_size = checks.count("block_size", block_size)
-    length = _median_length(x.shape[1], extra) if stretch else None
+    length = _length(x.shape[1], extra, 0.5) if stretch else None
     members = None if groups is None else (groups[0], groups[0], groups[1])
     policy = (length, extra, steps, save, block_size)
     if mesh is None:
@@ -187,8 +187,16 @@ def far_lines(
     return FarLines(far.outside(mean), partner, path)
 
 
-def directions(key: Key, shape: tuple[int, ...], *, extra: int | None = None) -> Float[Array, "n dim"]:
+def directions(
+    key: Key, shape: tuple[int, ...], *, extra: int | None = None, cut: float | None = None
+) -> Float[Array, "n dim"]:
     """Draw directions tau of lines by their flux: Student's with K degrees of freedom, in the limit normal.
+
+    Args:
+        key: PRNG key.
+        shape: (n, D).
+        extra: K >= 1; None for the limit of many.
+        cut: Quantile of the lengths to which longer ones are shortened; None keeps all.
 
     Examples:
         >>> import jax
@@ -197,9 +205,12 @@ def directions(key: Key, shape: tuple[int, ...], *, extra: int | None = None) ->
     """
     key_normal, key_length = jax.random.split(key)
     tau = jax.random.normal(key_normal, shape)
-    if extra is None:
+    if extra is not None:
+        tau = tau / jnp.sqrt(2 * jax.random.gamma(key_length, 0.5 * extra, shape[:1]) / extra)[:, None]
+    if cut is None:
         return tau
-    return tau / jnp.sqrt(2 * jax.random.gamma(key_length, 0.5 * extra, shape[:1]) / extra)[:, None]
+    length = jnp.sqrt(squared_lengths(tau))
+    return tau * jnp.minimum(1.0, _length(shape[1], extra, cut) / length)[:, None]
 
 
 class _Sums(NamedTuple):
@@ -287,11 +298,11 @@ def _log_norm(dim: int, extra: int | None) -> float:
     return 0.5 * dim * log(extra * pi) + lgamma(0.5 * extra) - lgamma(0.5 * (dim + extra))
 
 
-def _median_length(dim: int, extra: int | None) -> float:
-    """Median of |tau| of the flux."""
+def _length(dim: int, extra: int | None, share: float) -> float:
+    """A quantile of |tau| of the flux."""
     if extra is None:
-        return float(np.sqrt(stats.chi2.ppf(0.5, dim)))
-    return float(np.sqrt(dim * stats.f.ppf(0.5, dim, extra)))
+        return float(np.sqrt(stats.chi2.ppf(share, dim)))
+    return float(np.sqrt(dim * stats.f.ppf(share, dim, extra)))
 
 
 def _squared(x: Array, charges: Array) -> Array:

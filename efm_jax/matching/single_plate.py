@@ -1,24 +1,21 @@
-r"""Poisson flow, the recipe of a single plate: lines run from noise far above down to the data.
+r"""Poisson flow, the recipe of a single plate: lines run from noise with heavy tails to the data.
 
-Q's samples are the only charges, on the plate z = 0, and they obey Coulomb's law in K extra dimensions. The height z
-is the distance from the plate in all of them. With $r_i^2 = |x - x_i|^2 + z^2$,
+Q's samples y_i are the only charges, on a plate of their own, and they obey Coulomb's law in K extra dimensions. In
+stereographic coordinates (`fields.far_plate`) a line of this plate runs from infinity, where its place is its direction
+$\tau$, to a charge: $\tilde x = \cos\theta\, y + \sin\theta\, \tau$. By the time $t = z / L$ in place of the angle, both
+ends lie in reach, and lines go up from noise to the data as they do in every other recipe:
 
-$$E(x, z) \propto \operatorname{mean}_i \frac{(x - x_i, z)}{r_i^{D + K}}, \qquad
-p_z(x) = \operatorname{mean}_i\, p_z(x \mid x_i) \propto z^K \operatorname{mean}_i\, r_i^{-(D + K)}.$$
+$$x = t\, y + b\, \tau, \qquad b^2 = (1 - t)^2 + w^2 t, \qquad
+\frac{dx}{dt} = m + \frac{b'}{b} (x - t\, m), \qquad m = \sum_i P(i \mid x, t)\, y_i.$$
 
-The second is a density, flowing with the velocity
+$\tau$ is Student's with K degrees of freedom, in the limit normal. K = 1 is Coulomb's law in D+1 dimensions. Nothing is
+divided by a component of the field, and m stays among the charges.
 
-$$\frac{E_x}{E_z} = \sum_i P(i \mid x, z) \frac{x - x_i}{z},$$
-
-so lines carry $p_z$ at a great height, where it is hardly more than that of a single charge, down to the data. Around
-a charge x is $x_i + z\, \xi / \chi_K$, $\xi \sim N(0, I_D)$, its distance $z \sqrt{B / (1 - B)}$, $B \sim
-\mathrm{Beta}(D/2, K/2)$.
-
-The papers regress on -E; here the field points away from the data, $E_z > 0$, as from every plate of positive charges, and
-lines are traced downwards, against it.
+The mean over the charges is exact, so a target has no noise but that of which charges there are. In the limit the path is
+that of `cfm` from normal noise (independent pairs, width w), whose target is the velocity of one pair: m takes its mean.
+Points are drawn from the same charges, so the gradient is that of the whole field, without bias, for any number of charges.
 """
 
-import math
 from functools import partial
 
 import jax
@@ -26,126 +23,97 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
-from efm_jax._core.heights import at_heights
-from efm_jax.fields.point_charges import mean_displacement
+from efm_jax._core.heights import at_heights, on_plates
+from efm_jax.charges.plates import Charges, as_charges
+from efm_jax.fields.far_plates import directions, far_plate
+from efm_jax.matching.points import HEIGHTS, heights
+from efm_jax.matching.velocities import growth
 from efm_jax.types import Batch, FieldMatching, Key, Part
 
 __all__ = ["pfgm"]
 
 
 def pfgm(
-    z_max: float = 40.0,
+    gap: float = 1.0,
     *,
-    gamma: float = 5.0,
-    target: str = "direction",
-    num_extra: int = 1,
-    points: str | None = None,
-    sigma: float = 0.01,
-    tau: float = 0.03,
-    most: float = 291.0,
-    eps: float = 1e-3,
+    num_extra: int | None = 8,
+    width: float = 0.1,
+    scale: float = 1.0,
+    cut: float = 0.995,
+    height: str = "linear",
+    charges: Charges | None = None,
     num_points: int | None = None,
+    block_size: int | None = None,
 ) -> FieldMatching:
-    r"""Poisson flow: regress on the field of the data alone, and follow it from noise far above down to them.
+    r"""Poisson flow: regress on the velocity of lines that run from noise to the data, the only charges.
 
-    `x_neg` are the data; of `x_pos` only the number of rows counts. With g the mean of `(x - x_i, z)` over the minibatch
-    with weights `r_i^-(D + K)`, K = num_extra, the target is
-
-    - `direction`: `sqrt(D+1) g / (|g| + gamma)` (the paper's factor is `sqrt(D)`; lines do not see it);
-    - `velocity`: `(E_x / E_z, 1)`, `E_x / E_z = g_x / z`. With points of `p_z`, drawn from the same minibatch, the
-      gradient is that of the whole field, without bias, for any number of charges. Its mean square grows like that of
-      a t-distribution, so it needs K >= 3; wrap the network by `flow_network`.
-
-    Points lie around random samples of the minibatch, in one of two ways:
-
-    - `perturbed`: `z = s |e|`, `x = x_i + s e'` with `e`, `e'` normal and `s = sigma (1 + tau)^m`, `m ~ U(0, most)`;
-    - `flux`: log z uniform between eps and z_max, and x from `p_z`, where lines go.
-
-    Lines start at z_max with `x ~ z_max xi / chi_K`, as of one charge at 0, whatever the values of `x`, one line for
-    each of its rows. In reverse they start from x at height eps. Trace them with the clock "log", and let the network
-    see heights in logs: `networks.mlp(dim, gap=z_max, height=eps)`.
-
-    With K = 1 one line in twelve starts more than `10 sqrt(D) z_max` away, and `E_z / |E|` is as small as that there, which
-    a network must know to follow it. More dimensions have shorter tails. The papers' sigma is `z / sqrt(K)`: let z_max and
-    eps grow like `sqrt(K)`. Center the data: a mean m of theirs moves the ends by about `|m| R sqrt(K) / z_max`, R the root
-    mean square distance from it. For centered ones `z_max = R sqrt(K)` was found to be enough.
+    `x_neg` are the data. The target is `(dx/dz, 1)`, the mean over all charges, at points of the flux. With finite K lines
+    start at random directions, whatever the values of `x`, one for each of its rows; the weight `1 / r^2`, r as in
+    `tail_network`, keeps the loss finite under their tails. With K = None lines start at `x` itself, which must be standard
+    normal noise.
 
     Args:
-        z_max: Height of the prior, in units of the data.
-        gamma: Length below which a `direction` shrinks, in units of the data; 5 is for pictures, take a hundredth of the
-            size of the data or less for toys.
-        target: `direction` or `velocity`.
-        num_extra: Number of extra dimensions K: 1 is PFGM, more are PFGM++.
-        points: `perturbed` or `flux`; None: `perturbed` for directions with K = 1, as in the first paper, else `flux`.
-        sigma: Smallest scale of `perturbed`, in units of the data.
-        tau: Growth of the scale with m.
-        most: Greatest m; with the other two at their defaults the largest scale is 54.
-        eps: Height at which lines end, in units of the data.
-        num_points: Supervised points per step; as many as rows of x_pos when None.
+        gap: Height at which lines end, a unit of time. Lines do not depend on it.
+        num_extra: Extra dimensions K: 1 is PFGM, more are PFGM++, None is the limit of infinitely many: flow matching from
+            normal noise with targets that have no noise.
+        width: Scale w of the noise that is left at the end, in units of the data, > 0.
+        scale: Standard deviation of the data in each dimension, > 0: that of `tail_network`. Not used with K = None.
+        cut: Share of lines that start at their own direction; the longest of the others are shortened to that quantile.
+        height: How z is distributed, see `points.heights`.
+        charges: Equal charges of every step, for instance `charges.plate(x_neg, gap, -1.0)` of the whole training set; None
+            makes them of each minibatch.
+        num_points: Supervised points per step; as many as rows of x_pos when None. The charges are another number: more
+            charges, less noise.
+        block_size: Charges summed at a time, see `fields.far_plate`.
 
     Returns:
-        The recipe; its span is `(z_max, eps)`.
+        The recipe. Wrap the network by `tail_network`, or with K = None by `flow_network`.
 
     Raises:
-        ValueError: A number is out of its range, eps is not below z_max, `target` or `points` is unknown, or `velocity` is
-            combined with fewer than 3 extra dimensions or other points than `flux`.
+        ValueError: A number is out of its range, `height` is unknown, or the charges are not [n, D+1] and [n].
 
     Examples:
         >>> import jax, jax.numpy as jnp
-        >>> recipe = pfgm(100.0, target="velocity", num_extra=8, num_points=16)
-        >>> batch = recipe.draw(jax.random.key(0), jnp.zeros((8, 2)), jnp.ones((8, 2)))
-        >>> p, v, _ = batch
-        >>> bool(jnp.allclose(p[:, :2] - v[:, :2] * p[:, 2:], 1.0, atol=1e-3)), recipe.span  # back along the velocity
-        (True, (100.0, 0.001))
+        >>> recipe = pfgm(num_extra=None, num_points=16)
+        >>> batch = recipe.draw(jax.random.key(0), jnp.zeros((8, 2)), jnp.zeros((8, 2)))
+        >>> x, z = batch.points[:, :2], batch.points[:, 2:]
+        >>> end = x + batch.target[:, :2] * (1.005 - z)  # all data at 0: lines are nearly straight
+        >>> bool((jnp.abs(end) < 0.05 + 0.02 * jnp.abs(x)).all()), recipe.span
+        (True, (0.0, 1.0))
 
-    Source: Xu et al. (2022), "Poisson flow generative models", arXiv 2209.11178, Algorithm 1 and sec. 3.2-3.3; Xu et al.
-    (2023), "PFGM++", arXiv 2302.04265, sec. 3-4 (num_extra and the density).
+    Source: Xu et al. (2022), "Poisson flow generative models", arXiv 2209.11178; Xu et al. (2023), "PFGM++", arXiv
+    2302.04265, sec. 3-4 (num_extra); the mean over many charges: Xu et al. (2023), "Stable target field", arXiv 2302.00670.
     """
-    z_max, eps = checks.positive("z_max", z_max), checks.positive("eps", eps)
-    if eps >= z_max:
-        raise ValueError(f"eps must be below z_max = {z_max!r}, where lines start, got {eps!r}.")
-    gamma = checks.finite("gamma", gamma)
-    if gamma < 0.0:
-        raise ValueError(f"gamma must be >= 0, got {gamma!r}.")
-    checks.choice("target", target, ("direction", "velocity"))
-    num_extra = checks.count("num_extra", num_extra)
-    if points is None:
-        points = "perturbed" if target == "direction" and num_extra == 1 else "flux"
-    checks.choice("points", points, ("perturbed", "flux"))
-    sigma, tau, most = (checks.positive(*o) for o in (("sigma", sigma), ("tau", tau), ("most", most)))
-    if target == "velocity" and (num_extra < 3 or points != "flux"):
-        raise ValueError(
-            f"target='velocity' has a finite mean square only with num_extra >= 3 and points='flux', got {num_extra} "
-            f"and {points!r}; take target='direction', or e.g. num_extra=8."
-        )
+    gap = checks.positive("gap", gap)
+    num_extra = None if num_extra is None else checks.count("num_extra", num_extra)
+    width, scale = checks.positive("width", width), checks.positive("scale", scale)
+    if not 0.0 < checks.finite("cut", cut) < 1.0:
+        raise ValueError(f"cut must be a share between 0 and 1, got {cut!r}; 0.995 is common.")
+    checks.choice("height", height, HEIGHTS)
     if num_points is not None:
         checks.count("num_points", num_points)
+    given = None if charges is None else as_charges(charges)
 
-    return FieldMatching(
-        partial(_draw, z_max, gamma, target, num_extra, points, sigma, tau, most, eps, num_points),
-        partial(_start, z_max, eps, num_extra),
-        (z_max, eps),
-    )
+    draw = partial(_draw, gap, num_extra, width, scale, height, num_points, block_size)
+    start = on_plates(gap) if num_extra is None else partial(_start, gap, num_extra, cut)
+    return FieldMatching(jax.tree_util.Partial(draw, given), start, (0.0, gap))
 
 
-def _start(
-    z_max, eps, num_extra, key: Key, x: Float[Array, "n dim"], reverse: bool = False
-) -> Float[Array, "n dim1"]:
-    z = jnp.full(x.shape[0], eps if reverse else z_max, x.dtype)
-    return at_heights(x if reverse else _spread(key, z, x.shape[1], num_extra), z)
+def _start(gap, extra, cut, key: Key, x: Float[Array, "n dim"], reverse: bool = False) -> Array:
+    if not reverse:
+        x = directions(key, x.shape, extra=extra, cut=cut).astype(x.dtype)
+    return on_plates(gap)(key, x, reverse)
 
 
 def _draw(
-    z_max,
-    gamma,
-    target,
-    num_extra,
-    points,
-    sigma,
-    tau,
-    most,
-    eps,
+    gap,
+    extra,
+    width,
+    scale,
+    height,
     num_points,
+    block_size,
+    given: Charges | None,
     key: Key,
     x_pos: Float[Array, "n dim"],
     x_neg: Float[Array, "m dim"],
@@ -153,39 +121,26 @@ def _draw(
     part: Part = None,
 ) -> Batch:
     x_pos, x_neg = checks.both_plates(x_pos, x_neg)
-    key_i, key_point = jax.random.split(key)
-    i = jax.random.randint(key_i, (num_points or x_pos.shape[0],), 0, x_neg.shape[0])
-    if points == "perturbed":
-        where = _perturbed(key_point, x_neg[i], sigma, tau, most)
-    else:
-        where = _on_lines(key_point, x_neg[i], num_extra, eps, z_max)
+    y = x_neg if given is None else given.positions[:, :-1]
+    key_i, key_z, key_tau = jax.random.split(key, 3)
+    count = num_points or x_pos.shape[0]
+    i = jax.random.randint(key_i, (count,), 0, y.shape[0])
+    z = heights(key_z, gap, count, height=height).astype(y.dtype)
+    b, _ = _noise(z / gap, width)
+    tau = directions(key_tau, (count, y.shape[1]), extra=extra).astype(y.dtype)
+    where = at_heights((z / gap)[:, None] * y[i] + b[:, None] * tau, z)
     where = where if part is None else part(where)
-    g, length = mean_displacement(where, x_neg, num_extra)
-    z = where[:, -1:]
-    if target == "direction":
-        value = math.sqrt(g.shape[1]) * g / (length + gamma)
-    else:
-        value = jnp.concatenate([g[:, :-1] / z, jnp.ones_like(z)], axis=1)
-    return Batch(where, value, jnp.ones_like(z[:, 0]))
+    x, t = where[:, :-1], where[:, -1] / gap
+    b, slope = _noise(t, width)
+    mean = far_plate(
+        x / jnp.hypot(t, b)[:, None], jnp.arctan2(b, t), y, extra=extra, block_size=block_size
+    ).mean
+    velocity = (mean + slope[:, None] * (x - t[:, None] * mean)) / gap
+    weight = jnp.ones_like(t) if extra is None else growth(x, scale)[:, 0] ** -2
+    return Batch(where, at_heights(velocity, jnp.ones_like(t)), weight)
 
 
-def _perturbed(key: Key, x: Float[Array, "k dim"], sigma, tau, most) -> Float[Array, "k dim1"]:
-    """Points around samples at scales `sigma (1 + tau)^m`; no nearer to the plate than 1e-4 of the scale."""
-    key_m, key_z, key_x = jax.random.split(key, 3)
-    scale = sigma * (1.0 + tau) ** (most * jax.random.uniform(key_m, x.shape[:1], x.dtype))
-    z = scale * jnp.maximum(jnp.abs(jax.random.normal(key_z, scale.shape, x.dtype)), 1e-4)
-    return at_heights(x + scale[:, None] * jax.random.normal(key_x, x.shape, x.dtype), z)
-
-
-def _on_lines(key: Key, x: Float[Array, "k dim"], num_extra, eps, z_max) -> Float[Array, "k dim1"]:
-    """Points of `p_z` around samples, at heights log-uniform in (eps, z_max)."""
-    key_z, key_x = jax.random.split(key)
-    z = eps * (z_max / eps) ** jax.random.uniform(key_z, x.shape[:1], x.dtype)
-    return at_heights(x + _spread(key_x, z, x.shape[1], num_extra), z)
-
-
-def _spread(key: Key, z: Float[Array, " k"], dim: int, num_extra: int) -> Float[Array, "k dim"]:
-    """`z xi / chi_K`: x of the lines of a charge at 0, at heights z."""
-    key_x, key_chi = jax.random.split(key)
-    chi2 = 2.0 * jax.random.gamma(key_chi, 0.5 * num_extra, z.shape, z.dtype)
-    return (z / jnp.sqrt(chi2))[:, None] * jax.random.normal(key_x, (z.shape[0], dim), z.dtype)
+def _noise(t: Float[Array, " k"], width: float) -> tuple[Array, Array]:
+    """The scale b of the noise, and `b' / b`: from 1 at t = 0 to the width at t = 1."""
+    b2 = (1.0 - t) ** 2 + width**2 * t
+    return jnp.sqrt(b2), (0.5 * width**2 - (1.0 - t)) / b2

@@ -1,6 +1,5 @@
 """Networks whose field is a velocity: E_z = 1."""
 
-import math
 from functools import partial
 
 import jax.numpy as jnp
@@ -9,7 +8,14 @@ from jaxtyping import Array
 from efm_jax._core import checks
 from efm_jax.types import Network
 
-__all__ = ["denoising_network", "flow_network", "slope_network", "slowness", "velocity_network"]
+__all__ = [
+    "flow_network",
+    "growth",
+    "slope_network",
+    "slowness",
+    "tail_network",
+    "velocity_network",
+]
 
 
 def velocity_network(network: Network, gap: float, *, margin: float = 1e-3) -> Network:
@@ -46,45 +52,43 @@ def _velocity(network, gap, margin, params, points, *, key=None, cond=None):
     return jnp.concatenate([field[:, :-1] / slow, jnp.ones_like(slow)], axis=1)
 
 
-def denoising_network(network: Network, *, num_extra: int, scale: float = 0.5) -> Network:
-    r"""Return a network for the velocities of Poisson flow: it learns what the data add to the lines of one Gaussian.
+def tail_network(network: Network, *, scale: float = 1.0) -> Network:
+    r"""Return a network for velocities that grow like x far out, as those of lines with heavy tails do: `f -> (v, 1)`.
 
-    With K = num_extra and s = scale, `f -> (v, 1)`,
+    $$v = r\, f_x(x / r, z), \qquad r^2 = 1 + \frac{|x|^2}{9 D s^2}.$$
 
-    $$v = \frac{z\, x}{z^2 + K s^2} + \frac{s\, f_x}{\sqrt{z^2 + K s^2}}.$$
-
-    The first term is the velocity toward data `N(0, s^2 I)` under noise of deviation $z / \sqrt{K}$, the second keeps
-    what is learned of order one at every height. Far above, lines contract as they should before anything is learned.
+    Among the data r is near 1. Far out the network sees the direction of x, and the length of what it says grows with that
+    of x: it need not be taught on every scale.
 
     Args:
-        network: The network; give it heights in logs, e.g. `networks.unet(shape, gap=30.0, height="log")`.
-        num_extra: Extra dimensions K of the recipe, see `pfgm`.
-        scale: Standard deviation s of the data, in each dimension, > 0.
+        network: The network, e.g. `networks.mlp(...)`.
+        scale: Standard deviation s of the data in each dimension, > 0.
 
     Raises:
-        ValueError: `num_extra` is no whole number >= 1, or `scale` is not positive.
+        ValueError: `scale` is not positive.
 
     Examples:
         >>> import jax.numpy as jnp
         >>> from efm_jax.types import Network
-        >>> zeros = Network(lambda key: jnp.zeros(()), lambda params, points, **_: params * points)
-        >>> untrained = denoising_network(zeros, num_extra=4, scale=1.5)
-        >>> untrained.apply(jnp.zeros(()), jnp.asarray([[25.0, 4.0]])).tolist()
-        [[4.0, 1.0]]
-
-    Source: the preconditioning of Karras et al. (2022), arXiv 2206.00364, table 1, for a velocity; the noise of a height is
-    that of Xu et al. (2023), arXiv 2302.04265, sec. 4.
+        >>> twos = Network(lambda key: jnp.ones(()), lambda params, points, **_: 2 * jnp.ones_like(points))
+        >>> tail_network(twos).apply(jnp.ones(()), jnp.asarray([[0.0, 0.5], [3e6, 0.5]])).tolist()
+        [[2.0, 1.0], [2000000.0, 1.0]]
     """
-    spread = math.sqrt(checks.count("num_extra", num_extra)) * checks.positive("scale", scale)
+    scale = checks.positive("scale", scale)
 
-    return network._replace(apply=partial(_denoised, network, spread, scale))
+    return network._replace(apply=partial(_tail, network, scale))
 
 
-def _denoised(network, spread, scale, params, points, *, key=None, cond=None):
-    field = network.apply(params, points, key=key, cond=cond)
-    x, z = points[:, :-1].astype(field.dtype), points[:, -1:].astype(field.dtype)
-    far = jnp.sqrt(z**2 + spread**2)
-    return jnp.concatenate([x * (z / far) / far + scale * field[:, :-1] / far, jnp.ones_like(z)], axis=1)
+def _tail(network, scale, params, points, *, key=None, cond=None):
+    r = growth(points[:, :-1], scale)
+    inside = jnp.concatenate([points[:, :-1] / r, points[:, -1:]], axis=1)
+    field = network.apply(params, inside, key=key, cond=cond)
+    return jnp.concatenate([r.astype(field.dtype) * field[:, :-1], jnp.ones_like(field[:, -1:])], axis=1)
+
+
+def growth(x: Array, scale: float) -> Array:
+    """Return r of `tail_network`, [n, 1]."""
+    return jnp.sqrt(1.0 + jnp.mean((x / (3.0 * scale)) ** 2, axis=1, keepdims=True))
 
 
 def flow_network(network: Network) -> Network:

@@ -19,7 +19,7 @@ from efm_jax.datasets import Source, batch, open_source, spaces, white_noise
 from efm_jax.datasets.classes import common_names
 from efm_jax.datasets.spaces import Space
 from efm_jax.fields import widths
-from efm_jax.matching import couplings, points
+from efm_jax.matching import by_height, couplings, points
 from efm_jax.models import configs, seeds
 from efm_jax.types import FieldMatching, Network, Params, PointSampler
 
@@ -97,6 +97,7 @@ def run(
     inside = encoded(config.data, pair, space(pair))
     if str(config.network.output).startswith("capacitor"):
         net = network(config, shape, inside)
+    _check_noise(config)
     of_all = recipe(labeled(config, inside), inside)
     notes = {"shape": list(shape), "sizes": [source.size for source in pair]}
     if config.network.classes is not None:
@@ -261,19 +262,28 @@ def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) ->
                 height=config.height,
                 num_points=config.num_points,
             )
-        case configs.PFGM():
+        case configs.PFGM(target=None):
             return matching.pfgm(
                 config.gap,
-                gamma=5.0 if config.gamma is None else config.gamma,
-                target=config.target,
                 num_extra=config.extra,
+                width=config.width,
+                height=config.height,
+                num_points=config.num_points,
+                charges=_placed(config, pair),
+            )
+        case configs.PFGM():
+            return by_height.pfgm_by_height(
+                config.gap,
+                gamma=5.0 if config.gamma is None else config.gamma,
+                target=str(config.target),
+                num_extra=config.extra or 1,
                 num_points=config.num_points,
             )
 
 
 def lines_recipe(config: configs.Recipe) -> FieldMatching:
     """Make the recipe as lines need it, which start and end alike whatever field was trained on: no data is needed."""
-    if isinstance(config, configs.EFM | configs.C2FM):
+    if isinstance(config, configs.EFM | configs.C2FM | configs.PFGM):
         config = replace(config, field="minibatch")
     return recipe(config)
 
@@ -305,29 +315,31 @@ def _points(config: configs.EFM | configs.C2FM | configs.IFM) -> PointSampler | 
     }[str(config.points)]()
 
 
-def _placed(config: configs.EFM | configs.C2FM, pair: tuple[Source, Source] | None) -> Charges | None:
+def _placed(
+    config: configs.EFM | configs.C2FM | configs.PFGM, pair: tuple[Source, Source] | None
+) -> Charges | None:
     """The whole training set as the charges of every step, where the configuration asks for it."""
     if config.field != "whole":
         return None
-    x_pos, x_neg = _whole_sets(pair)
+    x_neg = _whole_set(pair, 1)
+    if isinstance(config, configs.PFGM):
+        return charges.plate(x_neg, config.gap, -1.0)
+    x_pos = _whole_set(pair, 0)
     if isinstance(config, configs.EFM):
         return charges.capacitor(x_pos, x_neg, config.gap)
     reach = 8.0 * config.gap if config.reach is None else config.reach
     return charges.capacitor_chain(x_pos, x_neg, config.gap, tolerance=1e-3, reach=reach)
 
 
-def _whole_sets(pair: tuple[Source, Source] | None) -> list[jax.Array]:
-    """Every sample of both sides, once; of a distribution, as many as the other side has."""
+def _whole_set(pair: tuple[Source, Source] | None, side: int) -> jax.Array:
+    """Every sample of a side, once; of a distribution, as many as the other side has."""
     sizes = [source.size for source in pair or () if source.size is not None]
     if pair is None or not sizes:
         raise ValueError(
             "recipe.field 'whole' makes charges of a finite training set, got distributions without end.\nTake "
             "'minibatch' with more recipe.charges, or data of finite size."
         )
-    drawn = [
-        batch(source, seeds.PLANS, side, 0, source.size or max(sizes)) for side, source in enumerate(pair)
-    ]
-    return [jnp.asarray(samples) for samples in drawn]
+    return jnp.asarray(batch(pair[side], seeds.PLANS, side, 0, pair[side].size or max(sizes)))
 
 
 def network(
@@ -358,6 +370,7 @@ def network(
         "capacitor_slope": lambda: matching.slope_network(_capacitor(plain, None, gap, inner, pair)),
         "velocity": lambda: matching.velocity_network(plain, gap),
         "flow": lambda: matching.flow_network(plain),
+        "tail": lambda: matching.tail_network(plain),
         "denoiser": lambda: _denoiser(plain, config.recipe),
         "slope": lambda: matching.slope_network(plain),
     }[str(config.network.output)]()
@@ -381,11 +394,11 @@ def _capacitor(plain, recipe: configs.Recipe | None, gap: float, shape, pair) ->
 
 
 def _denoiser(plain: Network, recipe: configs.Recipe) -> Network:
-    if not isinstance(recipe, configs.PFGM):
+    if not isinstance(recipe, configs.PFGM) or recipe.target is None:
         raise ValueError(
-            f"network.output 'denoiser' is for method 'pfgm', got {recipe.method!r}; leave it out for what the method needs."
+            "network.output 'denoiser' is for runs of pfgm of earlier versions; leave it out for what the method needs."
         )
-    return matching.denoising_network(plain, num_extra=recipe.extra)
+    return by_height.denoising_network(plain, num_extra=recipe.extra or 1)
 
 
 def _plain(config: configs.Network, shape: tuple[int, ...], gap: float) -> Network:
@@ -505,6 +518,17 @@ def _check_data(data: configs.Data) -> None:
             raise ValueError(
                 f"data.{name} {given} is for {', '.join(kinds)}, got {data.source} and {data.target}.\nLeave it out."
             )
+
+
+def _check_noise(config: configs.Run) -> None:
+    """Raise ValueError unless lines that start at samples of normal noise are given such samples."""
+    recipe = config.recipe
+    noise = config.data.source.split(":")[0] in ("noise", "gaussian")
+    if isinstance(recipe, configs.PFGM) and recipe.extra is None and not noise:
+        raise ValueError(
+            f"recipe.extra None needs normal noise as P, got {config.data.source}.\n"
+            "Set data.source to noise, or take cfm, ifm or tubes."
+        )
 
 
 def _check_sampling(config: configs.Sampling) -> None:

@@ -44,7 +44,7 @@ __all__ = [
 Coupling = Literal["independent", "minibatch_ot", "sinkhorn", "field_lines", "one_plan", "lines_plan"]
 Height = Literal["linear", "sine", "logit", "log_both"]
 Points = Literal["segment", "box", "near_plate", "flux"]
-Output = Literal["field", "capacitor", "velocity", "flow", "slope", "capacitor_slope", "denoiser"]
+Output = Literal["field", "capacitor", "velocity", "flow", "slope", "capacitor_slope", "tail", "denoiser"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class _Method:
     """Of a network with classes: labels a step; charges and points come in so many groups of one class each."""
 
     @property
-    def output(self) -> Literal["field", "velocity", "flow", "denoiser"]:
+    def output(self) -> Output:
         """Form of the network's output that the targets need."""
         target = getattr(self, "target", "velocity")
         return "field" if target == "direction" else "velocity" if target == "robust" else "flow"
@@ -252,25 +252,32 @@ class CFM(_Method):
 
 @dataclass(frozen=True)
 class PFGM(_Method):
-    """Poisson flow: one plate of data, lines from a hemisphere of noise down to them; generation only."""
+    """Poisson flow: one plate of data, lines from noise with heavy tails to them; generation only."""
 
-    heights: ClassVar[Literal["linear", "log"]] = "log"
-    clock: ClassVar[Literal["linear", "sine", "logit", "log"]] = "log"
+    clock: ClassVar[Literal["linear", "sine", "logit", "log"]] = "linear"
 
     method: Literal["pfgm"] = "pfgm"
-    gap: float = 30.0
-    """Height of the noise, in units of the data."""
-    extra: int = 8
-    """Extra dimensions: 1 for PFGM, more for PFGM++."""
-    target: Literal["direction", "velocity"] = "velocity"
-    """Form of the field: unit direction or, with 3 extra dimensions or more, velocity `(E_x / E_z, 1)`."""
-    gamma: float | None = None
-    """Length below which a direction shrinks; None for the library's default."""
+    gap: float = 1.0
+    """Height at which lines end, a unit of time: it does not change the lines."""
+    extra: int | None = 8
+    """Extra dimensions: 1 for PFGM, more for PFGM++; None, infinitely many: flow matching from noise, exact targets."""
+    width: float = 0.1
+    """Scale of the noise left at the end, in units of the data."""
+    height: Height = "linear"
+    """Distribution of the heights of the points."""
+    field: Literal["minibatch", "whole"] = "minibatch"
+    """Whose field is the target: that of the step's own charges, or of the whole training set."""
+    target: Annotated[Literal["direction", "velocity"] | None, tyro.conf.Suppress] = None
+    """Of runs of earlier versions, which went by the height above the plate: form of the field."""
+    gamma: Annotated[float | None, tyro.conf.Suppress] = None
+    """Of runs of earlier versions: length below which a direction shrinks."""
 
     @property
-    def output(self) -> Literal["field", "velocity", "flow", "denoiser"]:
+    def output(self) -> Output:
         """Form of the network's output that the targets need."""
-        return "denoiser" if self.target == "velocity" else "field"
+        if self.target is not None:
+            return "denoiser" if self.target == "velocity" else "field"
+        return "flow" if self.extra is None else "tail"
 
 
 Recipe = EFM | C2FM | IFM | Tubes | CFM | PFGM
@@ -288,7 +295,7 @@ class Network:
     width: int = 128
     """Channels at full resolution, or hidden units."""
     output: Output | None = None
-    """Form of the output, e.g. `capacitor` (efm) or `denoiser` (pfgm); None: what the method needs."""
+    """Form of the output, e.g. `capacitor` (efm) or `tail` (pfgm); None: what the method needs."""
     height: Literal["linear", "log"] | None = None
     """How the network sees heights; None for what the method needs."""
     depth: int = 3
@@ -408,7 +415,7 @@ def complete(run: Run) -> Run:
     Examples:
         >>> run = complete(Run(recipe=PFGM()))
         >>> run.network.output, run.network.height, run.sampling.clock
-        ('denoiser', 'log', 'log')
+        ('tail', 'linear', 'linear')
     """
     recipe, network, sampling = run.recipe, run.network, run.sampling
     pictures = network.kind == "unet" or run.data.components is not None
@@ -457,9 +464,6 @@ def of_method(run: Run, method: str) -> Run:
     if method == run.recipe.method:
         return run
     sampling = dataclasses.replace(run.sampling, clock=None)
-    if method == "pfgm":
-        # steps of its log clock shrink lines: Euler's errors shrink them too, those of the midpoint rule do not
-        sampling = dataclasses.replace(sampling, solver="euler", steps=max(sampling.steps, 60))
     kept = ["charges", "num_points", "label_dropout", "label_groups"]
     if {method, run.recipe.method} == {"efm", "c2fm"}:
         kept.append("gap")

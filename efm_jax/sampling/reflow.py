@@ -66,7 +66,7 @@ def pairs(
         The pairs, in the order of `x`, without those of lines that did not arrive.
 
     Raises:
-        ValueError: The recipe starts its lines elsewhere, as `pfgm` does (at random points far above), or no line arrived.
+        ValueError: The recipe starts its lines at random points, as `pfgm` with extra dimensions does, or no line arrived.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -90,7 +90,7 @@ def pairs(
     if not all(np.array_equal(start, x[:1]) for start in first):
         raise ValueError(
             "reflow needs lines that start in the samples.\n"
-            "Those of this recipe (pfgm) start at random points far above; train efm, c2fm, ifm or cfm first."
+            "Those of this recipe (pfgm) start at random points; train efm, c2fm, ifm or cfm first."
         )
     lines = sampling.transport(
         state, recipe, network, x, reverse=reverse, key=key, stepping=stepping, batch_size=batch_size

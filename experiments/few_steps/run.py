@@ -49,7 +49,7 @@ def cell(config: Config, place: dict) -> dict:
     for solver, count in ways(EQUAL, (*config.evaluations, config.many)):
         lines = follow(start, fixed(solver, count // EVERY_STEP[solver], clock=method.clock))
         scores.append(scored("equal", solver, count, lines))
-    along = dict.fromkeys((method.clock, "log") if method.generates else (method.clock, "linear", "sine"))
+    along = dict.fromkeys((method.clock, "linear", "sine"))
     pilots = grids.pilots(
         state, recipe, network, p[: config.pilots], key=key, along=tuple(along), resolution=config.resolution
     )

@@ -4,10 +4,12 @@ import numpy as np
 
 from efm_jax.charges.plates import capacitor
 from efm_jax.matching import gaps
+from efm_jax.matching.by_height import pfgm_by_height
+from experiments._lib.domains import flow
 from experiments.exact_transport.config import Config as Lines
 from experiments.exact_transport.run import follow, forward_only, plates
 from experiments.gap_effect.config import Config
-from experiments.toy_table.methods import AT, chain
+from experiments.toy_table.methods import AT, Method, chain
 from experiments.toy_table.run import cell, detour, samples, w2
 
 EXACT = ("two plates, forward only", "two plates, stochastic map", "capacitor chain")
@@ -16,7 +18,12 @@ LEARNED = {
     "EFM, per plate": AT["EFM, per plate"],
     "C2FM": lambda gap: chain(gap, reach=max(3 * gap, 18.0)),
     "IFM, one plan": AT["IFM, one plan"],
-    "PFGM++, K = 8, prior at L": AT["PFGM++, K = 8"],
+    "PFGM++, K = 8, prior at L": lambda gap: Method(
+        lambda k: pfgm_by_height(gap, target="velocity", num_extra=8, eps=1e-2, num_points=k),
+        flow,
+        "log",
+        generates=True,
+    ),
 }
 """The rows of the toy table at any gap; of the chain, accurate to three gaps or as far as there."""
 

@@ -80,6 +80,7 @@ _BY_FEATURES = {**_PLAN, "plan_features": "efficientnet"}
 _IFM = {"method": "ifm", "target": "velocity", "points": "flux", "noise": 1.0, **_PAIRS}
 _EFM = {"method": "efm", "gap": 10.0, "noise": 0.05, "coupling": "independent"}
 _TUBES = {"method": "tubes", "coupling": "lines_plan", **_PAIRS}
+_POISSON = {"method": "pfgm", "charges": 1024}
 _LINEAR = {"clock": "linear"}
 _CHAIN = {
     "method": "c2fm",
@@ -100,6 +101,10 @@ def _of_partners(task: Task) -> bool:
     return task.scores == "partners"
 
 
+def _of_noise(task: Task) -> bool:
+    return task.generates
+
+
 METHODS: dict[str, Method] = {
     "I-CFM": Method({"method": "cfm", "coupling": "independent", **_PAIRS}, _FLOW, _LINEAR),
     "OT-CFM": Method({"method": "cfm", **_OT, **_PAIRS}, _FLOW, _LINEAR),
@@ -111,12 +116,9 @@ METHODS: dict[str, Method] = {
     "EFM, one plan": Method({**_EFM, **_PLAN}),
     "EFM, per plate": Method({**_EFM, **_OT, "convention": "per_plate", "gamma": 5.0}),
     "C2FM": Method(_CHAIN, *_OF_CHAIN),
-    "PFGM": Method(
-        {"method": "pfgm", "gap": 40.0, "extra": 1, "target": "direction"},
-        {"height": "log"},
-        {"clock": "log"},
-        only=lambda task: task.generates,
-    ),
+    "PFGM": Method({**_POISSON, "extra": 1}, only=_of_noise),
+    "PFGM++, K = 8": Method({**_POISSON, "extra": 8}, only=_of_noise),
+    "PFGM++, K = infinity": Method({**_POISSON, "extra": None}, only=_of_noise),
     "CFM, plan by features": Method(
         {"method": "cfm", **_BY_FEATURES, **_PAIRS}, _FLOW, _LINEAR, only=_of_partners
     ),

@@ -25,8 +25,7 @@ class Method(NamedTuple):
         charges: Charges per plate and step; None: as many as points.
         plan: Training samples that are paired at once, before training; None: the recipe couples each minibatch.
         lines: Options of `couplings.lines_plan`, by which they are paired; None: by the plan of least squared distance.
-        generates: Whether lines start from a prior of the recipe's own, far above; such a network sees heights in logs,
-            and the method stands in columns whose P is noise.
+        generates: Whether lines start from noise of the recipe's own; the method stands in columns whose P is noise.
         safe: Whether the network learns what the samples add to two charges, see `matching.capacitor_network`.
         budget: Settings of the table's config that this row changes.
     """
@@ -48,6 +47,8 @@ OT = couplings.minibatch_ot()
 GIVEN = couplings.given()
 STEEP = clocks.logit(1e-3)
 BLOCK = 2500
+SPREAD = 2.0
+"""Deviation of the data, as Poisson flow is told it in every column."""
 
 
 def chain(
@@ -83,19 +84,25 @@ AT = {
         flow,
         plan=BLOCK,
     ),
-    "PFGM++, K = 8": lambda gap: Method(
-        lambda k: matching.pfgm(gap, target="velocity", num_extra=8, eps=1e-2, num_points=k),
-        flow,
-        "log",
-        generates=True,
-    ),
 }
-"""Rows at any gap; of pfgm the height of its prior."""
+"""Rows at any gap."""
 
 
 def tubes(**lines: Any) -> Method:
     """Straight tubes on exact lines, paired once."""
     return Method(lambda k: matching.tubes(coupling=GIVEN, num_points=k), flow, plan=BLOCK, lines=lines)
+
+
+def poisson(extra: int | None, charges: int = 1024, width: float = 0.1) -> Method:
+    """Poisson flow by the exact mean over the charges; without extra dimensions flow matching from noise."""
+
+    def recipe(k):
+        return matching.pfgm(num_extra=extra, width=width, scale=SPREAD, num_points=k)
+
+    def form(network, gap):
+        return flow(network, gap) if extra is None else matching.tail_network(network, scale=SPREAD)
+
+    return Method(recipe, form, charges=charges, generates=True)
 
 
 METHODS = {
@@ -115,8 +122,9 @@ METHODS = {
     "IFM, independent": Method(lambda k: matching.ifm(1.0, width=widths.constant(0.1), num_points=k), flow),
     "IFM, one plan": AT["IFM, one plan"](1.0),
     "CFM, one plan": Method(lambda k: matching.cfm(coupling=GIVEN, num_points=k), flow, plan=BLOCK),
-    "PFGM": Method(lambda k: matching.pfgm(40.0, gamma=0.05, num_points=k), clock="log", generates=True),
-    "PFGM++, K = 8": AT["PFGM++, K = 8"](100.0),
+    "PFGM": poisson(1),
+    "PFGM++, K = 8": poisson(8),
+    "PFGM++, K = infinity": poisson(None),
 }
 """The rows of the table; gap, point law, charges and target of each are the same in every column."""
 

@@ -133,7 +133,7 @@ def _network(config: Config, method: Method, span, p, q):
         width=config.width,
         depth=config.depth,
         octaves=config.octaves,
-        height=min(span) if method.generates else "linear",
+        height=min(span) if span[0] > span[1] else "linear",
     )
 
 

@@ -9,7 +9,8 @@ from reference import coulomb as reference_coulomb
 
 from efm_jax.charges.plates import capacitor
 from efm_jax.fields import widths
-from efm_jax.matching import c2fm, cfm, couplings, efm, ifm, pfgm, points
+from efm_jax.matching import c2fm, cfm, couplings, efm, ifm, points
+from efm_jax.matching.by_height import pfgm_by_height
 
 GAP, DIM, COUNT = 6.0, 3, 16
 PAIRS = couplings.given()
@@ -102,8 +103,8 @@ CASES = {
     "c2fm robust": (c2fm(GAP, target="robust", cut=0.5, tolerance=1e-5), speed_cut(chain)),
     "ifm": (ifm(GAP, width=widths.constant(0.3), coupling=PAIRS), interaction),
     "ifm official": (ifm(GAP, law="official", width=widths.constant(0.3), coupling=PAIRS), official),
-    "pfgm": (pfgm(gamma=0.0), unit(one_plate(1))),
-    "pfgm++": (pfgm(target="velocity", num_extra=8), velocity(one_plate(8))),
+    "pfgm by height": (pfgm_by_height(40.0, gamma=0.0), unit(one_plate(1))),
+    "pfgm++ by height": (pfgm_by_height(40.0, target="velocity", num_extra=8), velocity(one_plate(8))),
 }
 
 

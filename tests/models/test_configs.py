@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from efm_jax.datasets import batch
 from efm_jax.datasets.spaces import Space
 from efm_jax.models import build, configs
 from efm_jax.models.presets import PRESETS
@@ -140,6 +141,47 @@ def test_moments_of_the_data_come_with_a_run_s_parameters():
     other = configs.Run(recipe=configs.C2FM(gap=6.0), network=configs.Network(kind="mlp", output="capacitor"))
     with pytest.raises(ValueError, match="'capacitor' is for the directions of method 'efm'"):
         build.network(other, (2,))
+
+
+def test_poisson_flow_of_the_limit_starts_at_noise_and_takes_the_whole_set(tmp_path):
+    np.save(tmp_path / "y.npy", np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32))
+    config = configs.Run(
+        data=configs.Data("noise", f"npy:{tmp_path / 'y.npy'}"),
+        recipe=configs.PFGM(extra=None, field="whole", num_points=50),
+        network=configs.Network(kind="mlp"),
+    )
+    built = build.run(config)
+    few = jnp.zeros((3, 2))
+    one, other = (built.recipe.draw(jax.random.key(0), few, few + shift) for shift in (0.0, 5.0))
+    np.testing.assert_array_equal(one.target, other.target)
+    train = built.sources[1]
+    held = [leaf for leaf in jax.tree.leaves(built.recipe.draw) if leaf.shape == (train.size, 3)]
+    y = batch(train, 0, 0, 0, train.size)
+    np.testing.assert_array_equal(np.sort(held[0][:, 0]), np.sort(y[:, 0]))
+    x = jnp.ones((4, 2))
+    for recipe in (built.recipe, build.lines_recipe(config.recipe)):
+        np.testing.assert_array_equal(recipe.start(jax.random.key(0), x, False)[:, :2], x)
+    assert configs.complete(config).network.output == "flow"
+    with pytest.raises(ValueError, match="extra None needs normal noise as P, got moons"):
+        build.run(dataclasses.replace(config, data=configs.Data("moons", "swiss_roll")))
+
+
+@pytest.mark.parametrize(("target", "output"), [("velocity", "denoiser"), ("direction", "field")])
+def test_poisson_flow_of_earlier_versions_goes_by_height(target, output):
+    old = {"method": "pfgm", "gap": 40.0, "extra": 8, "target": target, "gamma": 0.5}
+    kept = {"kind": "mlp", "output": output, "height": "log"}
+    run = configs.from_dict({"recipe": old, "network": kept, "sampling": {"clock": "log"}})
+    assert (run.network.output, run.network.height, run.sampling.clock) == (output, "log", "log")
+    recipe, x = build.recipe(run.recipe), jnp.zeros((8, 2))
+    assert recipe.span == (40.0, 1e-3)
+    unit = recipe.draw(jax.random.key(0), x, x + 1.0).target
+    assert bool((unit[:, -1] == 1).all()) == (target == "velocity")
+    network = build.network(run, (2,))
+    field = network.apply(network.init(jax.random.key(0)), jnp.ones((5, 3)))
+    # of a new network: the lines of one Gaussian of deviation 1/2 at x = z = 1, or no field
+    wanted = [1 / (1 + 8 / 4)] * 2 + [1.0] if target == "velocity" else [0.0] * 3
+    np.testing.assert_allclose(field, [wanted] * 5, rtol=1e-5)
+    assert configs.from_dict(configs.to_dict(run)) == run
 
 
 def test_a_network_of_velocities_has_height_as_its_clock():

@@ -93,7 +93,7 @@ NETWORKS = {
     "capacitor": lambda: matching.capacitor_network(networks.mlp(2, gap=1.0, width=4, depth=1), 1.0, X, Y),
     "flow": lambda: matching.flow_network(networks.mlp(2, gap=1.0, width=4, depth=1)),
     "slope": lambda: matching.slope_network(networks.mlp(2, gap=1.0, width=4, depth=1)),
-    "denoiser": lambda: matching.denoising_network(networks.mlp(2, gap=1.0, width=4, depth=1), num_extra=8),
+    "tail": lambda: matching.tail_network(networks.mlp(2, gap=1.0, width=4, depth=1)),
 }
 
 

@@ -10,6 +10,7 @@ import pytest
 from _steps import DIAGONAL, DIM, X_NEG, X_POS, hidden, random_draw, recipe_of
 
 from efm_jax import matching, networks
+from efm_jax.matching import by_height
 from efm_jax.training import adam, ema_params, init_state, make_train_step
 from efm_jax.types import Batch, Network
 
@@ -264,7 +265,7 @@ def test_recipe_and_network_have_one_gap():
             make_train_step(recipe, network, optimizer)
     with pytest.raises(ValueError, match=r"network was made with gap=60, the velocity with gap=6"):
         matching.velocity_network(plain, 6.0)
-    make_train_step(matching.pfgm(60.0), plain, optimizer)  # its lines come down from 60
+    make_train_step(by_height.pfgm_by_height(60.0), plain, optimizer)
 
 
 def test_samples_in_another_byte_order_are_read_as_they_are():
