@@ -37,7 +37,7 @@ def pfgm(
     gap: float = 1.0,
     *,
     num_extra: int | None = 8,
-    width: float = 0.1,
+    width: float = 0.01,
     scale: float = 1.0,
     cut: float = 0.995,
     height: str = "linear",
@@ -74,11 +74,11 @@ def pfgm(
 
     Examples:
         >>> import jax, jax.numpy as jnp
-        >>> recipe = pfgm(num_extra=None, num_points=16)
-        >>> batch = recipe.draw(jax.random.key(0), jnp.zeros((8, 2)), jnp.zeros((8, 2)))
+        >>> recipe = pfgm(num_points=16)
+        >>> batch = recipe.draw(jax.random.key(0), jnp.zeros((8, 2)), jnp.ones((8, 2)))
         >>> x, z = batch.points[:, :2], batch.points[:, 2:]
-        >>> end = x + batch.target[:, :2] * (1.005 - z)  # all data at 0: lines are nearly straight
-        >>> bool((jnp.abs(end) < 0.05 + 0.02 * jnp.abs(x)).all()), recipe.span
+        >>> end = x + (1 - z) * batch.target[:, :2]  # of one charge lines are straight, but for the width
+        >>> bool((jnp.abs(end - 1) < 0.03).all()), recipe.span
         (True, (0.0, 1.0))
 
     Source: Xu et al. (2022), "Poisson flow generative models", arXiv 2209.11178; Xu et al. (2023), "PFGM++", arXiv

@@ -261,7 +261,7 @@ class PFGM(_Method):
     """Height at which lines end, a unit of time: it does not change the lines."""
     extra: int | None = 8
     """Extra dimensions: 1 for PFGM, more for PFGM++; None, infinitely many: flow matching from noise, exact targets."""
-    width: float = 0.1
+    width: float = 0.01
     """Scale of the noise left at the end, in units of the data."""
     height: Height = "linear"
     """Distribution of the heights of the points."""

@@ -93,11 +93,11 @@ def tubes(**lines: Any) -> Method:
     return Method(lambda k: matching.tubes(coupling=GIVEN, num_points=k), flow, plan=BLOCK, lines=lines)
 
 
-def poisson(extra: int | None, charges: int = 1024, width: float = 0.1) -> Method:
+def poisson(extra: int | None, charges: int = 1024) -> Method:
     """Poisson flow by the exact mean over the charges; without extra dimensions flow matching from noise."""
 
     def recipe(k):
-        return matching.pfgm(num_extra=extra, width=width, scale=SPREAD, num_points=k)
+        return matching.pfgm(num_extra=extra, scale=SPREAD, num_points=k)
 
     def form(network, gap):
         return flow(network, gap) if extra is None else matching.tail_network(network, scale=SPREAD)

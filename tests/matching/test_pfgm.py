@@ -1,5 +1,7 @@
 """Poisson flow: targets of the exact mean over charges, its density, the prior, and lines that end on the data."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +10,10 @@ from reference import coulomb as reference_coulomb
 from scipy import stats
 from scipy.special import gammaln, logsumexp
 
-from efm_jax import charges, networks, sampling, training
+from efm_jax import charges, matching, networks, sampling, training
 from efm_jax.fields import directions
 from efm_jax.lines import fixed, trace
-from efm_jax.matching import cfm, flow_network, pfgm, tail_network
+from efm_jax.matching import cfm, flow_network, tail_network
 from efm_jax.matching.by_height import denoising_network, pfgm_by_height
 from efm_jax.types import Network
 
@@ -19,6 +21,7 @@ from efm_jax.types import Network
 P = 1e-4
 KINDS = [1, 8, None]
 WIDTH = 0.1
+pfgm = partial(matching.pfgm, width=WIDTH)
 
 
 def normal(seed, n, dim, place=0.0):
@@ -255,7 +258,7 @@ def test_exact_lines_carry_the_noise_to_the_data_and_back(extra):
 
 @pytest.mark.parametrize("extra", [8, None])  # the tails of K = 1 need more steps
 def test_learned_lines_carry_noise_to_a_gaussian(extra):
-    recipe = pfgm(num_extra=extra)
+    recipe = matching.pfgm(num_extra=extra)
     form = flow_network if extra is None else tail_network
     network = form(networks.mlp(2, gap=1.0, scale=2.0, width=32, depth=2))
     optimizer = training.adam(5e-3, warmup=10, cosine_steps=400)
