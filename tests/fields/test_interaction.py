@@ -309,7 +309,7 @@ def test_the_direction_holds_where_squares_overflow(law, far, whose):
     x_pos, x_neg = (a.astype(np.float32) for a in pairs(2))
     points = places(x_pos, x_neg, n=12).astype(np.float32)
     if whose == "points":
-        points[::2, 0] = far
+        points[::2, 0], points[0, -1] = far, 1.9
     else:
         x_pos[3], x_neg[5] = far, -far
     direction, log_magnitude = reference(
