@@ -10,6 +10,7 @@ import math
 import struct
 import warnings
 import zipfile
+from io import BufferedIOBase
 from pathlib import Path
 from typing import IO, Literal
 
@@ -293,7 +294,9 @@ def _of_archive(path: Path, file: IO[bytes], key: str | None, limit: int | None)
     return array[:limit] if shape else array
 
 
-def _header(path: Path, file: IO[bytes], size: int) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype]:
+def _header(
+    path: Path, file: BufferedIOBase, size: int
+) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype]:
     """Shape, order and dtype that the head of an .npy file tells, if as much can follow in a file of that size."""
     with files.parsing(path, *_AN_ARRAY):
         read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]

@@ -217,7 +217,7 @@ def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) ->
                 config.gap,
                 convention=config.convention,
                 target=config.target,
-                gamma=config.gamma,
+                gamma=config.gamma if config.convention == "per_plate" else None,
                 points=_points(config) or points.flux("two_plates", height=config.height),
                 num_points=config.num_points,
                 charges=_placed(config, pair),

@@ -119,7 +119,7 @@ class EFM(_Method):
     target: Literal["direction", "velocity", "robust"] = "direction"
     """Form of the field: unit direction, velocity `(E_x / E_z, 1)`, or that velocity cut where it is extreme."""
     gamma: float | None = None
-    """Softening of `per_plate`, a length; None for the library's default."""
+    """Softening of `per_plate` alone, a length; None for the library's default."""
     points: Points | Literal["defensive"] | None = None
     """Where to supervise: `flux` by E_z, `defensive` three kinds mixed; None: segment for pictures, else defensive."""
     noise: float = 0.05

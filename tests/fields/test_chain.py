@@ -404,8 +404,8 @@ def test_a_sample_far_away_on_either_plate_takes_its_share_only(dim):
     for far in (1e6, 1e8, 1e12, 1e20, 1e30):
         x[0], y[0] = far, -far
         field = fields.chain(points, x, y, 1.0)
-        # the tolerance of the sum over images
-        np.testing.assert_allclose(field.direction, alone.direction, atol=3e-5)
+        # the tolerance of the sum over images, 1e-5 of a charge's own field, for fourteen charges that partly cancel
+        np.testing.assert_allclose(field.direction, alone.direction, atol=1e-4)
         np.testing.assert_allclose(
             field.log_magnitude, alone.log_magnitude + np.log(7 / 8), rtol=1e-5, atol=1e-4
         )

@@ -198,3 +198,13 @@ def test_a_run_shorter_than_its_warm_up_is_told_which_option_to_change():
         ValueError, match=r"more than those of the warm-up, 100.*got 40; .* --optimizer\.warmup 4\."
     ):
         build.optimizer(config, 40)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_makes_a_batch(name):
+    # of samples of four numbers: that a step can be drawn depends on the recipe alone
+    run = configs.complete(PRESETS[name][1])
+    recipe = build.lines_recipe(run.recipe)
+    x = jax.ShapeDtypeStruct((run.recipe.charges, 4), "float32")
+    drawn = jax.eval_shape(recipe.draw, jax.random.key(0), x, x)
+    assert drawn.points.shape == (run.recipe.num_points, 5)
