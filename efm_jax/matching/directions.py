@@ -78,7 +78,7 @@ def _init(network: Network, plates: Params, key: Key) -> Params:
 def _apply(network, params, points, *, key=None, cond=None):
     learned = network.apply(params["network"], points, key=key, cond=cond)
     plates = jax.lax.stop_gradient(params["plates"])
-    points, middle = points.astype(learned.dtype), 0.5 * (plates["pos"] + plates["neg"])
+    points, middle = jnp.asarray(points, learned.dtype), 0.5 * (plates["pos"] + plates["neg"])
     away = jnp.sum((points - middle)[:, :-1] ** 2, axis=1, keepdims=True)
     h = points.shape[1] ** 0.5 * _of_two_charges(points, plates["pos"], plates["neg"])
     h = h + learned / (1 + (0.25 * away / plates["radius"] ** 2) ** 2)
