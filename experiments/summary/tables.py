@@ -51,7 +51,7 @@ def _toy() -> list[list[str]]:
         row
         for report in reports
         for row in report["rows"]
-        if row["method"] == "IFM, one plan" and row["target"] == "swiss_roll"
+        if row["method"] == "EFM, straight tubes" and row["target"] == "swiss_roll"
     ]
     if not rows:
         return []
@@ -60,7 +60,9 @@ def _toy() -> list[list[str]]:
     ]
     text, real = f"W2 {_spread([row['w2'] for row in rows])}", f"W2 {_spread(floors)}"
     page = "[Gaussian → Swiss roll](docs/which_method.md)"
-    return [[page, "IFM, one plan", text, real, f"{statistics.mean(row['seconds'] for row in rows):.0f} s"]]
+    return [
+        [page, "EFM, straight tubes", text, real, f"{statistics.mean(row['seconds'] for row in rows):.0f} s"]
+    ]
 
 
 def _exact() -> list[list[str]]:

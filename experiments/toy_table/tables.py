@@ -3,6 +3,7 @@
 import json
 import statistics
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from experiments._lib.tables import Table, mean_and_spread
@@ -12,9 +13,9 @@ BASES = ("C2FM", "EFM, superposed", "IFM, one plan")
 """The rows that levers change."""
 
 
-def distances() -> Table:
+def distances(pattern: str = "seed_*.json") -> Table:
     """W2 of every method on every pair of laws, mean and spread over seeds, and the floor."""
-    reports = _reports("seed_*.json")
+    reports = _reports(pattern)
     columns = _columns(reports)
     rows = [
         [method, *(_spread(reports, pair, method, lambda r: r["w2"]) for pair in columns)]
@@ -96,4 +97,9 @@ def _mean(values: Iterable[float | None]) -> str:
     return f"{statistics.mean(known):.3g}" if known else ""
 
 
-TABLES = {"toy table": distances, "toy costs": costs, "toy levers": levers}
+TABLES = {
+    "toy table": distances,
+    "toy table, low noise": partial(distances, "low_noise_seed_*.json"),
+    "toy costs": costs,
+    "toy levers": levers,
+}

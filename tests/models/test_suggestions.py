@@ -63,7 +63,7 @@ def test_arrays_of_pictures_keep_their_size(tmp_path, size):
 def test_vectors_of_other_scales_get_units(tmp_path):
     plain = suggestions.suggest(vectors(tmp_path, "a.npy", [1, 2]), vectors(tmp_path, "b.npy", [2, 1]))
     assert plain.run.data.components is None
-    assert (plain.run.recipe.method, plain.run.recipe.coupling) == ("ifm", "one_plan")
+    assert (plain.run.recipe.method, plain.run.recipe.coupling) == ("tubes", "lines_plan")
     pair = vectors(tmp_path, "a.npy", [1, 1e5, 0.0]), vectors(tmp_path, "b.npy", [1, 2e5, 0.0])
     money = suggestions.suggest(*pair)
     assert money.run.data.standardize
@@ -80,7 +80,7 @@ def test_a_run_in_units_of_its_columns_gives_samples_in_those_of_the_data(tmp_pa
     np.save(tmp_path / "a.npy", x)
     np.save(tmp_path / "b.npy", y + shift)
     run = suggestions.suggest(tmp_path / "a.npy", tmp_path / "b.npy").run
-    run = replace(run, steps=150, save_every=150, recipe=replace(run.recipe, coupling="independent"))
+    run = replace(run, steps=150, save_every=150, recipe=replace(run.recipe, coupling="field_lines"))
     run = replace(run, optimizer=replace(run.optimizer, warmup=10), network=replace(run.network, width=32))
     runs.train(tmp_path / "run", run, progress=False)
     models.export(tmp_path / "run", tmp_path / "model")
@@ -144,14 +144,14 @@ def test_the_command_says_what_it_will_do_and_trains_it(tmp_path, monkeypatch, c
         "--sampling.samples",
         "20",
         "--recipe.coupling",
-        "minibatch_ot",
+        "field_lines",
     ]
     cli.main(["suggest", a, b, *options])
     said = capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
     lines = said.splitlines()
     assert [line.split()[0] for line in lines] == ["P", "Q", "method", "samples", "network", "time"]
-    assert "minibatch_ot" in lines[2]
+    assert "field_lines" in lines[2]
     assert "12 steps" in lines[5]
     cli.main(["train", a, b, *options, "--recipe.method", "cfm", "--no-progress"])
     told = capsys.readouterr().out
