@@ -233,6 +233,7 @@ METHODS = {
 }
 COMMANDS = (
     "train",
+    "suggest",
     "resume",
     "reflow",
     "export",
@@ -370,7 +371,7 @@ def test_whatever_goes_wrong_is_said_in_a_line(error, status, told, capsys, monk
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("", "no command is given.\nThe commands are train, resume, "),
+        ("", "no command is given.\nThe commands are train, suggest, resume, "),
         ("genrate moons", "there is no command 'genrate'; did you mean generate?\n"),
         (
             "generate moons",

@@ -30,7 +30,8 @@ def test_methods_differ_in_recipe_form_and_clock_only(name, tmp_path):
     for task in tasks(tmp_path).values():
         first, other = (run(task, images.method(one), 3) for one in ("I-CFM", name))
         assert all(getattr(first, part) == getattr(other, part) for part in BUDGET)
-        assert first.recipe.charges == other.recipe.charges or name in LEVERS
+        # exact means over charges are what Poisson flow is: more of them are its recipe
+        assert first.recipe.charges == other.recipe.charges or name in LEVERS or "PFGM" in name
         assert first.recipe.num_points == other.recipe.num_points
         size = task.data.size or 32
         k, shape = task.data.components, (size, size, 3)

@@ -90,7 +90,7 @@ def test_charges_are_arguments_of_the_compiled_step():
         ),
         (
             lambda: configs.from_dict({"recipe": {"method": "ifm", "field": "whole"}}),
-            r"config.recipe.field is an option of efm and c2fm; config.recipe has method, gap",
+            r"config.recipe.field is an option of efm and c2fm and pfgm; config.recipe has method, gap",
         ),
         (
             lambda: matching.efm(GAP, charges=Charges(jnp.ones((3, 3)), jnp.ones(2))),

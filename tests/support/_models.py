@@ -24,7 +24,7 @@ def made_run(folder, *, source="noise", target="folder:photos", shape=SHAPE, kee
         {
             "data": {"source": source, "target": target},
             "recipe": {"gap": 4.0},
-            "network": {"kind": "mlp", "width": 8, "depth": 1},
+            "network": {"kind": "mlp", "width": 8, "depth": 1, "output": "field"},
             "sampling": {"solver": "euler", "steps": 2},
             "steps": 20,
         }
