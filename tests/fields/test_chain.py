@@ -306,6 +306,7 @@ def test_the_field_is_free_of_sources_and_its_gradients_are_right(dim):
         np.testing.assert_allclose(gradient[:, axis], (up - down) / (2 * step), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_on_plates_and_charges_the_field_is_that_of_the_others():
     x, y = np.array([[0.0, 0.0], [1.0, 0.0]], np.float32), np.array([[0.0, 2.0]], np.float32)
     points = np.array([[0.0, 0.0, 0.0], [0.5, 0.3, 0.0], [0.2, 0.2, 1.0], [0.0, 2.0, 1.0]], np.float32)

@@ -66,7 +66,8 @@ def circle(x, z, gap, to):
 
 
 @pytest.mark.parametrize(
-    "stepping", [fixed("dopri5", 40), pytest.param(adaptive(rtol=1e-8), marks=pytest.mark.slow)]
+    "stepping",
+    [pytest.param(one, marks=pytest.mark.slow) for one in (fixed("dopri5", 40), adaptive(rtol=1e-8))],
 )
 def test_gradients_of_the_dipoles_lines_by_place_and_gap(stepping):
     """Charges, start and height move with the gap: the whole is differentiated, compiled and vectorized over it."""
@@ -105,7 +106,8 @@ def test_a_lost_line_does_not_spoil_the_gradient_of_the_others():
         np.testing.assert_allclose(slope, 1.0, rtol=1e-5)
 
 
-@pytest.mark.parametrize("key", [None, pytest.param(jax.random.key(0), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [None, jax.random.key(0)])
 def test_the_gradient_of_a_log_density_is_in_closed_form(key):
     """`v = a x / (1 + z)` from 0 to h scales by s = (1 + h)^a: log p(x) = log N(x / s) - D log s."""
 

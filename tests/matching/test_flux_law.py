@@ -207,7 +207,7 @@ def apart(gradients, truth):
 @pytest.mark.parametrize(
     ("kind", "size", "number"),
     [
-        ("chain", 1, 3_000),
+        pytest.param("chain", 1, 3_000, marks=pytest.mark.slow),
         pytest.param("chain", 1, 20_000, marks=pytest.mark.slow),
         pytest.param("chain", 2, 20_000, marks=pytest.mark.slow),
         pytest.param("two_plates", 1, 20_000, marks=pytest.mark.slow),

@@ -53,7 +53,7 @@ def test_charges_and_points_are_two_numbers(recipe):
     assert batch.weight.shape == (24,)
 
 
-FAST = ("efm superposed", "cfm, minibatch OT, bridge", "ifm")
+FAST = ("cfm, minibatch OT, bridge", "ifm")
 
 
 @pytest.mark.parametrize(

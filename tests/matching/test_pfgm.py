@@ -256,7 +256,8 @@ def test_exact_lines_carry_the_noise_to_the_data_and_back(extra):
     assert np.median(miss) < 0.02  # what the midpoint rule misses next to a charge
 
 
-@pytest.mark.parametrize("extra", [8, None])  # the tails of K = 1 need more steps
+# the tails of K = 1 need more steps
+@pytest.mark.parametrize("extra", [None, pytest.param(8, marks=pytest.mark.slow)])
 def test_learned_lines_carry_noise_to_a_gaussian(extra):
     recipe = matching.pfgm(num_extra=extra)
     form = flow_network if extra is None else tail_network

@@ -84,6 +84,7 @@ def test_networks_start_as_the_zero_field(net):
     assert np.any(network.apply(perturbed(params), points(3)))
 
 
+@pytest.mark.slow
 def test_gradient_reaches_every_parameter(training):
     gradient, _ = training(jax.random.key(1))
     dead = [jax.tree_util.keystr(path) for path, g in jax.tree.leaves_with_path(gradient) if not np.any(g)]

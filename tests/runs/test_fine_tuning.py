@@ -83,6 +83,7 @@ def test_weights_of_another_network_are_refused_before_any_work(first, tmp_path)
     refused("there is no run or model nowhere", init="nowhere")
 
 
+@pytest.mark.slow
 def test_what_a_cosine_does_is_said(first, tmp_path, capsys):
     _, config = first
     config = replace(config, optimizer=replace(config.optimizer, cosine=True), steps=4)

@@ -53,7 +53,10 @@ def miss(folder, n=1000):
     return distance(ends(folder, "gaussian:2", n), roll)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [pytest.param(one, marks=() if one in ("efm", "pfgm") else pytest.mark.slow) for one in METHODS],
+)
 def test_the_toy_maps_by_one_word(toy, method):
     assert miss(toy(method)) < {"pfgm": 2.5, "c2fm": 1.3}.get(method, 0.8)
 

@@ -210,7 +210,7 @@ cli.main(sys.argv[1:])
 """
 
 
-@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize("index", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_host_whose_partner_never_comes_says_so(index, tmp_path):
     (tmp_path / "alone.py").write_text(ALONE)
     port = free_port()
