@@ -295,7 +295,7 @@ def _of_archive(path: Path, file: IO[bytes], key: str | None, limit: int | None)
 
 
 def _header(
-    path: Path, file: BufferedIOBase, size: int
+    path: Path, file: IO[bytes] | BufferedIOBase, size: int
 ) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype]:
     """Shape, order and dtype that the head of an .npy file tells, if as much can follow in a file of that size."""
     with files.parsing(path, *_AN_ARRAY):
