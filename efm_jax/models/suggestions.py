@@ -191,8 +191,14 @@ def paced(
     return _of_steps(run, max(steps, FEWEST_STEPS) if "steps" not in given else steps, given), timing
 
 
-def described(found: Suggestion, run: configs.Run, timing: Timing, minutes: float) -> list[str]:
-    """Say in six lines, and one a warning, what is going to be trained, for how long, and which option changes it."""
+def described(
+    found: Suggestion, run: configs.Run, timing: Timing, minutes: float, *, given: Collection[str] = ()
+) -> list[str]:
+    """Say in six lines, and one a warning, what is going to be trained, for how long, and which option changes it.
+
+    What is `given` has no other reason.
+    """
+    reasons = {name: "as given" if name in given else why for name, why in found.reasons.items()}
     recipe, data, network = run.recipe, run.data, run.network
     how = [
         recipe.method,
@@ -203,13 +209,12 @@ def described(found: Suggestion, run: configs.Run, timing: Timing, minutes: floa
     if data.components is not None:
         size = f"{data.components} principal components of {size}"
     count = sum(leaf.size for leaf in jax.tree.leaves(_params(run, found.shape)))
-    changed = "--network.width"
     total = run.steps * timing.step + _besides(run, timing)
     lines = [
         *(f"{name}        {_facts(side)}" for name, side in zip("PQ", found.sides, strict=True)),
-        f"method   {', '.join(how)} (--recipe.method): {found.reasons['recipe.method']}",
-        f"samples  {size} (--data.size): {found.reasons['data.size']}",
-        f"network  {network.kind} of width {network.width}, {count:,} weights ({changed})",
+        f"method   {', '.join(how)} (--recipe.method): {reasons['recipe.method']}",
+        f"samples  {size} (--data.size): {reasons['data.size']}",
+        f"network  {network.kind} of width {network.width}, {count:,} weights (--network.width)",
         f"time     {_short(timing.step)} a step, {run.steps:,} steps: about {_long(total)} with compiling and scores "
         "(--minutes, --steps)",
     ]

@@ -155,7 +155,8 @@ def test_the_command_says_what_it_will_do_and_trains_it(tmp_path, monkeypatch, c
     assert "12 steps" in lines[5]
     cli.main(["train", a, b, *options, "--recipe.method", "cfm", "--no-progress"])
     told = capsys.readouterr().out
-    assert "cfm" in told.splitlines()[2]
+    assert told.splitlines()[2].startswith("method   cfm, ")
+    assert told.splitlines()[2].endswith("(--recipe.method): as given")
     assert (tmp_path / "runs" / "a-to-b" / "report.json").is_file()
 
 
