@@ -1,6 +1,6 @@
 """All benchmarks of this machine: `python -m benchmarks [--mnist FOLDER] [--seconds 60]`.
 
-Results go to `benchmarks/results/`, tables to docs/speed.md.
+Results go to `benchmarks/results/`, tables to docs/evidence/speed.md.
 `benchmarks.tpu` needs an environment with `jax[tpu]` and is run by itself.
 """
 

@@ -1,4 +1,4 @@
-"""The tables of docs/speed.md and docs/scale.md; `python -m experiments.tables` fills them in."""
+"""The tables of docs/evidence/speed.md and docs/how_to/scale.md; `python -m experiments.tables` fills them in."""
 
 import json
 from pathlib import Path

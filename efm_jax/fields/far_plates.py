@@ -98,7 +98,7 @@ def far_plate(
         >>> round(float(field.velocity[0, 0]), 5), float(field.mean[0, 0])
         (-3.0, 3.0)
 
-    Source: docs/far_plates.md; one plate with K extra dimensions: Xu et al. (2023), arXiv 2302.04265, eq. 4.
+    Source: docs/concepts/far_plates.md; one plate with K extra dimensions: Xu et al. (2023), arXiv 2302.04265, eq. 4.
     """
     points, charges = checks.both_plates(points, charges)
     extra = None if extra is None else checks.count("extra", extra)
@@ -159,8 +159,8 @@ def far_lines(
         >>> far_lines(far_plates(x, y), x).partner.tolist()
         [1, 2, 0]
 
-    Source: docs/far_plates.md. In the Gaussian limit these are the probability-flow lines of two diffusions, and the map is
-    that of dual diffusion bridges: Su et al. (2022), arXiv 2203.08382.
+    Source: docs/concepts/far_plates.md. In the Gaussian limit these are the probability-flow lines of two diffusions, and
+    the map is that of dual diffusion bridges: Su et al. (2022), arXiv 2203.08382.
     """
     near, far = (plates.neg, plates.pos) if reverse else (plates.pos, plates.neg)
     x, _ = checks.both_plates(x, near.charges)

@@ -96,7 +96,7 @@ def efm(
         ((16, 3), (0.0, 6.0))
 
     Source: Kolesov et al. (2025), "Field matching: an electrostatic paradigm to generate and transfer data",
-    arXiv 2502.02367, eq. 2 and Algorithm 1; velocities: docs/flux_density.md.
+    arXiv 2502.02367, eq. 2 and Algorithm 1; velocities: docs/concepts/flux_density.md.
     """
     gap = checks.positive("gap", gap)
     checks.choice("convention", convention, ("superposed", "per_plate"))
@@ -164,7 +164,7 @@ def c2fm(
         >>> batch.target.shape, bool((batch.target[:, -1] == 1).all())
         ((16, 3), True)
 
-    Source: "Capacitor chain" abstract, OpenReview VDnHEHyVl5; points and velocities: docs/flux_density.md.
+    Source: "Capacitor chain" abstract, OpenReview VDnHEHyVl5; points and velocities: docs/concepts/flux_density.md.
     """
     gap = checks.positive("gap", gap)
     checks.choice("target", target, TARGETS)

@@ -139,7 +139,7 @@ def ifm(
         >>> batch.points.shape, bool((batch.target[:, 2] == 1).all())
         ((16, 3), True)
 
-    Source: Manukhov et al. (2025), arXiv 2506.02950; the conserving law and its gradient: docs/interaction.md.
+    Source: Manukhov et al. (2025), arXiv 2506.02950; the conserving law and its gradient: docs/concepts/interaction.md.
     """
     gap = checks.positive("gap", gap)
     checks.choice("law", law, LAWS)
@@ -231,7 +231,7 @@ def tubes(
         >>> batch.target.round(3).tolist() == [[9.0, 1.0]] * 4
         True
 
-    Source: docs/far_plates.md. It is a rectified flow (Liu et al. 2022, arXiv 2209.03003) on an exact, untrained teacher.
+    Source: docs/concepts/far_plates.md. It is a rectified flow (Liu et al. 2022, arXiv 2209.03003) on an exact teacher.
     """
     couple = field_lines() if coupling is None else coupling
     spread = constant(0.1) if width is None else width

@@ -144,7 +144,7 @@ def flux(kind: str = "chain", *, height: str = "linear") -> PointSampler:
         >>> round(float(of_q.mean()), 1), bool(abs(of_q[p[:, 2] < 0.2].mean() - 0.1) < 0.03)  # z / L of them
         (0.5, True)
 
-    Source: derived in docs/flux_density.md.
+    Source: derived in docs/concepts/flux_density.md.
     """
     checks.choice("kind", kind, ("chain", "two_plates"))
     checks.choice("height", height, HEIGHTS)

@@ -304,9 +304,9 @@ def _pictures(p: Side, q: Side) -> Suggestion:
             "on a CPU pictures from noise stay rough for hours; two sets of pictures are learned in minutes."
         )
     reason = (
-        "its KID is no larger than that of flow matching at equal budget (docs/images.md)"
+        "its KID is no larger than that of flow matching at equal budget (docs/evidence/images.md)"
         if generates
-        else "among the best on pictures at equal budget (docs/images.md)"
+        else "among the best on pictures at equal budget (docs/evidence/images.md)"
     )
     network = _unet(base.network, shape)
     reasons = {"recipe.method": reason, "data.size": why}
@@ -353,7 +353,7 @@ def _vectors(p: Side, q: Side) -> Suggestion:
         why = "columns of different scales are learned in units of their deviation (--data.standardize)"
     network = replace(base.network, width=128 if dim <= 8 else 256)
     reasons = {
-        "recipe.method": "the smallest W2 of all methods on four of five pairs (docs/which_method.md)",
+        "recipe.method": "the smallest W2 of all methods on four of five pairs (docs/evidence/toys.md)",
         "data.size": why,
     }
     run = configs.of_method(replace(base, data=data, network=network), recipe.method)

@@ -1,7 +1,7 @@
 """Plans of whole training sets: each sample of P is paired with one of Q, once, before training.
 
 A plan of a minibatch sees a few hundred samples; a plan of the whole set finds closer pairs. It compares samples as they
-are, or pictures by features, which recognize a shape in another style (docs/images.md).
+are, or pictures by features, which recognize a shape in another style (docs/evidence/images.md).
 """
 
 from functools import partial

@@ -62,7 +62,7 @@ def make_train_step(
         `cond` [g] are class labels, -1 for none. The rows of both plates come in g equal groups of consecutive rows; group
         i holds samples of class `cond[i]`, or of all classes where `cond[i]` is -1. Each group is a minibatch of its own:
         `recipe.draw` is called on it, with its own number of points, and the network gets the label at these points.
-        `datasets.batch(labels=...)` draws such rows and `datasets.draw_labels` such labels; see docs/conditions.md.
+        `datasets.batch(labels=...)` draws such rows and `datasets.draw_labels` such labels; see docs/how_to/conditions.md.
 
     Raises:
         ValueError: If `ema_decay` is out of range or another argument is not as described above. By the step: if shapes do

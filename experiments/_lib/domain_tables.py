@@ -1,4 +1,4 @@
-"""What the tables of docs/other_domains.md share: names of ways, rows by way, means over seeds with their deviation."""
+"""What the tables of docs/evidence/other_domains.md share: names of ways, rows by way, means over seeds."""
 
 import statistics
 

@@ -67,7 +67,7 @@ def speeds(config: Config, kind: str, dim: int, share: float) -> tuple[np.ndarra
 
 
 def rms_on_the_line(share: float) -> float:
-    """The same root mean square at D = 1 by quadrature of the chain's field in closed form (docs/flux_density.md)."""
+    """The same root mean square at D = 1 by quadrature of the chain's closed form (docs/concepts/flux_density.md)."""
     limit = np.log(1e4 - 1)
     node, weight = np.polynomial.legendre.leggauss(64)
     total = 0.0

@@ -12,8 +12,8 @@ RESULTS = Path(__file__).parent.parent
 def summary() -> Table:
     """One row an experiment: what is mapped, how, how well, what perfect would be, minutes of training."""
     head = ["task", "recipe", "score", "real samples", "training"]
-    digits = "[digits 3 → 2, first command](docs/results.md#colored-digits-3---2-and-back)"
-    noise = "[noise → digits](docs/results.md#white-noise---colored-digits)"
+    digits = "[digits 3 → 2, first command](docs/evidence/results.md#colored-digits-3---2-and-back)"
+    noise = "[noise → digits](docs/evidence/results.md#white-noise---colored-digits)"
     return head, [
         *_efm("digits_translation", "quick_superposed", digits, "read_as_target", "read as 2"),
         *_pictures(),
@@ -40,9 +40,8 @@ def _pictures() -> list[list[str]]:
     text = f"{_spread([100 * m['read_as_target']['value'] for m in maps], '.1f')} % read as 2"
     real = f"{maps[0]['read_as_target_real']['value']:.1%}"
     seconds = [report["training_seconds"] for report in reports]
-    return [
-        ["[digits 3 → 2, MNIST](docs/images.md)", "IFM, one plan, width 0.3", text, real, _minutes(seconds)]
-    ]
+    task = "[digits 3 → 2, MNIST](docs/evidence/images.md)"
+    return [[task, "IFM, one plan, width 0.3", text, real, _minutes(seconds)]]
 
 
 def _toy() -> list[list[str]]:
@@ -59,7 +58,7 @@ def _toy() -> list[list[str]]:
         floor["w2"] for report in reports for floor in report["floors"] if floor["target"] == "swiss_roll"
     ]
     text, real = f"W2 {_spread([row['w2'] for row in rows])}", f"W2 {_spread(floors)}"
-    page = "[Gaussian → Swiss roll](docs/which_method.md)"
+    page = "[Gaussian → Swiss roll](docs/evidence/toys.md)"
     return [
         [page, "EFM, straight tubes", text, real, f"{statistics.mean(row['seconds'] for row in rows):.0f} s"]
     ]
@@ -76,7 +75,7 @@ def _exact() -> list[list[str]]:
         return []
     text = f"W2 {_spread([row['wasserstein2'] for row in rows])}"
     real = f"W2 {_spread([row['floor'] for row in rows])}"
-    page = "[Gaussian → Swiss roll, exact lines](docs/theory.md)"
+    page = "[Gaussian → Swiss roll, exact lines](docs/concepts/theory.md)"
     return [[page, "capacitor chain", text, real, "none"]]
 
 

@@ -230,7 +230,7 @@ def test_bad_plates_and_budgets_are_refused_with_a_fix(call, message):
 
 @pytest.mark.slow
 def test_the_examples_of_the_page_run(tmp_path, monkeypatch):
-    page = (ROOT / "docs" / "scale.md").read_text()
+    page = (ROOT / "docs" / "how_to" / "scale.md").read_text()
     blocks = re.findall(r"<!-- run -->\n```python\n(.*?)```", page, re.DOTALL)
     assert len(blocks) == 2
     monkeypatch.chdir(tmp_path)

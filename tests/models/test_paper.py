@@ -111,7 +111,7 @@ def test_every_command_of_the_page_can_be_given(monkeypatch):
         monkeypatch.setattr(
             apply, verb, lambda run, *rest, **options: given.append((Path(run).name, rest)) or saved
         )
-    page = (ROOT / "docs" / "paper_settings.md").read_text()
+    page = (ROOT / "docs" / "evidence" / "paper_settings.md").read_text()
     block = page.split("<!-- lines: paper -->")[1].split("```")[1]
     lines = [line for line in block.splitlines() if line.startswith("efm ")]
     for line in lines:

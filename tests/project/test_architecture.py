@@ -182,7 +182,7 @@ def test_a_private_name_stays_in_its_file(path):
 
 
 def test_pages_and_examples_import_nothing_private():
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     examples = {
         path: "\n".join(re.findall(r"^ *(?:>>>|\.\.\.) (.*)$", path.read_text(), re.M)) for path in SOURCES
     }

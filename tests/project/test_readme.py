@@ -16,7 +16,7 @@ from efm_jax.models import suggestions
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def block(mark: str, page: str = README) -> str:
@@ -40,8 +40,8 @@ def run_library(**replaced: str) -> dict:
     ("page", "mark"),
     [
         ("README.md", "code: exact"),
-        ("docs/theory.md", "code: theorem"),
-        ("docs/far_plates.md", "code: far plates"),
+        ("docs/concepts/theory.md", "code: theorem"),
+        ("docs/concepts/far_plates.md", "code: far plates"),
     ],
     ids=str,
 )

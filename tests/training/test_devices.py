@@ -166,7 +166,7 @@ def test_every_recipe_is_divided(tmp_path):
 
 # --- the page
 
-PAGE = (Path(__file__).parents[2] / "docs" / "scale.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how_to" / "scale.md").read_text()
 
 
 def test_the_commands_of_the_page_are_commands(tmp_path, monkeypatch):

@@ -53,7 +53,8 @@ def field_lines(
         >>> bool((i + j == 2).all())
         True
 
-    Source: docs/far_plates.md; the Gaussian limit is the map of dual diffusion bridges, Su et al. (2022), arXiv 2203.08382.
+    Source: docs/concepts/far_plates.md; the Gaussian limit is the map of dual diffusion bridges, Su et al.
+    (2022), arXiv 2203.08382.
     """
     return partial(_field_lines, _checked(extra, flux, stretch, frame, steps, first))
 
