@@ -31,9 +31,13 @@ __all__ = [
 ]
 
 NUM_CLASSES = 10
+"""Digits."""
 NUM_FEATURES = 128
+"""Width of the features behind the logits."""
 SIDE = 32
+"""Side of the pictures that are read."""
 WEIGHTS = Path(__file__).parents[1] / "data" / "digit_classifier.npz"
+"""File of the trained weights."""
 
 _LAYOUTS = {side * side * depth: (side, depth) for side in (32, 28) for depth in (3, 1)}
 SHAPES = {
@@ -48,6 +52,7 @@ SHAPES = {
     "class_kernel": (NUM_FEATURES, NUM_CLASSES),
     "class_bias": (NUM_CLASSES,),
 }
+"""Shape of each array of weights."""
 
 
 def read_digits(

@@ -281,6 +281,7 @@ class PFGM(_Method):
 
 
 Recipe = EFM | C2FM | IFM | Tubes | CFM | PFGM
+"""The options of one of the methods."""
 
 METHODS: dict[str, type[Recipe]] = {cls.method: cls for cls in get_args(Recipe)}
 """The methods by name."""

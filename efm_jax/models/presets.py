@@ -61,6 +61,7 @@ PAPER: dict[str, tuple[str, Run]] = {
         replace(_CIFAR, data=Data("noise", "folder:img_align_celeba", size=64, crop=140)),
     ),
 }
+"""The paper's settings: what each is for, and its run."""
 
 
 _SMALL = Network(kind="unet", width=32, multipliers=(1, 2, 2), blocks=1, attention=(4,), patch=2, dropout=0.0)
@@ -135,6 +136,7 @@ PRESETS: dict[str, tuple[str, Run]] = {
     ),
     **PAPER,
 }
+"""Every preset: what it is for, and its run."""
 
 
 def named(
