@@ -59,6 +59,11 @@ def write(name: str, rows: list[dict[str, Any]], **more: Any) -> Path:
     return path
 
 
+def peak_bytes() -> int | None:
+    """The most memory of the device that this process has held; None where the device does not say."""
+    return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
 def machine() -> dict[str, Any]:
     """Device, cores and versions."""
     device = jax.devices()[0]
@@ -67,7 +72,7 @@ def machine() -> dict[str, Any]:
         "devices": jax.device_count(),
         "cores": _cores(),
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("jax", "jaxlib", "flax", "diffrax", "numpy")},
+        **{name: metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "diffrax", "numpy")},
     }
 
 

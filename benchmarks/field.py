@@ -6,8 +6,8 @@ Charges on both plates, points between samples, next to plates and 1e-3 from cha
 that any form by matrix products has (points x charges distances, weights x charges), bare, float32, highest precision; in
 two dimensions it is a plain dense evaluation of all pairs at once. `plain` is the usual broadcast form, [points, charges,
 D+1]. All are run in turn in one process. `error` is the worst error of 32 points beside float64, as a share of the
-tolerance of tests/reference.py; `gradient` is that of a scalar of the field with respect to the points, its bound the
-gradient of the bare products.
+tolerance of tests/support/reference.py; `gradient` is that of a scalar of the field with respect to the points, its bound
+the gradient of the bare products.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from jax import lax
 from benchmarks import _rows
 from efm_jax import fields
 from efm_jax.charges.plates import Charges, capacitor
-from tests import reference
+from tests.support import reference
 
 CASES = [
     (64, 1024, 3072),
@@ -88,15 +88,19 @@ def scalar(function):
     return jax.grad(of)
 
 
-def measure(points: int, charges: int, dim: int, *, gradient: bool, seconds: float) -> dict:
+def measure(
+    points: int, charges: int, dim: int, *, gradient: bool = False, seconds: float, beside_plain: bool = True
+) -> dict:
     where, law = situation(points, charges, dim)
     forms = {"field": fields.coulomb, "bound": products if dim > 16 else dense, "plain": plain}
+    if not beside_plain:
+        del forms["plain"]
     if gradient:
         forms = {name: scalar(form) for name, form in forms.items()}
     ready, facts = {}, {}
     for name, form in forms.items():
         ready[name], facts[name] = _rows.compiled(form, where, law)
-    if facts["plain"]["temporary_MiB"] > FITS / 2**20:
+    if beside_plain and facts["plain"]["temporary_MiB"] > FITS / 2**20:
         del ready["plain"]
     times = _rows.in_turn({n: lambda f=f: f(where, law) for n, f in ready.items()}, seconds=seconds)
     row = {"points": points, "charges": charges, "dim": dim, "what": "gradient" if gradient else "field"}
@@ -104,8 +108,9 @@ def measure(points: int, charges: int, dim: int, *, gradient: bool, seconds: flo
     row["of_bound"] = round(times["field"]["least_ms"] / times["bound"]["least_ms"], 3)
     if "plain" in times:
         row["faster_than_plain"] = round(times["plain"]["least_ms"] / times["field"]["least_ms"], 1)
-    plain_memory = facts["plain"]["temporary_MiB"] / max(facts["field"]["temporary_MiB"], 1e-3)
-    row["less_memory_than_plain"] = round(plain_memory, 1)
+    if beside_plain:
+        plain_memory = facts["plain"]["temporary_MiB"] / max(facts["field"]["temporary_MiB"], 1e-3)
+        row["less_memory_than_plain"] = round(plain_memory, 1)
     if not gradient:
         some = jnp.linspace(0, points - 1, 32).astype(int)
         exact = reference.coulomb(where[some], law.positions, law.charge)

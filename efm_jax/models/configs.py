@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-import tyro
-
 from efm_jax._core import files
 from efm_jax.datasets.opening import specification
 from efm_jax.models._old_configs import renewed
+
+try:
+    from tyro.conf import Suppress, arg
+except ImportError:  # only the command line reads these marks
+    Suppress, arg = None, dict
 
 __all__ = [
     "C2FM",
@@ -55,7 +58,7 @@ class Data:
     """P, the charges on z = 0: `digits:3`, `mnist:PATH:3`, `cifar10:PATH`, `folder:PATH`, `npz:PATH:KEY`, `noise`, a toy."""
     target: str = "digits:2"
     """Q, the charges on z = gap, given like `source`. The path of a folder, npy or npz file alone will do."""
-    size: Annotated[int | tuple[int, int] | None, tyro.conf.arg(metavar="{None}|SIDE|HEIGHT WIDTH")] = None
+    size: Annotated[int | tuple[int, int] | None, arg(metavar="{None}|SIDE|HEIGHT WIDTH")] = None
     """Side, or height and width, to which the pictures of a folder are resized; None keeps them."""
     crop: int | None = None
     """Side of the square cut from the middle of a folder's pictures before that; None for the largest there is."""
@@ -267,9 +270,9 @@ class PFGM(_Method):
     """Distribution of the heights of the points."""
     field: Literal["minibatch", "whole"] = "minibatch"
     """Whose field is the target: that of the step's own charges, or of the whole training set."""
-    target: Annotated[Literal["direction", "velocity"] | None, tyro.conf.Suppress] = None
+    target: Annotated[Literal["direction", "velocity"] | None, Suppress] = None
     """Of runs of earlier versions, which went by the height above the plate: form of the field."""
-    gamma: Annotated[float | None, tyro.conf.Suppress] = None
+    gamma: Annotated[float | None, Suppress] = None
     """Of runs of earlier versions: length below which a direction shrinks."""
 
     @property
@@ -393,8 +396,8 @@ class Run:
     optimizer: Optimizer = field(default_factory=Optimizer)
     sampling: Sampling = field(default_factory=Sampling)
     parallel: Parallel = field(default_factory=Parallel)
-    reflow: Annotated[Reflow, tyro.conf.Suppress] = field(default_factory=Reflow)
-    init: Annotated[str | None, tyro.conf.arg(metavar="RUN_OR_MODEL")] = None
+    reflow: Annotated[Reflow, Suppress] = field(default_factory=Reflow)
+    init: Annotated[str | None, arg(metavar="RUN_OR_MODEL")] = None
     """Begin with the averaged weights of this run, model folder or released model; None: with new ones."""
     steps: int = 1_000_000
     """Training steps."""
