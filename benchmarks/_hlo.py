@@ -16,6 +16,26 @@ from typing import Any, NamedTuple
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 PRODUCTS = ("dot", "convolution")
+_FREE = (
+    "parameter",
+    "get-tuple-element",
+    "tuple",
+    "bitcast",
+    "constant",
+    "call",
+    "conditional",
+    "while",
+    "async-start",
+)
+_FREE += (
+    "async-done",
+    "opt-barrier",
+    "after-all",
+    "copy-done",
+    "all-reduce-done",
+    "all-gather-done",
+    "partition-id",
+)
 
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "f32": 4, "s32": 4, "u32": 4}
 _BYTES |= {"f64": 8, "s64": 8, "u64": 8}
@@ -107,6 +127,12 @@ class Program:
         """Operations of a usual run, what else is in their computation, and how often each is done."""
         yield from self._run(self.entry, 1)
 
+    def launched(self) -> Iterator[tuple[Operation, float]]:
+        """Operations of a usual run that a device is asked for one by one, and how often: what is fused is one."""
+        for operation, _, times in self._run(self.entry, 1, into=("call", "async-start")):
+            if operation.kind not in _FREE:
+                yield operation, times
+
     def all_products(self) -> list[dict[str, Any]]:
         """Every product of the program once, whether it is usually done or not."""
         return [
@@ -169,20 +195,21 @@ class Program:
         """Loops of a usual run whose number of rounds is not written down; they count as one round."""
         return sum(op.kind == "while" and self._counter(op) is None for op, _, _ in self.usual())
 
-    def _run(self, name: str, times: float) -> Iterator[tuple[Operation, dict[str, Operation], float]]:
+    def _run(
+        self, name: str, times: float, into: tuple[str, ...] = ("fusion", "call", "async-start")
+    ) -> Iterator[tuple[Operation, dict[str, Operation], float]]:
         inside = self.computations[name]
         for operation in inside.values():
             yield operation, inside, times
             if operation.kind == "while":
-                yield from self._run(
-                    operation.called("body")[0], times * (self._counter(operation) or self.rounds)
-                )
+                rounds = times * (self._counter(operation) or self.rounds)
+                yield from self._run(operation.called("body")[0], rounds, into)
             elif operation.kind == "conditional":
                 branch, share = self._branch(operation)
-                yield from self._run(branch, times * share)
-            elif operation.kind in ("fusion", "call", "async-start"):
+                yield from self._run(branch, times * share, into)
+            elif operation.kind in into:
                 for called in operation.called("calls", "to_apply"):
-                    yield from self._run(called, times)
+                    yield from self._run(called, times, into)
 
     def _multiplies(self, operation: Operation) -> bool:
         inside = operation.called("calls") if operation.kind == "fusion" else []
@@ -199,6 +226,9 @@ class Program:
         return _Work(self)
 
     def _counter(self, loop: Operation) -> int | None:
+        known = loop.attribute(r'"known_trip_count":\{"n":"(\d+)"')
+        if known:
+            return int(known)
         condition = self.computations[loop.called("condition")[0]].values()
         ends = [
             op.rest.split(")")[0] for op in condition if op.kind == "constant" and op.type.startswith("s32[]")

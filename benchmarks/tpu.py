@@ -48,6 +48,8 @@ FIELDS = [(64, 1024), (256, 8192), (64, 50_000)]
 STEPS = roofline.EVALUATIONS // 2
 """Of the midpoint rule, `transport`'s default."""
 SUPERVISION, NETWORK = "supervision", "network"
+Asked = tuple[dict[str, Any], Any, tuple, dict[str, int]]
+"""What a row is of, a jitted function, shapes of its arguments, and its ideal flops."""
 
 
 def main() -> None:
@@ -63,7 +65,8 @@ def main() -> None:
     chips = chips_without_devices()
     below = []
     for name in what:
-        for row in PROGRAMS[name](chips):
+        for row, function, shapes, ideal in PROGRAMS[name](chips):
+            row = row | _compiled(function, shapes, **ideal)
             print(row, flush=True)
             _write(row)
             below += row["below_float32"]
@@ -87,29 +90,30 @@ def chips_without_devices() -> Mesh:
     return Mesh(np.array(chips), (AXIS,), axis_types=(AxisType.Auto,))
 
 
-def field(mesh: Mesh) -> Iterator[dict[str, Any]]:
+def field(mesh: Mesh) -> Iterator[Asked]:
     """The exact field, points split over the devices, every charge on every device."""
     rows, whole = PartitionSpec(AXIS), PartitionSpec()
     split = jax.shard_map(coulomb, mesh=mesh, in_specs=(rows, whole), out_specs=rows, check_vma=False)
     for points, charges in FIELDS:
         where = _shape(mesh, rows, points * mesh.size, DIM + 1)
-        yield _field_row("field", points, charges) | _compiled(
-            jax.jit(split), (where, _charges(mesh, whole, charges)), field=field_flops(points, charges)
-        )
+        ideal = {"field": field_flops(points, charges)}
+        row = _field_row("field", points, charges)
+        yield row, jax.jit(split), (where, _charges(mesh, whole, charges)), ideal
 
 
-def sharded(mesh: Mesh) -> Iterator[dict[str, Any]]:
+def sharded(mesh: Mesh) -> Iterator[Asked]:
     """The field of charges split over the devices, of both plates on each, at points that every device has."""
     points, charges = FIELDS[-1]
     where = _shape(mesh, PartitionSpec(), points, DIM + 1)
-    yield _field_row("sharded field", points, charges) | _compiled(
+    yield (
+        _field_row("sharded field", points, charges),
         jax.jit(partial(sharded_field, mesh=mesh, charges_over=AXIS)),
         (where, _charges(mesh, PartitionSpec(AXIS), charges)),
-        field=field_flops(points, charges) // mesh.size,
+        {"field": field_flops(points, charges) // mesh.size},
     )
 
 
-def train(mesh: Mesh, dtype: str) -> Iterator[dict[str, Any]]:
+def train(mesh: Mesh, dtype: str) -> Iterator[Asked]:
     """The training step over the devices, the state on every one."""
     points = PAPER.recipe.num_points
     recipe = build.recipe(replace(PAPER.recipe, num_points=points * mesh.size))
@@ -124,15 +128,11 @@ def train(mesh: Mesh, dtype: str) -> Iterator[dict[str, Any]]:
     samples = _shape(mesh, PartitionSpec(AXIS), PAPER.recipe.charges, DIM)
     ideal = roofline.training(dtype)
     row = {"what": "train", "points": points, "charges": PAPER.recipe.charges, "dim": DIM, "dtype": dtype}
-    yield row | _compiled(
-        step,
-        (_state(mesh, network, optimizer), samples, samples),
-        field=ideal.field_flops,
-        network=ideal.network_flops,
-    )
+    flops = {"field": ideal.field_flops, "network": ideal.network_flops}
+    yield row, step, (_state(mesh, network, optimizer), samples, samples), flops
 
 
-def sample(mesh: Mesh, dtype: str) -> Iterator[dict[str, Any]]:
+def sample(mesh: Mesh, dtype: str) -> Iterator[Asked]:
     """`transport` of samples split over the devices."""
     recipe, network = build.recipe(PAPER.recipe), _network(dtype)
     state = _state(mesh, network, build.optimizer(PAPER.optimizer, PAPER.steps))
@@ -148,7 +148,7 @@ def sample(mesh: Mesh, dtype: str) -> Iterator[dict[str, Any]]:
         "dim": DIM,
         "dtype": dtype,
     }
-    yield row | _compiled(run, shapes, network=ideal.network_flops, rounds=STEPS)
+    yield row, run, shapes, {"network": ideal.network_flops, "rounds": STEPS}
 
 
 PROGRAMS = {
@@ -159,7 +159,7 @@ PROGRAMS = {
     "sample-bfloat16": partial(sample, dtype="bfloat16"),
     "sample-float32": partial(sample, dtype="float32"),
 }
-"""What can be compiled, by name: each yields rows."""
+"""What can be compiled, by name: each yields what `_compiled` makes rows of."""
 
 
 def field_flops(points: int, charges: int) -> int:

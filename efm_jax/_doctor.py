@@ -130,7 +130,7 @@ def rates(*, small: bool) -> Iterator[dict[str, Any]]:
             }
             if product == "matrix":
                 exact = few[0].astype(np.float64) @ few[1].astype(np.float64)
-                found = multiply(*(jnp.asarray(x, dtype) for x in few), precision)
+                found = multiply(jnp.asarray(few[0], dtype), jnp.asarray(few[1], dtype), precision)
                 row["error"] = float(np.std(np.asarray(found, np.float64) - exact) / np.std(exact))
             yield row
 

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import optax
 
 from efm_jax._core import checks
+from efm_jax.training import _norms
 
 __all__ = ["adam", "schedule"]
 
@@ -64,12 +65,14 @@ def adam(
         )
 
     rate = schedule(learning_rate, warmup=warmup, cosine_steps=cosine_steps)
-    links = [] if clip is None else [optax.clip_by_global_norm(checks.positive("clip", clip))]
+    links = [] if clip is None else [_norms.clip(checks.positive("clip", clip))]
     if weight_decay:
         links.append(optax.adamw(rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay))
     else:
         links.append(optax.adam(rate, b1=b1, b2=b2, eps=eps))
-    return optax.chain(*links)
+    chained = optax.chain(*links)
+    # with decay, updates hold the parameters, which nobody has checked
+    return _norms.FiniteUpdates(*chained) if eps > 0 and not weight_decay else chained
 
 
 def schedule(learning_rate: float, *, warmup: int, cosine_steps: int | None) -> optax.Schedule:

@@ -16,7 +16,7 @@ import optax
 
 from efm_jax._core import checks, trees
 from efm_jax.matching import classes
-from efm_jax.training import _data_parallel
+from efm_jax.training import _data_parallel, _norms
 from efm_jax.training.state import Step, StepInfo, TrainState, at_least_float32, check_alive
 from efm_jax.types import Batch, FieldMatching, Network
 
@@ -137,10 +137,12 @@ def step_function(
             return jnp.mean(batch.weight * square) / batch.points.shape[-1]
 
         loss, grads = parallel.mean(jax.value_and_grad(loss_of)(state.params))
-        grad_norm = optax.tree.norm(grads)
+        grad_norm = _norms.norm(grads)
         with jax.numpy_dtype_promotion("standard"):  # optax raises decays to whole powers
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm) & jnp.isfinite(optax.tree.norm(updates))
+        finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
+        if not isinstance(optimizer, _norms.FiniteUpdates):
+            finite &= jnp.isfinite(_norms.norm(updates))
         params = optax.apply_updates(state.params, updates)
         taken = (state.step - state.skipped).astype(jnp.float32)
         rest = 1.0 - jnp.minimum(ema_decay, (1.0 + taken) / (10.0 + taken))

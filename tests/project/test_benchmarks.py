@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import _counts, _hlo, roofline
+from benchmarks import _counts, _hlo, gpu, roofline
 from efm_jax import matching
 
 PROGRAM = """
@@ -45,6 +45,31 @@ ENTRY %main (x: f32[8,4]) -> f32[8,16] {
   %y = f32[8,4]{1,0} fusion(%x), kind=kLoop, calls=%none, backend_config={"estimated_cycles":"10"}
   %w = (s32[], f32[8,16]{1,0}) while(%y), condition=%until, body=%body
   ROOT %z = f32[8,16]{1,0} conditional(%x, %w, %w), branch_computations={%long, %short}
+}
+"""
+
+ON_A_GPU = """HloModule step, input_output_alias={ {0}: (1, {}, may-alias), {1}: (2, {}, may-alias) }, \
+entry_computation_layout={}
+
+%fused_transpose (p: f32[8,16]) -> f32[16,8] {
+  %p = f32[8,16]{1,0} parameter(0)
+  ROOT %t = f32[16,8]{1,0} transpose(%p), dimensions={1,0}
+}
+%body (s: (s32[], f32[8,16])) -> (s32[], f32[8,16]) {
+  %s = (s32[], f32[8,16]{1,0}) parameter(0)
+  %x = f32[8,16]{1,0} get-tuple-element(%s), index=1
+  %h = (f32[8,8]{1,0}, s8[4]{0}) custom-call(%x, %x), custom_call_target="__cublas$gemm", metadata={op_name="a/dot"}, \
+backend_config={"gemm_backend_config":{"precision_config":{"operand_precision":["HIGHEST","HIGHEST"]}}}
+  %d = (f32[8,8]{1,0}, s8[4]{0}) custom-call(%x, %x), custom_call_target="__cublas$gemm", metadata={op_name="b/dot"}, \
+backend_config={"gemm_backend_config":{"precision_config":{"operand_precision":["DEFAULT","DEFAULT"]}}}
+  %n = (f32[8,8]{1,0}, s8[4]{0}) custom-call(%x, %x), custom_call_target="__cublas$gemm", \
+metadata={op_name="network/dot"}, backend_config={}
+}
+ENTRY %main (x: f32[8,16]) -> f32[16,8] {
+  %x = f32[8,16]{1,0} parameter(0)
+  %w = (s32[], f32[8,16]{1,0}) while(%x), condition=%until, body=%body, backend_config={"known_trip_count":{"n":"5"}}
+  %c = f32[8,16]{1,0} copy(%x)
+  ROOT %transpose_fusion = f32[16,8]{1,0} fusion(%c), kind=kInput, calls=%fused_transpose
 }
 """
 
@@ -85,6 +110,16 @@ def test_loops_that_data_end_go_as_many_rounds_as_said():
     program = PROGRAM.replace("direction=LT", "direction=NE")
     assert _hlo.Program(program, rounds=5).products()[0]["flops"] == 5 * 2 * 8 * 4 * 16
     assert _hlo.Program(program).endless() == 1
+
+
+def test_what_a_gpu_is_asked_for_is_counted():
+    row = gpu.counted(ON_A_GPU)
+    # three products in each of five rounds, a copy, and one kernel of what is fused
+    assert row["kernels"] == 3 * 5 + 2
+    # read and written, 8 x 16 numbers of four bytes each
+    assert row["transposed"] == {"count": 2, "bytes": 2 * 2 * 8 * 16 * 4}
+    assert row["donated"] == 2
+    assert [product["place"] for product in row["below_float32"]] == ["b/dot"]
 
 
 def test_what_the_tpu_compiler_said():

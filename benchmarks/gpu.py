@@ -1,0 +1,160 @@
+"""Compiles for an H100 without having one, and reports what the compiled program does.
+
+    pip install "jax==0.11.2" .        # in an environment of its own, Python 3.12 or newer
+    pip install --no-deps jax-cuda13-plugin==0.11.2 jax-cuda13-pjrt==0.11.2 nvidia-cuda-nvcc nvidia-nvvm
+    pip install --no-deps nvidia-cuda-runtime nvidia-cuda-cupti nvidia-nvjitlink nvidia-cuda-nvrtc
+    python -m benchmarks.gpu [--cards 2] [field train-bfloat16 train-float32 sample-bfloat16 sample-float32]
+
+The programs are those of `benchmarks/tpu.py`. A row holds `kernels` (operations that the device is asked for one by one in a
+usual run, loops counted), `transposed` (how many of them transpose or copy, and their bytes, read and written), `donated`
+(leaves of the state whose memory a step reuses), memory as the compiler counts it, `collectives`, and `below_float32`:
+products that feed log weights and would run below float32, where the network's are left out. The program fails if there is
+one. Without a card the compiler cannot try algorithms: autotuning and Triton's products are off, and a library's workspace
+does not count. It takes minutes.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh
+
+from benchmarks import _hlo, _rows
+from benchmarks.tpu import AXIS, NETWORK, PROGRAMS
+
+TARGET = Path(__file__).with_name("h100.txtpb")
+NO_CARD = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}
+"""What asks for a card while it compiles."""
+LIBRARY = r'custom_call_target="(__cublas[^"]*|__cudnn\$conv[^"]*)"'
+
+
+def main() -> None:
+    """Compile what is asked for, write the rows, fail if a product that feeds log weights is not float32."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = [name for name in PROGRAMS if name != "sharded-field"]
+    parser.add_argument(
+        "what", nargs="*", metavar="WHAT", help=f"some of {', '.join(names)}; all when none is given"
+    )
+    parser.add_argument("--cards", type=int, default=1, help="cards of the program")
+    options = parser.parse_args()
+    for name in options.what:
+        if name not in names:
+            parser.error(f"{name} is none of {', '.join(names)}")
+    mesh, below = cards(options.cards), []
+    for name in options.what or names:
+        for row, function, shapes, _ in PROGRAMS[name](mesh):
+            row = row | {"cards": options.cards} | compiled(function, shapes)
+            print(row, flush=True)
+            _write(row)
+            below += row["below_float32"]
+    if below:
+        sys.exit(f"products that feed log weights run below float32: {below}")
+
+
+def cards(count: int = 1) -> Mesh:
+    """So many H100s as the compiler knows them, on one axis."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    jax.config.update("jax_platforms", "cpu")
+    from jax.experimental import topologies
+
+    try:
+        metadata.version("jax-cuda13-plugin")
+    except metadata.PackageNotFoundError:
+        sys.exit(
+            "benchmarks.gpu needs jax-cuda13-plugin; its first lines say how to install it, on Python 3.12 or newer."
+        )
+    size = f"1x1x{count}"
+    found = topologies.get_topology_desc(size, "cuda", target_config=TARGET.read_text(), topology=size)
+    return Mesh(np.array(found.devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def compiled(function: Any, shapes: tuple) -> dict[str, Any]:
+    """A row of what a jitted function becomes."""
+    began = time.perf_counter()
+    ready = function.lower(*shapes).compile(NO_CARD)
+    seconds, memory, text = time.perf_counter() - began, ready.memory_analysis(), ready.as_text()
+    return {
+        "compile_s": round(seconds, 1),
+        **counted(text),
+        "arguments_MiB": round(memory.argument_size_in_bytes / 2**20, 1),
+        "temporary_MiB": round(memory.temp_size_in_bytes / 2**20, 1),
+    }
+
+
+def counted(text: str) -> dict[str, Any]:
+    """What a compiled program's text says."""
+    program = _hlo.Program(text)
+    kinds: Counter[str] = Counter()
+    moved = {"count": 0, "bytes": 0}
+    for operation, times in program.launched():
+        kinds[_kind(operation)] += round(times)
+        if _kind(operation) in ("copy", "transpose"):
+            moved["count"] += round(times)
+            moved["bytes"] += round(2 * times * _hlo.size(operation.type))
+    aliases = text.partition("\n")[0].partition("input_output_alias={")[2].partition("entry_computation")[0]
+    return {
+        "kernels": sum(kinds.values()),
+        "kinds": dict(kinds.most_common(12)),
+        "transposed": moved,
+        "donated": aliases.count("-alias)"),
+        "collectives": program.collectives(),
+        "below_float32": below_float32(program),
+    }
+
+
+def below_float32(program: _hlo.Program) -> list[dict[str, Any]]:
+    """Products outside the network that are not of float32 at highest precision, in fusions or by a library.
+
+    Attention's products lose their place where XLA rewrites them; they alone go over a batch of pictures.
+    """
+    found = []
+    for inside in program.computations.values():
+        for operation in inside.values():
+            library = operation.kind == "custom-call" and operation.attribute(LIBRARY)
+            if not (library or operation.kind in _hlo.PRODUCTS) or NETWORK in operation.place:
+                continue
+            if not operation.place and operation.attribute(r'"lhs_batch_dimensions":\["(\d)'):
+                continue
+            types = [inside[name].type.split("{")[0] for name in operation.operands[:2]]
+            highest = len(_highest(operation)) == 2
+            if not highest or not all(kind.startswith(("f32", "f64")) for kind in types):
+                found.append({"operands": types, "place": operation.place, "highest": highest})
+    return found
+
+
+def _highest(operation: _hlo.Operation) -> list[str]:
+    asked = operation.attribute(r"operand_precision=\{([^}]*)\}") or operation.attribute(
+        r'"operand_precision":\[([^\]]*)\]'
+    )
+    return [one for one in (asked or "").lower().replace('"', "").split(",") if one == "highest"]
+
+
+def _kind(operation: _hlo.Operation) -> str:
+    if operation.kind == "custom-call":
+        return operation.attribute(r'custom_call_target="([^"]*)"') or "custom-call"
+    if operation.kind != "fusion":
+        return operation.kind
+    named = operation.name.split(".")[0].removesuffix("_fusion")
+    return "transpose" if "transpose" in named else "copy" if named.endswith("copy") else f"fusion {named}"
+
+
+def _write(row: dict[str, Any]) -> None:
+    """Put the row in the place of an older one of the same sizes, or at the end."""
+    path = _rows.RESULTS / "gpu_h100.json"
+    old = json.loads(path.read_text())["rows"] if path.exists() else []
+    place = ("what", "dtype", "points", "charges", "lines", "cards")
+    rows = {tuple(r.get(name) for name in place): r for r in (*old, row)}
+    plugin = metadata.version("jax-cuda13-plugin")
+    _rows.write("gpu_h100", list(rows.values()), compiled_for="H100 SXM", jax_cuda13_plugin=plugin)
+
+
+if __name__ == "__main__":
+    main()
