@@ -22,7 +22,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, OmitArgPrefixes, arg
 
 from efm_jax._core import failures
-from efm_jax.models import configs, presets
+from efm_jax.models import configs, presets, table_options
 
 if TYPE_CHECKING:
     from efm_jax.models import apply, suggestions
@@ -87,6 +87,7 @@ def _parsed(arguments: list[str]) -> Callable[[], object]:
     for option, value in itertools.pairwise([*arguments, "end"]):
         if value == "" or (option.startswith("--") and option.endswith("=")):
             raise ValueError(f"{option.rstrip('=')} is empty.\nGive it a value, or leave it out.")
+    arguments = table_options.expanded(arguments)
     commands |= _of_two(*_looked_at(arguments))
     _set_presets(arguments)
     _set_run(arguments)
@@ -175,6 +176,7 @@ def _of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str
         /,
         *,
         config: Annotated[configs.Run, arg(name="")] = run_of_two,
+        of_one: Annotated[table_options.OneTable, OmitArgPrefixes] = table_options.OneTable(),  # noqa: B008
         run: Annotated[Path | None, _optional("RUN", "runs/A-to-B")] = None,
         minutes: Annotated[float, arg(metavar="MINUTES")] = 10.0,
         report: bool = True,
@@ -183,9 +185,10 @@ def _of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str
         """Train on two sets of data what `efm suggest A B` says of them.
 
         Args:
-            a: P: a folder of pictures, an array, a name of data, or `noise`.
+            a: P: a folder of pictures, an array, a table, a name of data, or `noise`. One table may hold both sides.
             b: Q, likewise.
             config: The run; its options stand in place of what is suggested.
+            of_one: Which rows of one table are P and Q.
             run: Run folder to write; an interrupted run is resumed by `efm resume RUN`.
             minutes: Time for compiling, training and scoring; it sets the steps.
             report: Score held-out samples at the end, draw pictures and write report.html.
@@ -202,14 +205,16 @@ def _of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str
         /,
         *,
         config: Annotated[configs.Run, arg(name="")] = run_of_two,
+        of_one: Annotated[table_options.OneTable, OmitArgPrefixes] = table_options.OneTable(),  # noqa: B008
         minutes: Annotated[float, arg(metavar="MINUTES")] = 10.0,
     ) -> None:
         """Say what `efm train A B` would train, why, and for how long.
 
         Args:
-            a: P: a folder of pictures, an array, a name of data, or `noise`.
+            a: P: a folder of pictures, an array, a table, a name of data, or `noise`. One table may hold both sides.
             b: Q, likewise.
             config: The run; its options stand in place of what is suggested.
+            of_one: Which rows of one table are P and Q.
             minutes: Time for compiling, training and scoring; it sets the steps.
         """
         said(config, minutes)
@@ -233,7 +238,7 @@ def _looked_at(arguments: list[str]) -> "tuple[suggestions.Suggestion | None, se
         )
     from efm_jax.models import suggestions
 
-    found = suggestions.suggest(*two)
+    found = suggestions.suggest(*two, reading=table_options.reading(rest))
     run = presets.named(rest, {"": ("", found.run)})[""][1]
     names = {text[2:].partition("=")[0].replace("-", "_") for text in rest if text.startswith("--")}
     return found._replace(run=run), names

@@ -7,14 +7,30 @@ import os
 from pathlib import Path
 
 from efm_jax._core import files
-from efm_jax.datasets import picture_files
+from efm_jax.datasets import picture_files, tables
 
-__all__ = ["WITH_PATHS", "absolute", "digest"]
+__all__ = ["WITH_PATHS", "absolute", "digest", "parts"]
 
-WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10", "inception")
+WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10", "inception", *tables.KINDS)
 """Kinds of names that hold a path."""
 
 _BLOCKS, _BLOCK = 64, 1 << 16  # at most 4 MB are read, however much there is
+
+
+def parts(name: str) -> tuple[str, str, str]:
+    """Split a name into its kind, the path that it holds ("" for none) and what follows; joined they are the name.
+
+    Of arrays and digits the path keeps what follows it, a key or a digit.
+
+    Examples:
+        >>> parts("csv:/data/a.csv:dose=1/2"), parts("npz:a.npz:x"), parts("digits:3")
+        (('csv:', '/data/a.csv', ':dose=1/2'), ('npz:', 'a.npz:x', ''), ('', '', 'digits:3'))
+    """
+    kind, _, rest = name.partition(":")
+    if kind not in WITH_PATHS or not rest:
+        return "", "", name
+    path = tables.split(rest)[0] if kind in tables.KINDS else rest
+    return f"{kind}:", path, rest[len(path) :]
 
 
 def absolute(name: str) -> str:
@@ -24,8 +40,8 @@ def absolute(name: str) -> str:
         >>> absolute("digits:3"), absolute("npz:/a/../b.npz:x")
         ('digits:3', 'npz:/b.npz:x')
     """
-    kind, _, rest = name.partition(":")
-    return f"{kind}:{os.path.abspath(os.path.expanduser(rest))}" if kind in WITH_PATHS and rest else name
+    kind, path, rest = parts(name)
+    return f"{kind}{os.path.abspath(os.path.expanduser(path))}{rest}" if path else name
 
 
 def digest(name: str) -> str | None:

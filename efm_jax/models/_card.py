@@ -5,9 +5,9 @@ import math
 import shlex
 from typing import Any
 
+from efm_jax.datasets import identity, tables
 from efm_jax.evaluation import page
 
-_WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10")
 _NO_LICENSE = (
     "Not stated: whoever shares this model writes its license here. The license of the data it was trained on may "
     "bind it too; the data are not part of it."
@@ -70,6 +70,12 @@ def _facts(
             if config["data"].get("standardize")
             else []
         ),
+        *(
+            [["units", "logarithms, `log(1 + x)`, are learned; samples come and go as numbers"]]
+            if config["data"].get("log1p")
+            else []
+        ),
+        *([["columns", tables.told_columns(record["columns"]["names"], "of a table")]] if "columns" in record else []),
         *([["classes", ", ".join(record["classes"])]] if "classes" in record else []),
         ["method", _settings(recipe, "method")],
         ["network", f"{_settings(network, 'kind')}; {parameters:,} parameters"],
@@ -112,7 +118,7 @@ def maps(model: str, config: dict[str, Any], shape: tuple[int, ...]) -> list[tup
     source, name = config["data"]["source"].partition(":")[0], shlex.quote(model)
     translate = f"efm translate {name} --input {samples} --output OUT"
     found = [("P -> Q", translate), ("Q -> P", f"{translate} --reverse")]
-    if source not in _WITH_PATHS:
+    if source not in identity.WITH_PATHS:
         found.append(("new samples of P -> Q", f"efm generate {name} --count 16 --output OUT"))
     return found
 

@@ -17,7 +17,7 @@ from efm_jax import __version__
 from efm_jax._core import files
 from efm_jax._core import tensors as _tensors
 from efm_jax.datasets.spaces import Space
-from efm_jax.models import build, configs
+from efm_jax.models import build, columns, configs
 from efm_jax.models import space as _space_file
 from efm_jax.models.model import Trained
 from efm_jax.training.state import TrainState
@@ -29,8 +29,8 @@ VERSION = 1
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 _KEYS = ("format", "version", "config", "shape", "weights", "training", "versions", "file")
-_OPTIONAL = ("classes",)
-"""The names of the classes, of a model that has some."""
+_OPTIONAL = ("classes", "columns")
+"""The names of the classes, and names and ranges of the columns of a table, of a model that has some."""
 
 
 def is_model(folder: Path) -> bool:
@@ -56,6 +56,7 @@ def read(folder: Path) -> Trained:
         shape = _shape(record["shape"])
         inner = build.sample_shape(config, shape)
         network = build.network(config, shape)
+        named = columns.of_record(record.get("columns"), math.prod(shape))
         recipe = build.lines_recipe(config.recipe)
         wanted = jax.eval_shape(network.init, key)
         if config.data.in_space:
@@ -73,7 +74,8 @@ def read(folder: Path) -> Trained:
         params = _tensors.fitted(tensors, wanted)
         if config.data.in_space:
             arrays = {name: np.asarray(value) for name, value in params["space"].items()}
-            params, space = params["network"], _space_file.validated(Space(**arrays), "it")
+            space = _space_file.validated(Space(**arrays, log1p=config.data.log1p), "it")
+            params = params["network"]
     except ValueError as error:
         raise ValueError(
             f"{path} does not fit {folder / CONFIG}: {error}. Both must come from one export; fetch them again."
@@ -91,7 +93,7 @@ def read(folder: Path) -> Trained:
         skipped_in_row=jnp.zeros((), jnp.int32),
     )
     names = tuple(record["classes"]) if "classes" in record else None
-    return Trained(config, recipe, network, state, shape, float(record["training"]["seconds"]), space, names)
+    return Trained(config, recipe, network, state, shape, float(record["training"]["seconds"]), space, names, named)
 
 
 def class_names(folder: Path) -> tuple[str, ...]:

@@ -15,12 +15,12 @@ import optax
 from efm_jax import charges, lines, matching, networks, training
 from efm_jax._core import memory
 from efm_jax.charges.plates import Charges
-from efm_jax.datasets import Source, batch, open_source, spaces, white_noise
+from efm_jax.datasets import Source, batch, open_source, spaces, tables, white_noise
 from efm_jax.datasets.classes import common_names
 from efm_jax.datasets.spaces import Space
 from efm_jax.fields import widths
 from efm_jax.matching import by_height, couplings, points
-from efm_jax.models import configs, seeds
+from efm_jax.models import columns, configs, seeds
 from efm_jax.types import FieldMatching, Network, Params, PointSampler
 
 __all__ = [
@@ -102,6 +102,8 @@ def run(
     notes = {"shape": list(shape), "sizes": [source.size for source in pair]}
     if config.network.classes is not None:
         notes["classes"] = common_names(*pair)
+    if pair[1].columns is not None:
+        notes["columns"] = columns.to_record((pair[0].columns, pair[1].columns))
     ending = partial(optimizer, config.optimizer) if config.optimizer.cosine else None
     return Built(inside, of_all, net, update, notes=notes, ending=ending)
 
@@ -119,6 +121,7 @@ def opened(data: configs.Data, spec: str, *, split: str = "train") -> Source:
         on_error="raise" if data.on_error == "stop" else data.on_error,
         background=data.background,
         levels=data.levels,
+        table=data.table,
     )
 
 
@@ -132,12 +135,28 @@ def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source
         target = opened(data, data.target, split=split)
         return open_source("noise:" + "x".join(map(str, target.shape)), size=None, split=split), target
     source_pos, source_neg = (opened(data, spec, split=split) for spec in (data.source, data.target))
+    of_pos, of_neg = (source.columns and source.columns.names for source in (source_pos, source_neg))
+    if of_pos and of_neg and of_pos != of_neg:
+        _check_columns(data, of_pos, of_neg)
+        of_pos_too = replace(data, table=replace(data.table, columns=of_pos))
+        source_neg = opened(of_pos_too, data.target, split=split)
     if source_pos.shape != source_neg.shape:
         raise ValueError(
             f"the two distributions must have samples of one shape, got {data.source} with {source_pos.shape} and "
             f"{data.target} with {source_neg.shape}; for folders of pictures set data.size."
         )
     return source_pos, source_neg
+
+
+def _check_columns(data: configs.Data, of_pos: tuple[str, ...], of_neg: tuple[str, ...]) -> None:
+    """Raise ValueError unless two tables have the same columns, in any order."""
+    both = [name for name in of_pos if name in {*of_neg}]
+    for spec, own in ((data.source, of_pos), (data.target, of_neg)):
+        alone = [name for name in own if name not in {*both}]
+        if alone:
+            names = tables.told_columns(alone, "that the other table lacks")
+            fix = f"learn those of both: --columns {' '.join(both)}" if both else "give tables of the same columns"
+            raise ValueError(f"{spec} has {names}.\n{fix[0].upper()}{fix[1:]}")
 
 
 def is_noise(spec: str) -> bool:
@@ -164,7 +183,8 @@ def sample_shape(config: configs.Run, shape: tuple[int, ...]) -> tuple[int, ...]
     data, kind = config.data, config.network.kind
     if not data.in_space:
         return shape
-    told = "data.standardize" if data.components is None else f"data.components {data.components}"
+    told = "data.standardize" if data.standardize else "data.log1p"
+    told = told if data.components is None else f"data.components {data.components}"
     if kind != "mlp":
         raise ValueError(
             f"{told} makes vectors of the samples, which network.kind {kind!r} cannot take; use 'mlp'."

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from efm_jax._core import files
+from efm_jax.datasets import tables
 from efm_jax.datasets.opening import specification
 from efm_jax.models._old_configs import renewed
 
@@ -55,7 +56,7 @@ class Data:
     """The two distributions."""
 
     source: str = "digits:3"
-    """P, the charges on z = 0: `digits:3`, `mnist:PATH:3`, `cifar10:PATH`, `folder:PATH`, `npz:PATH:KEY`, `noise`, a toy."""
+    """P, at z = 0: `digits:3`, `mnist:PATH:3`, `cifar10:PATH`, `folder:PATH`, `npz:PATH:KEY`, `csv:PATH`, `noise`, a toy."""
     target: str = "digits:2"
     """Q, the charges on z = gap, given like `source`. The path of a folder, npy or npz file alone will do."""
     size: Annotated[int | tuple[int, int] | None, arg(metavar="{None}|SIDE|HEIGHT WIDTH")] = None
@@ -78,11 +79,15 @@ class Data:
     """Learn the field of so many principal components of the data, in units of their typical spread (mlp); None: all."""
     standardize: bool = False
     """Learn each number of a vector about its mean, in units of its own deviation (mlp)."""
+    log1p: bool = False
+    """Learn `log(1 + x)` of each number, before units or components (mlp); for counts and other numbers of many sizes."""
+    table: Annotated[tables.Reading, tyro.conf.arg(name="")] = tables.ALL
+    """What of a table is read."""
 
     @property
     def in_space(self) -> bool:
         """Whether the network sees coordinates of a space of the run, not samples as they are."""
-        return self.components is not None or self.standardize
+        return self.components is not None or self.standardize or self.log1p
 
 
 @dataclass(frozen=True)
@@ -482,7 +487,8 @@ def of_method(run: Run, method: str) -> Run:
 def to_dict(run: Run) -> dict[str, Any]:
     """Return the complete configuration as plain JSON values.
 
-    `parallel` is left out, since it says where a run trains and not what; so are `reflow` and `init` of a run without.
+    `parallel` is left out, since it says where a run trains and not what; so are `reflow`, `init` and `data.table` of a run
+    without.
 
     Examples:
         >>> to_dict(Run(seed=3))["seed"]
@@ -494,6 +500,8 @@ def to_dict(run: Run) -> dict[str, Any]:
         del values["reflow"]
     if run.init is None:
         del values["init"]
+    if run.data.table == tables.ALL:
+        del values["data"]["table"]
     return json.loads(json.dumps(values))
 
 
@@ -563,10 +571,14 @@ def _fit(value: Any, kind: Any, place: str) -> Any:
     if kind is Recipe or dataclasses.is_dataclass(kind):
         return _rebuild(kind, value, place)
     options: tuple = getattr(kind, "__args__", ())
-    pairs = [option for option in options if getattr(option, "__origin__", None) is tuple]
+    pairs = [option for option in options if option == tuple[int, int]]
     if pairs and isinstance(value, list | tuple):
         if len(value) != 2 or not all(type(v) is int and abs(v) < 2**63 for v in value):
             raise ValueError(f"{place} must be a whole number or a pair of them, got {value!r}.")
+        return tuple(value)
+    if tuple[str, ...] in (kind, *options) and isinstance(value, list | tuple):
+        if not value or not all(isinstance(name, str) for name in value):
+            raise ValueError(f"{place} must be a list of names, got {value!r}.")
         return tuple(value)
     if getattr(kind, "__origin__", None) is tuple:
         if not isinstance(value, list | tuple) or not all(type(v) is int and abs(v) < 2**63 for v in value):

@@ -16,10 +16,11 @@ from efm_jax._core import files, logs, outputs
 from efm_jax._core import tensors as _tensors
 from efm_jax._core.versions import versions
 from efm_jax.datasets import identity
-from efm_jax.models import _card, configs
+from efm_jax.models import _card, columns, configs
 from efm_jax.models._model_folder import CARD, CONFIG, FORMAT, VERSION, WEIGHTS
 from efm_jax.models.loading import find, is_model, load
 from efm_jax.models.model import Trained
+from efm_jax.models.space import ARRAYS
 
 __all__ = ["export"]
 
@@ -101,7 +102,7 @@ def _content(run: Path, name: str, trained: Trained, weights: str, license: str 
     """The files of the model folder of a run."""
     params = training.ema_params(trained.state) if weights == "average" else trained.state.params
     space = trained.space
-    tensors = _tensors.encode(params if space is None else {"network": params, "space": space._asdict()})
+    tensors = _tensors.encode(params if space is None else {"network": params, "space": dict(zip(ARRAYS, space, strict=False))})
     record = {
         "format": FORMAT,
         "version": VERSION,
@@ -114,6 +115,7 @@ def _content(run: Path, name: str, trained: Trained, weights: str, license: str 
             "skipped_steps": int(trained.state.skipped),
         },
         **({} if trained.class_names is None else {"classes": list(trained.class_names)}),
+        **({} if trained.columns is None else {"columns": columns.to_record(trained.columns)}),
         "versions": versions(),
         "file": {"bytes": len(tensors), "sha256": hashlib.sha256(tensors).hexdigest()},
     }
@@ -147,10 +149,10 @@ def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last_part(spec: str) -> str:
-    kind, _, rest = spec.partition(":")
-    if kind not in identity.WITH_PATHS:
+    kind, path, rest = identity.parts(spec)
+    if not path:
         return spec
-    return f"{kind}:{rest.replace(os.sep, '/').rstrip('/').rpartition('/')[2] or rest}"
+    return f"{kind}{path.replace(os.sep, '/').rstrip('/').rpartition('/')[2] or path}{rest}"
 
 
 def _scores(run: Path, trained: Trained, record: dict[str, Any]) -> dict[str, dict] | None:

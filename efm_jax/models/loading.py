@@ -1,12 +1,13 @@
 """Load a run folder, a model folder, or a model that comes with efm_jax."""
 
+import math
 from pathlib import Path
 
 import jax
 
 from efm_jax import checkpoint, training
 from efm_jax._core import files
-from efm_jax.models import _model_folder, build, configs
+from efm_jax.models import _model_folder, build, columns, configs
 from efm_jax.models import space as _run_space
 from efm_jax.models.model import Trained
 
@@ -115,9 +116,10 @@ def _run(folder: Path, step: int | None) -> Trained:
     optimizer = build.optimizer(config.optimizer, config.steps)
     like = jax.eval_shape(lambda key: training.init_state(key, network, optimizer), jax.random.key(0))
     state, meta = checkpoint.restore(folder / "checkpoints", like, step)
+    named = columns.of_record(meta.get("columns"), math.prod(shape))
     lines_only = build.lines_recipe(config.recipe)
     names = None if meta.get("classes") is None else tuple(meta["classes"])
-    return Trained(config, lines_only, network, state, shape, float(meta.get("seconds", 0.0)), space, names)
+    return Trained(config, lines_only, network, state, shape, float(meta.get("seconds", 0.0)), space, names, named)
 
 
 def _shape(folder: Path, data: configs.Data) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from efm_jax import sampling, training
 from efm_jax.datasets.spaces import Space
 from efm_jax.models import build, configs
 from efm_jax.models import space as _run_space
+from efm_jax.models.columns import Named
 from efm_jax.types import FieldLines, FieldMatching, Network
 
 __all__ = ["Trained", "labels_of", "transport"]
@@ -27,6 +28,7 @@ class Trained(NamedTuple):
         seconds: Training time, over all resumes.
         space: The space its network sees, see `spaces`; None for that of the samples. `transport` enters and leaves it.
         class_names: Names of its classes, by number; None if it has no classes, or was made before these had names.
+        columns: Of a table: names and ranges of the columns of P and of Q, see `columns`; None of other data.
     """
 
     config: configs.Run
@@ -37,6 +39,7 @@ class Trained(NamedTuple):
     seconds: float
     space: Space | None = None
     class_names: tuple[str, ...] | None = None
+    columns: Named | None = None
 
 
 def transport(

@@ -14,9 +14,11 @@ from efm_jax.models import build, configs
 from efm_jax.training.hosts import Crew
 from efm_jax.types import FieldLines
 
-__all__ = ["FILE", "load", "of_run", "opened", "pictured", "save", "validated"]
+__all__ = ["ARRAYS", "FILE", "load", "of_run", "opened", "pictured", "save", "validated"]
 
 FILE = "space.npz"
+ARRAYS = "mean", "basis", "scale"
+"""What is kept of a space; the rest is said by the configuration."""
 
 
 def of_run(folder: str | Path, data: configs.Data, pair: tuple[Source, Source], crew: Crew) -> Space | None:
@@ -31,7 +33,8 @@ def of_run(folder: str | Path, data: configs.Data, pair: tuple[Source, Source], 
     k = data.components or dim
     fitted = crew.on_first(lambda: _begun(Path(folder), data, pair, dim, k))
     empty = Space(np.zeros(dim, np.float32), np.zeros((dim, k), np.float32), np.zeros(k, np.float32))
-    return crew.given(fitted or empty)
+    arrays = crew.given((fitted or empty)[:3])
+    return Space(*arrays, log1p=data.log1p)
 
 
 def opened(folder: str | Path, data: configs.Data, shape: tuple[int, ...]) -> Space | None:
@@ -44,7 +47,7 @@ def opened(folder: str | Path, data: configs.Data, shape: tuple[int, ...]) -> Sp
         return None
     dim = int(np.prod(shape))
     expected = dim, data.components or dim
-    return load(Path(folder) / FILE, shape=expected)
+    return load(Path(folder) / FILE, shape=expected)._replace(log1p=data.log1p)
 
 
 def pictured(lines: FieldLines, sides: tuple[Space, Space], span: tuple[float, float]) -> FieldLines:
@@ -77,7 +80,10 @@ def _begun(folder: Path, data: configs.Data, pair: tuple[Source, Source], dim: i
                 )
             noisy = build.is_noise(data.source), build.is_noise(data.target)
             known = [None if noise else source for noise, source in zip(noisy, pair, strict=True)]
-            space = spaces.fit(known[0], known[1], None if data.standardize else k)
+            if data.components is None and not data.standardize:
+                space = spaces.identity(dim)
+            else:
+                space = spaces.fit(known[0], known[1], data.components, log1p=data.log1p)
             save(folder / FILE, space, fitted_on=_fitted_on(data))
         # that a run is another one is seen by its configuration, which knows data that have moved
         fitted_on = None if (folder / "config.json").exists() else _fitted_on(data)
@@ -91,7 +97,7 @@ def _fitted_on(data: configs.Data) -> str:
 def save(path: str | Path, space: Space, *, fitted_on: str) -> None:
     """Write a space as an npz file, whole or not at all, and what it was fitted on."""
     buffer = io.BytesIO()
-    np.savez(buffer, **space._asdict(), fitted_on=np.asarray(fitted_on))
+    np.savez(buffer, **{name: getattr(space, name) for name in ARRAYS}, fitted_on=np.asarray(fitted_on))
     files.write_bytes(path, buffer.getvalue())
 
 
@@ -108,7 +114,7 @@ def load(path: str | Path, *, shape: tuple[int, int] | None = None, fitted_on: s
     """
     path = Path(path)
     try:
-        arrays, known = [read_array(path, name) for name in Space._fields], str(read_array(path, "fitted_on"))
+        arrays, known = [read_array(path, name) for name in ARRAYS], str(read_array(path, "fitted_on"))
     except FileNotFoundError:
         raise ValueError(f"{path} is missing: the space of the run; restore it, or train anew.") from None
     except (OSError, ValueError) as error:
@@ -131,17 +137,17 @@ def load(path: str | Path, *, shape: tuple[int, int] | None = None, fitted_on: s
 
 def validated(space: Space, where: str) -> Space:
     """Return a space that was read, or raise ValueError if its arrays cannot be those of one."""
-    mean, basis, scale = space
+    mean, basis, scale = arrays = space[:3]
     fits = basis.ndim == 2 and mean.shape == basis.shape[:1] and scale.shape == basis.shape[1:]
     sound = (
         fits
-        and all(array.dtype == np.float32 and np.isfinite(array).all() for array in space)
+        and all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
         and bool((scale > 0).all())
         and np.allclose(basis.T @ basis, np.eye(len(scale)), atol=1e-3)  # float32 over D terms
     )
     if not sound:
         raise ValueError(
             f"{where} does not hold a space (mean [D], orthonormal basis [D, k], scale [k] > 0, float32), got "
-            f"{', '.join(f'{name} {array.shape}' for name, array in zip(Space._fields, space, strict=True))}; restore it."
+            f"{', '.join(f'{name} {array.shape}' for name, array in zip(ARRAYS, arrays, strict=True))}; restore it."
         )
     return space

@@ -18,7 +18,7 @@ import numpy as np
 
 from efm_jax import training
 from efm_jax._core import checks, files
-from efm_jax.datasets import batch, open_source
+from efm_jax.datasets import batch, open_source, spaces, tables
 from efm_jax.datasets.folder import labels_by_folder, read_folder
 from efm_jax.datasets.opening import specification
 from efm_jax.datasets.picture_files import listing
@@ -57,6 +57,7 @@ class Side:
         gray: Whether the pictures looked at have no color.
         classes: Names of the classes, if there are any.
         sample: Some samples of vectors, [n, D].
+        told: Of a table: what was read and what was left out.
     """
 
     spec: str
@@ -68,6 +69,7 @@ class Side:
     gray: bool = False
     classes: tuple[str, ...] = ()
     sample: np.ndarray | None = None
+    told: str = ""
 
 
 class Suggestion(NamedTuple):
@@ -95,7 +97,9 @@ class Timing(NamedTuple):
     step: float
 
 
-def suggest(source: str | Path, target: str | Path) -> Suggestion:
+def suggest(
+    source: str | Path, target: str | Path, *, reading: tables.Reading = tables.ALL
+) -> Suggestion:
     """Look at P and Q and choose what to train.
 
     Two sets of pictures: interaction fields of wide tubes, at 32 pixels on a CPU and 64 on other devices. Two sets of
@@ -105,6 +109,7 @@ def suggest(source: str | Path, target: str | Path) -> Suggestion:
     Args:
         source: P by name, as `datasets.open_source` takes it; `noise` to generate.
         target: Q by name.
+        reading: What of tables is read.
 
     Raises:
         ValueError: Data are not known or cannot be read, or the two do not go together.
@@ -115,7 +120,7 @@ def suggest(source: str | Path, target: str | Path) -> Suggestion:
         >>> found.run.recipe.method, found.run.network.kind
         ('tubes', 'mlp')
     """
-    sides = _look(str(source)), _look(str(target))
+    sides = _look(str(source), reading), _look(str(target), reading)
     if sides[1].kind == "noise":
         raise ValueError(
             f"{target} is noise, and would be what is generated.\nGive it first: efm train {target} {source}"
@@ -125,7 +130,10 @@ def suggest(source: str | Path, target: str | Path) -> Suggestion:
         raise ValueError(
             f"{source} holds {sides[0].kind} and {target} {sides[1].kind}.\nGive two sets of one kind, or `noise` and one."
         )
-    return _pictures(*sides) if kinds == {"pictures"} else _vectors(*sides)
+    found = _pictures(*sides) if kinds == {"pictures"} else _vectors(*sides, reading)
+    if any(side.told for side in sides):
+        build.sources(found.run.data)  # two tables must have the same columns
+    return found
 
 
 def measured(run: configs.Run, shape: tuple[int, ...]) -> Timing:
@@ -231,19 +239,30 @@ def new_folder(source: str, target: str) -> Path:
         >>> new_folder("folder:photos/cats", "dogs.npy").as_posix()
         'runs/cats-to-dogs'
     """
-    names = [Path(spec.partition(":")[2] or spec).stem or "data" for spec in (source, target)]
+    names = [_stem(spec) for spec in (source, target)]
     base = Path("runs", "-to-".join(re.sub(r"[^\w.-]+", "_", name) for name in names))
     return next(
         path for k in itertools.count(1) if not (path := base if k == 1 else Path(f"{base}-{k}")).exists()
     )
 
 
-def _look(spec: str) -> Side:
+def _stem(spec: str) -> str:
+    path = spec.partition(":")[2] or spec
+    if spec.partition(":")[0] in tables.KINDS and (value := tables.split(path)[2]):
+        return value
+    return Path(path).stem or "data"
+
+
+def _look(spec: str, reading: tables.Reading) -> Side:
     if build.is_noise(spec):
         return Side(spec, "noise")
     name = specification(spec)
     if name.startswith("folder:"):
         return _look_at_folder(name)
+    if name.partition(":")[0] in tables.KINDS:
+        read = tables.read(name, reading)
+        some = np.random.default_rng(0).permutation(len(read.x))[:2000]
+        return Side(name, "vectors", len(read.x), read.x.shape[1:], sample=read.x[some], told=read.told)
     source = open_source(name, split="all")
     classes = tuple(source.class_names or ())
     if len(source.shape) == 3:
@@ -329,10 +348,10 @@ def _unet(network: configs.Network, shape: tuple[int, ...]) -> configs.Network:
     )
 
 
-def _vectors(p: Side, q: Side) -> Suggestion:
+def _vectors(p: Side, q: Side, reading: tables.Reading) -> Suggestion:
     finite = [side for side in (p, q) if side.count is not None]
     shapes = {side.shape for side in (p, q) if side.shape is not None}
-    if len(shapes) > 1:
+    if len(shapes) > 1 and not all(side.told for side in (p, q)):
         raise ValueError(
             f"{p.spec} has samples of shape {p.shape} and {q.spec} of {q.shape}.\nGive two sets of the same columns."
         )
@@ -340,8 +359,13 @@ def _vectors(p: Side, q: Side) -> Suggestion:
     dim = int(np.prod(shape))
     base = PRESETS["toy-swiss-roll"][1]
     recipe = configs.Tubes(coupling="lines_plan" if finite else "field_lines", charges=512, num_points=512)
-    data, why = configs.Data(p.spec, q.spec), "that of the data"
+    data, why = configs.Data(p.spec, q.spec, table=reading), "that of the data"
     samples = [side.sample for side in (p, q) if side.sample is not None]
+    if len(shapes) > 1:
+        build.sources(data)  # says which columns differ
+    if _wide(samples):
+        data = replace(data, log1p=True)
+        samples = [spaces.logarithm(sample) for sample in samples]
     spreads = np.stack([sample.std(axis=0) for sample in samples])
     if dim > MOST_COMPONENTS:
         data = replace(
@@ -351,6 +375,8 @@ def _vectors(p: Side, q: Side) -> Suggestion:
     elif spreads.min() < 0.3 or spreads.max() > 10:
         data = replace(data, standardize=True)
         why = "columns of different scales are learned in units of their deviation (--data.standardize)"
+    if data.log1p:
+        why = f"counts are learned by their logarithm (--data.log1p); {why}"
     network = replace(base.network, width=128 if dim <= 8 else 256)
     reasons = {
         "recipe.method": "the smallest W2 of all methods on four of five pairs (docs/evidence/toys.md)",
@@ -359,6 +385,13 @@ def _vectors(p: Side, q: Side) -> Suggestion:
     run = configs.of_method(replace(base, data=data, network=network), recipe.method)
     sampling = replace(run.sampling, solver="midpoint", steps=24)
     return Suggestion(replace(run, recipe=recipe, sampling=sampling), (p, q), shape, reasons, _warned(p, q))
+
+
+def _wide(samples: Sequence[np.ndarray]) -> bool:
+    """Whether numbers are counts, or like them: none negative, and the largest of most columns far above their mean."""
+    x = np.concatenate(samples)
+    mean, most = x.mean(axis=0), x.max(axis=0)
+    return bool(x.min() >= 0 and most.max() > 20 and np.median(most / np.maximum(mean, 1e-30)) > 10)
 
 
 def _warned(p: Side, q: Side) -> list[str]:
@@ -410,6 +443,8 @@ def _facts(side: Side) -> str:
     if side.kind == "noise":
         return "white noise"
     count = "without end" if side.count is None else f"{side.count:,}"
+    if side.told:
+        return side.told
     if side.kind == "vectors":
         return f"{side.spec}: {count}, {side.shape[0] if side.shape else '?'} numbers each{_classes(side)}"
     sizes = f"{side.smallest} to {side.largest}" if side.smallest < side.largest else f"{side.smallest}"

@@ -35,7 +35,7 @@ def initial(folder: Path, config: configs.Run, built: build.Built) -> Params | N
         free=("dropout", "dtype"),
     )
     if here.data.in_space:
-        apart.append("  data.components, data.standardize: each run has a space of its own")
+        apart.append("  data.components, data.standardize, data.log1p: each run has a space of its own")
     params = training.ema_params(other.state)
     arrays = trees.difference(
         trees.leaves(jax.eval_shape(built.network.init, jax.random.key(0))), trees.leaves(params)

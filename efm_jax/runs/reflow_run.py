@@ -197,8 +197,8 @@ def _check_first(config: configs.Run) -> None:
         )
     if config.data.in_space:
         raise ValueError(
-            "reflow follows lines of samples, and this run learns in a space of its own; train one without data.components "
-            "and data.standardize."
+            "reflow follows lines of samples, and this run learns in a space of its own; train one without data.components, "
+            "data.standardize and data.log1p."
         )
     if isinstance(config.recipe, configs.PFGM) and config.recipe.extra is not None:
         raise ValueError(

@@ -1,0 +1,100 @@
+"""csv and parquet files, read and written by pyarrow."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+_BLOCK = 1 << 31
+_ROWS = 1 << 16
+
+
+class ArrowFile:
+    """An open csv or parquet file, see `tables.File`."""
+
+    def __init__(self, path: Path, kind: str):
+        self._table = self._file = None
+        if kind == "csv":
+            self._table = _read_csv(path)
+            schema, self.count = self._table.schema, self._table.num_rows
+        else:
+            self._file = pyarrow.parquet.ParquetFile(path)
+            schema, self.count = self._file.schema_arrow, self._file.metadata.num_rows
+        self.columns = list(schema.names)
+        self.text = [field.name for field in schema if not _is_number(field.type)]
+        self.keys = [field.name for field in schema if not pa.types.is_nested(field.type)]
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def values(self, key: str) -> np.ndarray:
+        parts = [_plain(batch.column(key)) for batch in self._batches([key])]
+        return np.concatenate(parts) if parts else np.zeros(0, str)
+
+    def numbers(self, columns: list[str], rows: np.ndarray) -> np.ndarray:
+        x, begin, filled = np.empty((len(rows), len(columns)), np.float32), 0, 0
+        for batch in self._batches(columns):
+            first, past = np.searchsorted(rows, [begin, begin + batch.num_rows])
+            own = rows[first:past] - begin
+            with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused
+                for j, name in enumerate(columns if len(own) else ()):
+                    values = pc.cast(batch.column(name), pa.float64(), safe=False)
+                    x[filled : filled + len(own), j] = values.to_numpy(zero_copy_only=False)[own]
+            begin, filled = begin + batch.num_rows, filled + len(own)
+        return x
+
+    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        if self._table is not None:
+            return iter(self._table.select(columns).to_batches())
+        file: Any = self._file
+        return file.iter_batches(_ROWS, columns=columns)
+
+
+def opened(path: Path, kind: str) -> ArrowFile:
+    """Open a file."""
+    return ArrowFile(path, kind)
+
+
+def content(path: Path, x: np.ndarray, columns: list[str], others: dict[str, Any]) -> bytes:
+    """What a file of a table holds."""
+    table = pa.table({**{name: x[:, j] for j, name in enumerate(columns)}, **others})
+    buffer = io.BytesIO()
+    if path.suffix.lower() in (".csv", ".tsv"):
+        comma = "\t" if path.suffix.lower() == ".tsv" else ","
+        options = pyarrow.csv.WriteOptions(delimiter=comma, quoting_style="needed")
+        pyarrow.csv.write_csv(table, buffer, options)
+    else:
+        pyarrow.parquet.write_table(table, buffer)
+    return buffer.getvalue()
+
+
+def _read_csv(path: Path) -> pa.Table:
+    with pa.input_stream(path) as stream:
+        head = io.TextIOWrapper(stream, encoding="utf-8-sig").readline()
+    comma = max(",;\t", key=head.count)
+    # the kind of a column is known when all of it is seen: a block is the whole file
+    size = min(max(path.stat().st_size * (50 if path.suffix == ".gz" else 1) + 1, 1 << 20), _BLOCK - 1)
+    return pyarrow.csv.read_csv(
+        path,
+        pyarrow.csv.ReadOptions(block_size=size),
+        pyarrow.csv.ParseOptions(delimiter=comma, newlines_in_values=True),
+    )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    types = pa.types
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind)
+
+
+def _plain(column: pa.Array) -> np.ndarray:
+    """Numbers as they are where none is missing, anything else as text."""
+    if _is_number(column.type) and not column.null_count:
+        return column.to_numpy(zero_copy_only=False)
+    return np.asarray(["" if text is None else text for text in pc.cast(column, pa.string()).to_pylist()], str)
