@@ -329,7 +329,7 @@ class Samples:
     """Options of `translate`: the samples."""
 
     input: Annotated[str, arg(metavar="SAMPLES")]
-    """A folder of pictures, one picture, or a specification: `npy:FILE`, `npz:FILE:KEY`, `digits:3`, ..."""
+    """A folder of pictures, one picture, a table, or a specification: `npy:FILE`, `npz:FILE:KEY`, `csv:FILE`, ..."""
     limit: Annotated[int | None, _optional("N", "all")] = None
     """Translate at most this many samples."""
     fit: Literal["crop", "pad"] = "crop"
@@ -353,7 +353,9 @@ class OutputFolder:
     """Options: where to save the results."""
 
     output: Annotated[Path, arg(metavar="FOLDER")]
-    """Folder to write."""
+    """Folder to write; of a table also a file, .csv, .parquet or .h5ad."""
+    clip: bool = False
+    """Cut the numbers of a table to the range of their column in the training data."""
     overwrite: bool = False
     """Overwrite files that efm did not write."""
 
@@ -403,6 +405,7 @@ def translate(
         guidance=lines.guidance,
         fit=samples.fit,
         own_size=samples.own_size,
+        clip=output.clip,
         overwrite=output.overwrite,
     )
     for why, names in (("cannot be read", saved.unreadable), ("format not supported", saved.unsupported)):
@@ -435,6 +438,7 @@ def generate(
         seed=samples.seed,
         label=lines.label,
         guidance=lines.guidance,
+        clip=output.clip,
         overwrite=output.overwrite,
     )
     _print_saved(saved)
@@ -653,15 +657,18 @@ def _set_classes(arguments: list[str]) -> None:
 
 def _print_saved(saved: "apply.Saved", *, left_out: bool = False) -> None:
     """Print what was saved and which lines did not arrive; the status is 1 if none did or a file was left out."""
-    missed = saved.missed
+    missed, file = saved.missed, saved.folder.is_file()
+    where = f"column arrived in {saved.folder}" if file else str(saved.folder / "lines.json")
     lines = (
-        f"{saved.arrived} of {saved.samples} lines arrived; see {saved.folder / 'lines.json'}"
+        f"{saved.arrived} of {saved.samples} lines arrived; see {where}"
         if missed
         else f"all {saved.samples} lines arrived"
         if saved.samples != 1
         else "its line arrived"
     )
-    print(f"Saved {saved.samples} sample{'s' * (saved.samples != 1)} to {saved.folder}/ ({lines})")
+    print(*saved.told, sep="\n", end="\n" * bool(saved.told))
+    what = f"{saved.samples} {'row' if file else 'sample'}{'s' * (saved.samples != 1)}"
+    print(f"Saved {what} to {saved.folder}{'' if file else '/'} ({lines})")
     if missed:
         more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
         print(f"efm: did not arrive: {', '.join(missed[:3])}{more}", file=sys.stderr)

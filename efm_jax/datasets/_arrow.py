@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
+import pyarrow as pa  # pyright: ignore[reportMissingImports]
+import pyarrow.compute as pc  # pyright: ignore[reportMissingImports]
+import pyarrow.csv  # pyright: ignore[reportMissingImports]
+import pyarrow.parquet  # pyright: ignore[reportMissingImports]
 
 _BLOCK = 1 << 31
 _ROWS = 1 << 16
@@ -28,7 +28,7 @@ class ArrowFile:
             schema, self.count = self._file.schema_arrow, self._file.metadata.num_rows
         self.columns = list(schema.names)
         self.text = [field.name for field in schema if not _is_number(field.type)]
-        self.keys = [field.name for field in schema if not pa.types.is_nested(field.type)]
+        self.keys = [field.name for field in schema if not _is_opaque(field.type)]
 
     def close(self) -> None:
         if self._file is not None:
@@ -93,8 +93,21 @@ def _is_number(kind: pa.DataType) -> bool:
     return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind)
 
 
+def _is_opaque(kind: pa.DataType) -> bool:
+    """Whether it is neither numbers nor text."""
+    types = pa.types
+    return (
+        types.is_nested(kind)
+        or types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_fixed_size_binary(kind)
+    )
+
+
 def _plain(column: pa.Array) -> np.ndarray:
     """Numbers as they are where none is missing, anything else as text."""
     if _is_number(column.type) and not column.null_count:
         return column.to_numpy(zero_copy_only=False)
-    return np.asarray(["" if text is None else text for text in pc.cast(column, pa.string()).to_pylist()], str)
+    return np.asarray(
+        ["" if text is None else text for text in pc.cast(column, pa.string()).to_pylist()], str
+    )

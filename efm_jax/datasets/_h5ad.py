@@ -21,13 +21,13 @@ class H5adFile:
     """An open file, see `tables.File`: columns are the variables of one matrix, keys those of obs."""
 
     def __init__(self, path: Path):
-        self._path, self._file = path, h5py.File(path, "r")
+        self._path = path
+        self._file: Any = h5py.File(path, "r")
         self.columns: list[str] = []
         self.text: list[str] = []
         self._obs = self._file["obs"]
-        self._index = _index(self._obs)
         self.keys = _columns(self._obs)
-        self.count = len(self._names(self._obs))
+        self.count = len(self._column(self._obs, self.keys[0]))
 
     def close(self) -> None:
         self._file.close()
@@ -73,7 +73,8 @@ class H5adFile:
 
     def _matrices(self) -> dict[str, tuple[Any, str]]:
         """The matrices by their names, each with the place of its columns' names."""
-        file, found = self._file, {}
+        file = self._file
+        found: dict[str, tuple[Any, str]] = {}
         if "X" in file:
             found["X"] = file["X"], "var"
         for raw in ("raw", "raw."):  # before 2020 names had dots
@@ -92,7 +93,7 @@ class H5adFile:
                     found[f"obsm/{name}"] = matrix, ""
         return found
 
-    def _names(self, table: h5py.Group | h5py.Dataset) -> list[str]:
+    def _names(self, table: Any) -> list[str]:
         return self._column(table, _index(table)).astype(str).tolist()
 
     def _column(self, table: Any, name: str) -> np.ndarray:
@@ -102,7 +103,7 @@ class H5adFile:
             categories = self._file.get(f"uns/{name}_categories")
             return _plain(values) if categories is None else _categorical(categories, values)
         column, old = table[name], table.get("__categories", {})
-        if isinstance(column, h5py.Group):
+        if hasattr(column, "keys"):  # a group
             if "categories" in column:
                 return _categorical(column["categories"], column["codes"][:])
             values, mask = _plain(column["values"][:]), column["mask"][:]
@@ -113,7 +114,7 @@ class H5adFile:
 class _Field:
     """One field of a compound array, as a matrix."""
 
-    def __init__(self, table: h5py.Dataset, name: str):
+    def __init__(self, table: Any, name: str):
         self._table, self._name = table, name
         self.shape = (*table.shape, *table.dtype[name].shape)
 
@@ -133,7 +134,8 @@ def content(path: Path, x: np.ndarray, columns: list[str], others: dict[str, Any
         _tag(file, "anndata", "0.1.0")
         _tag(file.create_dataset("X", data=x), "array", "0.2.0")
         others = {name: np.asarray(values) for name, values in others.items()}
-        index = others.pop("index", np.arange(len(x)))
+        given = next((name for name in ("index", "_index") if name in others), None)
+        index = np.arange(len(x)) if given is None else others.pop(given)
         _write_table(file.create_group("obs"), index, others)
         _write_table(file.create_group("var"), np.asarray(columns, str), {})
         for name in ("layers", "obsm", "varm", "obsp", "varp", "uns"):
@@ -143,8 +145,8 @@ def content(path: Path, x: np.ndarray, columns: list[str], others: dict[str, Any
 
 def _write_table(group: h5py.Group, index: np.ndarray, columns: dict[str, np.ndarray]) -> None:
     _tag(group, "dataframe", "0.2.0")
-    group.attrs["_index"] = "_index"
-    for name, values in {"_index": index.astype(str), **columns}.items():
+    group.attrs["_index"] = "index"
+    for name, values in {"index": index.astype(str), **columns}.items():
         # a slash in a name would make a group
         if values.dtype.kind in "biuf":
             _tag(group.create_dataset(name.replace("/", "_"), data=values), "array", "0.2.0")
@@ -152,7 +154,9 @@ def _write_table(group: h5py.Group, index: np.ndarray, columns: dict[str, np.nda
             text = values.astype(str).astype(object)
             stored = group.create_dataset(name.replace("/", "_"), data=text, dtype=h5py.string_dtype())
             _tag(stored, "string-array", "0.2.0")
-    group.attrs.create("column-order", [name.replace("/", "_") for name in columns], dtype=h5py.string_dtype())
+    group.attrs.create(
+        "column-order", [name.replace("/", "_") for name in columns], dtype=h5py.string_dtype()
+    )
 
 
 def _tag(item: Any, kind: str, version: str) -> None:
@@ -169,8 +173,8 @@ def _index(table: Any) -> str:
 def _columns(table: Any) -> list[str]:
     if isinstance(table, h5py.Dataset):
         return list(table.dtype.names or ())
-    order = [_text(name) for name in table.attrs.get("column-order", [])]
-    return [_index(table), *(order or [name for name in table if name not in (_index(table), "__categories")])]
+    order = [_index(table), *map(_text, table.attrs.get("column-order", []))]
+    return [name for name in dict.fromkeys([*order, *table]) if name in table and name != "__categories"]
 
 
 def _text(value: Any) -> str:
@@ -183,7 +187,7 @@ def _plain(values: np.ndarray) -> np.ndarray:
     return np.asarray([_text(value) for value in values.ravel()], str)
 
 
-def _categorical(categories: h5py.Dataset, codes: np.ndarray) -> np.ndarray:
+def _categorical(categories: Any, codes: np.ndarray) -> np.ndarray:
     known = np.append(_plain(categories[:]).astype(str), "")  # code -1: no value
     return known[codes]
 
@@ -202,9 +206,7 @@ def _shape(matrix: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in matrix.attrs.get("shape", matrix.attrs.get("h5sparse_shape", ())))
 
 
-def _lines(
-    matrix: h5py.Group, wanted: np.ndarray, width: int
-) -> Iterator[tuple[slice, sparse.csr_array]]:
+def _lines(matrix: Any, wanted: np.ndarray, width: int) -> Iterator[tuple[slice, sparse.csr_array]]:
     """Blocks of the wanted rows of a csr matrix (columns of a csc one), increasing indices, each with their place."""
     starts = matrix["indptr"][:]
     stored = matrix["data"].shape[0]

@@ -142,7 +142,9 @@ def open_source(
     if kind not in _FORMS:
         if files.expanded(name).is_file():
             raise ValueError(
-                f"{name!r} is a file of no kind that holds data: take an array, {_FORMS['npy']} or {_FORMS['npz']}, or a table, {_FORMS['csv']}."
+                f"{name!r} is a file of no kind that holds data.\nTake an array, {_FORMS['npy']} or {_FORMS['npz']}, "
+                f"or a table, {_FORMS['csv']}."
+                f"Take an array, {_FORMS['npy']} or {_FORMS['npz']}, or a table, {_FORMS['csv']}."
             )
         raise ValueError(
             f"there is no data named {name!r}{_guess(kind)}, and no file or folder of that name; known are {_known()}."

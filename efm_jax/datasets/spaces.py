@@ -2,7 +2,7 @@
 
 In the space of pixels all charges are about equally far from each other and a minibatch's field is that of single ones. In
 some tens of components it is that of many. A `Space` is arrays alone: `encode` and `decode` are its two maps, `wrap` turns
-a source of pictures into one of their components. Numbers of many sizes may enter by their logarithm. What k components cannot hold is lost: `explained` is the share kept.
+a source of pictures into one of their components. What k components cannot hold is lost: `explained` is the share kept.
 NumPy on the host, no JAX.
 """
 
@@ -193,9 +193,7 @@ def standardized(x_pos: Float[np.ndarray, "n dim"], x_neg: Float[np.ndarray, "m 
     return Space(mean.astype(np.float32), np.eye(len(mean), dtype=np.float32), scale.astype(np.float32))
 
 
-def fit(
-    source_pos: Source | None, source_neg: Source | None, k: int | None, *, log1p: bool = False
-) -> Space:
+def fit(source_pos: Source | None, source_neg: Source | None, k: int | None, *, log1p: bool = False) -> Space:
     """Find the principal components of two sources, or their units, from at most `MOST` samples of each.
 
     Of a finite set every sample counts alike. Where something is drawn with a sample (its color, whether it is mirrored), a
@@ -224,9 +222,7 @@ def fit(
         )
     if log1p:
         drawn = [logarithm(x) for x in drawn]
-    space = (
-        standardized(drawn[0], drawn[-1]) if k is None else principal_components(drawn[0], drawn[-1], k)
-    )
+    space = standardized(drawn[0], drawn[-1]) if k is None else principal_components(drawn[0], drawn[-1], k)
     return space._replace(log1p=log1p)
 
 

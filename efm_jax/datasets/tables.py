@@ -17,7 +17,20 @@ from jaxtyping import Float, Float32
 
 from efm_jax._core import files, memory
 
-__all__ = ["KINDS", "Reading", "Table", "kind_of", "read", "sides", "split", "told_columns", "write"]
+__all__ = [
+    "ALL",
+    "KINDS",
+    "Reading",
+    "Table",
+    "check_writable",
+    "few",
+    "kind_of",
+    "read",
+    "sides",
+    "split",
+    "told_columns",
+    "write",
+]
 
 KINDS = {"csv": (".csv", ".tsv", ".csv.gz"), "parquet": (".parquet", ".pq"), "h5ad": (".h5ad",)}
 """Kinds of tables, and the endings of their files."""
@@ -184,7 +197,7 @@ def sides(name: str | Path, column: str | None = None) -> list[str]:
     kind, path, of, _ = _parts(name)
     with _opened(kind, path, None) as file:
         values, counts = np.unique(_as_text(file, path, column or of), return_counts=True)
-    return _few([f"{value} ({count})" for value, count in zip(values, counts, strict=True)])
+    return few([f"{value} ({count})" for value, count in zip(values, counts, strict=True)])
 
 
 def write(
@@ -206,13 +219,19 @@ def write(
         ValueError: The ending is another one.
     """
     path = files.expanded(path)
-    kind = kind_of(path)
-    if kind is None or path.suffix == ".gz":
-        raise ValueError(f"a table is written as .csv, .parquet or .h5ad, got {path.name}.")
-    content = _module(kind).content(path, np.asarray(x, np.float32), [*columns], others or {})
+    check_writable(path)
+    content = _module(str(kind_of(path))).content(path, np.asarray(x, np.float32), [*columns], others or {})
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_bytes(path, content)
     return path
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise ValueError or ImportError unless `write` can write a file of this name."""
+    kind = kind_of(path)
+    if kind is None or str(path).lower().endswith(".gz"):
+        raise ValueError(f"a table is written as .csv, .tsv, .parquet or .h5ad, got {Path(path).name}.")
+    _module(kind)
 
 
 def told_columns(names: Iterable[str], what: str) -> str:
@@ -223,7 +242,7 @@ def told_columns(names: Iterable[str], what: str) -> str:
         '1 column of text (id)'
     """
     names = [*names]
-    return f"{len(names):,} column{'s' * (len(names) != 1)} {what} ({', '.join(_few(names))})"
+    return f"{len(names):,} column{'s' * (len(names) != 1)} {what} ({', '.join(few(names))})"
 
 
 def _parts(name: str | Path) -> tuple[str, Path, str, str]:
@@ -246,7 +265,9 @@ def _module(kind: str) -> Any:
         return importlib.import_module(f"efm_jax.datasets._{'h5ad' if kind == 'h5ad' else 'arrow'}")
     except ImportError as error:
         needed = _NEEDS[kind]
-        raise ImportError(f"{kind} files need {needed}, which is not installed.\npip install {needed}") from error
+        raise ImportError(
+            f"{kind} files need {needed}, which is not installed.\npip install {needed}"
+        ) from error
 
 
 def _opened(kind: str, path: Path, layer: str | None) -> AbstractContextManager[File]:
@@ -268,12 +289,12 @@ def _opened(kind: str, path: Path, layer: str | None) -> AbstractContextManager[
 def _check_names(path: Path, columns: list[str]) -> None:
     if any(columns) and all(_is_float(name) for name in columns if name) and kind_of(path) == "csv":
         raise ValueError(
-            f"{path} begins with a line of numbers: {', '.join(_few(columns))}.\nWrite the names of the columns there."
+            f"{path} begins with a line of numbers: {', '.join(few(columns))}.\nWrite the names of the columns there."
         )
     known: set[str] = set()
     twice = [name for name in columns if name in known or known.add(name)]
     if twice:
-        raise ValueError(f"{path} has several columns of one name: {', '.join(_few(twice))}.\nRename them.")
+        raise ValueError(f"{path} has several columns of one name: {', '.join(few(twice))}.\nRename them.")
 
 
 def _is_float(text: str) -> bool:
@@ -293,7 +314,7 @@ def _as_text(file: File, path: Path, column: str) -> np.ndarray:
 def _near(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, 1)
     guess = f"; did you mean {close[0]!r}?" if close else "."
-    return f"{guess}\nIts columns are {', '.join(_few(known)) or 'none'}."
+    return f"{guess}\nIts columns are {', '.join(few(known)) or 'none'}."
 
 
 def _chosen(file: File, path: Path, reading: Reading, key: str, left: list[str]) -> list[str]:
@@ -306,7 +327,7 @@ def _chosen(file: File, path: Path, reading: Reading, key: str, left: list[str])
             raise ValueError(f"columns must be different ones, got {' '.join(reading.columns)}.")
         no_numbers = [name for name in reading.columns if name in {*file.text}]
         if no_numbers:
-            raise ValueError(f"{path} has no numbers in {', '.join(_few(no_numbers))}.\nChoose other columns.")
+            raise ValueError(f"{path} has no numbers in {', '.join(few(no_numbers))}.\nChoose other columns.")
         others = [name for name in file.columns if name not in {*reading.columns, key}]
         left += [told_columns(others, "not chosen")] * bool(others)
         return [*reading.columns]
@@ -325,7 +346,9 @@ def _chosen(file: File, path: Path, reading: Reading, key: str, left: list[str])
     if no_numbers:
         left.append(told_columns(no_numbers, "without numbers"))
     if not numbers:
-        raise ValueError(f"{path} has no column of numbers: {', '.join(_few(columns)) or 'it has no columns'}.")
+        raise ValueError(
+            f"{path} has no column of numbers: {', '.join(few(columns)) or 'it has no columns'}."
+        )
     return numbers
 
 
@@ -336,15 +359,15 @@ def _whole(
     bad = ~np.isfinite(x)
     if not bad.any():
         return x, columns, rows
-    holed = [name for name, one in zip(columns, bad.any(axis=0), strict=True) if one]
+    holed = [columns[k] for k in np.flatnonzero(bad.any(axis=0))]
     lost = int(bad.any(axis=1).sum())
     if drop == "no":
         raise ValueError(
-            f"{path} misses values in {lost} of {len(x)} rows, in {', '.join(_few(holed))}.\n"
+            f"{path} misses values in {lost} of {len(x)} rows, in {', '.join(few(holed))}.\n"
             "Leave these rows out with --drop-missing rows, or the columns with --drop-missing columns."
         )
     if drop == "rows":
-        left.append(f"{lost:,} row{'s' * (lost != 1)} with missing values (in {', '.join(_few(holed))})")
+        left.append(f"{lost:,} row{'s' * (lost != 1)} with missing values (in {', '.join(few(holed))})")
         kept = ~bad.any(axis=1)
         x, rows = x[kept], rows[kept]
     else:
@@ -356,7 +379,13 @@ def _whole(
     return x, columns, rows
 
 
-def _few(names: Sequence[str]) -> list[str]:
+def few(names: Sequence[str]) -> list[str]:
+    """Return at most eight names, and how many more there are.
+
+    Examples:
+        >>> few("abcdefghijk")[-2:]
+        ['h', '3 more']
+    """
     names = [*names]
     more = len(names) - _SHOWN
     return names if more <= 1 else [*names[:_SHOWN], f"{more:,} more"]

@@ -32,6 +32,8 @@ _FILM = (
     "Samples on their way from plate to plate.",
     "Samples on their way (green) from plate to plate, over the height z and in the plane; blue P, red Q.",
 )
+_COLUMNS = 30
+"""Columns of a table that are shown."""
 _SMALLER_IS_BETTER = ("KID", "near copies", "hue", "W2", "energy")
 
 
@@ -108,8 +110,9 @@ def page(
 
     Args:
         report: The report, as `models.evaluate` returns it.
-        pictures: Content of the png and webp files by their names: `forward.png` (before and after), `forward_path.png` (a
-            few heights), `forward.webp` (the way), and `backward` likewise. Those that are missing are left out.
+        pictures: Content of the png and webp files by their names: `forward.png` (before and after), `forward_pca.png`
+            (vectors in their principal components), `forward_path.png` (a few heights), `forward.webp` (the way), and
+            `backward` likewise. Those that are missing are left out.
         log: Lines of the run's log.
         commands: What can be done next, and the command that does it.
 
@@ -178,7 +181,9 @@ def _map(name: str, start: str, end: str, scores: Mapping[str, Any], pictures: M
     )
     wide, film = ("wide", "") if vectors else ("", "film")
     way = f"A few heights between the plates: <b>{start}</b> left, <b>{end}</b> right."
+    plane = "Their first two principal components; gray: real samples."
     shown = [
+        (f"{name}_pca.png", "wide", "", plane),
         (f"{name}.png", wide, "", ends),
         (f"{name}.webp", wide, film, _FILM[vectors]),
         (f"{name}_path.png", "wide", "", way),
@@ -190,7 +195,7 @@ def _map(name: str, start: str, end: str, scores: Mapping[str, Any], pictures: M
         if file in pictures
     ]
     figures = f'<div class="figures">{"".join(figures)}</div>'
-    return f"<section><h2>{start} → {end}</h2>{figures}{_table(scores)}</section>"
+    return f"<section><h2>{start} → {end}</h2>{figures}{_table(scores)}{_columns(scores.get('columns', ()))}</section>"
 
 
 def _uri(name: str, content: bytes) -> str:
@@ -209,6 +214,40 @@ def _table(scores: Mapping[str, Any]) -> str:
         '<table><thead><tr><th></th><th>inputs as they are</th><th class="mapped">mapped</th><th>real</th></tr></thead>'
         f'<tbody>{"".join(rows)}</tbody></table><p class="note">{remarks}</p>'
     )
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table of the columns of a table; of many those that had to move furthest."""
+    if not rows:
+        return ""
+
+    def moved(row: Mapping[str, Any]) -> float:
+        return row["inputs"]["w1"] / (row["real"]["deviation"] or 1.0)
+
+    shown = rows if len(rows) <= _COLUMNS else sorted(rows, key=moved, reverse=True)[:_COLUMNS]
+    lines = []
+    for row in shown:
+        known = [row.get(part) for part in ("inputs", "mapped", "real")]
+        cells = "".join("<td>–</td>" if one is None else _cell(**one) for one in known)
+        lines.append(f"<tr><th>{html.escape(row['name'])}</th>{cells}</tr>")
+    fewer = (
+        ""
+        if shown is rows
+        else f" The {len(shown)} of {len(rows):,} that had to move furthest; report.json has all."
+    )
+    return (
+        '<table class="columns"><thead><tr><th>column</th><th>inputs as they are</th><th class="mapped">mapped</th>'
+        f"<th>real</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
+        f'<p class="note">Mean, standard deviation and distance W1 to real samples.{fewer}</p>'
+    )
+
+
+def _cell(mean: float, deviation: float, w1: float) -> str:
+    return f"<td>{_short(mean)}<small>± {_short(deviation)}</small><small>W1 {_short(w1)}</small></td>"
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _losses(log: Sequence[Mapping[str, Any]]) -> str:

@@ -29,6 +29,8 @@ def remarks(scores: dict[str, Any]) -> list[str]:
     """What else is said of one map: lines that arrived, their cost, there and back, reconstructions."""
     rest = [f"arrived: {scores['arrived']['value']:.1%}"]
     rest += [f"evaluations: {scores['evaluations']['mean']:.0f}"]
+    if "units" in scores:
+        rest.append(scores["units"])
     if "left_out" in scores.get("features", {}):
         rest.append(f"KID left out: {scores['features']['left_out']}")
     if "round_trip" in scores:

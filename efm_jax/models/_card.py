@@ -75,7 +75,11 @@ def _facts(
             if config["data"].get("log1p")
             else []
         ),
-        *([["columns", tables.told_columns(record["columns"]["names"], "of a table")]] if "columns" in record else []),
+        *(
+            [["columns", tables.told_columns(record["columns"]["names"], "of a table")]]
+            if "columns" in record
+            else []
+        ),
         *([["classes", ", ".join(record["classes"])]] if "classes" in record else []),
         ["method", _settings(recipe, "method")],
         ["network", f"{_settings(network, 'kind')}; {parameters:,} parameters"],
@@ -114,12 +118,14 @@ def _losses(log: list[dict[str, Any]]) -> str:
 
 def maps(model: str, config: dict[str, Any], shape: tuple[int, ...]) -> list[tuple[str, str]]:
     """What a run or model can make, and the command that does it."""
-    samples = "PICTURES" if _of_pictures(shape) else "npy:SAMPLES.npy"
+    table = _table_kind(config)
+    samples = "PICTURES" if _of_pictures(shape) else f"SAMPLES.{table}" if table else "npy:SAMPLES.npy"
+    output = f"OUT.{table}" if table else "OUT"
     source, name = config["data"]["source"].partition(":")[0], shlex.quote(model)
-    translate = f"efm translate {name} --input {samples} --output OUT"
+    translate = f"efm translate {name} --input {samples} --output {output}"
     found = [("P -> Q", translate), ("Q -> P", f"{translate} --reverse")]
     if source not in identity.WITH_PATHS:
-        found.append(("new samples of P -> Q", f"efm generate {name} --count 16 --output OUT"))
+        found.append(("new samples of P -> Q", f"efm generate {name} --count 16 --output {output}"))
     return found
 
 
@@ -148,6 +154,12 @@ def _of_pictures(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[2] in (1, 3)
 
 
+def _table_kind(config: dict[str, Any]) -> str | None:
+    """The kind of file of a run on tables; None of other data."""
+    kinds = (config["data"][side].partition(":")[0] for side in ("target", "source"))
+    return next((kind for kind in kinds if kind in tables.KINDS), None)
+
+
 def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
     found = maps(name, record["config"], shape)
     width = max(len(command) for _, command in found)
@@ -160,6 +172,8 @@ def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
             f"the aspect {shape[1]}:{shape[0]}, resized to {shape[1]} x {shape[0]} pixels and written to OUT as png under "
             "its own name; `--fit pad --own-size`: all of it, at its own size."
         )
+    elif table := _table_kind(record["config"]):
+        what = f"SAMPLES.{table} is a table with columns of the names that were learned; OUT.{table} will have the same."
     else:
         what = f"SAMPLES.npy holds an array [n, {', '.join(map(str, shape))}]; OUT/translated.npy will hold its ends."
     program = [

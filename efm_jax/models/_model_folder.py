@@ -93,7 +93,9 @@ def read(folder: Path) -> Trained:
         skipped_in_row=jnp.zeros((), jnp.int32),
     )
     names = tuple(record["classes"]) if "classes" in record else None
-    return Trained(config, recipe, network, state, shape, float(record["training"]["seconds"]), space, names, named)
+    return Trained(
+        config, recipe, network, state, shape, float(record["training"]["seconds"]), space, names, named
+    )
 
 
 def class_names(folder: Path) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,12 +10,21 @@ import numpy as np
 
 from efm_jax._core import files as _files
 from efm_jax._core import memory, outputs
-from efm_jax.datasets import Source, batch, fit_pictures, from_array, from_pictures, picture_files, read_array
+from efm_jax.datasets import (
+    Source,
+    batch,
+    fit_pictures,
+    from_array,
+    from_pictures,
+    picture_files,
+    read_array,
+    tables,
+)
 from efm_jax.datasets.classes import aligned
 from efm_jax.datasets.opening import specification
 from efm_jax.datasets.readers import split_key
 from efm_jax.evaluation import drawing
-from efm_jax.models import build, configs, seeds
+from efm_jax.models import build, columns, configs, seeds, table_output
 from efm_jax.models.loading import load
 from efm_jax.models.model import Trained, labels_of, transport
 from efm_jax.types import FieldLines
@@ -32,6 +42,7 @@ class Saved(NamedTuple):
         unreadable: Paths of pictures that could not be read and were left out.
         unsupported: Paths of pictures of other formats, left out too.
         missed: Files whose lines did not arrive, of an array the numbers of its rows; `lines.json` says the same.
+        told: What was read and what was left out of a table, and what is in the one written.
     """
 
     folder: Path
@@ -40,6 +51,7 @@ class Saved(NamedTuple):
     unreadable: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 class _Samples(NamedTuple):
@@ -48,6 +60,7 @@ class _Samples(NamedTuple):
     names: list[str]
     files: list[Path]
     pictures: fit_pictures.Fitted | None = None
+    table: tables.Table | None = None
 
 
 def translate(
@@ -61,6 +74,7 @@ def translate(
     guidance: float = 1.0,
     fit: str = "crop",
     own_size: bool = False,
+    clip: bool = False,
     overwrite: bool = False,
 ) -> Saved:
     """Translate samples along the lines of a trained field, and save them in a folder.
@@ -76,9 +90,10 @@ def translate(
         model: A run folder, a model folder, or the name of a released model.
         spec: Where the samples are, see `datasets.open_source`; `folder:PATH` may also be the file of one picture, and the
             path of either alone will do.
-        output: Folder for the outcome, not the one read: one png a picture and `pairs.png` (inputs above outputs), or
-            `translated.npy`; and `lines.json`, which says which lines arrived. Inside the input folder it is not read as
-            input.
+        output: Of a table, a file .csv, .parquet or .h5ad for the same columns, `arrived`, and `log_likelihood` where P has
+            a known density (see `table_output`). Else a folder for the outcome, not the one read: one png a picture and
+            `pairs.png` (inputs above outputs), or `translated.npy`; and `lines.json`, which says which lines arrived. Inside
+            the input folder it is not read as input.
         reverse: Carry Q to P.
         limit: At most so many samples; None for all, or 64 of a distribution that has no end.
         label: Class of the field whose lines they follow, by name or number; None for that of all classes.
@@ -86,6 +101,7 @@ def translate(
         fit: "crop" pictures as training does, or "pad" those of another aspect by their border pixels and cut the margin off
             again.
         own_size: Write pictures at the size they were given in (of cropped ones: of the part kept), not at the field's.
+        clip: Cut the numbers of a table to the range of their column in the training set.
         overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
 
     Raises:
@@ -108,13 +124,21 @@ def translate(
     if within is not None and not overwrite:
         _check_within(within, read)
     trained = load(model)
-    x, shape, names, inputs, found = _samples(spec, trained, limit, fit, within)
+    x, shape, names, inputs, found, table = _samples(spec, trained, limit, fit, within)
     if shape != trained.shape:
         fix = "pictures have 1 or 3 channels here" if kind == "folder" else "give samples of that shape"
         raise ValueError(
             f"{model} was trained on samples of shape {trained.shape}, {spec} has {shape}; {fix}."
         )
     cond = labels_of(trained, label, len(x), guidance=guidance)
+    if table_output.is_table(output):
+        table_output.check(output, trained, inputs, overwrite=overwrite)
+        lines = transport(trained, x, reverse=reverse, cond=cond, guidance=guidance)
+        others = table.others if table else {}
+        written = table_output.save(output, trained, x, lines, reverse=reverse, others=others, clip=clip)
+        return _as_saved(written, table)
+    if clip:
+        raise ValueError("--clip is for tables.\nGive a file as output: --output out.csv")
     files = _files_of(trained, names, "translated", "pairs")
     outputs.check(output, files, inputs=inputs, overwrite=overwrite)
     lines = transport(trained, x, reverse=reverse, cond=cond, guidance=guidance)
@@ -122,6 +146,8 @@ def translate(
     back = None if found is None else (found.places, own_size)
     facts = {} if found is None else {"source": str(read.parent if read.is_file() else read)}
     saved = _write(output, trained, x, files, lines, names if found is not None else None, back, facts)
+    if table is not None:
+        saved = saved._replace(told=(f"Read {table.told}",))
     return saved if found is None else saved._replace(unreadable=found.skipped, unsupported=found.other)
 
 
@@ -133,6 +159,7 @@ def generate(
     seed: int = 0,
     label: int | str | None = None,
     guidance: float = 1.0,
+    clip: bool = False,
     overwrite: bool = False,
 ) -> Saved:
     """Generate samples of Q from new samples of P.
@@ -141,10 +168,11 @@ def generate(
         model: A run folder, a model folder, or the name of a released model.
         count: How many.
         output: Folder for the outcome: `00000.png`, ... and `grid.png`, or `generated.npy` for vectors; and `lines.json`,
-            which says which lines arrived.
+            which says which lines arrived. Of a table also a file, as in `translate`.
         seed: Seeds the draw.
         label: Class to draw, by name or number; None for all. Where P has classes too, its samples are of that one.
         guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][].
+        clip: Cut the numbers of a table to the range of their column in the training set.
         overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
 
     Raises:
@@ -157,13 +185,27 @@ def generate(
     fix = "Generate fewer at a time, each time with another seed and folder."
     memory.check(f"a count of {count}", count * _bytes(trained.shape), fix)
     cond = labels_of(trained, label, count, guidance=guidance)
-    files = _files_of(trained, _numbered(count), "generated", "grid")
-    outputs.check(output, files, overwrite=overwrite)
+    files, as_table = _files_of(trained, _numbered(count), "generated", "grid"), table_output.is_table(output)
+    if as_table:
+        table_output.check(output, trained, [], overwrite=overwrite)
+    elif clip:
+        raise ValueError("--clip is for tables.\nGive a file as output: --output out.csv")
+    else:
+        outputs.check(output, files, overwrite=overwrite)
     source = _start(model, trained)
     x = batch(source, seed, 0, 0, count, labels=None if cond is None else cond[:1])
     lines = transport(trained, x, cond=cond, guidance=guidance)
+    if as_table:
+        return _as_saved(table_output.save(output, trained, x, lines, clip=clip))
     outputs.check(output, files, overwrite=overwrite)
     return _write(output, trained, x, files, lines)
+
+
+def _as_saved(written: table_output.Written, table: tables.Table | None = None) -> Saved:
+    """What is said of a table that was written, and of the one that was read."""
+    missed = tuple(f"row {i}" for i, one in enumerate(written.arrived) if not one)
+    told = [*([] if table is None else [f"Read {table.told}"]), *written.told]
+    return Saved(written.path, len(written.arrived), sum(written.arrived), missed=missed, told=tuple(told))
 
 
 def _bytes(shape: tuple[int, ...]) -> int:
@@ -231,6 +273,13 @@ def _samples(
         )
         array, names, root = pictures.images, pictures.names, _files.expanded(rest)
         files = [root] if root.is_file() else [root / name for name in (*names, *pictures.skipped)]
+    elif kind in tables.KINDS:
+        options = data.table
+        if trained.columns is not None:
+            options = replace(options, columns=columns.names(trained.columns))
+        table = tables.read(spec, options, limit=limit, others=True)
+        read = [_files.expanded(tables.split(rest)[0])]
+        return _Samples(table.x, table.x.shape[1:], _numbered(len(table.x)), read, table=table)
     elif kind in ("npz", "npy"):
         path, key = split_key(rest) if kind == "npz" else (rest, None)
         array = read_array(path, key, limit)

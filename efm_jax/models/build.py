@@ -155,7 +155,11 @@ def _check_columns(data: configs.Data, of_pos: tuple[str, ...], of_neg: tuple[st
         alone = [name for name in own if name not in {*both}]
         if alone:
             names = tables.told_columns(alone, "that the other table lacks")
-            fix = f"learn those of both: --columns {' '.join(both)}" if both else "give tables of the same columns"
+            fix = (
+                f"learn those of both: --columns {' '.join(both)}"
+                if both
+                else "give tables of the same columns"
+            )
             raise ValueError(f"{spec} has {names}.\n{fix[0].upper()}{fix[1:]}")
 
 

@@ -49,7 +49,8 @@ def of_record(record: Any, dim: int) -> Named | None:
     except (KeyError, TypeError, ValueError):
         raise ValueError(f"its columns must be {dim} names and the ranges of two sides.") from None
     pos, neg = (
-        None if ends is None else Columns(known, tuple(ends[0].tolist()), tuple(ends[1].tolist())) for ends in shaped
+        None if ends is None else Columns(known, tuple(ends[0].tolist()), tuple(ends[1].tolist()))
+        for ends in shaped
     )
     return (pos, neg) if neg or pos else (None, Columns(known))
 

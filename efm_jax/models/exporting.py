@@ -102,7 +102,9 @@ def _content(run: Path, name: str, trained: Trained, weights: str, license: str 
     """The files of the model folder of a run."""
     params = training.ema_params(trained.state) if weights == "average" else trained.state.params
     space = trained.space
-    tensors = _tensors.encode(params if space is None else {"network": params, "space": dict(zip(ARRAYS, space, strict=False))})
+    tensors = _tensors.encode(
+        params if space is None else {"network": params, "space": dict(zip(ARRAYS, space, strict=False))}
+    )
     record = {
         "format": FORMAT,
         "version": VERSION,

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from efm_jax.datasets import Source
 from efm_jax.datasets.classes import aligned, common_names
-from efm_jax.evaluation import drawing, films
+from efm_jax.evaluation import columns, drawing, films
 from efm_jax.models import build, configs, scoring
 from efm_jax.models.model import Trained, transport
 from efm_jax.models.scoring import Direction
@@ -56,14 +56,14 @@ def names(reverse: bool, shape: tuple[int, ...]) -> list[str]:
 
     Examples:
         >>> names(False, (2,)), names(True, (50,))
-        (['forward.png', 'forward.webp'], ['backward.webp'])
+        (['forward.png', 'forward.webp'], ['backward_pca.png', 'backward.webp'])
     """
     name = "backward" if reverse else "forward"
     if len(shape) == 3:
         return [f"{name}.png", f"{name}_path.png", f"{name}.webp"]
     if len(shape) != 1:
         return []
-    return [f"{name}.png", f"{name}.webp"] if shape[0] <= 2 else [f"{name}.webp"]
+    return [f"{name}{'' if shape[0] <= 2 else '_pca'}.png", f"{name}.webp"]
 
 
 def draw(
@@ -99,10 +99,38 @@ def draw(
         frames = films.picture_frames(path, shape, _COLUMNS // 2, zoom=_zoom(shape, _COLUMNS))
     else:
         real = [scoring.held_out(source, len(x), side=side) for side, source in enumerate(direction.test)]
-        if len(files) == 2:
+        if shape[0] > 2:
+            drawing.save_png(folder / files[0], _plane(trained, x, y, real[direction.end], direction))
+        else:
             drawing.lines_figure(folder / files[0], path, *real, gap=gap, arrived=np.asarray(lines.arrived))
+        path, *real = _as_learned(trained, path, *real)
         frames = films.lines_frames(path, *real, gap=gap)
     films.save_film(folder / files[-1], frames)
+
+
+def _plane(
+    trained: Trained, x: np.ndarray, y: np.ndarray, real: np.ndarray, direction: Direction
+) -> np.ndarray:
+    """Inputs, mapped and real samples in their principal components, in the coordinates that the run learns."""
+    colors = (
+        drawing.TARGET if direction.reverse else drawing.SOURCE,
+        drawing.SOURCE if direction.reverse else drawing.TARGET,
+    )
+    if trained.space is None:
+        return columns.plane(x, y, real, colors=colors)
+    sides = build.sides(trained.config.data, trained.space)
+    at_end = sides[direction.end]
+    shown = sides[direction.start].encode(x), at_end.encode(y), at_end.encode(real)
+    return columns.plane(*shown, colors=colors)
+
+
+def _as_learned(trained: Trained, path: np.ndarray, *real: np.ndarray) -> list[np.ndarray]:
+    """Lines [t, n, D+1] and samples in the coordinates that the run learns: in plain units one column may hide the rest."""
+    space = trained.space
+    if space is None:
+        return [path, *real]
+    inside = space.encode(path[..., :-1].reshape(-1, path.shape[-1] - 1)).reshape(*path.shape[:-1], -1)
+    return [np.concatenate([inside, path[..., -1:]], axis=-1), *map(space.encode, real)]
 
 
 def watched(config: configs.Run, train: tuple[Source, Source], test: tuple[Source, Source]) -> list[Watched]:
@@ -133,8 +161,8 @@ def sheet(trained: Trained, samples: Watched) -> UInt8[np.ndarray, "height width
     save = _LINE_MOMENTS if samples.real else None
     lines = transport(trained, samples.x, reverse=samples.reverse, save=save, cond=samples.cond)
     if samples.real:
-        path = np.asarray(lines.path)
-        return films.lines_frames(path, *samples.real, gap=trained.config.recipe.gap)[-1]
+        path, *real = _as_learned(trained, np.asarray(lines.path), *samples.real)
+        return films.lines_frames(path, *real, gap=trained.config.recipe.gap)[-1]
     return _ends(samples.x, np.asarray(lines.end)[:, :-1], trained.shape, samples.made)
 
 

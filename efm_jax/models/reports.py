@@ -19,14 +19,17 @@ import numpy as np
 
 from efm_jax._core import checks, files, logs, memory, outputs
 from efm_jax._core.versions import versions
-from efm_jax.datasets import Source
+from efm_jax.datasets import Source, spaces
 from efm_jax.evaluation import drawing, entries, page
+from efm_jax.evaluation.columns import column_scores
 from efm_jax.evaluation.features import extractors
 from efm_jax.evaluation.summary import summary
 from efm_jax.models import _card, build, configs, pictures, scoring
+from efm_jax.models.columns import names as names_of
 from efm_jax.models.loading import find, is_model, load
 from efm_jax.models.model import Trained, transport
 from efm_jax.models.scoring import Direction
+from efm_jax.types import FieldLines
 
 __all__ = ["check", "check_run_folder", "demo", "destination", "evaluate", "summary"]
 
@@ -86,6 +89,9 @@ def evaluate(
     data = dataclasses.replace(
         config.data, source=source or config.data.source, target=target or config.data.target
     )
+    if trained.columns is not None and (source or target):
+        table = dataclasses.replace(data.table, columns=names_of(trained.columns))
+        data = dataclasses.replace(data, table=table)
     config = dataclasses.replace(config, data=data)
     ways = pictures.ways(data, trained.shape)
     output = None if output is None else files.expanded(output)
@@ -204,7 +210,7 @@ def _report(
         **({} if trained.class_names is None else {"classes": list(trained.class_names)}),
         "maps": {},
     }
-    if trained.space is not None:
+    if trained.space is not None and config.data.components is not None:  # else nothing is lost in it
         report["space"] = scoring.space_report(trained.space, names, test)
     returns = round_trip if scoring.starts_at_samples(trained.recipe, trained.shape) else 0
     for direction in directions:
@@ -219,8 +225,10 @@ def _report(
                 seen = scoring.feature_scores(x, y, direction, cache, features)
             # pictures are led by their features: one mean picture repeated is near all of them in pixels
             scores = {"features": seen, **scores}
-        if trained.space is not None:
+        if trained.space is not None and config.data.components is not None:
             scores["reconstruction"] = scoring.reconstruction(trained.space, count, direction)
+        if trained.columns is not None:
+            scores["columns"] = column_scores(names_of(trained.columns), x, y, *direction.real())
         report["maps"][direction.label] = scores
         if output is not None:
             pictures.draw(output / "pictures", trained, x, y, direction, cond)
@@ -260,7 +268,7 @@ def _one_way(
     lines = transport(trained, x, reverse=direction.reverse, cond=cond)
     y = np.asarray(lines.end)[:, :-1]
     seconds = time.perf_counter() - began
-    scores = scoring.score(x, y, lines, direction)
+    scores = scoring.score(*_in_units(trained, x, y, lines, direction))
     end = direction.end
     if (
         cond is not None
@@ -274,6 +282,8 @@ def _one_way(
         if direction.translates:
             left = entries.Read(x).labels == cond
             scores["read_as_label_inputs"] = entries.share(left, "the same share of the inputs")
+    if trained.columns is not None and trained.space is not None and trained.config.data.components is None:
+        scores["units"] = "distances between rows in the units that are learned"
     scores["seconds"] = round(seconds, 2)
     scores["samples_per_second"] = round(len(y) / seconds, 2)
     if round_trip > 0:
@@ -282,6 +292,22 @@ def _one_way(
         back = transport(trained, y[first], reverse=not direction.reverse, cond=labels)
         scores["round_trip"] = scoring.round_trip(_kept(trained, x[first], direction.reverse), lines, back)
     return scores, y
+
+
+def _in_units(
+    trained: Trained, x: np.ndarray, y: np.ndarray, lines: FieldLines, direction: Direction
+) -> tuple:
+    """What is scored: rows of a table in the units in which they are learned, or large columns alone would count."""
+    data, space = trained.config.data, trained.space
+    if trained.columns is None or space is None or data.components is not None:
+        return x, y, lines, direction
+    sides = build.sides(data, space)
+    train, test = (
+        tuple(spaces.wrap(source, side) for source, side in zip(pair, sides, strict=True))
+        for pair in (direction.train, direction.test)
+    )
+    inside = direction._replace(train=train, test=test)
+    return sides[direction.start].encode(x), sides[direction.end].encode(y), lines, inside
 
 
 def _kept(trained: Trained, x: np.ndarray, reverse: bool) -> np.ndarray:

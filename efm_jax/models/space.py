@@ -121,7 +121,7 @@ def load(path: str | Path, *, shape: tuple[int, int] | None = None, fitted_on: s
         raise ValueError(
             f"{path} cannot be read as a space ({error}): it is damaged or of another kind; restore it, or train anew."
         ) from None
-    space = validated(Space(*arrays), str(path))
+    space = validated(Space(arrays[0], arrays[1], arrays[2]), str(path))
     if shape is not None and space.basis.shape != shape:
         raise ValueError(
             f"{path} holds {space.basis.shape[1]} components of samples with {space.basis.shape[0]} dimensions, expected "

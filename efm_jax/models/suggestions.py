@@ -58,6 +58,7 @@ class Side:
         classes: Names of the classes, if there are any.
         sample: Some samples of vectors, [n, D].
         told: Of a table: what was read and what was left out.
+        numbering: Of a table: columns that only number its rows.
     """
 
     spec: str
@@ -70,6 +71,7 @@ class Side:
     classes: tuple[str, ...] = ()
     sample: np.ndarray | None = None
     told: str = ""
+    numbering: tuple[str, ...] = ()
 
 
 class Suggestion(NamedTuple):
@@ -97,9 +99,7 @@ class Timing(NamedTuple):
     step: float
 
 
-def suggest(
-    source: str | Path, target: str | Path, *, reading: tables.Reading = tables.ALL
-) -> Suggestion:
+def suggest(source: str | Path, target: str | Path, *, reading: tables.Reading = tables.ALL) -> Suggestion:
     """Look at P and Q and choose what to train.
 
     Two sets of pictures: interaction fields of wide tubes, at 32 pixels on a CPU and 64 on other devices. Two sets of
@@ -262,7 +262,12 @@ def _look(spec: str, reading: tables.Reading) -> Side:
     if name.partition(":")[0] in tables.KINDS:
         read = tables.read(name, reading)
         some = np.random.default_rng(0).permutation(len(read.x))[:2000]
-        return Side(name, "vectors", len(read.x), read.x.shape[1:], sample=read.x[some], told=read.told)
+        told, ordered = read.told, np.sort(read.x, axis=0)
+        counting = (np.diff(ordered, axis=0) == 1).all(axis=0) & (len(ordered) > 2)
+        numbers = tuple(one for one, counts in zip(read.columns, counting, strict=True) if counts)
+        return Side(
+            name, "vectors", len(read.x), read.x.shape[1:], sample=read.x[some], told=told, numbering=numbers
+        )
     source = open_source(name, split="all")
     classes = tuple(source.class_names or ())
     if len(source.shape) == 3:
@@ -372,6 +377,11 @@ def _vectors(p: Side, q: Side, reading: tables.Reading) -> Suggestion:
             data, components=min([MOST_COMPONENTS, *(side.count - 1 for side in finite if side.count)])
         )
         why = "many numbers are learned as their principal components (--data.components)"
+    elif len(samples) == 1 and "noise" in (p.kind, q.kind):
+        data, why = (
+            replace(data, standardize=True),
+            "noise has deviation 1, and so get the data (--data.standardize)",
+        )
     elif spreads.min() < 0.3 or spreads.max() > 10:
         data = replace(data, standardize=True)
         why = "columns of different scales are learned in units of their deviation (--data.standardize)"
@@ -388,10 +398,12 @@ def _vectors(p: Side, q: Side, reading: tables.Reading) -> Suggestion:
 
 
 def _wide(samples: Sequence[np.ndarray]) -> bool:
-    """Whether numbers are counts, or like them: none negative, and the largest of most columns far above their mean."""
+    """Whether numbers are counts, many of them 0, or the largest of most columns lie far above their mean; none negative."""
     x = np.concatenate(samples)
-    mean, most = x.mean(axis=0), x.max(axis=0)
-    return bool(x.min() >= 0 and most.max() > 20 and np.median(most / np.maximum(mean, 1e-30)) > 10)
+    if x.min() < 0 or x.max() <= 20:
+        return False
+    counts = (x == 0).mean() > 0.2 and bool((x == np.round(x)).all())
+    return counts or bool(np.median(x.max(axis=0) / np.maximum(x.mean(axis=0), 1e-30)) > 10)
 
 
 def _warned(p: Side, q: Side) -> list[str]:
@@ -400,6 +412,11 @@ def _warned(p: Side, q: Side) -> list[str]:
         for side in (p, q)
         if side.count is not None and side.count < FEW
     ]
+    numbering = sorted({*p.numbering, *q.numbering})
+    if numbering:
+        texts.append(
+            f"{', '.join(tables.few(numbering))} may only number the rows; choose others with --columns."
+        )
     if p.spec == q.spec:
         texts.append("P and Q are the same.")
     return texts

@@ -42,7 +42,7 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     if command not in ("train", "suggest"):
         return [*arguments]
     rest = [
-        f"--data.{name[2:]}{text[len(name):]}" if (name := text.partition("=")[0]) in _SHORT else text
+        f"--data.{name[2:]}{text[len(name) :]}" if (name := text.partition("=")[0]) in _SHORT else text
         for text in rest
     ]
     found: dict[str, str] = {}

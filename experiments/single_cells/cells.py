@@ -10,6 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
+from efm_jax.datasets import tables
+from efm_jax.datasets.classes import numbered
+
 FILE = "10x_pbmc68k_reduced.h5ad"
 
 
@@ -48,29 +51,19 @@ def find() -> Path:
 
 
 def read(path: Path) -> Cells:
-    """Read cells from an h5ad file in either layout of anndata, raising FileNotFoundError, ImportError or ValueError."""
+    """Read cells from an h5ad file, raising FileNotFoundError, ImportError or ValueError."""
     if not path.is_file():
         raise FileNotFoundError(
             f"no file {path}; leave out `--file` to read the one in the installed scanpy."
         )
     try:
-        import h5py
-    except ImportError as error:
-        raise ImportError("h5ad files are read by h5py: `pip install h5py`.") from error
-    with h5py.File(path) as file:
-        try:
-            x = np.asarray(file["obsm"]["X_pca"], np.float32)
-            kinds = file["obs"]["bulk_labels"]
-            if isinstance(kinds, h5py.Group):
-                kind, names = kinds["codes"][:], kinds["categories"][:]
-            else:  # before 2020, tables were compound arrays and categories lay beside them
-                kind, names = np.asarray(kinds), file["uns/bulk_labels_categories"][:]
-        except (KeyError, ValueError) as error:
-            raise ValueError(
-                f"{path.name} must hold obsm/X_pca and obs/bulk_labels, as {FILE} does: {error}"
-            ) from error
-    names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
-    return Cells(x, kind.astype(np.int64), names)
+        table = tables.read(f"h5ad:{path}", tables.Reading(layer="obsm/X_pca"), others=True)
+        kind, names = numbered(table.others["bulk_labels"])
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path.name} must hold obsm/X_pca and obs/bulk_labels, as {FILE} does: {error}"
+        ) from error
+    return Cells(table.x, kind.astype(np.int64), names)
 
 
 def held_out(kind: Int[np.ndarray, " n"], seed: int, share: float) -> Bool[np.ndarray, " n"]:

@@ -34,7 +34,12 @@ def test_vectors_of_many_dimensions_have_a_film_and_no_plot(tmp_path):
         direction = scoring.Direction(reverse, ("npy:p", "npy:q"), pair, pair)
         pictures.draw(tmp_path, untrained(config, 5), x, x, direction, None)
         assert (tmp_path / pictures.names(reverse, (5,))[0]).stat().st_size > 1000
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["backward.webp", "forward.webp"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "backward.webp",
+        "backward_pca.png",
+        "forward.webp",
+        "forward_pca.png",
+    ]
 
 
 def test_the_samples_looked_at_are_of_all_classes_and_always_the_same():
