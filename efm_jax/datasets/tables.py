@@ -261,13 +261,14 @@ def _parts(name: str | Path) -> tuple[str, Path, str, str]:
 
 
 def _module(kind: str) -> Any:
+    needed = _NEEDS[kind]
     try:
-        return importlib.import_module(f"efm_jax.datasets._{'h5ad' if kind == 'h5ad' else 'arrow'}")
+        importlib.import_module(needed)
     except ImportError as error:
-        needed = _NEEDS[kind]
         raise ImportError(
             f"{kind} files need {needed}, which is not installed.\npip install {needed}"
         ) from error
+    return importlib.import_module(f"efm_jax.datasets.{'_h5ad' if kind == 'h5ad' else '_arrow'}")
 
 
 def _opened(kind: str, path: Path, layer: str | None) -> AbstractContextManager[File]:
