@@ -1,4 +1,4 @@
-"""Packages whose names load their files when first used."""
+"""Packages whose names load their files when first used, and packages that may be missing."""
 
 import importlib
 from collections.abc import Callable
@@ -14,3 +14,11 @@ def attach(package: str, files: dict[str, str]) -> Callable[[str], Any]:
         return getattr(importlib.import_module(f"{package}.{files[name]}"), name)
 
     return __getattr__
+
+
+def optional(package: str) -> Any:
+    """Return a package or module, or None where it is not installed."""
+    try:
+        return importlib.import_module(package)
+    except ImportError:
+        return None

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-try:  # `tables` says what is missing
-    import pyarrow as pa  # pyright: ignore[reportMissingImports]
-    from pyarrow import compute, csv, parquet  # pyright: ignore[reportMissingImports]
-except ImportError:
-    pa = compute = csv = parquet = None
+from efm_jax._core import lazy
+
+# `tables` says what is missing
+pa, compute, csv, parquet = map(
+    lazy.optional, ("pyarrow", "pyarrow.compute", "pyarrow.csv", "pyarrow.parquet")
+)
 
 _BLOCK = 1 << 31
 _ROWS = 1 << 16

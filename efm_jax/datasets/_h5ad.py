@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-try:  # `tables` says what is missing
-    import h5py
-except ImportError:
-    h5py = None
+from efm_jax._core import lazy
+
+h5py = lazy.optional("h5py")  # `tables` says that it is missing
 
 _BLOCK = 1 << 20
 """Numbers read at once."""
@@ -147,7 +146,7 @@ def content(path: Path, x: np.ndarray, columns: list[str], others: dict[str, Any
     return buffer.getvalue()
 
 
-def _write_table(group: h5py.Group, index: np.ndarray, columns: dict[str, np.ndarray]) -> None:
+def _write_table(group: Any, index: np.ndarray, columns: dict[str, np.ndarray]) -> None:
     _tag(group, "dataframe", "0.2.0")
     group.attrs["_index"] = "index"
     for name, values in {"index": index.astype(str), **columns}.items():

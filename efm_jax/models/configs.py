@@ -81,7 +81,7 @@ class Data:
     """Learn each number of a vector about its mean, in units of its own deviation (mlp)."""
     log1p: bool = False
     """Learn `log(1 + x)` of each number, before units or components (mlp); for counts and other numbers of many sizes."""
-    table: Annotated[tables.Reading, tyro.conf.arg(name="")] = tables.ALL
+    table: Annotated[tables.Reading, arg(name="")] = tables.ALL
     """What of a table is read."""
 
     @property
