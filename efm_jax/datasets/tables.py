@@ -151,8 +151,8 @@ def read(
     Examples:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = write(f"{folder}/a.csv", [[1.5, 2.0], [3.0, 4.0]], ["height", "weight"], {"of": ["us", "them"]})
-        ...     table = read(f"{path}:of=them", Reading(drop_text=True))
+        ...     path = write(f"{folder}/a.h5ad", [[1.5, 2.0], [3.0, 4.0]], ["height", "weight"], {"of": ["us", "them"]})
+        ...     table = read(f"{path}:of=them")
         >>> table.columns, table.x.tolist()
         (('height', 'weight'), [[3.0, 4.0]])
     """

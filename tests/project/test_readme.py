@@ -128,7 +128,7 @@ def test_the_commands_of_the_readme_are_commands(monkeypatch):
         monkeypatch.setattr(cli, name, recorded(name, getattr(cli, name)))
     # data of a reader's own: what is suggested for the digits, measured and trained by nobody
     found = suggestions.suggest("digits:3", "digits:2")
-    monkeypatch.setattr(suggestions, "suggest", lambda *_: found)
+    monkeypatch.setattr(suggestions, "suggest", lambda *_, **__: found)
     monkeypatch.setattr(suggestions, "paced", lambda run, *_, **__: (run, suggestions.Timing(1.0, 1.0)))
     monkeypatch.setattr(cli, "_train", recorded("train", cli._train))
     known = [command for command in commands() if not command.startswith("efm suggest")]
