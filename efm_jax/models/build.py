@@ -387,7 +387,7 @@ def network(
     """
     config = configs.complete(config)
     inner, gap = sample_shape(config, shape), config.recipe.gap
-    plain = _plain(config.network, inner, gap)
+    plain = networks.at_precision(_plain(config.network, inner, gap), config.network.precision)
     return {
         "field": lambda: plain,
         "capacitor": lambda: _capacitor(plain, config.recipe, gap, inner, pair),

@@ -320,7 +320,9 @@ class Network:
     dropout: float = 0.1
     """Dropout of the unet."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Precision of the unet's products."""
+    """Numbers that the unet multiplies and keeps between its layers; parameters are float32."""
+    precision: Literal["default", "high", "highest"] = "default"
+    """How products of float32 are rounded on a GPU or TPU: `default` fast, `highest` not at all (an mlp always)."""
     classes: int | None = None
     """Classes of the data, for a network that takes labels; None for one without."""
 

@@ -7,6 +7,7 @@ field, and both take integer class labels if they are made with `num_classes`. `
 
 from efm_jax.networks.adapters import from_equinox, from_function, from_linen, from_nnx
 from efm_jax.networks.mlp import mlp
+from efm_jax.networks.precision import at_precision
 from efm_jax.networks.unet import unet
 
-__all__ = ["from_equinox", "from_function", "from_linen", "from_nnx", "mlp", "unet"]
+__all__ = ["at_precision", "from_equinox", "from_function", "from_linen", "from_nnx", "mlp", "unet"]

@@ -88,8 +88,9 @@ class GroupNorm(nnx.Module):
         self.groups = groups_for(channels)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-        """Normalize in float32, whatever the dtype of `x`."""
-        return normalize(x.astype(jnp.float32), self.groups) * (1.0 + self.gain[...]) + self.bias[...]
+        """Normalize in float32; the result has the dtype of `x`."""
+        normal = normalize(x.astype(jnp.float32), self.groups)
+        return (normal * (1.0 + self.gain[...]) + self.bias[...]).astype(x.dtype)
 
 
 class ResidualBlock(nnx.Module):

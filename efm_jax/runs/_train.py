@@ -22,6 +22,9 @@ from efm_jax.runs._fit import fit
 from efm_jax.runs._plan import Plan
 from efm_jax.training import hosts
 
+_PRECISION = "network.dtype", "network.precision"
+"""A resumed run may change these, and the log says so: its state is float32 in any case."""
+
 
 def train(
     folder: str | Path,
@@ -38,7 +41,8 @@ def train(
 
     Args:
         folder: The run folder.
-        config: The whole run; on resuming it must be that of the folder, but for its length and where its data are.
+        config: The whole run; on resuming it must be that of the folder, but for its length, its network's
+            precision and where its data are.
         resume: Resume from the folder's newest checkpoint; False refuses a folder that holds a run.
         progress: Show a progress bar.
         allow_changes: Let a resumed run have another optimizer (`config.optimizer`), which the log records; take data of
@@ -101,7 +105,12 @@ def train(
             if first is not None:
                 pair = reflow_run.training_pairs(config, first, pair)[0]
             built = built._replace(sources=plans.paired(config, pair, cache=folder / "features"))
-        free = (*_folder.MAY_CHANGE, *moved, *(("optimizer", "ema_decay") if allow_changes else ()))
+        free = (
+            *_folder.MAY_CHANGE,
+            *_PRECISION,
+            *moved,
+            *(("optimizer", "ema_decay") if allow_changes else ()),
+        )
         plan = replace(Plan.of_run(_named_by_first(config, digests, crew)), may_change=free)
         sheets = _pictures.sheets_of(config, built, inside[0], samples)
         watch = _pictures.Watch(folder, sheets, config.picture_every, config.steps, told=progress)
