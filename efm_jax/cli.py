@@ -194,8 +194,10 @@ def _of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str
             report: Score held-out samples at the end, draw pictures and write report.html.
             progress: Show a progress bar.
         """
+        from efm_jax._core import logs
         from efm_jax.models import suggestions
 
+        logs.check_board(config.log)
         folder = suggestions.new_folder(a, b) if run is None else run
         _train(folder, said(config, minutes), report=report, progress=progress)
 

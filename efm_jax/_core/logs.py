@@ -1,8 +1,10 @@
-"""Logs: whole lines of JSON."""
+"""Logs: whole lines of JSON, and whether what else they go to is there."""
 
 import json
 from pathlib import Path
 from typing import Any
+
+from efm_jax._core import lazy
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -23,3 +25,9 @@ def parsed(text: bytes) -> dict[str, Any] | None:
     except Exception:  # the parser promises nothing
         return None
     return line if isinstance(line, dict) and type(line.get("step")) is int else None
+
+
+def check_board(name: str) -> None:
+    """Raise ImportError unless what a log is to be written to is installed; TensorBoard is written where it can be."""
+    if name == "wandb" and not hasattr(lazy.optional("wandb"), "init"):  # a folder wandb/ can be imported too
+        raise ImportError("--log wandb needs wandb, which is not installed.\npip install wandb")

@@ -418,6 +418,8 @@ class Run:
     """Seconds between pictures of held-out samples, `progress.png` in the run folder; 0 for none."""
     seed: int = 0
     """Seeds data, parameters and every draw."""
+    log: Literal["tensorboard", "wandb"] = "tensorboard"
+    """Where losses and progress pictures go too: TensorBoard, if tensorboardX is installed, or Weights & Biases."""
 
 
 def complete(run: Run) -> Run:
@@ -489,15 +491,15 @@ def of_method(run: Run, method: str) -> Run:
 def to_dict(run: Run) -> dict[str, Any]:
     """Return the complete configuration as plain JSON values.
 
-    `parallel` is left out, since it says where a run trains and not what; so are `reflow`, `init` and `data.table` of a run
-    without.
+    `parallel` and `log` are left out, since they say where a run trains and not what; so are `reflow`, `init` and
+    `data.table` of a run without.
 
     Examples:
         >>> to_dict(Run(seed=3))["seed"]
         3
     """
     values = dataclasses.asdict(complete(run))
-    del values["parallel"]
+    del values["parallel"], values["log"]
     if run.reflow == Reflow():
         del values["reflow"]
     if run.init is None:

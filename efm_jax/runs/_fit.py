@@ -4,7 +4,7 @@
     log.jsonl       one line every `log_every` steps: step, loss and grad_norm (means since the line before),
                     skipped, seconds, steps_per_second
     checkpoints/    see `efm_jax.checkpoint`; their meta holds config, position in the data, seconds spent
-    tensorboard/    the log's numbers and pictures, if tensorboardX is installed
+    tensorboard/    the log's numbers and pictures, if tensorboardX is installed; or wandb/, as asked for
     run.lock        held while a process trains here
 
 The batch of step t depends on (seed, t) alone, so the position in the data is the step: what a resumed run
@@ -19,7 +19,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import jax
 import numpy as np
@@ -50,6 +50,7 @@ def fit(
     on_save: Callable[[TrainState], None] | None = None,
     on_step: Callable[[int, TrainState], np.ndarray | None] | None = None,
     mesh: Mesh | None = None,
+    board: Literal["tensorboard", "wandb"] = "tensorboard",
 ) -> TrainState:
     """Train in a run folder, from its newest checkpoint if it has one, up to step `plan.steps`.
 
@@ -76,16 +77,18 @@ def fit(
             keep the state: the next step reuses its buffers. Of several hosts the first calls it, with a state in
             its own memory.
         on_step: Called with the number and the state after each step, under the same terms; of several hosts only with
-            states that are saved. A picture that it returns, uint8 [height, width, 3], goes to TensorBoard.
+            states that are saved. A picture that it returns, uint8 [height, width, 3], goes to the board.
         mesh: Devices to split each step over, e.g. `parallel.data_mesh()`; None for one device.
+        board: What the log's numbers and pictures go to, beside log.jsonl.
 
     Returns:
         The state after the last step, on the mesh if there is one; `training.ema_params` of it is what sampling should
         use.
 
     Raises:
-        ValueError: If the folder holds another run or is in use, a batch does not divide by the devices, labels are asked
-            for and data have none or the network ignores them, or hosts have different runs.
+        ImportError: wandb is asked for and not installed.
+        ValueError: If wandb cannot start, the folder holds another run or is in use, a batch does not divide by the devices,
+            labels are asked for and data have none or the network ignores them, or hosts have different runs.
         CheckpointError: If none of its checkpoints can be read.
         FloatingPointError: If `plan.max_skipped` steps in a row were not finite; checkpoints are kept.
         OSError: If the disk is full.
@@ -138,7 +141,7 @@ def fit(
         ledger = _journal.Ledger(meta, skipped=int(state.skipped), in_row=int(state.skipped_in_row))
         if crew.agreed(int(done >= plan.steps or ledger.over(plan.max_seconds))):
             return state
-        journal = crew.on_first(lambda: _journal.opened(folder, done))
+        journal = crew.on_first(lambda: _journal.opened(folder, done, board, plan.config))
         log = stack.enter_context(contextlib.closing(journal or _journal.NoLog()))
         sizes = plan.batch_pos, plan.batch_neg
         rows = crew.rows(plan.batch_pos), crew.rows(plan.batch_neg)

@@ -5,8 +5,11 @@ import json
 import math
 import os
 import time
+import uuid
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -78,17 +81,24 @@ class Ledger:
         return {"window": self._sums, "seconds": self.seconds()}
 
 
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
 class Log:
-    """The lines of log.jsonl and, where tensorboardX is installed, the same numbers and pictures for TensorBoard.
+    """The lines of log.jsonl, and the same numbers and pictures for a board: TensorBoard, where tensorboardX is, or wandb.
 
     What goes wrong with either is a warning: they are for reading, and training does not need them.
     """
 
-    def __init__(self, folder: Path, done: int):
+    def __init__(
+        self, folder: Path, done: int, board: str = "tensorboard", config: Mapping[str, Any] = _NONE
+    ):
         self._path, self._waiting = folder / "log.jsonl", b""
         self._keep_until(done)
         self._file = self._path.open("ab", buffering=0)  # one write a line: a reader never sees half of one
-        self._board = _board(folder / "tensorboard", done)
+        self._board = (
+            _wandb(folder, config) if board == "wandb" else _tensorboard(folder / "tensorboard", done)
+        )
 
     def _keep_until(self, done: int) -> None:
         """Cut off the lines of steps that are to come again, and put damaged ones aside."""
@@ -120,14 +130,17 @@ class Log:
             self._file.truncate(size)
             _warn(self._path, error)
         if self._board is not None:
-            for name, value in line.items():
-                if name != "step" and isinstance(value, int | float):
-                    self._board.add_scalar(name, value, line["step"])
+            numbers = {
+                name: value
+                for name, value in line.items()
+                if name != "step" and isinstance(value, int | float)
+            }
+            self._board.numbers(line["step"], numbers)
 
     def picture(self, step: int, picture: np.ndarray) -> None:
-        """Show a picture, uint8 [height, width, 3], in TensorBoard."""
+        """Show a picture, uint8 [height, width, 3], on the board."""
         if self._board is not None:
-            self._board.add_image("held_out_samples", picture, step, dataformats="HWC")
+            self._board.picture(step, picture)
 
     def sync(self) -> None:
         """Push all lines to the disk."""
@@ -143,10 +156,10 @@ class Log:
             self._board.close()
 
 
-def opened(folder: Path, done: int) -> "Log | NoLog":
+def opened(folder: Path, done: int, board: str, config: Mapping[str, Any]) -> "Log | NoLog":
     """The log of a run folder after `done` steps; none, with a warning, where it cannot be written."""
     try:
-        return Log(folder, done)
+        return Log(folder, done, board, config)
     except OSError as error:
         _warn(folder / "log.jsonl", error)
         return NoLog()
@@ -176,13 +189,86 @@ def _warn(path: Path, error: OSError) -> None:
     warnings.warn(f"{path} cannot be written ({error}); training goes on.", stacklevel=3)
 
 
-def _board(folder: Path, done: int) -> Any:
+class _TensorBoard:
+    """The numbers and pictures of a run as event files."""
+
+    def __init__(self, writer: Any):
+        self._writer = writer
+
+    def numbers(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def picture(self, step: int, picture: np.ndarray) -> None:
+        self._writer.add_image("held_out_samples", picture, step, dataformats="HWC")
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Wandb:
+    """The numbers and pictures of a run at Weights & Biases; what fails there is said once, and training goes on."""
+
+    def __init__(self, run: Any):
+        self._run = run
+        run.define_metric(
+            "*", step_metric="step"
+        )  # a resumed run may repeat steps, which the built-in one must not
+
+    def numbers(self, step: int, values: Mapping[str, float]) -> None:
+        self._log({"step": step, **values})
+
+    def picture(self, step: int, picture: np.ndarray) -> None:
+        import wandb  # pyright: ignore[reportMissingImports]
+
+        self._log({"step": step, "held_out_samples": wandb.Image(picture)})
+
+    def _log(self, values: dict[str, Any]) -> None:
+        if self._run is not None:
+            try:
+                self._run.log(values)
+            except Exception as error:
+                warnings.warn(f"wandb takes no more ({error}); training goes on.", stacklevel=4)
+                self._run = None
+
+    def close(self) -> None:
+        if self._run is not None:
+            self._run.finish()
+
+
+def _tensorboard(folder: Path, done: int) -> _TensorBoard | None:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
         return None
     try:
-        return SummaryWriter(str(folder), purge_step=done + 1 if done else None)
+        return _TensorBoard(SummaryWriter(str(folder), purge_step=done + 1 if done else None))
     except OSError as error:
         _warn(folder, error)
         return None
+
+
+def _wandb(folder: Path, config: Mapping[str, Any]) -> _Wandb:
+    """The run at wandb that goes with a folder, which keeps its id: a resumed run goes on in it."""
+    logs.check_board("wandb")
+    import wandb  # pyright: ignore[reportMissingImports]
+
+    kept = folder / "wandb_id"
+    if not kept.exists():
+        files.write_text(kept, uuid.uuid4().hex[:8])
+    offline = os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled")
+    try:
+        run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "efm_jax"),
+            name=folder.absolute().name,
+            id=kept.read_text().strip(),
+            dir=folder,
+            config=dict(config),
+            resume=None if offline else "allow",
+            settings=wandb.Settings(console="off"),
+        )
+    except Exception as error:
+        raise ValueError(
+            f"wandb cannot start: {error}\nLog in with `wandb login`, or set WANDB_MODE=offline and sync the run later."
+        ) from error
+    return _Wandb(run)

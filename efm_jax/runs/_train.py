@@ -14,7 +14,7 @@ from typing import cast
 import jax
 
 from efm_jax import checkpoint, training
-from efm_jax._core import files
+from efm_jax._core import files, logs
 from efm_jax.datasets import Source
 from efm_jax.models import build, configs, pictures, space
 from efm_jax.runs import _begin, _data, _folder, _pictures, plans, reflow_run
@@ -52,9 +52,11 @@ def train(
             opened once more for `progress.png`.
 
     Raises:
+        ImportError: `config.log` is wandb, which is not installed.
         ValueError: See `build.run`, `runs.fit`, `parallel.hosts`, `reflow_run`; or the data are others than before.
     """
     folder, where = files.expanded(folder), config.parallel
+    logs.check_board(config.log)
     config = _data.located(configs.named(config))
     hosts.join(where.coordinator, where.processes, where.process_index)
     with hosts.watch(folder):
@@ -114,7 +116,9 @@ def train(
         plan = replace(Plan.of_run(_named_by_first(config, digests, crew)), may_change=free)
         sheets = _pictures.sheets_of(config, built, inside[0], samples)
         watch = _pictures.Watch(folder, sheets, config.picture_every, config.steps, told=progress)
-        state = fit(folder, built, plan, resume=resume, progress=progress, on_step=watch, mesh=mesh)
+        state = fit(
+            folder, built, plan, resume=resume, progress=progress, on_step=watch, mesh=mesh, board=config.log
+        )
         if hosts.first():
             _begin.conclude(folder, config, int(state.step))
         return state
