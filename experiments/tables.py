@@ -9,10 +9,13 @@ import importlib
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+COLUMNS, ROWS = 6, 8
+"""What people read; a larger table is folded."""
 BLOCK = re.compile(r"<!-- (table|value): ([^>]+?) -->.*?<!-- end -->", re.DOTALL)
 
 
@@ -48,7 +51,7 @@ def blocks() -> dict[tuple[str, str], Callable[[], str]]:
         if path.parent.name.startswith("_"):  # what experiments share
             continue
         module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
-        mine = {("table", name): lambda make=make: _markdown(make()) for name, make in module.TABLES.items()}
+        mine = {("table", name): partial(_markdown, name, make) for name, make in module.TABLES.items()}
         mine |= {("value", name): make for name, make in getattr(module, "VALUES", {}).items()}
         twice = sorted(f"{kind}: {name}" for kind, name in known.keys() & mine.keys())
         if twice:
@@ -57,12 +60,16 @@ def blocks() -> dict[tuple[str, str], Callable[[], str]]:
     return known
 
 
-def _markdown(table: tuple[list[str], list[list[str]]] | None) -> str:
+def _markdown(name: str, make: Callable[[], tuple[list[str], list[list[str]]] | None]) -> str:
+    table = make()
     if table is None:
         return "\n\n"
     head, rows = table
     lines = [head, ["---"] * len(head), *rows]
-    return "\n" + "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+    text = "\n" + "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+    if len(head) <= COLUMNS and len(rows) <= ROWS:
+        return text
+    return f'\n<details markdown="1"><summary>Table: {name}, {len(rows)} rows</summary>\n{text}\n</details>\n'
 
 
 if __name__ == "__main__":

@@ -21,8 +21,6 @@ def translation() -> Table:
         "read as target",
         "median hue change",
         "KID (floor)",
-        "arrived",
-        "evaluations",
         "training",
     ]
     return head, [cells for label, name in rows for cells in _maps(label, name)]
@@ -65,8 +63,6 @@ def _maps(label: str, name: str) -> list[list[str]]:
                 share(scores["read_as_target"]),
                 f"{scores['hue_change_degrees']['median']:.1f}°",
                 kid(scores["kid"]),
-                f"{scores['arrived']['value']:.1%}",
-                f"{scores['evaluations']['mean']:.0f}",
                 training(report),
             ]
         )

@@ -30,7 +30,9 @@ class Config:
     launch: float = 1e-3
     """Height, as a share of the gap, at which forward-only lines start and end."""
     steps: int = 100
-    """Euler steps of forward-only lines (Algorithm 2)."""
+    """Euler steps of forward-only lines (Algorithm 2), at least."""
+    step: float = 0.1
+    """Their greatest length in height, the paper's: 300 steps at L = 30."""
     far_pairs: tuple[tuple[str, str], ...] = (
         ("gaussian:2", "eight_gaussians"),
         ("moons", "eight_gaussians"),

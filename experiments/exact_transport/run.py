@@ -144,7 +144,7 @@ def forward_only(
         field,
         start,
         gap * (1 - config.launch),
-        stepping=lines.fixed("euler", config.steps, clock="linear"),
+        stepping=lines.fixed("euler", max(config.steps, round(gap / config.step)), clock="linear"),
         save=save,
     )
 

@@ -15,7 +15,6 @@ def lines() -> Table:
         "L",
         "arrived",
         "hits: chi-square per degree",
-        "to the nearest of Q",
         "median rank of the end",
         "median length",
     ]
@@ -25,7 +24,6 @@ def lines() -> Table:
             f"{row['gap']:g}",
             f"{row['arrived']:.1%}",
             f"{row['chi_square_per_degree']:.2f}",
-            f"{row['to_nearest']:.1%}",
             f"{row['median_rank_of_end']:.0f} of {report['config']['charges']}",
             f"{row['length'][1]:,.0f}",
         ]

@@ -10,6 +10,15 @@ from experiments._lib.tables import Table
 from experiments.images.config import AS_IT_IS, LEVERS, METHODS
 
 RESULTS = Path(__file__).parent / "results"
+CHIEF = ("I-CFM", "OT-CFM", "IFM", "IFM, one plan", "EFM, superposed", "EFM, per plate", "C2FM")
+CHIEF_OF_PARTNERS = (
+    "OT-CFM",
+    "IFM",
+    "EFM, superposed",
+    "EFM, per plate",
+    *(f"{name}, plan by features" for name in ("CFM", "IFM", "EFM")),
+)
+"""Methods of the short tables."""
 Score = Callable[[dict], tuple[float, float | None]]
 
 
@@ -27,6 +36,24 @@ class Column(NamedTuple):
 def translation() -> Table:
     """Colored digits, 3 -> 2 and 2 -> 3, by method."""
     return _rows("digits_3_2", METHODS, _BOTH_WAYS)
+
+
+def chief() -> Table:
+    """Of these what a reader asks first: 3 -> 2 by the chief methods."""
+    return _rows("digits_3_2", CHIEF, _BOTH_WAYS[:3])
+
+
+def chief_in_components() -> Table:
+    """The same in principal components."""
+    return _rows("digits_3_2_64_components", CHIEF, _BOTH_WAYS[:3])
+
+
+def chief_emoji() -> Table:
+    """Emoji from Noto to Twemoji by the chief methods."""
+    head, rows = emoji()
+    return [head[0], *(name.split(": ")[-1] for name in head[1:5]), head[-1]], [
+        [row[0], *row[1:5], row[-1]] for row in rows if row[0] in (AS_IT_IS, *CHIEF_OF_PARTNERS)
+    ]
 
 
 def components() -> Table:
@@ -63,7 +90,6 @@ def digits() -> Table:
                 lambda r: (_map(r, 0)["classes"]["kl_expected_of_equal_laws"], None),
             ),
             _distance("KID", 0, "kid"),
-            *_COSTS,
         ],
     )
 
@@ -80,7 +106,7 @@ def cifar10() -> Table:
         Column(name, lambda r, k=key: _pair(_seen(r)[k]), lambda r, k=key: (_seen(r)[k]["floor"], None))
         for key, name in names.items()
     ]
-    return _rows("noise_cifar_10", METHODS, [*columns, *_COSTS])
+    return _rows("noise_cifar_10", METHODS, columns)
 
 
 def emoji() -> Table:
@@ -185,6 +211,9 @@ def _reports(task: str) -> list[dict]:
 
 
 TABLES = {
+    "images digits, chief": chief,
+    "images components, chief": chief_in_components,
+    "images emoji, chief": chief_emoji,
     "images digits": translation,
     "images components": components,
     "images levers": levers,

@@ -12,8 +12,8 @@ RESULTS = Path(__file__).parent.parent
 def summary() -> Table:
     """One row an experiment: what is mapped, how, how well, what perfect would be, minutes of training."""
     head = ["task", "recipe", "score", "real samples", "training"]
-    digits = "[digits 3 → 2, first command](docs/evidence/results.md#colored-digits-3---2-and-back)"
-    noise = "[noise → digits](docs/evidence/results.md#white-noise---colored-digits)"
+    digits = "[digits 3 → 2, first command](docs/evidence/results.md#colored-digits)"
+    noise = "[noise → digits](docs/evidence/results.md#noise-to-digits)"
     return head, [
         *_efm("digits_translation", "quick_superposed", digits, "read_as_target", "read as 2"),
         *_pictures(),

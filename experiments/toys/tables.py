@@ -1,8 +1,10 @@
 """The table of the toys."""
 
+import statistics
 from pathlib import Path
 
 from experiments._lib.tables import Table, read
+from experiments.exact_transport.tables import forward
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -18,12 +20,18 @@ def toys() -> Table:
                 f"{exact['source']} -> {exact['target']}",
                 f"{exact['gap']:g}",
                 f"`{exact['convention']}`",
-                f"{exact['wasserstein2']:.2f} ({exact['arrived']:.1%} arrived)",
-                f"{learned['wasserstein2']:.2f} ({learned['arrived']:.1%} arrived)",
+                f"{_exact(exact):.2f}",
+                f"{learned['wasserstein2']:.2f}",
                 f"{exact['floor']:.2f}",
             ]
         )
     return head, rows
+
+
+def _exact(row: dict) -> float:
+    """The mean over the seeds of exact_transport, which has the field of charges at the same gaps."""
+    found = forward(row["source"], row["target"], row["gap"])
+    return statistics.mean(found) if found and row["convention"] == "superposed" else row["wasserstein2"]
 
 
 TABLES = {"toys": toys}
