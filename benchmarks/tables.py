@@ -25,6 +25,19 @@ def tpu() -> Table:
     return head, [_tpu_row(row) for row in _rows("tpu_v5e")]
 
 
+def gpu() -> Table:
+    """What the compiler makes of the programs for an H100."""
+    head = [
+        "program",
+        "kernels",
+        "transposed, GB",
+        "temporaries, MiB",
+        "collectives (MB a card)",
+        "below float32",
+    ]
+    return head, [_gpu_row(row) for row in _rows("gpu_h100")]
+
+
 def roofline(what: str) -> Table:
     """Bounds of training or of sampling."""
     head = ["device", "products as", "products, ms", "memory, ms", "bound, ms", "at 40 %, ms", "pictures/s"]
@@ -148,31 +161,47 @@ def _if_there(row: dict[str, Any], key: str, form: str) -> str:
     return form.format(row[key]) if key in row else ""
 
 
+_PROGRAMS = {
+    "field": "field, {points} points, 2 x {charges:,} charges",
+    "sharded field": "field, {points} points, charges split: 2 x {charges:,} on all four",
+    "train": "training step, {points} points, 2 x {charges:,} charges, {dtype}",
+    "sample": "sampler, {lines} lines, {evaluations} evaluations, {dtype}",
+}
+
+
 def _tpu_row(row: dict[str, Any]) -> list[str]:
-    sizes = {
-        "field": "field, {points} points, 2 x {charges:,} charges",
-        "sharded field": "field, {points} points, charges split: 2 x {charges:,} on all four",
-        "train": "training step, {points} points, 2 x {charges:,} charges, {dtype}",
-        "sample": "sampler, {lines} lines, {evaluations} evaluations, {dtype}",
-    }
     ratios = [
         f"{part} {row['flops'][part] / ideal:.2f}" for part, ideal in row["ideal_flops"].items() if ideal
     ]
     estimate = row["estimated_ms"]
     of_field = estimate["all" if "field" in row["what"] else "supervision"]
     return [
-        sizes[row["what"]].format(**row),
+        _PROGRAMS[row["what"]].format(**row),
         ", ".join(ratios),
         f"{row['arguments_MiB']:,.0f}",
         f"{row['temporary_MiB']:,.0f}",
         f"{row['bytes_accessed'] / 1e9:,.2f}",
-        ", ".join(
-            f"{c['times']} {c['kind']} ({c['bytes'] / 1e6:,.1f})" for c in row["collectives"] if c["times"]
-        )
-        or "none",
+        _collectives(row),
         *map(_three, (estimate["all"], of_field, estimate["products"])),
         "none" if not row["below_float32"] else str(len(row["below_float32"])),
     ]
+
+
+def _gpu_row(row: dict[str, Any]) -> list[str]:
+    cards = "" if row["cards"] == 1 else f", {row['cards']} cards"
+    return [
+        _PROGRAMS[row["what"]].format(**row) + cards,
+        f"{row['kernels']:,}",
+        f"{row['transposed']['bytes'] / 1e9:.2f}",
+        f"{row['temporary_MiB']:,.0f}",
+        _collectives(row),
+        "none" if not row["below_float32"] else str(len(row["below_float32"])),
+    ]
+
+
+def _collectives(row: dict[str, Any]) -> str:
+    found = (f"{c['times']} {c['kind']} ({c['bytes'] / 1e6:,.1f})" for c in row["collectives"] if c["times"])
+    return ", ".join(found) or "none"
 
 
 def _field_row(row: dict[str, Any]) -> list[str]:
@@ -229,6 +258,7 @@ TABLES = {
     "work precision": work_precision,
     "thousand lines": thousand,
     "tpu": tpu,
+    "gpu": gpu,
     "roofline train": lambda: roofline("train"),
     "roofline sample": lambda: roofline("sample"),
     "train step": train_step,

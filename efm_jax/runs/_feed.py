@@ -6,7 +6,7 @@ A batch depends on the seed and its step alone (`datasets.batch`): how far ahead
 import math
 import warnings
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -35,22 +35,24 @@ def batches(
     rows: tuple[slice | None, slice | None] = (None, None),
     labeling: Labeling | None = None,
     threads: int = 1,
-) -> Generator[tuple[np.ndarray, ...], None, None]:
+    put: Callable[[np.ndarray, int], Any] = lambda rows, n: rows,
+) -> Generator[tuple[Any, ...], None, None]:
     """Yield `(x_pos, x_neg)` for each of `steps`, in order: of each, the rows asked for; with a labeling, their labels too.
 
     Labels are drawn by the shares of Q's classes; by those of P's where Q has none. Several threads draw from the sources
-    at once.
+    at once. They also call `put(rows, n)`, which puts the rows of a batch of n on the devices.
     """
     ahead = _AHEAD - 1 + threads
     labeled = source_pos if source_neg.classes is None else source_neg
 
-    def draw(step: int) -> tuple[np.ndarray, ...]:
+    def draw(step: int) -> tuple[Any, ...]:
         labels = None
         if labeling is not None:
             labels = draw_labels(labeled, seed, step, labeling.groups, dropout=labeling.dropout)
         x_pos = batch(source_pos, seed, 0, step, sizes[0], rows=rows[0], labels=labels)
         x_neg = batch(source_neg, seed, 1, step, sizes[1], rows=rows[1], labels=labels)
-        return (x_pos, x_neg) if labels is None else (x_pos, x_neg, labels)
+        plates = put(x_pos, sizes[0]), put(x_neg, sizes[1])
+        return plates if labels is None else (*plates, labels)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="efm-data") as pool:
         try:

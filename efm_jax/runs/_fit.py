@@ -2,7 +2,9 @@
 
     config.json     the caller's config, written first
     log.jsonl       one line every `log_every` steps: step, loss and grad_norm (means since the line before),
-                    skipped, seconds, steps_per_second
+                    skipped, seconds; since the line before steps_per_second, points_per_second, data_wait (seconds
+                    a step that the loop waited for data), and peak_device_bytes where the device tells
+    profile/        a trace of the steps `Plan.profile`, for xprof or TensorBoard
     checkpoints/    see `efm_jax.checkpoint`; their meta holds config, position in the data, seconds spent
     tensorboard/    the log's numbers and pictures, if tensorboardX is installed; or wandb/, as asked for
     run.lock        held while a process trains here
@@ -138,7 +140,8 @@ def fit(
             # a resumed run takes the end that was set, whatever the clock says now
             step_fn = _step(built._replace(optimizer=built.ending(schedule["ends"])), plan, mesh)[0]
             plan, notes = replace(plan, steps=schedule["ends"]), {**notes, "schedule": schedule}
-        ledger = _journal.Ledger(meta, skipped=int(state.skipped), in_row=int(state.skipped_in_row))
+        counts = {"skipped": int(state.skipped), "in_row": int(state.skipped_in_row)}
+        ledger = _journal.Ledger(meta, **counts, points=_points(built, plan))
         if crew.agreed(int(done >= plan.steps or ledger.over(plan.max_seconds))):
             return state
         journal = crew.on_first(lambda: _journal.opened(folder, done, board, plan.config))
@@ -150,7 +153,9 @@ def fit(
         feed = (
             _feed.of_pairs(cast(Pairs, built.sources), steps, sizes)
             if pair is None
-            else _feed.batches(*pair, plan.seed, sizes, steps, rows, plan.labeling, plan.data_threads)
+            else _feed.batches(
+                *pair, plan.seed, sizes, steps, rows, plan.labeling, plan.data_threads, crew.spread
+            )
         )
         stack.enter_context(contextlib.closing(feed))
         bar = stack.enter_context(_loop.progress_bar(done, plan.steps, progress and crew.first))
@@ -203,7 +208,7 @@ def fit(
         state, step = _loop.take(
             state,
             step_fn,
-            ((crew.spread(p, sizes[0]), crew.spread(n, sizes[1]), *labels) for p, n, *labels in feed),
+            feed,
             books,
             plan,
             save=save,
@@ -254,6 +259,17 @@ def _ending(built: Built, step: int) -> optax.GradientTransformation | None:
         return None if built.ending is None else built.ending(step)
     except ValueError:
         return None
+
+
+def _points(built: Built, plan: Plan) -> int | None:
+    """Points of a step; None where the data are pairs of arrays, whose size nobody has seen."""
+    pair, groups = _sources(built), plan.label_groups if plan.labeling is not None else 1
+    if pair is None:
+        return None
+    dim = math.prod(pair[0].shape)
+    sizes = (plan.batch_pos // groups, dim), (plan.batch_neg // groups, dim)
+    plates = (jax.ShapeDtypeStruct(size, np.float32) for size in sizes)
+    return groups * len(jax.eval_shape(built.recipe.draw, jax.random.key(0), *plates).weight)
 
 
 def _sources(built: Built) -> tuple[Source, Source] | None:

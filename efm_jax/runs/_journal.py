@@ -7,10 +7,10 @@ import os
 import time
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -18,23 +18,30 @@ import numpy as np
 from efm_jax._core import files, logs
 from efm_jax.training.state import StepInfo
 
+T = TypeVar("T")
+
+
+MEASURED = ("seconds", "steps_per_second", "points_per_second", "data_wait", "peak_device_bytes")
+"""Entries of a line of the log that are measured; the others follow from the run's seed alone."""
+
 
 class Ledger:
     """Running counts of a run: the means since the last line of the log, skipped steps, seconds spent.
 
     Attributes:
         loss: Loss of the last step.
+        points: Points of a step; None where they are not known.
         in_row: Non-finite steps in a row up to now.
     """
 
-    def __init__(self, meta: dict, *, skipped: int, in_row: int):
-        self.loss = math.nan
+    def __init__(self, meta: dict, *, skipped: int, in_row: int, points: int | None = None):
+        self.loss, self.points = math.nan, points
         self.in_row = in_row
         self._skipped = skipped
         self._sums = meta.get("window", {"taken": 0, "loss": 0.0, "grad_norm": 0.0})
         self._seconds_before = meta.get("seconds", 0.0)
         self._start = time.monotonic()
-        self._new, self._last_line = 0, self._start
+        self._new, self._waited, self._last_line = 0, 0.0, self._start
 
     def seconds(self) -> float:
         """Wall clock spent, earlier runs included up to their last checkpoints."""
@@ -43,6 +50,23 @@ class Ledger:
     def over(self, max_seconds: float | None) -> bool:
         """Whether so much time is spent."""
         return max_seconds is not None and self.seconds() >= max_seconds
+
+    def waits(self, batches: Iterable[T]) -> Iterator[T]:
+        """Yield the batches and count the time that each lets the loop wait."""
+        coming = iter(batches)
+        while True:
+            began = time.monotonic()
+            try:
+                batch = next(coming)
+            except StopIteration:
+                return
+            self._waited += time.monotonic() - began
+            yield batch
+
+    @property
+    def waiting(self) -> float:
+        """Share of the time since the last line in which the loop waited for data."""
+        return self._waited / max(time.monotonic() - self._last_line, 1e-9)
 
     def add(self, info: StepInfo) -> None:
         """Count a step; waits until the device has done it."""
@@ -59,18 +83,23 @@ class Ledger:
         self._sums["grad_norm"] += float(grad_norm)
 
     def line(self, step: int) -> dict[str, Any]:
-        """The log's line: all but the last two entries follow from the run's seed alone."""
+        """The log's line."""
         now, taken = time.monotonic(), self._sums["taken"]
-        rate = self._new / max(now - self._last_line, 1e-9)
-        self._new, self._last_line = 0, now
-        return {
+        rate, waited = self._new / max(now - self._last_line, 1e-9), self._waited / max(self._new, 1)
+        self._new, self._waited, self._last_line = 0, 0.0, now
+        peak = (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+        line = {
             "step": step,
             "loss": self._sums["loss"] / taken if taken else None,
             "grad_norm": self._sums["grad_norm"] / taken if taken else None,
             "skipped": self._skipped,
             "seconds": round(self.seconds(), 3),
             "steps_per_second": round(rate, 3),
+            "points_per_second": None if self.points is None else round(rate * self.points, 1),
+            "data_wait": round(waited, 6),
+            "peak_device_bytes": peak,
         }
+        return {name: value for name, value in line.items() if value is not None or name not in MEASURED}
 
     def start_window(self) -> None:
         """Let the means of the next line begin here."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import jax
 from tqdm import tqdm
 
 from efm_jax import checkpoint
@@ -40,7 +41,9 @@ class Books:
     def enter(self, step: int, info: StepInfo, plan: Plan) -> None:
         """Enter a step; waits until the device has done it."""
         self.ledger.add(info)
-        self._bar.set_postfix(loss=f"{self.ledger.loss:.4g}", refresh=False)
+        waiting = self.ledger.waiting
+        more = f", waits {waiting:.0%} for data" if waiting >= 0.02 else ""
+        self._bar.set_postfix_str(f"loss={self.ledger.loss:.4g}{more}", refresh=False)
         if step == self.done + 1:  # what compilation took says nothing of the steps to come
             self._bar.unpause()
             self._bar.initial = step
@@ -84,8 +87,11 @@ def take(
             raise FloatingPointError(_not_finite(folder, step, books.ledger.in_row))
 
     step, before, asked = books.done, None, False
-    for step, batch in enumerate(batches, start=books.done + 1):
+    profile = _Profile(folder / "profile", plan.profile)
+    for step, batch in enumerate(books.ledger.waits(batches), start=books.done + 1):
+        profile.before(step)
         state, info = step_fn(state, *batch)
+        profile.after(step, info)
         if before is not None:
             enter(*before)
         before = step, info
@@ -107,7 +113,34 @@ def take(
         if before is not None:
             enter(*before)
             save(state)
+    profile.close()
     return state, step
+
+
+class _Profile:
+    """Writes a trace of some steps, for TensorBoard or xprof."""
+
+    def __init__(self, folder: Path, steps: tuple[int, int] | None):
+        self._folder, (self._first, self._last) = folder, steps or (0, 0)
+        self._running = False
+
+    def before(self, step: int) -> None:
+        """Begin before the first of them."""
+        if step == self._first:
+            jax.profiler.start_trace(str(self._folder))
+            self._running = True
+
+    def after(self, step: int, info: StepInfo) -> None:
+        """End when the device has done the last of them."""
+        if step == self._last:
+            jax.block_until_ready(info)
+            self.close()
+
+    def close(self) -> None:
+        """End, where the run has ended before."""
+        if self._running:
+            jax.profiler.stop_trace()
+            self._running = False
 
 
 def progress_bar(done: int, steps: int, shown: bool) -> tqdm:

@@ -47,6 +47,7 @@ class Plan:
             of its own, as many as the recipe's.
         data_threads: Threads that make batches ahead. With more than one, sources must be able to draw several batches at
             once, as all of `datasets` are. What is computed does not depend on it.
+        profile: First and last step of a trace in the folder `profile`; None for none.
         may_change: Fields of `config`, with all inside them, that a resumed run may change. The log holds each change of
             one that is not in `MAY_CHANGE`.
 
@@ -75,6 +76,7 @@ class Plan:
     label_dropout: float | None = None
     label_groups: int = 1
     data_threads: int = 1
+    profile: tuple[int, int] | None = None
     may_change: tuple[str, ...] = MAY_CHANGE
 
     def __post_init__(self):
@@ -104,6 +106,7 @@ class Plan:
             label_dropout=None if config.network.classes is None else recipe.label_dropout,
             label_groups=recipe.label_groups,
             data_threads=config.parallel.data_threads,
+            profile=_steps_of(config.parallel.profile),
         )
 
     @property
@@ -124,3 +127,13 @@ class Plan:
         if self.label_dropout is not None:
             fit |= {"label_dropout": self.label_dropout, "label_groups": self.label_groups}
         return {"config": files.to_json("config", self.config), "fit": files.to_json("fit", fit)}
+
+
+def _steps_of(text: str | None) -> tuple[int, int] | None:
+    """First and last step of `FIRST:LAST`."""
+    if text is None:
+        return None
+    first, _, last = text.partition(":")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise ValueError(f"profile must be FIRST:LAST, two steps, got {text!r}.\nTake e.g. --profile 20:30.")
+    return int(first), int(last)

@@ -59,6 +59,7 @@ def train(
     logs.check_board(config.log)
     config = _data.located(configs.named(config))
     hosts.join(where.coordinator, where.processes, where.process_index)
+    _keep_compiled(where.compiled)
     with hosts.watch(folder):
         mesh = hosts.meeting(where.devices)
         crew = hosts.crew(mesh)
@@ -122,6 +123,16 @@ def train(
         if hosts.first():
             _begin.conclude(folder, config, int(state.step))
         return state
+
+
+def _keep_compiled(folder: str | None) -> None:
+    """Keep compiled programs of a GPU or TPU in a folder, unless jax was told of one.
+
+    Those of a CPU compile in less time, and a note of XLA comes with each that is read.
+    """
+    if folder is not None and jax.default_backend() != "cpu":
+        told = getattr(jax.config, "jax_compilation_cache_dir", None)
+        jax.config.update("jax_compilation_cache_dir", told or str(files.expanded(folder)))
 
 
 def _named_by_first(config: configs.Run, digests: dict[str, str], crew: hosts.Crew) -> configs.Run:

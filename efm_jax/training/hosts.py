@@ -193,7 +193,7 @@ def crew(mesh: Mesh | None) -> Crew:
         return Crew(
             first=True,
             rows=lambda n: None,
-            spread=lambda rows, n: rows,
+            spread=lambda rows, n: jax.device_put(rows) if mesh is None else global_rows(rows, mesh, n),
             poll=lambda wish: wish,
             agreed=lambda wish: wish,
             everyones=lambda text: [text],

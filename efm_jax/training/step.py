@@ -122,12 +122,14 @@ def step_function(
             classes.check_takes_labels(network)
             draw = classes.by_class(draw, len(cond))
         draw_key, network_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-        batch = parallel.draw(draw, draw_key, x_pos, x_neg)
+        with jax.named_scope("field"):
+            batch = parallel.draw(draw, draw_key, x_pos, x_neg)
         _check_batch(batch, x_pos.shape[1])
         given = {} if cond is None else {"cond": classes.labels_of_points(cond, len(batch.points))}
 
         def loss_of(params):
-            field = network.apply(params, batch.points, key=parallel.key(network_key), **given)
+            with jax.named_scope("network"):
+                field = network.apply(params, batch.points, key=parallel.key(network_key), **given)
             if field.shape != batch.points.shape:
                 raise ValueError(
                     f"network.apply must return one field vector for each point, {batch.points.shape}, got "
@@ -138,7 +140,8 @@ def step_function(
 
         loss, grads = parallel.mean(jax.value_and_grad(loss_of)(state.params))
         grad_norm = _norms.norm(grads)
-        with jax.numpy_dtype_promotion("standard"):  # optax raises decays to whole powers
+        # optax raises decays to whole powers
+        with jax.named_scope("optimizer"), jax.numpy_dtype_promotion("standard"):
             updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         if not isinstance(optimizer, _norms.FiniteUpdates):

@@ -144,3 +144,13 @@ def test_products_that_feed_log_weights_ask_for_the_highest_precision(recipe):
     assert len(found) >= 2
     assert {product.dtype for product in found} == {"float32"}
     assert {product.precision for product in found} == {"highest"}
+
+
+def test_what_the_compiler_for_an_h100_said():
+    rows = json.loads((RESULTS / "gpu_h100.json").read_text())["rows"]
+    assert {(row["what"], row["cards"]) for row in rows} >= {("field", 1), ("train", 1), ("train", 2)}
+    assert all(row["below_float32"] == [] for row in rows)
+    step = next(row for row in rows if row["what"] == "train" and row["cards"] == 1)
+    # 4,454 before sums were taken together
+    assert step["kernels"] < 3500
+    assert step["collectives"] == []

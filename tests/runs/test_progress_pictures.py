@@ -10,7 +10,7 @@ from PIL import Image
 
 from efm_jax import checkpoint, runs
 from efm_jax.models import configs, pictures
-from efm_jax.runs import _pictures
+from efm_jax.runs import _journal, _pictures
 
 one_build = _runs.one_build  # fixture
 
@@ -54,8 +54,7 @@ def outcome(folder):
         for path in sorted(newest.rglob("*"))
         if path.is_file() and path.name != "checkpoint.json"
     }
-    timed = ("seconds", "steps_per_second")
-    log = [{k: v for k, v in line.items() if k not in timed} for line in runs.read_log(folder)]
+    log = [{k: v for k, v in line.items() if k not in _journal.MEASURED} for line in runs.read_log(folder)]
     return arrays, log
 
 

@@ -194,13 +194,12 @@ def test_bad_steps_in_a_row_end_the_run_and_keep_the_last_good_checkpoint(tmp_pa
         run(tmp_path, pos=poisoned(10, 99), save_every=3, keep=1, max_skipped=9)
     state, _ = checkpoint.restore(tmp_path / "checkpoints", init_state(jax.random.key(0), NETWORK, adam()))
     assert (int(state.step), int(state.skipped)) == (9, 0)
-    assert read_log(tmp_path)[-1] | {"seconds": 0, "steps_per_second": 0, "grad_norm": None} == {
+    last = {k: v for k, v in read_log(tmp_path)[-1].items() if k not in _journal.MEASURED}
+    assert last | {"grad_norm": None} == {
         "step": 16,
         "loss": None,
         "grad_norm": None,
         "skipped": 6,
-        "seconds": 0,
-        "steps_per_second": 0,
     }
 
 

@@ -10,7 +10,7 @@ from _killed_run import NETWORK, run
 
 from efm_jax import checkpoint
 from efm_jax.models import build
-from efm_jax.runs import read_log
+from efm_jax.runs import _journal, read_log
 from efm_jax.training import adam, init_state
 
 PROGRAM = Path(__file__).with_name("_killed_run.py")
@@ -30,10 +30,7 @@ def outcome(folder):
         Path(folder) / "checkpoints", init_state(jax.random.key(9), NETWORK, adam())
     )
     leaves = jax.tree.leaves(state._replace(key=jax.random.key_data(state.key)))
-    log = [
-        {k: v for k, v in line.items() if k not in ("seconds", "steps_per_second")}
-        for line in read_log(folder)
-    ]
+    log = [{k: v for k, v in line.items() if k not in _journal.MEASURED} for line in read_log(folder)]
     return [np.asarray(leaf).tobytes() for leaf in leaves], log, meta["window"]
 
 
