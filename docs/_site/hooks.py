@@ -97,7 +97,7 @@ def command_line() -> str:
     """The page of commands: what `efm COMMAND --help` prints."""
     from efm_jax import cli
 
-    text = "# Command line\n\nOptions of a training: [configuration](configuration.md). What `efm COMMAND --help` prints.\n"
+    text = "# Command line\n\nThis is what `efm COMMAND --help` prints. Options of a training: [configuration](configuration.md).\n"
     for name, words in COMMANDS.items():
         shown = _printed(cli.main, [*words, "--help"])
         text += f"\n## efm {name}\n\n```text\n{shown}\n```\n"
@@ -105,7 +105,7 @@ def command_line() -> str:
 
 
 def _printed(command: Any, words: list[str]) -> str:
-    os.environ |= {"COLUMNS": "96", "NO_COLOR": "1", "TERM": "dumb"}
+    os.environ |= {"COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         command(words)
