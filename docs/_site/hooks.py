@@ -97,7 +97,7 @@ def command_line() -> str:
     """The page of commands: what `efm COMMAND --help` prints."""
     from efm_jax import cli
 
-    text = "# Command line\n\nThis is what `efm COMMAND --help` prints. Options of a training: [configuration](configuration.md).\n"
+    text = "# Command line\n\nThis is what `efm COMMAND --help` prints. See also: [configuration](configuration.md).\n"
     for name, words in COMMANDS.items():
         shown = _printed(cli.main, [*words, "--help"])
         text += f"\n## efm {name}\n\n```text\n{shown}\n```\n"

@@ -51,7 +51,7 @@ plt.show()
 
 # %% [markdown]
 # At L = 1 each sample sees few charges, so its line goes straight up. At
-# L = 30 lines bulge far outwards. A gap of the size of the data is best.
+# L = 30 lines bulge far outwards. Of these three gaps the middle one is best.
 #
 # `suggest_gap` finds a good start from the samples alone:
 
