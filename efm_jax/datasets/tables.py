@@ -6,9 +6,10 @@ more is held than the rows and columns asked for and one block more; a csv file 
 
 import difflib
 import importlib
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -271,20 +272,23 @@ def _module(kind: str) -> Any:
     return importlib.import_module(f"efm_jax.datasets.{'_h5ad' if kind == 'h5ad' else '_arrow'}")
 
 
-def _opened(kind: str, path: Path, layer: str | None) -> AbstractContextManager[File]:
-    module = _module(kind)
-    with files.parsing(path, f"{kind} file", "write it again"):
+@contextmanager
+def _opened(kind: str, path: Path, layer: str | None) -> Iterator[File]:
+    """Open a file; what its reader raises inside becomes a ValueError that names it."""
+    module, sound = _module(kind), partial(files.parsing, path, f"{kind} file", "write it again")
+    with sound():
         file = module.opened(path, kind) if kind != "h5ad" else module.opened(path)
-    try:
-        if kind == "h5ad" and layer is not None:
-            file.choose(layer)
-        elif layer not in (None, "X"):
-            raise ValueError(f"{path.name} has no layers; --layer {layer} is for h5ad files.")
-        _check_names(path, file.columns)
-    except ValueError:
-        file.close()
-        raise
-    return closing(file)
+    with closing(file):
+        try:
+            if kind == "h5ad" and layer is not None:
+                file.choose(layer)
+            elif layer not in (None, "X"):
+                raise ValueError(f"{path.name} has no layers; --layer {layer} is for h5ad files.")
+            _check_names(path, file.columns)
+            yield file
+        except (KeyError, OSError, RuntimeError, TypeError) as error:  # of a damaged h5ad file
+            with sound():
+                raise error
 
 
 def _check_names(path: Path, columns: list[str]) -> None:

@@ -32,8 +32,12 @@ _FILM = (
     "Samples on their way from plate to plate.",
     "Samples on their way (green) from plate to plate, over the height z and in the plane; blue P, red Q.",
 )
-_COLUMNS = 30
-"""Columns of a table that are shown."""
+_COLUMNS, _SEEN = 30, 8
+"""Columns of a table that are shown, and those of them at once."""
+_COLUMNS_HEAD = (
+    '<table class="columns"><thead><tr><th>column</th><th>inputs as they are</th><th class="mapped">mapped</th>'
+    "<th>real</th></tr></thead><tbody>"
+)
 _SMALLER_IS_BETTER = ("KID", "near copies", "hue", "W2", "energy")
 
 
@@ -230,15 +234,18 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> str:
         known = [row.get(part) for part in ("inputs", "mapped", "real")]
         cells = "".join("<td>–</td>" if one is None else _cell(**one) for one in known)
         lines.append(f"<tr><th>{html.escape(row['name'])}</th>{cells}</tr>")
-    fewer = (
-        ""
-        if shown is rows
-        else f" The {len(shown)} of {len(rows):,} that had to move furthest; report.json has all."
+    fewer = f" The {len(shown)} of {len(rows):,} that had to move furthest; report.json has all."
+    first, more = (
+        f"{_COLUMNS_HEAD}{''.join(part)}</tbody></table>" for part in (lines[:_SEEN], lines[_SEEN:])
+    )
+    rest = (
+        f"<details><summary>{len(lines) - _SEEN} more columns</summary>{more}</details>"
+        if lines[_SEEN:]
+        else ""
     )
     return (
-        '<table class="columns"><thead><tr><th>column</th><th>inputs as they are</th><th class="mapped">mapped</th>'
-        f"<th>real</th></tr></thead><tbody>{''.join(lines)}</tbody></table>"
-        f'<p class="note">Mean, standard deviation and distance W1 to real samples.{fewer}</p>'
+        f'{first}{rest}<p class="note">Mean, standard deviation and distance W1 to real samples.'
+        f"{fewer if len(shown) < len(rows) else ''}</p>"
     )
 
 

@@ -265,3 +265,16 @@ def test_a_package_that_is_missing_is_named(tmp_path, monkeypatch):
         ImportError, match=r"csv files need pyarrow, which is not installed.\npip install pyarrow"
     ):
         tables.read(path)
+
+
+def test_an_h5ad_file_that_lacks_a_part_is_named(tmp_path):
+    for part in ("obs/_index", "obs", "var", "X/indptr"):
+        path = h5ad(tmp_path / "a.h5ad", "csr")
+        with h5py.File(path, "a") as file:
+            del file[part]
+            if part == "obs/_index":
+                del file["obs"]["treatment"]
+        with pytest.raises(
+            ValueError, match=r"a.h5ad is no readable h5ad file, or it is damaged \(.*\); write it again"
+        ):
+            tables.read(path)
