@@ -437,7 +437,18 @@ def _plain(config: configs.Network, shape: tuple[int, ...], gap: float) -> Netwo
         )
     if len(shape) != 3:
         raise ValueError(
-            f"network.kind 'unet' needs pictures of shape (H, W, C), got samples of shape {shape}; use 'mlp'."
+            f"network.kind {config.kind!r} needs pictures of shape (H, W, C), got samples of shape {shape}; use 'mlp'."
+        )
+    if config.kind == "dit":
+        return networks.dit(
+            shape,
+            gap=gap,
+            width=config.width,
+            depth=config.depth,
+            patch=config.patch,
+            num_classes=config.classes,
+            dtype=config.dtype,
+            height=str(config.height),
         )
     return networks.unet(
         shape,

@@ -299,8 +299,8 @@ METHODS: dict[str, type[Recipe]] = {cls.method: cls for cls in get_args(Recipe)}
 class Network:
     """The network, sized by hand or by preset."""
 
-    kind: Literal["unet", "mlp"] = "unet"
-    """U-Net for pictures, multilayer perceptron for vectors."""
+    kind: Literal["unet", "dit", "mlp"] = "unet"
+    """U-Net or transformer (dit) for pictures, multilayer perceptron for vectors."""
     width: int = 128
     """Channels at full resolution, or hidden units."""
     output: Output | None = None
@@ -308,7 +308,7 @@ class Network:
     height: Literal["linear", "log"] | None = None
     """How the network sees heights; None for what the method needs."""
     depth: int = 3
-    """Hidden layers of the mlp."""
+    """Hidden layers of the mlp, or blocks of the dit: S is width 384 and depth 12, B 768 and 12, L 1024 and 24."""
     multipliers: tuple[int, ...] = (1, 2, 2, 2)
     """Channel multipliers of the unet, one per resolution."""
     blocks: int = 4
@@ -316,7 +316,7 @@ class Network:
     attention: tuple[int, ...] = (16,)
     """Resolutions at which the unet attends."""
     patch: int = 1
-    """Side of the squares of pixels folded into channels before the unet."""
+    """Side of the squares of pixels folded into channels before the unet, or of the dit's patches."""
     dropout: float = 0.1
     """Dropout of the unet."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -435,10 +435,10 @@ def complete(run: Run) -> Run:
         ('tail', 'linear', 'linear')
     """
     recipe, network, sampling = run.recipe, run.network, run.sampling
-    pictures = network.kind == "unet" or run.data.components is not None
+    pictures = network.kind != "mlp" or run.data.components is not None
     output = recipe.output
     if isinstance(recipe, C2FM):
-        recipe = recipe.complete(pictures=network.kind == "unet")
+        recipe = recipe.complete(pictures=network.kind != "mlp")
     if isinstance(recipe, EFM):
         output = "capacitor" if recipe.is_direction and not pictures else output
         recipe = recipe.complete(pictures=pictures)
