@@ -79,6 +79,12 @@ def _devices() -> bool:
     print(
         f"  a jitted product   {'as it should be' if right else 'WRONG: reinstall jaxlib for this machine'}"
     )
+    for row in rates(small=jax.default_backend() == "cpu"):
+        rounded = "error" in row and row["dtype"] == "float32" and row["error"] > 1e-5
+        print(
+            f"  {row['product']:18s} {row['TFLOP_per_s']:.3g} TFLOP/s in {row['dtype']}, precision {row['precision']}"
+            f"{', rounded to fewer bits' if rounded else ''}"
+        )
     if jax.default_backend() == "cpu":
         print("  on a GPU or TPU    pip install 'jax[cuda13]', 'jax[cuda12]' or 'jax[tpu]'")
     return right

@@ -169,6 +169,8 @@ def test_doctor_finds_this_machine_healthy(capsys):
     out = capsys.readouterr().out
     assert "as it should be" in out
     assert "device" in out
+    assert out.count("TFLOP/s in float32, precision highest") == 2  # of a matrix product and of a convolution
+    assert "rounded" not in out  # a CPU multiplies float32 as it is
 
 
 @pytest.mark.parametrize(
