@@ -3,15 +3,12 @@
 Pictures change in place; vectors move as points of the plane, with their lines seen from the side.
 """
 
-import io
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
-from efm_jax._core import files
 from efm_jax.evaluation import drawing
+from efm_jax.evaluation._canvas import projected, save_film
 
 __all__ = ["lines_frames", "picture_frames", "projected", "save_film"]
 
@@ -41,37 +38,6 @@ def picture_frames(
     """
     dim = int(np.prod(shape))
     return [drawing.grid(x[:, :dim], shape, min(columns, len(x)), zoom=zoom) for x in np.asarray(path)]
-
-
-def projected(
-    lines: Float[np.ndarray, "t n dim1"],
-    source: Float[np.ndarray, "n dim"],
-    target: Float[np.ndarray, "m dim"],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Project lines and samples of more than two dimensions to the plane of the samples' first two principal components.
-
-    Args:
-        lines: Positions along each line, z last, [t, n, D+1].
-        source: Samples of P, [., D].
-        target: Samples of Q, [., D].
-
-    Returns:
-        Lines [t, n, 3], samples [., 2] and [., 2]; all unchanged for D <= 2.
-
-    Examples:
-        >>> import numpy as np
-        >>> x = np.random.default_rng(0).normal(size=(50, 4)) * [0.0, 3.0, 0.0, 1.0]
-        >>> lines, p, q = projected(np.zeros((3, 5, 5)), x, x)
-        >>> lines.shape, bool(np.allclose(np.linalg.norm(p[0] - p[1]), np.linalg.norm(x[0] - x[1])))
-        ((3, 5, 3), True)
-    """
-    if source.shape[1] <= 2:
-        return lines, source, target
-    both = np.concatenate([source[:500], target[:500]]).astype(np.float64)
-    mean = both.mean(axis=0)
-    plane = np.linalg.svd(both - mean, full_matrices=False)[2][:2].T
-    flat = np.concatenate([(lines[..., :-1] - mean) @ plane, lines[..., -1:]], axis=-1)
-    return flat, (source - mean) @ plane, (target - mean) @ plane
 
 
 def lines_frames(
@@ -134,43 +100,6 @@ def lines_frames(
             _dots(draw, moved[t], drawing.END, 2.5)
         frames.append(np.asarray(frame.reduce(_FINE)))
     return frames
-
-
-def save_film(
-    path: str | Path, frames: list[UInt8[np.ndarray, "height width 3"]], *, seconds: float = 2.5
-) -> None:
-    """Write frames as an animated webp that repeats, whole or not at all; the first and the last stay for a second.
-
-    Args:
-        path: File to write, ending in .webp.
-        frames: The frames, all of one size.
-        seconds: How long the way takes.
-
-    Raises:
-        ValueError: There is no frame, or the name does not end in .webp.
-
-    Examples:
-        >>> import numpy as np, tempfile
-        >>> from PIL import Image
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save_film(f"{folder}/a.webp", [np.full((8, 8, 3), v, np.uint8) for v in (0, 120, 250)])
-        ...     Image.open(f"{folder}/a.webp").n_frames
-        3
-    """
-    path = Path(path)
-    if path.suffix != ".webp" or not frames:
-        raise ValueError(
-            f"a film needs frames and is written as .webp, got {len(frames)} frames and {path.name!r}."
-        )
-    step = max(round(1000 * seconds / len(frames)), 20)
-    times = [1000, *[step] * (len(frames) - 2), 1000][: len(frames)]
-    first, *rest = map(Image.fromarray, frames)
-    buffer = io.BytesIO()
-    first.save(
-        buffer, "WEBP", save_all=True, append_images=rest, duration=times, loop=0, quality=80, method=2
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_bytes(path, buffer.getvalue())
 
 
 class _Panel:

@@ -1,6 +1,5 @@
 """What is drawn of a run or model: held-out samples and where their lines end, their way, and a sheet while it trains."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ from efm_jax.models.scoring import Direction
 
 __all__ = ["Watched", "draw", "names", "sheet", "watched", "ways"]
 
-_COLUMNS, _WIDTH = 8, 640
+_COLUMNS = 8
 _PICTURE_MOMENTS, _LINE_MOMENTS = 17, 41
 
 
@@ -93,10 +92,13 @@ def draw(
     path, gap = np.asarray(lines.path), trained.config.recipe.gap
     if len(shape) == 3:
         made = direction.test[direction.start].size is None
-        drawing.save_png(folder / files[0], _ends(x[:32], y[:64] if made else y[:32], shape, made))
-        zoom = _zoom(shape, 9)
+        drawing.save_png(
+            folder / files[0], drawing.mapped(*((None, y[:64]) if made else (x[:32], y[:32])), shape)
+        )
+        zoom = drawing.page_zoom(shape, 9)
         drawing.save_png(folder / files[1], drawing.strip(path[:, :4], shape, 9, zoom=zoom))
-        frames = films.picture_frames(path, shape, _COLUMNS // 2, zoom=_zoom(shape, _COLUMNS))
+        zoom = drawing.page_zoom(shape, _COLUMNS)
+        frames = films.picture_frames(path, shape, _COLUMNS // 2, zoom=zoom)
     else:
         real = [scoring.held_out(source, len(x), side=side) for side, source in enumerate(direction.test)]
         if shape[0] > 2:
@@ -163,17 +165,5 @@ def sheet(trained: Trained, samples: Watched) -> UInt8[np.ndarray, "height width
     if samples.real:
         path, *real = _as_learned(trained, np.asarray(lines.path), *samples.real)
         return films.lines_frames(path, *real, gap=trained.config.recipe.gap)[-1]
-    return _ends(samples.x, np.asarray(lines.end)[:, :-1], trained.shape, samples.made)
-
-
-def _ends(x: np.ndarray, y: np.ndarray, shape: tuple[int, ...], made: bool) -> np.ndarray:
-    """Outputs alone where they are made of noise, else in rows below their inputs."""
-    zoom = _zoom(shape, _COLUMNS)
-    if made:
-        return drawing.grid(y, shape, _COLUMNS, zoom=zoom)
-    return drawing.pairs_grid(x, y, shape, _COLUMNS, zoom=zoom)
-
-
-def _zoom(shape: Sequence[int], columns: int) -> int:
-    """How far pictures are enlarged so that a row of them is about as wide as a page."""
-    return max(round(_WIDTH / (columns * (shape[1] + 1))), 1)
+    y = np.asarray(lines.end)[:, :-1]
+    return drawing.mapped(None if samples.made else samples.x, y, trained.shape, _COLUMNS)
