@@ -6,8 +6,9 @@
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from PIL import Image
 from efm_jax._core import files
 from efm_jax.datasets import picture_files
 
-__all__ = ["Fitted", "Place", "is_picture", "no_picture", "read", "returned"]
+__all__ = ["Fitted", "Place", "is_picture", "no_picture", "opened", "read", "returned"]
 
 _AT_ONCE = 64
 
@@ -112,13 +113,7 @@ def read(
     names, root = listed.pictures, root.parent if single else root
     images, kept, places, skipped, ranges = [], [], [], [], []
     how = picture_files.Picture(shape[2] == 1, background, levels)
-
-    def change(picture: Image.Image) -> tuple[np.ndarray, Place] | ValueError:
-        if square is not None and fit == "crop":
-            if min(picture.size) < square:
-                return _too_small(picture.size, square)
-            picture = picture_files.middle(picture, square, square)
-        return _fitted(picture, shape, pad=fit == "pad")
+    change = partial(_fitted, shape=shape, square=square, pad=fit == "pad")
 
     def one(name: str):
         try:
@@ -152,6 +147,41 @@ def read(
     return Fitted(np.stack(images), kept, places, tuple(skipped), other)
 
 
+def opened(
+    pictures: Sequence[Image.Image],
+    shape: tuple[int, int, int],
+    *,
+    square: int | None = None,
+    background: int = 255,
+    levels: int | None = None,
+) -> UInt8[np.ndarray, "n height width channels"]:
+    """Fit pictures that are open already, as `read` fits files: cropped. They stay as they are.
+
+    Args:
+        pictures: Pictures of Pillow, of any size and mode.
+        shape: (H, W, C) of the model's pictures.
+        square: As in `read`.
+        background: As in `read`.
+        levels: As in `read`.
+
+    Raises:
+        ValueError: One is smaller than the square, or its levels are not known.
+
+    Examples:
+        >>> opened([Image.new("L", (20, 10), 7)], (5, 5, 3))[0, 0, 0].tolist()
+        [7, 7, 7]
+    """
+    how, images = picture_files.Picture(shape[2] == 1, background, levels), []
+    for k, picture in enumerate(pictures):
+        found = _fitted(
+            picture_files.converted(picture.copy(), how)[0], shape=shape, square=square, pad=False
+        )
+        if isinstance(found, ValueError):
+            raise ValueError(f"picture {k}: {found}")
+        images.append(found[0])
+    return np.stack(images)
+
+
 def returned(picture: UInt8[np.ndarray, "height width 3"], place: Place, *, own_size: bool) -> np.ndarray:
     """Return the part of a model's picture in which the fitted one lies, at its own size again (bicubic) on request."""
     part = Image.fromarray(picture).crop(place.box)
@@ -167,8 +197,15 @@ def _too_small(size: tuple[int, int], square: int) -> ValueError:
     )
 
 
-def _fitted(picture: Image.Image, shape: tuple[int, int, int], *, pad: bool) -> tuple[np.ndarray, Place]:
+def _fitted(
+    picture: Image.Image, *, shape: tuple[int, int, int], square: int | None, pad: bool
+) -> tuple[np.ndarray, Place] | ValueError:
+    """The picture as the model takes it and its place; or the error of one that is too small."""
     height, width, channels = shape
+    if square is not None and not pad:
+        if min(picture.size) < square:
+            return _too_small(picture.size, square)
+        picture = picture_files.middle(picture, square, square)
     if not pad:
         scale = min(picture.width / width, picture.height / height)
         size = max(round(width * scale), 1), max(round(height * scale), 1)

@@ -19,6 +19,7 @@ __all__ = [
     "Listing",
     "Picture",
     "check_how",
+    "converted",
     "fit",
     "listing",
     "middle",
@@ -185,12 +186,21 @@ def read(path: Path, how: Picture, change: Callable[[Image.Image], T]) -> tuple[
             )
         with _room.taken(pixels):
             with files.parsing(path, "picture"):
-                file.load()
-                ImageOps.exif_transpose(file, in_place=True)
-                picture, found = _eight_bit(file, how)
-                mode = "L" if how.gray else "RGB"
-                picture = picture if picture.mode == mode else picture.convert(mode)
+                picture, found = converted(file, how)
             return change(picture), found
+
+
+def converted(picture: Image.Image, how: Picture) -> tuple[Image.Image, tuple[int, int] | None]:
+    """Return a picture upright and in mode RGB or L; and of a 16-bit gray one the smallest and the largest level in it.
+
+    Raises:
+        ValueError: Its levels are not known.
+    """
+    picture.load()
+    ImageOps.exif_transpose(picture, in_place=True)
+    picture, found = _eight_bit(picture, how)
+    mode = "L" if how.gray else "RGB"
+    return picture if picture.mode == mode else picture.convert(mode), found
 
 
 def middle(picture: Image.Image, height: int, width: int) -> Image.Image:

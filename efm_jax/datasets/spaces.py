@@ -3,12 +3,12 @@
 In the space of pixels all charges are about equally far from each other and a minibatch's field is that of single ones. In
 some tens of components it is that of many. A `Space` is arrays alone: `encode` and `decode` are its two maps, `wrap` turns
 a source of pictures into one of their components. What k components cannot hold is lost: `explained` is the share kept.
-NumPy on the host, no JAX.
+`own` makes a space of an encoder and a decoder of your own. NumPy on the host, no JAX.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -18,6 +18,7 @@ from efm_jax.datasets.source import Choice, Source, batch
 __all__ = [
     "MOST",
     "SEED",
+    "Own",
     "Space",
     "check_components",
     "explained",
@@ -25,6 +26,7 @@ __all__ = [
     "identity",
     "logarithm",
     "of_noise",
+    "own",
     "principal_components",
     "standardized",
     "wrap",
@@ -38,6 +40,7 @@ MOST = 4000
 
 _PASSES = 8  # through a small set whose draws differ, as colors and mirrored pictures do
 _BLOCK = 512
+_AT_ONCE = 64
 
 
 class Space(NamedTuple):
@@ -55,6 +58,11 @@ class Space(NamedTuple):
     basis: Float32[np.ndarray, "dim k"]
     scale: Float32[np.ndarray, " k"]
     log1p: bool = False
+
+    @property
+    def inside(self) -> tuple[int]:
+        """Shape of a sample in the space."""
+        return (len(self.scale),)
 
     def encode(self, x: Float[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n k"]:
         """Return the components of samples.
@@ -96,6 +104,82 @@ def identity(dim: int) -> Space:
     """
     one = np.ones(dim, np.float32)
     return Space(np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32), one)
+
+
+class Own(NamedTuple):
+    """An encoder and a decoder of your own, see `own`.
+
+    Attributes:
+        encoder: From samples [n, *shape] to latents [n, *inside].
+        decoder: From latents to samples.
+        shape: Shape of a sample.
+        inside: Shape of a latent.
+    """
+
+    encoder: Callable[[np.ndarray], Any]
+    decoder: Callable[[np.ndarray], Any]
+    shape: tuple[int, ...]
+    inside: tuple[int, ...]
+
+    def encode(self, x: Float[np.ndarray, "n dim"]) -> Float32[np.ndarray, "n k"]:
+        """Return the latents of samples, both flat.
+
+        Raises:
+            ValueError: The encoder returns another shape.
+        """
+        return _applied("encode", self.encoder, x, self.shape, self.inside)
+
+    def decode(self, u: Float[np.ndarray, "n k"]) -> Float32[np.ndarray, "n dim"]:
+        """Return the samples of latents, both flat.
+
+        Raises:
+            ValueError: The decoder returns another shape.
+        """
+        return _applied("decode", self.decoder, u, self.inside, self.shape)
+
+
+def own(
+    encode: Callable[[np.ndarray], Any], decode: Callable[[np.ndarray], Any], shape: Sequence[int]
+) -> Own:
+    """Make a space of an encoder and a decoder of your own, such as those of a pretrained autoencoder.
+
+    Train on latents, saved as npy or through `wrap`, and give the space to `models.load`: no file ever names code to run.
+
+    Args:
+        encode: From float32 samples [n, *shape], pictures in [-1, 1], to latents [n, ...]; called with up to 64 at once.
+        decode: From latents back to samples.
+        shape: Shape of a sample, e.g. (64, 64, 3).
+
+    Raises:
+        ValueError: Of two samples of zeros they do not return two latents and two samples.
+
+    Examples:
+        >>> halves = own(lambda x: x / 2, lambda u: 2 * u, (4, 4, 3))
+        >>> halves.inside, float(halves.encode(np.ones((1, 48))).max())
+        ((4, 4, 3), 0.5)
+    """
+    shape = tuple(int(n) for n in shape)
+    zeros = np.zeros((2, *shape), np.float32)
+    inside = np.shape(encode(zeros))
+    if len(inside) < 2 or inside[0] != 2 or 0 in inside:
+        raise ValueError(
+            f"encode must return latents [n, ...] of samples [n, ...], got {inside} of {zeros.shape}."
+        )
+    space = Own(encode, decode, shape, inside[1:])
+    space.decode(space.encode(zeros.reshape(2, -1)))
+    return space
+
+
+def _applied(name: str, function: Callable, x: np.ndarray, before: tuple, after: tuple) -> np.ndarray:
+    """Some rows at a time through a function of arrays."""
+    x, parts = np.asarray(x, np.float32), []
+    for start in range(0, len(x), _AT_ONCE):
+        part = x[start : start + _AT_ONCE].reshape(-1, *before)
+        y = np.asarray(function(part), np.float32)
+        if y.shape != (len(part), *after):
+            raise ValueError(f"{name} must return {(len(part), *after)} of {part.shape}, got {y.shape}.")
+        parts.append(y.reshape(len(y), -1))
+    return np.concatenate(parts)
 
 
 def principal_components(
@@ -264,7 +348,7 @@ def explained(space: Space, x: Float[np.ndarray, "n dim"]) -> float:
     return min(float(np.sum((away @ space.basis) ** 2, dtype=np.float64) / spread), 1.0)
 
 
-def wrap(source: Source, space: Space) -> Source:
+def wrap(source: Source, space: Space | Own) -> Source:
     """Return a source whose draws are the components of another's draws; classes and size are kept.
 
     Args:
@@ -286,10 +370,10 @@ def wrap(source: Source, space: Space) -> Source:
     classes = source.classes
     if classes is not None:
         classes = tuple(None if one is None else wrap(one, space) for one in classes)
-    return Source(encoded, (len(space.scale),), source.size, classes, class_names=source.class_names)
+    return Source(encoded, space.inside, source.size, classes, class_names=source.class_names)
 
 
-def _encoded(space: Space, samples: Callable[..., np.ndarray], *arguments) -> np.ndarray:
+def _encoded(space: Space | Own, samples: Callable[..., np.ndarray], *arguments) -> np.ndarray:
     return space.encode(samples(*arguments))
 
 

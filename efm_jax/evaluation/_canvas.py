@@ -60,6 +60,11 @@ def save_png(path: str | Path, array: UInt8[np.ndarray, "height width *rgb"]) ->
         ...     [p.name for p in pathlib.Path(folder).iterdir()]
         ['a.png']
     """
+    write(path, png(array))
+
+
+def png(array: UInt8[np.ndarray, "height width *rgb"]) -> bytes:
+    """Return a picture as the bytes of a png file; see `save_png`."""
     array = np.asarray(array)
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
         raise ValueError(
@@ -68,7 +73,7 @@ def save_png(path: str | Path, array: UInt8[np.ndarray, "height width *rgb"]) ->
         )
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, format="PNG", optimize=True)
-    write(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def save_film(

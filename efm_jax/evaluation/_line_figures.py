@@ -94,7 +94,7 @@ def animate(
         raise ValueError(f"an animation needs at least two frames, got {count}.")
     ax = _drawn(ax, way)
     moving = ax.scatter(*points[0].T, s=10, color=END, zorder=3)
-    figure, pictures = ax.figure, []
+    figure, pictures = ax.figure.canvas.figure, []  # of a part of a figure, the whole
     for at in np.linspace(0, len(points) - 1, count):
         before, share = int(at), at - int(at)
         after = points[min(before + 1, len(points) - 1)]

@@ -7,7 +7,7 @@
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from efm_jax.evaluation._canvas import END, SOURCE, TARGET, save_png
+from efm_jax.evaluation._canvas import END, SOURCE, TARGET, png, save_png
 from efm_jax.evaluation._line_figures import animate, lines, lines_figure
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "mapped",
     "page_zoom",
     "pairs_grid",
+    "png",
     "save_png",
     "strip",
 ]

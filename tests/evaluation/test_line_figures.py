@@ -81,11 +81,14 @@ def test_an_animation_has_the_frames_asked_for_and_ends_at_the_ends(tmp_path):
     np.testing.assert_allclose(centers, [START.mean(axis=0), END.mean(axis=0)], atol=0.4)
 
 
-def test_between_positions_samples_move_straight(tmp_path):
-    seen = []
-    ax = axes()
-    saved = ax.figure.savefig
-    ax.figure.savefig = lambda *args, **options: (seen.append(dots(ax, drawing.END)), saved(*args, **options))
+def test_between_positions_samples_move_straight(tmp_path, monkeypatch):
+    seen, ax, saved = [], axes(), Figure.savefig
+
+    def save(figure, *args, **options):
+        seen.append(dots(ax, drawing.END))
+        saved(figure, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", save)
     drawing.animate(np.stack([WAY[0], WAY[-1]]), tmp_path / "lines.webp", ax=ax, frames=5)
     np.testing.assert_allclose(seen, np.linspace(START, END, 5), atol=1e-12)
 

@@ -1,0 +1,92 @@
+"""Samples as a person holds them, pictures of Pillow or arrays, as rows of numbers; and rows as what was given."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from efm_jax.datasets import as_pictures, fit_pictures, from_array, from_pictures
+from efm_jax.datasets.arrays import scaled
+from efm_jax.models import configs
+
+
+def rows(
+    x: Any, shape: tuple[int, ...], data: configs.Data | None = None
+) -> tuple[np.ndarray, Callable[[np.ndarray], Any]]:
+    """Samples of `shape` as rows [n, D], and what makes of rows the kind of samples that were given.
+
+    Args:
+        x: Pictures of Pillow, one or a list; or an array of samples or of one, floating-point or uint8. A batch may also be
+            flat, [n, D].
+        shape: Shape of a sample.
+        data: How pictures of Pillow are read, as those of a run were.
+
+    Raises:
+        ValueError: They are of another kind or shape.
+    """
+    if isinstance(x, Image.Image):
+        one, back = rows([x], shape, data)
+        return one, lambda y: back(y)[0]
+    if isinstance(x, list | tuple) and any(isinstance(one, Image.Image) for one in x):
+        return _of_pictures(x, shape, data or configs.Data()), partial(images, shape=shape)
+    try:
+        array = np.asarray(x)
+    except ValueError:  # lists of unequal length
+        array = np.asarray(None)
+    if array.dtype.kind in "OUSM" or array.ndim == 0:
+        raise ValueError(
+            f"samples must be pictures of Pillow or an array of numbers, got {type(x).__name__}.\n"
+            "Open files with PIL.Image.open, or give their folder to efm_jax.models.translate."
+        )
+    if array.shape not in forms(shape) and array.shape[1:] not in forms(shape):
+        raise ValueError(
+            f"samples have shape {shape} here, got an array {array.shape}.\nGive [n, {', '.join(map(str, shape))}]."
+        )
+    if array.dtype == np.uint8 and len(shape) != 3:
+        raise ValueError(f"samples of shape {shape} are no pictures, got uint8.\nGive x.astype('float32').")
+    flat = of_array(array.reshape(-1, *shape))[0]
+
+    def returned(y: np.ndarray) -> Any:
+        y = (as_pictures(y, shape) if array.dtype == np.uint8 else y).reshape(array.shape)
+        return jnp.asarray(y) if isinstance(x, jax.Array) else y
+
+    return flat, returned
+
+
+def _of_pictures(pictures: Any, shape: tuple[int, ...], data: configs.Data) -> np.ndarray:
+    strange = [one for one in pictures if not isinstance(one, Image.Image)]
+    if strange:
+        raise ValueError(
+            f"a list must hold pictures of Pillow alone, got {type(strange[0]).__name__} among them."
+        )
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise ValueError(
+            f"samples have shape {shape} here and are no pictures.\nGive an array [n, ...] of them."
+        )
+    how = {"square": data.crop, "background": data.background, "levels": data.levels}
+    return of_array(fit_pictures.opened(pictures, (shape[0], shape[1], shape[2]), **how))[0]
+
+
+def forms(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Shapes that one sample of `shape` may have in an array: also flat, and gray without a channel."""
+    return [shape, (math.prod(shape),), *([shape[:2]] if len(shape) == 3 and shape[2] == 1 else [])]
+
+
+def of_array(array: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Rows [n, D] of an array of samples in float32, uint8 pictures in [-1, 1], and the shape of one; or ValueError."""
+    if array.dtype == np.uint8:
+        return scaled(array).reshape(len(array), -1), from_pictures(array).shape
+    shape = from_array(array).shape  # checks the array
+    return array.astype(np.float32).reshape(len(array), -1), shape
+
+
+def images(y: np.ndarray, shape: tuple[int, ...]) -> list[Image.Image]:
+    """Rows [n, D] of pictures as pictures of Pillow, of mode RGB or L; or ValueError."""
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise ValueError(f"samples of shape {shape} are no pictures.")
+    return [Image.fromarray(one[..., 0] if shape[2] == 1 else one) for one in as_pictures(y, shape)]
