@@ -3,12 +3,13 @@
 Modules, in the order data flows: `datasets`, `charges`, `fields`, `matching`, `networks`, `training`, `lines`, `sampling`,
 `metrics`, `evaluation`, `models`, `runs`. Each loads when it is first named: `efm_jax.fields` works as well as
 `from efm_jax import fields`. Importing this package starts no backend and loads no plotting library.
+`efm_jax.fit` trains on two arrays in one call.
 """
 
 import importlib as _importlib
 import os as _os
-from types import ModuleType as _Module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 if hasattr(_os, "sched_getaffinity") and len(_os.sched_getaffinity(0)) == 1:
     # With one thread XLA's CPU client waits for ever for the arguments of a host callback (`couplings.minibatch_ot`): the
@@ -40,6 +41,7 @@ if _TYPE_CHECKING:
     from efm_jax.lines import clocks, launches, likelihood, whole_space
     from efm_jax.matching import couplings, gaps, points
     from efm_jax.models import configs, presets
+    from efm_jax.runs.of_arrays import fit
     from efm_jax.sampling import grids, guidance, reflow
 
 __version__ = "0.1.0"
@@ -55,6 +57,7 @@ __all__ = [
     "evaluation",
     "features",
     "fields",
+    "fit",
     "gaps",
     "grids",
     "guidance",
@@ -98,7 +101,9 @@ _SHORT = {
 """Modules that also go by a short name."""
 
 
-def __getattr__(name: str) -> _Module:
+def __getattr__(name: str) -> _Any:
+    if name == "fit":
+        return _importlib.import_module("efm_jax.runs.of_arrays").fit
     if name in __all__:
         return _importlib.import_module(f"efm_jax.{_SHORT.get(name, name)}")
     raise AttributeError(f"module 'efm_jax' has no attribute {name!r}; its modules are {', '.join(__all__)}.")

@@ -14,7 +14,7 @@ from efm_jax.datasets import Source, batch, fit_pictures, picture_files, read_ar
 from efm_jax.datasets.opening import specification
 from efm_jax.datasets.readers import split_key
 from efm_jax.evaluation import drawing
-from efm_jax.models import _given, build, columns, configs, seeds, table_output
+from efm_jax.models import given, build, columns, configs, seeds, table_output
 from efm_jax.models.loading import load
 from efm_jax.models.model import Trained, labels_of, start, transport
 from efm_jax.types import FieldLines
@@ -266,7 +266,7 @@ def _samples(
         n = limit or source.size or 64
         memory.check(f"a limit of {n}", n * _bytes(shape), "Translate fewer at a time with --limit.")
         return _Samples(batch(source, seeds.REPORTS, 0, 0, n), source.shape, _numbered(n), files)
-    x, found = _given.of_array(array)
+    x, found = given.of_array(array)
     return _Samples(x, found, names, files, pictures)
 
 

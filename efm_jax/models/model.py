@@ -17,7 +17,7 @@ from efm_jax.datasets import Source, batch
 from efm_jax.datasets.classes import aligned
 from efm_jax.datasets.spaces import Own, Space
 from efm_jax.evaluation import drawing, films, page
-from efm_jax.models import _given, build, configs, scoring, seeds
+from efm_jax.models import build, configs, given, scoring, seeds
 from efm_jax.models import space as _run_space
 from efm_jax.models.columns import Named
 from efm_jax.types import FieldLines, FieldMatching, Network
@@ -78,7 +78,7 @@ class Trained(NamedTuple):
             >>> y.shape, y.dtype.name
             ((3, 2), 'float32')
         """
-        rows, back = _given.rows(x, self.outside, self.config.data)
+        rows, back = given.rows(x, self.outside, self.config.data)
         cond = labels_of(self, label, len(rows), guidance=guidance)
         rows = rows if self.own is None else self.own.encode(rows)
         return back(_ends(self, transport(self, rows, reverse=reverse, cond=cond, guidance=guidance)))
@@ -118,12 +118,12 @@ class Trained(NamedTuple):
         Raises:
             ValueError: The model carries no pictures, or these are of another shape.
         """
-        rows, _ = _given.rows(x, self.outside, self.config.data)
-        found = _given.images(rows, self.outside)
+        rows, _ = given.rows(x, self.outside, self.config.data)
+        found = given.images(rows, self.outside)
         if columns is not None:
             zoom = drawing.page_zoom(self.outside, columns)
             return Image.fromarray(drawing.grid(rows, self.outside, columns, zoom=zoom))
-        single = isinstance(x, Image.Image) or np.shape(x) in _given.forms(self.outside)
+        single = isinstance(x, Image.Image) or np.shape(x) in given.forms(self.outside)
         return found[0] if single else found
 
     def __repr__(self) -> str:

@@ -26,7 +26,17 @@ from efm_jax.datasets.picture_files import size as size_of
 from efm_jax.models import build, configs
 from efm_jax.models.presets import PRESETS
 
-__all__ = ["Side", "Suggestion", "Timing", "described", "measured", "new_folder", "paced", "suggest"]
+__all__ = [
+    "Side",
+    "Suggestion",
+    "Timing",
+    "described",
+    "measured",
+    "new_folder",
+    "of_steps",
+    "paced",
+    "suggest",
+]
 
 FEW = 64
 """Fewer samples a side than this are warned of."""
@@ -196,7 +206,7 @@ def paced(
     steps = (
         run.steps if "steps" in given else min(_fitting(run, timing, seconds), MOST_STEPS[run.network.kind])
     )
-    return _of_steps(run, max(steps, FEWEST_STEPS) if "steps" not in given else steps, given), timing
+    return of_steps(run, max(steps, FEWEST_STEPS) if "steps" not in given else steps, given), timing
 
 
 def described(
@@ -436,8 +446,13 @@ def _besides(run: configs.Run, timing: Timing) -> float:
     return 2 * timing.compilation + scored + 15.0
 
 
-def _of_steps(run: configs.Run, steps: int, given: Collection[str]) -> configs.Run:
-    """The run with so many steps, saved ten times and logged a hundred times on the way."""
+def of_steps(run: configs.Run, steps: int, given: Collection[str] = ()) -> configs.Run:
+    """Return the run with so many steps, saved ten times and logged a hundred times on the way; what is given stays.
+
+    Examples:
+        >>> of_steps(configs.Run(), 500).save_every
+        50
+    """
     if "optimizer.warmup" not in given:
         run = replace(run, optimizer=replace(run.optimizer, warmup=min(run.optimizer.warmup, steps // 10)))
     often = {"save_every": max(steps // 10, 1), "log_every": max(steps // 100, 1)}

@@ -14,11 +14,13 @@ from efm_jax.datasets import as_pictures, fit_pictures, from_array, from_picture
 from efm_jax.datasets.arrays import scaled
 from efm_jax.models import configs
 
+__all__ = ["forms", "images", "of_array", "rows"]
+
 
 def rows(
     x: Any, shape: tuple[int, ...], data: configs.Data | None = None
 ) -> tuple[np.ndarray, Callable[[np.ndarray], Any]]:
-    """Samples of `shape` as rows [n, D], and what makes of rows the kind of samples that were given.
+    """Return samples of `shape` as rows [n, D], and what makes of rows the kind of samples that were given.
 
     Args:
         x: Pictures of Pillow, one or a list; or an array of samples or of one, floating-point or uint8. A batch may also be
@@ -28,6 +30,11 @@ def rows(
 
     Raises:
         ValueError: They are of another kind or shape.
+
+    Examples:
+        >>> x, back = rows(np.full((4, 4), 255, np.uint8), (4, 4, 1))
+        >>> x.shape, float(x.max()), back(-x).shape, int(back(-x).max())
+        ((1, 16), 1.0, (4, 4), 0)
     """
     if isinstance(x, Image.Image):
         one, back = rows([x], shape, data)
@@ -47,6 +54,8 @@ def rows(
         raise ValueError(
             f"samples have shape {shape} here, got an array {array.shape}.\nGive [n, {', '.join(map(str, shape))}]."
         )
+    if array.size == 0:
+        raise ValueError(f"there are no samples, got an array {array.shape}.")
     if array.dtype == np.uint8 and len(shape) != 3:
         raise ValueError(f"samples of shape {shape} are no pictures, got uint8.\nGive x.astype('float32').")
     flat = of_array(array.reshape(-1, *shape))[0]
@@ -73,12 +82,25 @@ def _of_pictures(pictures: Any, shape: tuple[int, ...], data: configs.Data) -> n
 
 
 def forms(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """Shapes that one sample of `shape` may have in an array: also flat, and gray without a channel."""
+    """Return the shapes that one sample of `shape` may have in an array: also flat, and gray without a channel.
+
+    Examples:
+        >>> forms((4, 4, 1))
+        [(4, 4, 1), (16,), (4, 4)]
+    """
     return [shape, (math.prod(shape),), *([shape[:2]] if len(shape) == 3 and shape[2] == 1 else [])]
 
 
 def of_array(array: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
-    """Rows [n, D] of an array of samples in float32, uint8 pictures in [-1, 1], and the shape of one; or ValueError."""
+    """Return rows [n, D] of an array of samples in float32, uint8 pictures in [-1, 1], and the shape of one.
+
+    Raises:
+        ValueError: See `datasets.from_array` and `datasets.from_pictures`.
+
+    Examples:
+        >>> of_array(np.zeros((2, 3, 3, 1), np.uint8))[0].shape
+        (2, 9)
+    """
     if array.dtype == np.uint8:
         return scaled(array).reshape(len(array), -1), from_pictures(array).shape
     shape = from_array(array).shape  # checks the array
@@ -86,7 +108,15 @@ def of_array(array: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
 
 
 def images(y: np.ndarray, shape: tuple[int, ...]) -> list[Image.Image]:
-    """Rows [n, D] of pictures as pictures of Pillow, of mode RGB or L; or ValueError."""
+    """Return rows [n, D] of pictures as pictures of Pillow, of mode RGB or L.
+
+    Raises:
+        ValueError: Samples of this shape are no pictures.
+
+    Examples:
+        >>> [one.getpixel((0, 0)) for one in images(np.array([[-1.0], [1.0]]), (1, 1, 1))]
+        [0, 255]
+    """
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise ValueError(f"samples of shape {shape} are no pictures.")
     return [Image.fromarray(one[..., 0] if shape[2] == 1 else one) for one in as_pictures(y, shape)]
