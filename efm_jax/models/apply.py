@@ -14,7 +14,7 @@ from efm_jax.datasets import Source, batch, fit_pictures, picture_files, read_ar
 from efm_jax.datasets.opening import specification
 from efm_jax.datasets.readers import split_key
 from efm_jax.evaluation import drawing
-from efm_jax.models import given, build, columns, configs, seeds, table_output
+from efm_jax.models import build, columns, configs, given, seeds, table_output
 from efm_jax.models.loading import load
 from efm_jax.models.model import Trained, labels_of, start, transport
 from efm_jax.types import FieldLines

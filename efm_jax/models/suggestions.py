@@ -372,8 +372,9 @@ def _vectors(p: Side, q: Side, reading: tables.Reading) -> Suggestion:
         )
     shape = next(iter(shapes))
     dim = int(np.prod(shape))
-    base = PRESETS["toy-swiss-roll"][1]
-    recipe = configs.Tubes(coupling="lines_plan" if finite else "field_lines", charges=512, num_points=512)
+    base = PRESETS["table-quick"][1]
+    if not finite:
+        base = replace(base, recipe=replace(base.recipe, coupling="field_lines"))
     data, why = configs.Data(p.spec, q.spec, table=reading), "that of the data"
     samples = [side.sample for side in (p, q) if side.sample is not None]
     if len(shapes) > 1:
@@ -397,14 +398,12 @@ def _vectors(p: Side, q: Side, reading: tables.Reading) -> Suggestion:
         why = "columns of different scales are learned in units of their deviation (--data.standardize)"
     if data.log1p:
         why = f"counts are learned by their logarithm (--data.log1p); {why}"
-    network = replace(base.network, width=128 if dim <= 8 else 256)
     reasons = {
         "recipe.method": "the smallest W2 of all methods on four of five pairs (docs/evidence/toys.md)",
         "data.size": why,
     }
-    run = configs.of_method(replace(base, data=data, network=network), recipe.method)
-    sampling = replace(run.sampling, solver="midpoint", steps=24)
-    return Suggestion(replace(run, recipe=recipe, sampling=sampling), (p, q), shape, reasons, _warned(p, q))
+    run = replace(base, data=data, network=replace(base.network, width=128 if dim <= 8 else 256))
+    return Suggestion(run, (p, q), shape, reasons, _warned(p, q))
 
 
 def _wide(samples: Sequence[np.ndarray]) -> bool:

@@ -208,3 +208,15 @@ def test_every_preset_makes_a_batch(name):
     x = jax.ShapeDtypeStruct((run.recipe.charges, 4), "float32")
     drawn = jax.eval_shape(recipe.draw, jax.random.key(0), x, x)
     assert drawn.points.shape == (run.recipe.num_points, 5)
+
+
+def test_three_tasks_of_three_sizes_come_first_and_each_has_a_line():
+    names = [
+        f"{task}-{size}" for task in ("translate", "generate", "table") for size in ("quick", "full", "paper")
+    ]
+    assert [*PRESETS][:9] == names
+    # a line of the help of `efm train` holds 60 letters
+    assert max(len(PRESETS[name][0]) for name in names) <= 60
+    same = {"translate": "paper-translation", "generate": "paper-cmnist", "table": "toy-swiss-roll"}
+    for task, old in same.items():
+        assert PRESETS[f"{task}-paper"][1] == PRESETS[old][1]

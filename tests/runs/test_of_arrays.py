@@ -49,20 +49,7 @@ def test_what_is_trained_is_what_efm_suggest_chooses_and_stays_in_the_folder(tra
         efm_jax.fit(X, X, steps=1, run=folder)
 
 
-def test_minutes_set_the_steps_where_none_are_given(monkeypatch):
-    asked = []
-
-    def paced(run, shape, minutes):
-        asked.append(minutes)
-        return suggestions.of_steps(run, 2), suggestions.Timing(1.0, 1.0)
-
-    monkeypatch.setattr(suggestions, "paced", paced)
-    model = efm_jax.fit(X, X + 1, minutes=0.5, method="cfm", seed=3, progress=False)
-    assert asked == [0.5]
-    assert (model.config.recipe.method, model.config.seed, int(model.state.step)) == ("cfm", 3, 2)
-
-
-def test_pictures_are_learned_in_a_space_of_their_owner():
+def test_pictures_are_learned_in_a_space_of_their_owner_for_the_minutes_given(monkeypatch):
     blocks = spaces.own(
         lambda x: x[:, ::4, ::4].reshape(-1, 4),
         lambda u: u.reshape(-1, 2, 2, 1).repeat(4, axis=1).repeat(4, axis=2),
@@ -72,12 +59,19 @@ def test_pictures_are_learned_in_a_space_of_their_owner():
         RNG.integers(a, b, (80, 2, 2, 1), np.uint8).repeat(4, 1).repeat(4, 2)
         for a, b in ((0, 60), (180, 240))
     )
-    seen = []
-    blocks = blocks._replace(encoder=lambda x, encode=blocks.encoder: (seen.append(x.shape), encode(x))[1])
-    model = efm_jax.fit(low, high, steps=2, space=blocks, progress=False)
+    asked, seen = [], []
+    coded = blocks._replace(encoder=lambda x: (seen.append(x.shape), blocks.encoder(x))[1])
+
+    def paced(run, shape, minutes):
+        asked.append((shape, minutes))
+        return suggestions.of_steps(run, 2), suggestions.Timing(1.0, 1.0)
+
+    monkeypatch.setattr(suggestions, "paced", paced)
+    model = efm_jax.fit(low, high, minutes=0.5, method="cfm", seed=3, space=coded, progress=False)
+    assert asked == [((4,), 0.5)]
+    assert (model.config.recipe.method, model.config.seed, int(model.state.step)) == ("cfm", 3, 2)
     assert {shape[1:] for shape in seen} == {(8, 8, 1)}
-    assert model.shape == (4,)
-    assert model.outside == (8, 8, 1)
+    assert (model.shape, model.outside) == ((4,), (8, 8, 1))
     assert model.translate(Image.fromarray(low[0, ..., 0])).size == (8, 8)
 
 
