@@ -138,6 +138,8 @@ class EFM(_Method):
     """Which pairs the segments join; `one_plan` and `lines_plan` pair the training set once, before training."""
     plan_features: str | None = None
     """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+    plan_samples: int | None = None
+    """Samples a side that a plan of the training set pairs; None: as many as the larger side has, at most 10,000."""
     field: Literal["minibatch", "whole"] = "minibatch"
     """Whose field is the target: that of the step's own charges, or of the whole training set."""
 
@@ -175,6 +177,8 @@ class C2FM(_Method):
     """Which pairs the segments join; `one_plan` and `lines_plan` pair the training set once, before training."""
     plan_features: str | None = None
     """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+    plan_samples: int | None = None
+    """Samples a side that a plan of the training set pairs; None: as many as the larger side has, at most 10,000."""
     field: Literal["minibatch", "whole"] = "minibatch"
     """Whose field is the target: that of the step's own charges, or of the whole training set."""
 
@@ -214,6 +218,8 @@ class IFM(_Method):
     """Of which pairs the field is made; `one_plan`, `lines_plan` pair the training set once; `given`: those of a reflow."""
     plan_features: str | None = None
     """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+    plan_samples: int | None = None
+    """Samples a side that a plan of the training set pairs; None: as many as the larger side has, at most 10,000."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +243,8 @@ class Tubes(_Method):
     """Distribution of the heights of the points."""
     plan_features: str | None = None
     """Of `lines_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+    plan_samples: int | None = None
+    """Samples a side that a plan of the training set pairs; None: as many as the larger side has, at most 10,000."""
 
 
 @dataclass(frozen=True)
@@ -256,6 +264,8 @@ class CFM(_Method):
     """Which pairs the paths join; `one_plan`, `lines_plan` pair the training set once; `given`: those of a reflow."""
     plan_features: str | None = None
     """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+    plan_samples: int | None = None
+    """Samples a side that a plan of the training set pairs; None: as many as the larger side has, at most 10,000."""
 
 
 @dataclass(frozen=True)

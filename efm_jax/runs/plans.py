@@ -15,7 +15,10 @@ from efm_jax.models import configs, seeds
 __all__ = ["BLOCK", "EACH_STEP", "MOST", "PLANS", "check", "paired"]
 
 MOST = 10_000
-"""Most samples a side that one plan pairs."""
+"""Most samples a side that one plan pairs unless `recipe.plan_samples` says so."""
+
+LARGEST = 1_000_000
+"""Most that may be asked for."""
 
 PLANS = ("one_plan", "lines_plan")
 """Couplings that pair the training set once."""
@@ -32,9 +35,9 @@ def paired(
 ) -> tuple[Source, Source]:
     r"""Return the training sets as pairs of one plan if `recipe.coupling` is 'one_plan' or 'lines_plan'.
 
-    As many samples of either side as the larger finite one has, at most `MOST`, are paired once, in blocks of `BLOCK`.
-    Of distributions and of pictures whose draws differ (colors, mirror images) these are the draws that training sees. The
-    plan is
+    `recipe.plan_samples` samples of either side, or as many as the larger finite one has, at most `MOST`, are paired once, in
+    blocks of `BLOCK`. Of distributions and of pictures whose draws differ (colors, mirror images) these are the draws that
+    training sees: more of them than there are pictures show more colors. The plan is
 
     $$\min_\pi \sum_i |f(x_i) - f(y_{\pi(i)})|^2,$$
 
@@ -70,7 +73,8 @@ def paired(
         return pair
     by_features = recipe.plan_features
     sizes = [source.size for source in pair if source.size is not None]
-    drawn = [batch(source, seeds.PLANS, side, 0, min(max(sizes), MOST)) for side, source in enumerate(pair)]
+    count = recipe.plan_samples or min(max(sizes), MOST)
+    drawn = [batch(source, seeds.PLANS, side, 0, count) for side, source in enumerate(pair)]
     seen = drawn
     if by_features is not None:
         extractor = features.open_extractor(by_features)
@@ -88,13 +92,18 @@ def check(config: configs.Run, pair: tuple[Source, Source]) -> None:
     """Check that the training sets can be paired as the configuration asks.
 
     Raises:
-        ValueError: Neither side is finite, the network has classes, or features are asked for of what are not two sets of
-            pictures, or for another coupling.
+        ValueError: Neither side is finite and no number of samples is given, the network has classes, features are asked for of what are not two sets of
+            pictures, or features or a number of samples for another coupling.
     """
     if isinstance(config.recipe, configs.PFGM):
         return
     by_features = config.recipe.plan_features
-    coupling = config.recipe.coupling
+    coupling, count = config.recipe.coupling, config.recipe.plan_samples
+    if count is not None and (coupling not in PLANS or not 1 <= count <= LARGEST):
+        raise ValueError(
+            f"recipe.plan_samples is a number from 1 to {LARGEST:,} for recipe.coupling 'one_plan' or 'lines_plan', got "
+            f"{count} with {coupling!r}."
+        )
     if coupling not in PLANS:
         if by_features is not None:
             raise ValueError(
@@ -107,10 +116,10 @@ def check(config: configs.Run, pair: tuple[Source, Source]) -> None:
             f"recipe.coupling {coupling!r} pairs all classes at once; with network.classes take {EACH_STEP[coupling]!r}."
         )
     sizes = [source.size for source in pair if source.size is not None]
-    if not sizes:
+    if not sizes and count is None:
         raise ValueError(
             f"recipe.coupling {coupling!r} pairs a finite training set, got two distributions without end; take "
-            f"{EACH_STEP[coupling]!r}."
+            f"{EACH_STEP[coupling]!r}, or give recipe.plan_samples."
         )
     shape = pair[0].shape
     if by_features is not None and (len(sizes) < 2 or len(shape) != 3):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from experiments._lib.record import Record
 from experiments.exact_transport import drawing
-from experiments.exact_transport.config import Config
+from experiments.exact_transport.config import Config, Far
 from experiments.exact_transport.run import MAPS, far_row, perfect, row
 
 RESULTS = Path(__file__).parent / "results"
@@ -17,7 +17,7 @@ def main() -> None:
     if "--draw" in sys.argv:
         drawing.draw(config, RESULTS)
         return
-    record = Record(RESULTS / "exact_transport.json", config, "rows", "perfect", "far")
+    record = Record(RESULTS / "exact_transport.json", config, "rows", "perfect")
     record.fill(
         "perfect",
         ({"target": target, "seed": seed} for seed in config.seeds for _, target in config.pairs),
@@ -33,15 +33,14 @@ def main() -> None:
         ),
         lambda place: row(config, *place.values()),
     )
-    record.fill(
-        "far",
+    far = Far()
+    Record(RESULTS / "far.json", far, "rows").fill(
+        "rows",
         (
             {"source": source, "target": target, "seed": seed, "extra": extra}
-            for (source, target), seed, extra in itertools.product(
-                config.far_pairs, config.seeds, config.far_extra
-            )
+            for (source, target), seed, extra in itertools.product(far.pairs, far.seeds, far.extra)
         ),
-        lambda place: far_row(config, **place),
+        lambda place: far_row(far, **place),
     )
 
 

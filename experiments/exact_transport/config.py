@@ -33,7 +33,13 @@ class Config:
     """Euler steps of forward-only lines (Algorithm 2), at least."""
     step: float = 0.1
     """Their greatest length in height, the paper's: 300 steps at L = 30."""
-    far_pairs: tuple[tuple[str, str], ...] = (
+
+
+@dataclass(frozen=True)
+class Far:
+    """Lines between plates far apart."""
+
+    pairs: tuple[tuple[str, str], ...] = (
         ("gaussian:2", "eight_gaussians"),
         ("moons", "eight_gaussians"),
         ("gaussian:2", "moons"),
@@ -41,6 +47,16 @@ class Config:
         ("gaussian:2", "swiss_roll"),
         ("gaussian:2", "two_gaussians"),
     )
-    """P and Q of plates far apart."""
-    far_extra: tuple[int | None, ...] = (1, None)
-    """Their extra dimensions."""
+    """P and Q by name."""
+    extra: tuple[int | None, ...] = (1, None)
+    """Extra dimensions of the field."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """As in `Config`."""
+    charges: int = 4096
+    """Charges per plate."""
+    lines: int = 2048
+    """Lines, samples they are compared with, and samples of the floor."""
+    first: float = 0.003
+    """Angle of the first and last step, a fraction of the distance between neighbors among the charges."""
+    steps: int = 40
+    """Steps of each plate."""

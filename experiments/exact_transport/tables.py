@@ -43,9 +43,9 @@ def forward(source: str, target: str, gap: float) -> list[float]:
 
 def far() -> Table:
     """W2 of forward lines between plates far apart over that of a perfect map, means over the seeds."""
-    report = read(RESULTS, "exact_transport")
+    report = read(RESULTS, "far")
     cells: dict[tuple, list[dict]] = {}
-    for row in report["far"] if report else ():
+    for row in report["rows"] if report else ():
         cells.setdefault((row["source"], row["target"], row["extra"]), []).append(row)
     rows = []
     for (source, target, extra), found in cells.items():

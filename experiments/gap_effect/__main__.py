@@ -7,7 +7,7 @@ from pathlib import Path
 from experiments._lib.record import Record
 from experiments.gap_effect import drawing
 from experiments.gap_effect.config import Config
-from experiments.gap_effect.run import EXACT, LEARNED, exact, learned, suggested
+from experiments.gap_effect.run import FAR, FIELDS, suggested
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -26,23 +26,16 @@ def main() -> None:
 
 
 def _fill(config: Config, record: Record) -> None:
-    fields = {f"exact: {name}": (exact, name) for name in EXACT} | {
-        f"learned: {name}": (learned, name) for name in LEARNED
-    }
-
-    def make(place):
-        follow, name = fields[place["field"]]
-        return follow(config, place["source"], place["target"], place["gap"], place["seed"], name)
-
     record.fill(
         "rows",
         (
             {"source": source, "target": target, "gap": gap, "seed": seed, "field": name}
-            for seed, (source, target), gap, name in itertools.product(
-                config.seeds, config.pairs, config.gaps, fields
+            for seed, (source, target), gap in itertools.product(
+                config.seeds, config.pairs, (*config.gaps, None)
             )
+            for name in (FAR if gap is None else FIELDS)
         ),
-        make,
+        lambda place: (FAR | FIELDS)[place["field"]](config, *list(place.values())[:4]),
     )
 
 

@@ -1,4 +1,4 @@
-"""The figure: W2 and curvature against the gap."""
+"""The figure: W2 and the length of lines against the gap, from 1 to infinity on one axis."""
 
 import statistics
 from pathlib import Path
@@ -6,53 +6,73 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLORS = ("#444444", "#3b6fb6", "#999999", "#c98a1b", "#c44e52", "#5a8f4e", "#8a5fb0", "#b07a55")
+PANELS = {
+    ("w2", "exact lines: W2 to Q"): {
+        "exact: two plates, forward only": "#444444",
+        "exact: two plates, stochastic map": "#3b6fb6",
+        "exact: capacitor chain": "#5a8f4e",
+        "exact: plates far apart, by flux": "#c44e52",
+    },
+    ("w2", "learned lines: W2 to Q"): {
+        "learned: EFM, made safe": "#444444",
+        "learned: EFM, per plate": "#c98a1b",
+        "learned: C2FM": "#5a8f4e",
+        "learned: EFM, straight tubes": "#c44e52",
+    },
+    ("detour", "exact lines: length / distance of ends"): {
+        "exact: two plates, forward only": "#444444",
+        "exact: two plates, stochastic map": "#3b6fb6",
+        "exact: capacitor chain": "#5a8f4e",
+    },
+}
+"""By what is drawn and what it is called: the fields, each with its color."""
+
+INFINITE = 100.0
+"""Where the infinite gap stands on the axis."""
 
 
 def draw(rows: list[dict], suggested: list[dict], path: Path) -> None:
-    """One column a pair of laws, W2 above the detour of lines; bars span the seeds, dots mark the suggested gap."""
+    """One column a pair of distributions; bars span the seeds, the dotted line is the suggested gap."""
     pairs = list(dict.fromkeys((row["source"], row["target"]) for row in rows))
-    fields = list(dict.fromkeys(row["field"] for row in rows))
-    figure = Figure(figsize=(4.6 * len(pairs), 6.8), dpi=100, layout="constrained")
+    figure = Figure(figsize=(4.6 * len(pairs), 3.2 * len(PANELS)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    for i, (key, label) in enumerate((("w2", "W2 to Q"), ("detour", "length of lines / distance of ends"))):
+    every = figure.subplots(len(PANELS), len(pairs), squeeze=False)
+    for i, ((key, label), colors) in enumerate(PANELS.items()):
         for k, pair in enumerate(pairs):
-            axes = figure.add_subplot(2, len(pairs), i * len(pairs) + k + 1)
-            for name, color in zip(fields, COLORS, strict=False):
-                mine = [
-                    row
-                    for row in rows
-                    if (row["source"], row["target"], row["field"]) == (*pair, name) and row[key] is not None
-                ]
-                gaps = sorted({row["gap"] for row in mine})
-                values = [[row[key] for row in mine if row["gap"] == gap] for gap in gaps]
-                middle = [statistics.mean(v) for v in values]
-                spread = [
-                    [m - min(v) for m, v in zip(middle, values, strict=True)],
-                    [max(v) - m for m, v in zip(middle, values, strict=True)],
-                ]
-                style = "--" if name.startswith("exact") else "-"
-                axes.errorbar(
-                    gaps,
-                    middle,
-                    spread,
-                    label=name,
-                    color=color,
-                    linestyle=style,
-                    marker="o",
-                    markersize=3,
-                    linewidth=1.2,
-                )
+            axes = every[i, k]
+            mine = [row for row in rows if (row["source"], row["target"]) == pair and row[key] is not None]
+            for name, color in colors.items():
+                _curve(axes, [row for row in mine if row["field"] == name], key, name, color)
             for row in suggested:
                 if (row["source"], row["target"]) == pair:
                     axes.axvline(row["gap"], color="#777777", linestyle=":", linewidth=1, label="suggest_gap")
+            ticks = sorted({row["gap"] for row in rows if row["gap"] is not None})
             axes.set_xscale("log")
             axes.set_yscale("log")
+            axes.set_xlim(ticks[0] / 1.2, INFINITE * 1.2)
+            axes.set_xticks([*ticks, INFINITE], [*(f"{gap:g}" for gap in ticks), "∞"])
+            axes.minorticks_off()
             axes.set_xlabel("gap L")
             axes.set_ylabel(label)
             if i == 0:
-                axes.set_title(f"{pair[0]} -> {pair[1]}", fontsize=10)
-    figure.legend(
-        *figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7
-    )
+                axes.set_title(f"{pair[0]} → {pair[1]}", fontsize=10)
+            if k == 0:
+                axes.legend(fontsize=7)
     figure.savefig(path)
+
+
+def _curve(axes, rows: list[dict], key: str, name: str, color: str) -> None:
+    cells: dict[float, list[float]] = {}
+    for row in rows:
+        cells.setdefault(INFINITE if row["gap"] is None else row["gap"], []).append(row[key])
+    gaps = sorted(cells)
+    middle = [statistics.mean(cells[gap]) for gap in gaps]
+    spread = [
+        [m - min(cells[gap]) for gap, m in zip(gaps, middle, strict=True)],
+        [max(cells[gap]) - m for gap, m in zip(gaps, middle, strict=True)],
+    ]
+    marker = "*" if gaps == [INFINITE] else "o"
+    size = 9 if marker == "*" else 3
+    axes.errorbar(
+        gaps, middle, spread, label=name, color=color, marker=marker, markersize=size, linewidth=1.2
+    )

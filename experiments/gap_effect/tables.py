@@ -9,7 +9,18 @@ from experiments.exact_transport.tables import forward
 RESULTS = Path(__file__).parent / "results"
 
 
-GAPS = (1.0, 4.0, 6.0, 12.0, 30.0)
+GAPS = (1.0, 6.0, 12.0, 30.0, None)
+"""None: infinite."""
+FIELDS = (
+    "exact: two plates, forward only",
+    "exact: two plates, stochastic map",
+    "exact: capacitor chain",
+    "exact: plates far apart, by flux",
+    "learned: EFM, made safe",
+    "learned: EFM, per plate",
+    "learned: C2FM",
+    "learned: EFM, straight tubes",
+)
 
 
 def gaps(target: str) -> Table:
@@ -17,14 +28,14 @@ def gaps(target: str) -> Table:
     report = read(RESULTS, "gap_effect")
     rows = [row for row in (report["rows"] if report else ()) if row["target"] == target]
     cells = []
-    for name in dict.fromkeys(row["field"] for row in rows):
+    for name in FIELDS:
         found = [
-            (forward("gaussian:2", target, gap) if name == "exact: two plates, forward only" else [])
+            (forward("gaussian:2", target, gap) if gap and name == FIELDS[0] else [])
             or [row["w2"] for row in rows if (row["field"], row["gap"]) == (name, gap)]
             for gap in GAPS
         ]
         cells.append([name, *map(mean_and_spread, found)])
-    return ["field", *(f"L = {gap:g}" for gap in GAPS)], cells
+    return ["field", *("L = ∞" if gap is None else f"L = {gap:g}" for gap in GAPS)], cells
 
 
 TABLES = {"gap effect": partial(gaps, "swiss_roll"), "gap effect more": partial(gaps, "eight_gaussians")}

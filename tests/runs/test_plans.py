@@ -29,6 +29,21 @@ def test_a_law_is_drawn_as_often_as_the_other_side_has_samples():
     assert pos.size == neg.size == 30
 
 
+def test_as_many_samples_are_paired_as_asked_for():
+    """Two normal distributions, one moved by 10: pairs of the optimal plan in one dimension keep their order."""
+    config = replace(RUN, recipe=replace(RUN.recipe, plan_samples=200))
+    x = np.random.default_rng(0).normal(size=(20, 1)).astype(np.float32)
+    pos, neg = plans.paired(config, (white_noise((1,)), from_array(x)))
+    assert pos.size == neg.size == 200
+    p, q = (batch(source, 0, side, 0, 64)[:, 0] for side, source in enumerate((pos, neg)))
+    assert (np.diff(q[np.argsort(p)]) >= 0).all()
+    pos, neg = plans.paired(config, (toys.moons(), toys.moons()))
+    assert pos.size == 200
+    for recipe in (configs.EFM(plan_samples=200), configs.EFM(coupling="one_plan", plan_samples=0)):
+        with pytest.raises(ValueError, match=r"recipe\.plan_samples is a number from 1 to 1,000,000"):
+            plans.paired(configs.Run(recipe=recipe), (white_noise((1,)), from_array(x)))
+
+
 def test_other_couplings_leave_the_sources_alone():
     pair = toys.moons(), toys.moons()
     assert plans.paired(configs.Run(), pair) is pair
