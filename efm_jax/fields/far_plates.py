@@ -115,7 +115,7 @@ def far_lines(
     extra: int | None = None,
     reverse: bool = False,
     steps: int = 20,
-    first: float = 0.03,
+    first: float = 0.01,
     towards: Float[Array, "n dim"] | None = None,
     stretch: bool = False,
     save: bool = False,
@@ -135,7 +135,7 @@ def far_lines(
         reverse: Go from Q to P.
         steps: Steps of each plate.
         first: Angle at which lines start and end; small compared with the spread of the thinnest direction of the data, in
-            units of the frame.
+            units of the frame, and of lines by the flux with K = 1 with the distance between neighbors among the charges.
         towards: Directions tau in which lines leave the plate, [n, D], see `directions`; None: upright, the cheapest.
         stretch: Multiply the directions between the plates by one number, so that the median of their lengths is that of
             the flux. An upright line is the middle of its charge's lines. In many dimensions its direction is therefore
@@ -167,7 +167,7 @@ def far_lines(
     extra = None if extra is None else checks.count("extra", extra)
     steps, first = checks.count("steps", steps), checks.positive("first", first)
     if not first < pi / 2:
-        raise ValueError(f"first must be an angle below pi/2, got {first}; 0.03 is common.")
+        raise ValueError(f"first must be an angle below pi/2, got {first}; 0.01 is common.")
     charges_over, points_over = _axes(mesh)
     if block_size is None:
         rows = -(-len(x) // (mesh.shape[points_over] if mesh and points_over else 1))

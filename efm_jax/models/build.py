@@ -270,7 +270,7 @@ def recipe(config: configs.Recipe, pair: tuple[Source, Source] | None = None) ->
                 num_points=config.num_points,
             )
         case configs.Tubes():
-            lines = couplings.field_lines(extra=config.extra, flux=config.flux)
+            lines = couplings.field_lines(extra=config.extra, flux=config.flux, frame=config.frame)
             return matching.tubes(
                 config.gap,
                 coupling=couplings.given() if config.coupling == "lines_plan" else lines,

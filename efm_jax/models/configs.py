@@ -137,7 +137,7 @@ class EFM(_Method):
     coupling: Coupling = "minibatch_ot"
     """Which pairs the segments join; `one_plan` and `lines_plan` pair the training set once, before training."""
     plan_features: str | None = None
-    """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+    """Of `one_plan`: compare by `components:64`, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
     plan_samples: int | None = None
     """Samples a side that a plan of the training set pairs; None: as many as the larger side has, at most 10,000."""
     field: Literal["minibatch", "whole"] = "minibatch"
@@ -176,7 +176,7 @@ class C2FM(_Method):
     coupling: Coupling = "minibatch_ot"
     """Which pairs the segments join; `one_plan` and `lines_plan` pair the training set once, before training."""
     plan_features: str | None = None
-    """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+    """Of `one_plan`: compare by `components:64`, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
     plan_samples: int | None = None
     """Samples a side that a plan of the training set pairs; None: as many as the larger side has, at most 10,000."""
     field: Literal["minibatch", "whole"] = "minibatch"
@@ -217,7 +217,7 @@ class IFM(_Method):
     coupling: Coupling | Literal["given"] = "minibatch_ot"
     """Of which pairs the field is made; `one_plan`, `lines_plan` pair the training set once; `given`: those of a reflow."""
     plan_features: str | None = None
-    """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+    """Of `one_plan`: compare by `components:64`, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
     plan_samples: int | None = None
     """Samples a side that a plan of the training set pairs; None: as many as the larger side has, at most 10,000."""
 
@@ -237,12 +237,14 @@ class Tubes(_Method):
     """Extra dimensions of the field whose lines make the pairs: 1 is Coulomb's law; None: infinitely many."""
     flux: float = 0.0
     """How lines leave their charges: 0 upright, 1 in random directions by the flux."""
+    frame: Literal["rms", "whitened"] = "rms"
+    """Units of each plate: its own root mean square, or its own covariance: better for vectors of few numbers."""
     width: float = 0.1
     """How wide the tubes are, in units of the data."""
     height: Height = "linear"
     """Distribution of the heights of the points."""
     plan_features: str | None = None
-    """Of `lines_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+    """Of `lines_plan`: compare by `components:64`, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
     plan_samples: int | None = None
     """Samples a side that a plan of the training set pairs; None: as many as the larger side has, at most 10,000."""
 
@@ -263,7 +265,7 @@ class CFM(_Method):
     coupling: Coupling | Literal["given"] = "minibatch_ot"
     """Which pairs the paths join; `one_plan`, `lines_plan` pair the training set once; `given`: those of a reflow."""
     plan_features: str | None = None
-    """Of `one_plan`: compare pictures by features, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
+    """Of `one_plan`: compare by `components:64`, `efficientnet`, `digits` or `inception:FILE`; None for by pixels."""
     plan_samples: int | None = None
     """Samples a side that a plan of the training set pairs; None: as many as the larger side has, at most 10,000."""
 

@@ -4,10 +4,12 @@ A plan of a minibatch sees a few hundred samples; a plan of the whole set finds 
 are, or pictures by features, which recognize a shape in another style (docs/evidence/images.md).
 """
 
+import math
 from functools import partial
 from pathlib import Path
 
 from efm_jax.datasets import Source, as_pictures, batch, from_pairs
+from efm_jax.datasets.spaces import principal_components
 from efm_jax.evaluation import features
 from efm_jax.matching import couplings
 from efm_jax.models import configs, seeds
@@ -16,6 +18,8 @@ __all__ = ["BLOCK", "EACH_STEP", "MOST", "PLANS", "check", "paired"]
 
 MOST = 10_000
 """Most samples a side that one plan pairs unless `recipe.plan_samples` says so."""
+
+_COMPONENTS = "components:"
 
 LARGEST = 1_000_000
 """Most that may be asked for."""
@@ -41,7 +45,7 @@ def paired(
 
     $$\min_\pi \sum_i |f(x_i) - f(y_{\pi(i)})|^2,$$
 
-    f the identity or the features named by `recipe.plan_features`; or, of 'lines_plan', that of the exact lines of these
+    f the identity, so many principal components, or the features named by `recipe.plan_features`; or, of 'lines_plan', that of the exact lines of these
     f(x_i) and f(y_j) as charges of plates far apart.
 
     Args:
@@ -76,13 +80,19 @@ def paired(
     count = recipe.plan_samples or min(max(sizes), MOST)
     drawn = [batch(source, seeds.PLANS, side, 0, count) for side, source in enumerate(pair)]
     seen = drawn
-    if by_features is not None:
+    if by_features is not None and by_features.startswith(_COMPONENTS):
+        # a few thousand samples know the leading directions
+        space = principal_components(*(x[:MOST] for x in drawn), int(by_features.removeprefix(_COMPONENTS)))
+        seen = [space.encode(x) for x in drawn]
+    elif by_features is not None:
         extractor = features.open_extractor(by_features)
         seen = [features.extract(extractor, as_pictures(x, shape), cache=cache) for x in drawn]
     plan = couplings.whole_plan
     if recipe.coupling == "lines_plan":
         how = recipe if isinstance(recipe, configs.Tubes) else configs.Tubes()
-        plan = partial(couplings.lines_plan, extra=how.extra, flux=how.flux, seed=config.seed)
+        plan = partial(
+            couplings.lines_plan, extra=how.extra, flux=how.flux, frame=how.frame, seed=config.seed
+        )
     drawn[1] = drawn[1][plan(*seen, block_size=BLOCK)]
     pos, neg = from_pairs(*(x.reshape(-1, *shape) for x in drawn))
     return pos, neg
@@ -122,7 +132,13 @@ def check(config: configs.Run, pair: tuple[Source, Source]) -> None:
             f"{EACH_STEP[coupling]!r}, or give recipe.plan_samples."
         )
     shape = pair[0].shape
-    if by_features is not None and (len(sizes) < 2 or len(shape) != 3):
+    if by_features is not None and by_features.startswith(_COMPONENTS):
+        number, dim = by_features.removeprefix(_COMPONENTS), math.prod(shape)
+        if not (number.isdecimal() and 1 <= int(number) <= dim):
+            raise ValueError(
+                f"recipe.plan_features {by_features!r} needs a number of components from 1 to {dim}, such as components:64."
+            )
+    elif by_features is not None and (len(sizes) < 2 or len(shape) != 3):
         raise ValueError(
             f"recipe.plan_features {by_features!r} compares pictures with pictures, got {config.data.source} and "
             f"{config.data.target} as samples of shape {shape}; leave it out to pair samples as they are."

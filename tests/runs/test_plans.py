@@ -104,6 +104,27 @@ def test_features_find_the_partners_that_pixels_miss(monkeypatch, tmp_path):
     assert len(counted) == done  # kept
 
 
+def test_components_find_the_pairs_of_what_varies_most():
+    """Two coordinates vary by 10 and hold the order of the pairs; noise in 60 others hides it from a plan of all."""
+    rng = np.random.default_rng(0)
+    shared = 10.0 * rng.normal(size=(80, 2))
+    x, y = (np.float32(np.c_[shared, 4.0 * rng.normal(size=(80, 60))]) for _ in range(2))
+    found = {}
+    for name in (None, "components:2"):
+        config = replace(RUN, recipe=replace(RUN.recipe, plan_features=name))
+        p, q = (
+            batch(s, 0, k, 0, 80)[:, :2]
+            for k, s in enumerate(plans.paired(config, (from_array(x), from_array(y))))
+        )
+        found[name] = np.mean(np.sum((p - q) ** 2, axis=1))
+    # the directions are known to 4 / 10 / sqrt(80) of a radian
+    assert found["components:2"] < 0.5 * found[None]
+    for name in ("components:", "components:63", "components:0"):
+        config = replace(RUN, recipe=replace(RUN.recipe, plan_features=name))
+        with pytest.raises(ValueError, match="needs a number of components from 1 to 62"):
+            plans.paired(config, (from_array(x), from_array(y)))
+
+
 def test_features_are_of_two_sets_of_pictures_in_one_plan():
     config = replace(RUN, recipe=replace(RUN.recipe, plan_features="digits"))
     pictures = from_pictures(np.zeros((3, 8, 8, 3), np.uint8))

@@ -21,7 +21,7 @@ def field_lines(
     stretch: bool = True,
     frame: str = "rms",
     steps: int = 20,
-    first: float = 0.03,
+    first: float = 0.01,
 ) -> LabeledCoupling:
     """Pair samples by the exact lines between their plates, far apart: sums over charges, no assignment.
 
@@ -78,7 +78,7 @@ def lines_plan(
     stretch: bool = True,
     frame: str = "rms",
     steps: int = 20,
-    first: float = 0.03,
+    first: float = 0.01,
     seed: int = 0,
 ) -> Int[np.ndarray, " n"]:
     """Pair a whole training set by exact field lines, see `field_lines`.
