@@ -39,14 +39,14 @@ def paired(
 ) -> tuple[Source, Source]:
     r"""Return the training sets as pairs of one plan if `recipe.coupling` is 'one_plan' or 'lines_plan'.
 
-    `recipe.plan_samples` samples of either side, or as many as the larger finite one has, at most `MOST`, are paired once, in
-    blocks of `BLOCK`. Of distributions and of pictures whose draws differ (colors, mirror images) these are the draws that
+    `recipe.plan_samples` samples of either side, or as many as the larger finite one has, at most `MOST`, are paired once,
+    in blocks of `BLOCK`. Of distributions and of pictures whose draws differ (colors, mirror images) these are the draws that
     training sees: more of them than there are pictures show more colors. The plan is
 
     $$\min_\pi \sum_i |f(x_i) - f(y_{\pi(i)})|^2,$$
 
-    f the identity, so many principal components, or the features named by `recipe.plan_features`; or, of 'lines_plan', that of the exact lines of these
-    f(x_i) and f(y_j) as charges of plates far apart.
+    f the identity, principal components or the features named by `recipe.plan_features`; or, of 'lines_plan', that of the
+    exact lines of these f(x_i) and f(y_j) as charges of plates far apart.
 
     Args:
         config: The run.
@@ -82,7 +82,8 @@ def paired(
     seen = drawn
     if by_features is not None and by_features.startswith(_COMPONENTS):
         # a few thousand samples know the leading directions
-        space = principal_components(*(x[:MOST] for x in drawn), int(by_features.removeprefix(_COMPONENTS)))
+        x, y = (samples[:MOST] for samples in drawn)
+        space = principal_components(x, y, int(by_features.removeprefix(_COMPONENTS)))
         seen = [space.encode(x) for x in drawn]
     elif by_features is not None:
         extractor = features.open_extractor(by_features)
@@ -102,8 +103,8 @@ def check(config: configs.Run, pair: tuple[Source, Source]) -> None:
     """Check that the training sets can be paired as the configuration asks.
 
     Raises:
-        ValueError: Neither side is finite and no number of samples is given, the network has classes, features are asked for of what are not two sets of
-            pictures, or features or a number of samples for another coupling.
+        ValueError: Neither side is finite and no number of samples is given, the network has classes, features are asked for
+            of what are not two sets of pictures, or features or a number of samples for another coupling.
     """
     if isinstance(config.recipe, configs.PFGM):
         return
