@@ -40,8 +40,8 @@ def paired(
     r"""Return the training sets as pairs of one plan if `recipe.coupling` is 'one_plan' or 'lines_plan'.
 
     `recipe.plan_samples` samples of either side, or as many as the larger finite one has, at most `MOST`, are paired once,
-    in blocks of `BLOCK`. Of distributions and of pictures whose draws differ (colors, mirror images) these are the draws that
-    training sees: more of them than there are pictures show more colors. The plan is
+    in blocks of `BLOCK`. Of distributions and of pictures whose draws differ (colors, mirror images) these are the draws
+    that training sees: more of them than there are pictures show more colors. The plan is
 
     $$\min_\pi \sum_i |f(x_i) - f(y_{\pi(i)})|^2,$$
 

@@ -1,4 +1,4 @@
-"""The transformer: the paper's sizes, its start, places and labels; a step shares it over devices as any network."""
+"""The transformer: the paper's sizes, its start, places and labels."""
 
 import math
 

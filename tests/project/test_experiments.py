@@ -106,7 +106,8 @@ def test_no_two_methods_are_the_same_row_and_the_fast_table_is_shorter():
 def test_the_exact_chain_carries_better_than_forward_lines_at_a_small_gap():
     config = GapConfig(charges=128, lines=64, points=21)
     ends = {
-        name: exact(config, "gaussian:2", "eight_gaussians", 2.0, 0, name=name) for name in (EXACT[0], EXACT[2])
+        name: exact(config, "gaussian:2", "eight_gaussians", 2.0, 0, name=name)
+        for name in (EXACT[0], EXACT[2])
     }
     assert ends[EXACT[2]]["arrived"] == 1.0
     # exact lines end on a permutation of charges; forward-only ones on Q smeared by P's Cauchy law

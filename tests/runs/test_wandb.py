@@ -63,6 +63,7 @@ class StandIn:
     Settings = staticmethod(dict)
 
 
+@pytest.mark.slow
 def test_a_run_logs_its_losses_and_pictures_and_goes_on_under_its_id(tmp_path, monkeypatch, one_build):
     wandb = StandIn()
     monkeypatch.setitem(sys.modules, "wandb", wandb)
