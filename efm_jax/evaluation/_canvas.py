@@ -9,7 +9,13 @@ from PIL import Image
 
 from efm_jax._core import files
 
-SOURCE, TARGET, END, LOST = "#3b6fb6", "#c44e52", "#2e8b57", "#999999"
+SOURCE = "#3b6fb6"
+"""Color of samples of P."""
+TARGET = "#c44e52"
+"""Color of samples of Q."""
+END = "#2e8b57"
+"""Color of the ends of lines."""
+LOST = "#999999"
 
 
 def projected(
