@@ -3,9 +3,9 @@
     pip install "jax==0.11.2" .        # in an environment of its own, Python 3.12 or newer
     pip install --no-deps jax-cuda13-plugin==0.11.2 jax-cuda13-pjrt==0.11.2 nvidia-cuda-nvcc nvidia-nvvm
     pip install --no-deps nvidia-cuda-runtime nvidia-cuda-cupti nvidia-nvjitlink nvidia-cuda-nvrtc
-    python -m benchmarks.gpu [--cards 2] [field train-bfloat16 train-float32 sample-bfloat16 sample-float32]
+    python -m benchmarks.gpu [--cards 2] [field lines train-bfloat16 train-float32 sample-bfloat16 sample-float32]
 
-The programs are those of `benchmarks/tpu.py`. A row holds `kernels` (operations that the device is asked for one by one in a
+The programs are those of `benchmarks/tpu.py`, and the plan that exact lines make of two sets. A row holds `kernels` (operations that the device is asked for one by one in a
 usual run, loops counted), `transposed` (how many of them transpose or copy, and their bytes, read and written), `donated`
 (leaves of the state whose memory a step reuses), memory as the compiler counts it, `collectives`, and `below_float32`:
 products that feed log weights and would run below float32, where the network's are left out. The program fails if there is
@@ -19,16 +19,19 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from benchmarks import _hlo, _rows
 from benchmarks.tpu import AXIS, NETWORK, PROGRAMS
+from efm_jax.charges import far_plates
+from efm_jax.fields import far_lines
 
 TARGET = Path(__file__).with_name("h100.txtpb")
 NO_CARD = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}
@@ -39,7 +42,8 @@ LIBRARY = r'custom_call_target="(__cublas[^"]*|__cudnn\$conv[^"]*)"'
 def main() -> None:
     """Compile what is asked for, write the rows, fail if a product that feeds log weights is not float32."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = [name for name in PROGRAMS if name != "sharded-field"]
+    programs = {name: make for name, make in PROGRAMS.items() if name != "sharded-field"} | {"lines": lines}
+    names = list(programs)
     parser.add_argument(
         "what", nargs="*", metavar="WHAT", help=f"some of {', '.join(names)}; all when none is given"
     )
@@ -50,7 +54,7 @@ def main() -> None:
             parser.error(f"{name} is none of {', '.join(names)}")
     mesh, below = cards(options.cards), []
     for name in options.what or names:
-        for row, function, shapes, _ in PROGRAMS[name](mesh):
+        for row, function, shapes, _ in programs[name](mesh):
             row = row | {"cards": options.cards} | compiled(function, shapes)
             print(row, flush=True)
             _write(row)
@@ -74,6 +78,15 @@ def cards(count: int = 1) -> Mesh:
     size = f"1x1x{count}"
     found = topologies.get_topology_desc(size, "cuda", target_config=TARGET.read_text(), topology=size)
     return Mesh(np.array(found.devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def lines(mesh: Mesh) -> Iterator[tuple]:
+    """Pairs of as many samples as one plan has, by lines between plates far apart, see `couplings.lines_plan`."""
+    plan = jax.jit(lambda x, y: far_lines(far_plates(x, y), x, stretch=True).partner)
+    for count, dim in ((2500, 2), (50_000, 8)):
+        shape = jax.ShapeDtypeStruct((count, dim), np.float32, sharding=NamedSharding(mesh, PartitionSpec()))
+        row = {"what": "lines", "points": count, "charges": count, "dim": dim, "dtype": "float32"}
+        yield row, plan, (shape, shape), {}
 
 
 def compiled(function: Any, shapes: tuple) -> dict[str, Any]:

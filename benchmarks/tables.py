@@ -166,6 +166,7 @@ _PROGRAMS = {
     "sharded field": "field, {points} points, charges split: 2 x {charges:,} on all four",
     "train": "training step, {points} points, 2 x {charges:,} charges, {dtype}",
     "sample": "sampler, {lines} lines, {evaluations} evaluations, {dtype}",
+    "lines": "plan by exact lines, {points:,} x {charges:,}, D = {dim}",
 }
 
 
