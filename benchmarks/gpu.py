@@ -5,7 +5,9 @@
     pip install --no-deps nvidia-cuda-runtime nvidia-cuda-cupti nvidia-nvjitlink nvidia-cuda-nvrtc
     python -m benchmarks.gpu [--cards 2] [field lines train-bfloat16 train-float32 sample-bfloat16 sample-float32]
 
-The programs are those of `benchmarks/tpu.py`, and the plan that exact lines make of two sets. A row holds `kernels` (operations that the device is asked for one by one in a
+The programs are those of `benchmarks/tpu.py`, and the plan that exact lines make of two sets.
+
+A row holds `kernels` (operations that the device is asked for one by one in a
 usual run, loops counted), `transposed` (how many of them transpose or copy, and their bytes, read and written), `donated`
 (leaves of the state whose memory a step reuses), memory as the compiler counts it, `collectives`, and `below_float32`:
 products that feed log weights and would run below float32, where the network's are left out. The program fails if there is
