@@ -238,7 +238,7 @@ class Tubes(_Method):
     flux: float = 0.0
     """How lines leave their charges: 0 upright, 1 in random directions by the flux."""
     frame: Literal["rms", "whitened"] = "rms"
-    """Units of each plate: its own root mean square, or its own covariance: better for vectors of few numbers."""
+    """Units of each plate: its own root mean square, or its own covariance, for data much longer than wide."""
     width: float = 0.1
     """How wide the tubes are, in units of the data."""
     height: Height = "linear"

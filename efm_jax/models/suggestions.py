@@ -373,10 +373,8 @@ def _vectors(p: Side, q: Side, reading: tables.Reading) -> Suggestion:
     shape = next(iter(shapes))
     dim = int(np.prod(shape))
     base = PRESETS["table-quick"][1]
-    # a covariance is known from 20 samples a number
-    known = 20 * dim <= min([512, *(side.count for side in finite if side.count)])
-    coupling, frame = "lines_plan" if finite else "field_lines", "whitened" if known else "rms"
-    base = replace(base, recipe=replace(base.recipe, coupling=coupling, frame=frame))
+    if not finite:
+        base = replace(base, recipe=replace(base.recipe, coupling="field_lines"))
     data, why = configs.Data(p.spec, q.spec, table=reading), "that of the data"
     samples = [side.sample for side in (p, q) if side.sample is not None]
     if len(shapes) > 1:

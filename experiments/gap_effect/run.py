@@ -85,6 +85,6 @@ FIELDS = {f"exact: {name}": partial(exact, name=name) for name in EXACT} | {
 FAR = {
     "exact: plates far apart, by flux": partial(far, upright=False),
     "exact: plates far apart, upright": partial(far, upright=True),
-    "learned: EFM, straight tubes": partial(learned, method=lambda gap: tubes(frame="whitened")),
+    "learned: EFM, straight tubes": partial(learned, method=lambda gap: tubes()),
 }
 """Fields whose gap is infinite."""

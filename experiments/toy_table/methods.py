@@ -114,7 +114,7 @@ METHODS = {
     "C2FM": chain(),
     "C2FM, cut at 0.5": chain(cut=0.5),
     "C2FM, whitened": chain(frame="whitened"),
-    "EFM, straight tubes": tubes(frame="whitened"),
+    "EFM, straight tubes": tubes(),
     "IFM, official law": Method(
         lambda k: matching.ifm(GAP, law="official", width=widths.ramped(1.0, rate=10.0), num_points=k),
         clock="sine",
@@ -167,12 +167,12 @@ LEVERS = {
     "C2FM, average over 100 steps": chain(ema_decay=0.99),
     "C2FM, width 256": chain(width=256),
     "C2FM, 1,000 steps": chain(steps=1000),
-    "EFM, straight tubes, K = 1": tubes(frame="whitened", extra=1),
-    "EFM, straight tubes, K = 8": tubes(frame="whitened", extra=8),
-    "EFM, straight tubes, launched by flux": tubes(frame="whitened", flux=1.0, stretch=False),
-    "EFM, straight tubes, not stretched": tubes(frame="whitened", stretch=False),
-    "EFM, straight tubes, not whitened": tubes(),
-    "EFM, straight tubes, blocks of 10,000": tubes(frame="whitened")._replace(plan=10_000),
+    "EFM, straight tubes, K = 1": tubes(extra=1),
+    "EFM, straight tubes, K = 8": tubes(extra=8),
+    "EFM, straight tubes, launched by flux": tubes(flux=1.0, stretch=False),
+    "EFM, straight tubes, not stretched": tubes(stretch=False),
+    "EFM, straight tubes, whitened": tubes(frame="whitened"),
+    "EFM, straight tubes, blocks of 10,000": tubes()._replace(plan=10_000),
     "EFM, straight tubes, lines of each minibatch": Method(lambda k: matching.tubes(num_points=k), flow),
     "EFM, flux points, robust velocity": Method(
         lambda k: matching.efm(

@@ -39,7 +39,7 @@ def run_library(**replaced: str) -> dict:
 @pytest.mark.parametrize(
     ("page", "mark"),
     [
-        ("docs/concepts/theory.md", "code: theorem"),
+        pytest.param("docs/concepts/theory.md", "code: theorem", marks=pytest.mark.slow),
         ("docs/concepts/far_plates.md", "code: far plates"),
     ],
     ids=str,
