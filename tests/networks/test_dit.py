@@ -31,6 +31,7 @@ def test_sizes_are_those_of_the_paper(size, millions):
     )
 
 
+@pytest.mark.slow
 def test_it_starts_as_the_zero_field_and_learns():
     network, optimizer = networks.dit((4, 4, 1), gap=2.0, width=8, depth=1), training.adam(1e-2, warmup=0)
     state = training.init_state(jax.random.key(0), network, optimizer)

@@ -14,6 +14,7 @@ def tree(count=40):
     return {**leaves, "kernel": jax.random.normal(keys[0], (3, 3, 32, 32)), "half": jnp.ones(8, jnp.bfloat16)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [_norms.norm, _norms._gathered])
 def test_the_norm_is_that_of_all_numbers(form):
     exact = np.sqrt(sum(np.sum(np.asarray(leaf, np.float64) ** 2) for leaf in tree().values()))
