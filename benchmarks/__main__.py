@@ -8,7 +8,7 @@ import argparse
 import subprocess
 import sys
 
-NAMES = ("field", "growth", "lines", "network", "train_step", "devices", "roofline")
+NAMES = ("field", "growth", "lines", "network", "train_step", "saving", "devices", "roofline")
 
 
 def main() -> None:

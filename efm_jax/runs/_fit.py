@@ -29,12 +29,12 @@ import optax
 from jax.sharding import Mesh
 from tqdm import tqdm
 
-from efm_jax import __version__, checkpoint
+from efm_jax import __version__
 from efm_jax._core import files, logs
 from efm_jax.datasets import Source
 from efm_jax.matching import classes
 from efm_jax.models.build import Built, Pairs
-from efm_jax.runs import _feed, _folder, _journal, _loop
+from efm_jax.runs import _feed, _folder, _journal, _loop, _saving
 from efm_jax.runs._plan import Plan
 from efm_jax.training import hosts
 from efm_jax.training.devices import check_division, data_parallel_step
@@ -75,7 +75,7 @@ def fit(
         plan: Steps, charges, seed, and how often to save and log.
         resume: Resume what the folder holds; if False, a folder that holds a run is refused, never overwritten.
         progress: Show a progress bar.
-        on_save: Called with the state after each checkpoint is on disk, e.g. to draw pictures. It must not
+        on_save: Called with the state after each checkpoint is on disk, for which training then waits. It must not
             keep the state: the next step reuses its buffers. Of several hosts the first calls it, with a state in
             its own memory.
         on_step: Called with the number and the state after each step, under the same terms; of several hosts only with
@@ -146,6 +146,7 @@ def fit(
             return state
         journal = crew.on_first(lambda: _journal.opened(folder, done, board, plan.config))
         log = stack.enter_context(contextlib.closing(journal or _journal.NoLog()))
+        saver = stack.enter_context(_saving.Saver())
         sizes = plan.batch_pos, plan.batch_neg
         rows = crew.rows(plan.batch_pos), crew.rows(plan.batch_neg)
         steps = range(done, plan.steps)
@@ -170,10 +171,10 @@ def fit(
             whole = crew.fetched(state)
 
             def write() -> None:
-                log.sync()
                 meta = {**notes, **identity, "data_position": int(whole.step), **ledger.meta()}
-                checkpoint.save(folder / "checkpoints", whole, meta=meta, keep=plan.keep)
+                saver.save(folder / "checkpoints", whole, meta=meta, keep=plan.keep, first=log.sync)
                 if on_save is not None:
+                    saver.wait()
                     on_save(whole)
                 if not alone:
                     watch(int(whole.step), whole)
@@ -212,11 +213,13 @@ def fit(
             books,
             plan,
             save=save,
+            settle=saver.wait,
             watch=watch if alone else None,
             wish_to_stop=wish_to_stop,
             folder=folder,
             relaid=relaid,
         )
+        crew.on_first(saver.wait)
     caught = crew.agreed(signals.caught or 0)  # one that came during the last save too
     if (step < plan.steps or caught) and crew.first:
         why, fix = "The data have ended", "give more to resume"

@@ -68,6 +68,7 @@ def take(
     plan: Plan,
     *,
     save: Callable[[TrainState], None],
+    settle: Callable[[], None],
     watch: Callable[[int, TrainState], object] | None = None,
     wish_to_stop: Callable[[], bool],
     folder: Path,
@@ -75,15 +76,16 @@ def take(
 ) -> tuple[TrainState, int]:
     """Take the steps that are left, each entered in the books while the device works on the next; return the last.
 
-    `save` is called with the state at the steps that are saved, `watch` with each step and its state. `wish_to_stop` is
-    asked once a step: the step under way is finished and saved. `relaid` is asked once, after the step at which the rate is
-    known: it may return another step and plan to go on with, and all is saved then. FloatingPointError if
-    `plan.max_skipped` steps in a row were not finite.
+    `save` is called with the state at the steps that are saved, `settle` before a look at what is saved, `watch` with each
+    step and its state. `wish_to_stop` is asked once a step: the step under way is finished and saved. `relaid` is asked
+    once, after the step at which the rate is known: it may return another step and plan to go on with, and all is saved
+    then. FloatingPointError if `plan.max_skipped` steps in a row were not finite.
     """
 
     def enter(step: int, info: StepInfo) -> None:
         books.enter(step, info, plan)
         if books.ledger.in_row >= plan.max_skipped:
+            settle()
             raise FloatingPointError(_not_finite(folder, step, books.ledger.in_row))
 
     step, before, asked = books.done, None, False

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import _counts, _hlo, gpu, roofline
+from benchmarks import _counts, _hlo, gpu, roofline, saving
 from efm_jax import matching
 
 PROGRAM = """
@@ -76,7 +76,7 @@ ENTRY %main (x: f32[8,16]) -> f32[16,8] {
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
-@pytest.mark.parametrize("module", [_counts, _hlo, roofline], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [_counts, _hlo, roofline, saving], ids=lambda m: m.__name__)
 def test_examples(module):
     assert doctest.testmod(module).failed == 0
 
