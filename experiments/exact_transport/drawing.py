@@ -6,10 +6,11 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments._lib import colors
 from experiments.exact_transport.config import Config
 from experiments.exact_transport.run import follow, plates
 
-FORWARD, BACKWARD, P, Q = "#555555", "#c98a1b", "#3b6fb6", "#c44e52"
+FORWARD, BACKWARD, P, Q = colors.LINE, "#c98a1b", colors.P, colors.Q
 _LINES, _CHARGES, _GAP = 120, 1024, 6.0
 
 

@@ -1,4 +1,4 @@
-"""The figure: W2 against evaluations, a panel for every method and pair of laws."""
+"""The figure: W2 against evaluations, a panel for every way of stepping and pair of distributions."""
 
 import statistics
 from pathlib import Path
@@ -6,68 +6,61 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments._lib import colors
+
 WAYS = {
-    ("equal", "euler"): ("Euler, equal steps", "#999999", "-"),
-    ("equal", "midpoint"): ("midpoint, equal steps", "#999999", "--"),
-    ("placed", "euler"): ("Euler, placed", "#3b6fb6", "-"),
-    ("placed", "midpoint"): ("midpoint, placed", "#3b6fb6", "--"),
-    ("placed", "ab2"): ("AB2, placed", "#5a8f4e", "-"),
-    ("reflow", "euler"): ("reflow, Euler", "#c44e52", "-"),
+    ("equal", "euler"): "Euler, equal steps",
+    ("placed", "ab2"): "AB2, placed steps",
+    ("reflow", "euler"): "Euler after reflow",
 }
-"""What is shown: label, color, style."""
+"""The panels of a row."""
+METHODS = {
+    "EFM, superposed": colors.TWO_PLATES,
+    "C2FM, cut at 0.5": colors.CHAIN,
+    "IFM, one plan": colors.PAIRS,
+    "I-CFM": colors.FLOW_MATCHING,
+}
+"""The curves of a panel; the table holds the others."""
 HIGHEST = 8.0
 """W2 above which a curve leaves its panel: about that of standing still."""
 
 
 def draw(rows: list[dict], floors: list[dict], path: Path) -> None:
-    """Means over seeds; dotted, the floor; at the right of each panel the lines of many steps."""
+    """Means over seeds; dotted, the floor."""
     pairs = list(dict.fromkeys((row["source"], row["target"]) for row in rows))
-    methods = list(dict.fromkeys(row["method"] for row in rows))
-    figure = Figure(figsize=(2.3 * len(methods), 2.7 * len(pairs) + 0.7), dpi=100, layout="constrained")
+    figure = Figure(figsize=(9.0, 3.0 * len(pairs) + 0.5), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    for i, pair in enumerate(pairs):
-        for k, method in enumerate(methods):
-            mine = [row for row in rows if (row["source"], row["target"], row["method"]) == (*pair, method)]
-            if not mine:
-                continue
-            axes = figure.add_subplot(len(pairs), len(methods), i * len(methods) + k + 1)
-            for (way, solver), (label, color, style) in WAYS.items():
-                values: dict[int, list[float]] = {}
-                for row in mine:
-                    for score in row["scores"]:
-                        if (score["way"], score["solver"]) == (way, solver):
-                            values.setdefault(score["evaluations"], []).append(score["w2"])
-                if values:
-                    counts, middle = zip(
-                        *((n, statistics.mean(v)) for n, v in sorted(values.items())), strict=True
-                    )
-                    axes.plot(
-                        counts,
-                        middle,
-                        style,
-                        label=label,
-                        color=color,
-                        marker="o",
-                        markersize=2.5,
-                        linewidth=1.1,
-                    )
-            lowest = statistics.mean(row["w2"] for row in floors if row["target"] == pair[1])
-            axes.axhline(lowest, color="#222222", linestyle=":", linewidth=0.9, label="floor: two sets of Q")
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            axes.set_ylim(0.8 * lowest, HIGHEST)
+    panels = figure.subplots(len(pairs), len(WAYS), sharex=True, sharey=True, squeeze=False)
+    for line, (source, target) in zip(panels, pairs, strict=True):
+        lowest = statistics.mean(row["w2"] for row in floors if row["target"] == target)
+        for axes, place in zip(line, WAYS, strict=True):
+            for method, color in METHODS.items():
+                mine = [
+                    row
+                    for row in rows
+                    if (row["source"], row["target"], row["method"]) == (source, target, method)
+                ]
+                _curve(axes, mine, place, method, color)
+            axes.axhline(lowest, color="#888888", linestyle=":", label="floor: two sets of Q")
+            axes.set(xscale="log", yscale="log", ylim=(0.4, HIGHEST))
             axes.set_xticks([1, 2, 4, 8, 100], ["1", "2", "4", "8", "100"])
+            axes.set_yticks([0.5, 1, 2, 4, 8], ["0.5", "1", "2", "4", "8"])
             axes.minorticks_off()
-            axes.tick_params(labelsize=7)
-            if k == 0:
-                axes.set_ylabel(f"{pair[0].replace('gaussian:2', 'N')} -> {pair[1]}\nW2", fontsize=8)
-                axes.set_yticks([0.5, 1, 2, 4, 8], ["0.5", "1", "2", "4", "8"])
-            else:
-                axes.set_yticks([0.5, 1, 2, 4, 8], [""] * 5)
-            if i == 0:
-                axes.set_title(method, fontsize=9)
-            if i == len(pairs) - 1 or method.startswith("PFGM"):
-                axes.set_xlabel("evaluations a line", fontsize=8)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=7, fontsize=8)
+        line[0].set_ylabel(f"{source.replace('gaussian:2', 'Gaussian')} → {target}\nW2 to Q")
+    for top, bottom, title in zip(panels[0], panels[-1], WAYS.values(), strict=True):
+        top.set_title(title, fontsize=10)
+        bottom.set_xlabel("evaluations a line")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=9)
     figure.savefig(path)
+
+
+def _curve(axes, rows: list[dict], place: tuple[str, str], method: str, color: str) -> None:
+    values: dict[int, list[float]] = {}
+    for row in rows:
+        for score in row["scores"]:
+            if (score["way"], score["solver"]) == place:
+                values.setdefault(score["evaluations"], []).append(score["w2"])
+    counts = sorted(values)
+    middle = [statistics.mean(values[count]) for count in counts]
+    axes.plot(counts, middle, label=method, color=color, marker="o", markersize=3)

@@ -6,23 +6,25 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments._lib import colors
+
 PANELS = {
     ("w2", "exact lines: W2 to Q"): {
-        "exact: two plates, forward only": "#444444",
-        "exact: two plates, stochastic map": "#3b6fb6",
-        "exact: capacitor chain": "#5a8f4e",
-        "exact: plates far apart, by flux": "#c44e52",
+        "exact: two plates, forward only": colors.TWO_PLATES,
+        "exact: two plates, stochastic map": colors.ALL_DIRECTIONS,
+        "exact: capacitor chain": colors.CHAIN,
+        "exact: plates far apart, by flux": colors.FAR_PLATES,
     },
     ("w2", "learned lines: W2 to Q"): {
-        "learned: EFM, made safe": "#444444",
-        "learned: EFM, per plate": "#c98a1b",
-        "learned: C2FM": "#5a8f4e",
-        "learned: EFM, straight tubes": "#c44e52",
+        "learned: EFM, made safe": colors.TWO_PLATES,
+        "learned: EFM, per plate": colors.PER_PLATE,
+        "learned: C2FM": colors.CHAIN,
+        "learned: EFM, straight tubes": colors.FAR_PLATES,
     },
     ("detour", "exact lines: length / distance of ends"): {
-        "exact: two plates, forward only": "#444444",
-        "exact: two plates, stochastic map": "#3b6fb6",
-        "exact: capacitor chain": "#5a8f4e",
+        "exact: two plates, forward only": colors.TWO_PLATES,
+        "exact: two plates, stochastic map": colors.ALL_DIRECTIONS,
+        "exact: capacitor chain": colors.CHAIN,
     },
 }
 """By what is drawn and what it is called: the fields, each with its color."""
@@ -37,25 +39,29 @@ def draw(rows: list[dict], suggested: list[dict], path: Path) -> None:
     figure = Figure(figsize=(4.6 * len(pairs), 3.2 * len(PANELS)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     every = figure.subplots(len(PANELS), len(pairs), squeeze=False)
-    for i, ((key, label), colors) in enumerate(PANELS.items()):
+    for i, ((key, label), curves) in enumerate(PANELS.items()):
         for k, pair in enumerate(pairs):
             axes = every[i, k]
             mine = [row for row in rows if (row["source"], row["target"]) == pair and row[key] is not None]
-            for name, color in colors.items():
+            for name, color in curves.items():
                 _curve(axes, [row for row in mine if row["field"] == name], key, name, color)
             for row in suggested:
                 if (row["source"], row["target"]) == pair:
-                    axes.axvline(row["gap"], color="#777777", linestyle=":", linewidth=1, label="suggest_gap")
+                    axes.axvline(
+                        row["gap"], color="#777777", linestyle=":", linewidth=1, label="suggested gap"
+                    )
             ticks = sorted({row["gap"] for row in rows if row["gap"] is not None})
             axes.set_xscale("log")
             axes.set_yscale("log")
             axes.set_xlim(ticks[0] / 1.2, INFINITE * 1.2)
             axes.set_xticks([*ticks, INFINITE], [*(f"{gap:g}" for gap in ticks), "∞"])
             axes.minorticks_off()
+            if key == "w2":
+                axes.set_yticks([0.3, 0.5, 1, 2], ["0.3", "0.5", "1", "2"])
             axes.set_xlabel("gap L")
             axes.set_ylabel(label)
             if i == 0:
-                axes.set_title(f"{pair[0]} → {pair[1]}", fontsize=10)
+                axes.set_title(f"{pair[0]} → {pair[1]}".replace("gaussian:2", "Gaussian"), fontsize=10)
             if k == 0:
                 axes.legend(fontsize=7)
     figure.savefig(path)

@@ -26,7 +26,7 @@ def main() -> None:
     figure = Figure(figsize=(7.2, 3.0), dpi=80, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for z, samples, color in ((0.0, x, "#3b6fb6"), (GAP, y, "#c44e52")):
+    for z, samples, color in ((0.0, x, drawing.SOURCE), (GAP, y, drawing.TARGET)):
         shown = _oblique(np.c_[samples, np.full(CHARGES, z)])
         axes.scatter(*shown[:, :2].T, s=2, color=color, alpha=0.35, linewidths=0)
         corners = np.array([(-8, -8, z), (8, -8, z), (8, 8, z), (-8, 8, z), (-8, -8, z)], float)

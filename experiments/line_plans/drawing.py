@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from efm_jax.charges import far_plates
 from efm_jax.datasets.toys import eight_gaussians, gaussian, swiss_roll
 from efm_jax.fields import far_lines
+from experiments._lib.colors import LINE, P, Q
 
-LINE, P, Q = "#555555", "#3b6fb6", "#c44e52"
+TARGETS = {"a Swiss roll": swiss_roll(), "eight Gaussians": eight_gaussians()}
 
 
 def draw(path: Path) -> None:
@@ -18,7 +19,7 @@ def draw(path: Path) -> None:
     figure = Figure(figsize=(9.0, 7.0), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     rng = np.random.default_rng(0)
-    for row, target in enumerate((swiss_roll(), eight_gaussians())):
+    for row, (name, target) in enumerate(TARGETS.items()):
         x, y = gaussian().draw(rng, 512), target.draw(rng, 512)
         lines = far_lines(far_plates(x, y), x, steps=40, save=True)
         way, pairs = figure.add_subplot(2, 2, 2 * row + 1), figure.add_subplot(2, 2, 2 * row + 2)
@@ -30,6 +31,6 @@ def draw(path: Path) -> None:
             pairs.plot([a[0], b[0]], [a[1], b[1]], color=LINE, lw=0.3)
         pairs.scatter(*x.T, s=4, color=P, label="P", zorder=2)
         pairs.scatter(*y.T, s=4, color=Q, label="Q", zorder=2)
-        pairs.set(title="pairs: straight tubes", aspect="equal")
+        pairs.set(title=f"pairs: straight tubes to {name}", xlabel="x₁", ylabel="x₂", aspect="equal")
         pairs.legend(fontsize=8)
     figure.savefig(path)

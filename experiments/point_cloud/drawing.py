@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments._lib import colors
 from experiments.point_cloud.config import Config
 from experiments.point_cloud.run import PLAIN, carried
 
@@ -21,12 +22,12 @@ def draw(config: Config, path: Path, seed: int = 0) -> None:
     for (above, across), way in zip(panels.T, ways, strict=True):
         end, _ = carried(config, way, seed)
         out = np.hypot(end[:, 0], end[:, 1])
-        above.scatter(end[:, 0], end[:, 1], s=1, lw=0, color="#3b6fb6")
-        across.scatter(out, end[:, 2], s=1, lw=0, color="#3b6fb6")
+        above.scatter(end[:, 0], end[:, 1], s=1, lw=0, color=colors.P)
+        across.scatter(out, end[:, 2], s=1, lw=0, color=colors.P)
         for radius in (config.ring - config.tube, config.ring + config.tube):
-            above.plot(radius * np.cos(turn), radius * np.sin(turn), color="#c44e52", lw=0.6)
+            above.plot(radius * np.cos(turn), radius * np.sin(turn), color=colors.Q, lw=0.6)
         across.plot(
-            config.ring + config.tube * np.cos(turn), config.tube * np.sin(turn), color="#c44e52", lw=0.6
+            config.ring + config.tube * np.cos(turn), config.tube * np.sin(turn), color=colors.Q, lw=0.6
         )
         above.set(title=way, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         above.title.set_fontsize(8)
