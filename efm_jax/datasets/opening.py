@@ -13,6 +13,7 @@ from efm_jax._core import files, memory
 from efm_jax.datasets import digits, folder, readers, tables, toys
 from efm_jax.datasets.arrays import from_array, from_pictures, white_noise
 from efm_jax.datasets.classes import numbered, with_classes
+from efm_jax.datasets.jitter import jittered
 from efm_jax.datasets.source import Choice, Columns, Source
 from efm_jax.datasets.splits import split_by_name, split_mask
 
@@ -73,6 +74,7 @@ def open_source(
     held_out: float = 0.2,
     gray: bool = False,
     flip: bool = False,
+    jitter: float = 0.0,
     on_error: str = "raise",
     background: int = 255,
     levels: int | None = None,
@@ -110,6 +112,7 @@ def open_source(
         held_out: Share held out where no published split exists, in (0, 1).
         gray: Whether pictures get one gray channel instead of color.
         flip: Whether pictures (not digits) are mirrored at random.
+        jitter: How much each drawn picture is turned, slanted, sized and moved, see `jittered`; 1 suits small sets.
         on_error: "raise" or "skip", for pictures in a folder that cannot be read.
         background: Gray level 0..255 behind transparent pixels of a folder's pictures.
         levels: Level that is white in a folder's 16-bit gray pictures; None for 65535.
@@ -153,7 +156,8 @@ def open_source(
         raise ValueError(f"{name!r} is incomplete; write {_FORMS[kind]}.")
 
     options = _Options(size, crop, split, held_out, gray, flip, on_error, background, levels, table)
-    return _OPENERS[kind](name, rest, options)
+    source = _OPENERS[kind](name, rest, options)
+    return source if source.size is None or len(source.shape) != 3 else jittered(source, jitter)
 
 
 _MOST_NUMBERS = 1 << 28

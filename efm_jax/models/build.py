@@ -118,6 +118,7 @@ def opened(data: configs.Data, spec: str, *, split: str = "train") -> Source:
         held_out=data.held_out,
         gray=data.gray,
         flip=data.flip and split == "train",
+        jitter=data.jitter if split == "train" else 0.0,
         on_error="raise" if data.on_error == "stop" else data.on_error,
         background=data.background,
         levels=data.levels,
@@ -535,6 +536,7 @@ _OF_ARRAYS = ("folder", "cifar10", "npz", "npy")
 _WHOSE = {
     "gray": (*_OF_ARRAYS, "digits", "mnist"),
     "flip": _OF_ARRAYS,
+    "jitter": (*_OF_ARRAYS, "digits", "mnist"),
     "on_error": ("folder",),
     "background": ("folder",),
     "levels": ("folder",),

@@ -75,6 +75,8 @@ class Data:
     """Gray level, 0 to 255, behind transparent pixels of a folder's pictures."""
     levels: int | None = None
     """Level that is white in a folder's 16-bit gray pictures, such as 4095 for 12 bits; None for 65535."""
+    jitter: float = 0.0
+    """Turn, slant, size and move each training picture a little, at random; 1 suits a few hundred pictures."""
     components: int | None = None
     """Learn the field of so many principal components of the data, in units of their typical spread (mlp); None: all."""
     standardize: bool = False

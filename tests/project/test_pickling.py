@@ -27,6 +27,7 @@ SOURCES = {
     "array": lambda: datasets.from_array(VECTORS),
     "pairs": lambda: datasets.from_pairs(X, Y)[1],
     "pictures": lambda: datasets.from_pictures(PICTURES, flip=True),
+    "jittered": lambda: datasets.jittered(datasets.from_pictures(PICTURES)),
     "digits": lambda: digits.colored(PICTURES[..., 0], size=None),
     "classes": lambda: datasets.with_classes(datasets.from_array(VECTORS), np.arange(9) % 3),
     "components": lambda: spaces.wrap(
