@@ -53,7 +53,9 @@ def jittered(source: Source, amount: float = 1.0) -> Source:
     Source: Simard, Steinkraus, Platt (2003), Best Practices for Convolutional Neural Networks, section 2 (affine part).
     """
     if not (np.isfinite(amount) and amount >= 0):
-        raise ValueError(f"the amount of jitter must be a finite number >= 0, got {amount!r}; 1 suits small sets.")
+        raise ValueError(
+            f"the amount of jitter must be a finite number >= 0, got {amount!r}; 1 suits small sets."
+        )
     if amount == 0.0:
         return source
     if not isinstance(source.draw, Choice) or len(source.shape) != 3:
@@ -78,9 +80,7 @@ def _choose(
     return *choose(rng, n, *rows), amount * rng.standard_normal((n, 6))
 
 
-def _read(
-    read: Callable[..., np.ndarray], shape: tuple[int, int, int], *parts: np.ndarray
-) -> np.ndarray:
+def _read(read: Callable[..., np.ndarray], shape: tuple[int, int, int], *parts: np.ndarray) -> np.ndarray:
     *chosen, numbers = parts
     pictures = read(*chosen).reshape(-1, *shape)
     sides = np.array(shape[:2], float)

@@ -14,6 +14,8 @@ LABELS = {
     "ifm_ot": "IFM, conserving, minibatch OT",
     "cfm": "I-CFM",
     "cfm_ot": "OT-CFM",
+    "cfm_plan": "CFM, one plan",
+    "tubes": "EFM, straight tubes",
 }
 
 

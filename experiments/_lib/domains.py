@@ -17,6 +17,8 @@ from efm_jax.lines import clocks, fixed
 from efm_jax.matching import couplings, points
 from efm_jax.types import FieldLines, FieldMatching, Network
 
+PAIRED = 2048
+"""Draws of either set that a plan pairs."""
 CHUNK = 100
 """Training steps per call."""
 
@@ -43,11 +45,13 @@ class Method(NamedTuple):
         recipe: `recipe(gap, scale)`, scale being a deviation of the samples per dimension.
         form: From the plain network to the one the recipe is made for.
         clock: How its lines are followed.
+        plan: `plan(x, y, block_size=...)`, by which draws of the training sets are paired once; None: they are not.
     """
 
     recipe: Callable[[float, float], FieldMatching]
     form: Callable[[Network, float], Network] = lambda network, gap: network
     clock: str | clocks.Clock = "sine"
+    plan: Callable[..., np.ndarray] | None = None
 
 
 def flow(network: Network, gap: float) -> Network:
@@ -70,9 +74,21 @@ METHODS = {
     ),
     "cfm": Method(lambda gap, scale: matching.cfm(gap), flow, "linear"),
     "cfm_ot": Method(lambda gap, scale: matching.cfm(gap, coupling=_OT), flow, "linear"),
+    "cfm_plan": Method(
+        lambda gap, scale: matching.cfm(gap, coupling=couplings.given()),
+        flow,
+        "linear",
+        couplings.whole_plan,
+    ),
+    "tubes": Method(
+        lambda gap, scale: matching.tubes(gap, coupling=couplings.given()),
+        flow,
+        "linear",
+        couplings.lines_plan,
+    ),
 }
 """By name. `efm` is taught the superposed field on segments, `c2fm` velocities at points of the flux density,
-`c2fm_segment` the direction of the chain on segments. Interaction fields are as wide as the scale, the paths of flow
+`c2fm_segment` the direction of the chain on segments; `tubes` and `cfm_plan` pair 2,048 draws of either set once. Interaction fields are as wide as the scale, the paths of flow
 matching stay at their usual 0.1.
 """
 
@@ -95,9 +111,15 @@ def carried(
     began = time.perf_counter()
     state = training.init_state(jax.random.key(seed), built.network, built.optimizer)
     loss = jnp.zeros(1)
+    plan = METHODS[name].plan
+    if plan is not None:
+        rng = np.random.default_rng([seed, 1 << 20])
+        x, y = (sample[rng.integers(0, len(sample), PAIRED)].astype(np.float32) for sample in (x, y))
+        y = y[plan(x, y, block_size=PAIRED)]
     for k in range(budget.steps // built.chunk):
         rng, shape = np.random.default_rng([seed, k]), (built.chunk, budget.batch)
         rows_p, rows_q = rng.integers(0, len(x), shape), rng.integers(0, len(y), shape)
+        rows_q = rows_q if plan is None else rows_p
         smeared = x[rows_p] + noise * rng.standard_normal((*shape, x.shape[1]), np.float32)
         state, loss = built.several(state, jnp.asarray(smeared, jnp.float32), jnp.asarray(y[rows_q]))
     loss = float(loss.mean())

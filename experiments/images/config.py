@@ -49,6 +49,14 @@ def tasks(folder: Path) -> dict[str, Task]:
         ),
         "noise - digits": Task(Data("noise", digits), 1000, 24, "digits", True),
         "noise - CIFAR-10": Task(Data("noise", cifar), 1000, 24, "pictures", True),
+        "cat - dog, 192 components": Task(
+            Data(f"{cifar}:3", f"{cifar}:5", components=192),
+            2000,
+            12,
+            "pictures",
+            network=_MLP,
+            num_points=256,
+        ),
         "emoji": Task(emoji, 600, 12, "partners", network=replace(_UNET, patch=4)),
     }
 
@@ -79,7 +87,7 @@ _PLAN = {"coupling": "one_plan"}
 _BY_FEATURES = {**_PLAN, "plan_features": "efficientnet"}
 _IFM = {"method": "ifm", "target": "velocity", "points": "flux", "noise": 1.0, **_PAIRS}
 _EFM = {"method": "efm", "gap": 10.0, "noise": 0.05, "coupling": "independent"}
-_TUBES = {"method": "tubes", "coupling": "lines_plan", **_PAIRS}
+_TUBES = {"method": "tubes", "coupling": "lines_plan", "plan_features": "components:64", **_PAIRS}
 _POISSON = {"method": "pfgm", "charges": 1024}
 _LINEAR = {"clock": "linear"}
 _CHAIN = {
@@ -123,6 +131,9 @@ METHODS: dict[str, Method] = {
         {"method": "cfm", **_BY_FEATURES, **_PAIRS}, _FLOW, _LINEAR, only=_of_partners
     ),
     "IFM, plan by features": Method({**_IFM, **_BY_FEATURES}, _FLOW, _LINEAR, only=_of_partners),
+    "EFM, straight tubes, lines by features": Method(
+        {**_TUBES, "plan_features": "efficientnet"}, _FLOW, _LINEAR, only=_of_partners
+    ),
     "EFM, plan by features": Method({**_EFM, **_BY_FEATURES}, only=_of_partners),
 }
 

@@ -10,12 +10,21 @@ from experiments._lib.tables import Table
 from experiments.images.config import AS_IT_IS, LEVERS, METHODS
 
 RESULTS = Path(__file__).parent / "results"
-CHIEF = ("I-CFM", "OT-CFM", "IFM", "IFM, one plan", "EFM, superposed", "EFM, per plate", "C2FM")
+CHIEF = (
+    "I-CFM",
+    "OT-CFM",
+    "IFM, one plan",
+    "EFM, straight tubes",
+    "EFM, superposed",
+    "EFM, per plate",
+    "C2FM",
+)
 CHIEF_OF_PARTNERS = (
     "OT-CFM",
     "IFM",
     "EFM, superposed",
     "EFM, per plate",
+    "EFM, straight tubes, lines by features",
     *(f"{name}, plan by features" for name in ("CFM", "IFM", "EFM")),
 )
 """Methods of the short tables."""
@@ -102,11 +111,17 @@ def cifar10() -> Table:
         "precision": "precision",
         "recall": "recall",
     }
+    return _rows("noise_cifar_10", METHODS, [_feature(0, key, name) for key, name in names.items()])
+
+
+def cats_and_dogs() -> Table:
+    """Cats and dogs of CIFAR-10 in principal components, both ways."""
     columns = [
-        Column(name, lambda r, k=key: _pair(_seen(r)[k]), lambda r, k=key: (_seen(r)[k]["floor"], None))
-        for key, name in names.items()
+        _feature(which, key, f"{way}: {name}")
+        for which, way in enumerate(("cat -> dog", "dog -> cat"))
+        for key, name in (("kid", "KID-EffLite0"), ("frechet", "Frechet-EffLite0"))
     ]
-    return _rows("noise_cifar_10", METHODS, columns)
+    return _rows("cat_dog_192_components", METHODS, [*columns, *_COSTS])
 
 
 def emoji() -> Table:
@@ -132,8 +147,13 @@ def _map(report: dict, which: int) -> dict:
     return list(report["maps"].values())[which]
 
 
-def _seen(report: dict) -> dict:
-    return _map(report, 0)["features"]["scores"]
+def _feature(which: int, key: str, name: str) -> Column:
+    """A score on features of one map, and its floor."""
+
+    def seen(report: dict) -> dict:
+        return _map(report, which)["features"]["scores"][key]
+
+    return Column(name, lambda r: _pair(seen(r)), lambda r: (seen(r)["floor"], None))
 
 
 def _pair(score: dict) -> tuple[float, float | None]:
@@ -220,6 +240,7 @@ TABLES = {
     "images widths": widths,
     "images noise digits": digits,
     "images cifar": cifar10,
+    "images cats and dogs": cats_and_dogs,
     "images pairs": pairs,
     "images emoji": emoji,
 }

@@ -17,8 +17,8 @@ class Config:
     """Points of either cloud in training."""
     held: int = 1000
     """Fresh points of the sphere that are transported, and of the torus that they are compared with."""
-    methods: tuple[str, ...] = ("efm", "c2fm", "ifm", "ifm_ot", "cfm", "cfm_ot")
-    """Names of `experiments._domains.METHODS`."""
+    methods: tuple[str, ...] = ("efm", "c2fm", "ifm", "ifm_ot", "cfm", "cfm_ot", "cfm_plan", "tubes")
+    """Names of `experiments._lib.domains.METHODS`."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each with clouds, parameters and draws of its own."""
     gap: float = 5.0

@@ -9,8 +9,18 @@ class Config:
 
     pairs: tuple[tuple[str, str], ...] = (("CD14+ Monocyte", "Dendritic"), ("CD19+ B", "Dendritic"))
     """Types P and Q. The three are the largest of the ten: 129, 95 and 240 cells."""
-    methods: tuple[str, ...] = ("efm", "c2fm", "c2fm_segment", "ifm", "ifm_ot", "cfm", "cfm_ot")
-    """Names of `experiments._domains.METHODS`."""
+    methods: tuple[str, ...] = (
+        "efm",
+        "c2fm",
+        "c2fm_segment",
+        "ifm",
+        "ifm_ot",
+        "cfm",
+        "cfm_ot",
+        "cfm_plan",
+        "tubes",
+    )
+    """Names of `experiments._lib.domains.METHODS`."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each with a split, parameters and draws of its own."""
     held_out: float = 1 / 3

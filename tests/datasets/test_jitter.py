@@ -14,9 +14,7 @@ SIDE = 33
 def blob(row: float, column: float, width: float = 4.0) -> np.ndarray:
     """A Gaussian spot on black, 8 bits."""
     rows, columns = np.mgrid[:SIDE, :SIDE]
-    return np.uint8(
-        np.rint(255 * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * width**2)))
-    )
+    return np.uint8(np.rint(255 * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * width**2))))
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
