@@ -88,8 +88,8 @@ METHODS = {
     ),
 }
 """By name. `efm` is taught the superposed field on segments, `c2fm` velocities at points of the flux density,
-`c2fm_segment` the direction of the chain on segments; `tubes` and `cfm_plan` pair 2,048 draws of either set once. Interaction fields are as wide as the scale, the paths of flow
-matching stay at their usual 0.1.
+`c2fm_segment` the direction of the chain on segments; `tubes` and `cfm_plan` pair draws of either set once. Interaction
+fields are as wide as the scale, the paths of flow matching and tubes stay at their usual 0.1.
 """
 
 
