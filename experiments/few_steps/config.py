@@ -16,6 +16,7 @@ class Config:
         "EFM, per plate",
         "C2FM, cut at 0.5",
         "IFM, one plan",
+        "EFM, straight tubes",
         "PFGM++, K = 8",
     )
     """Rows of the toy table."""
