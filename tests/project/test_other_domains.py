@@ -216,6 +216,23 @@ def test_the_cloud_from_config_to_table_and_picture(tmp_path):
     assert (tmp_path / "torus.png").stat().st_size > 5000
 
 
+def test_a_plan_is_made_once_of_as_many_draws_of_either_set(monkeypatch):
+    name = "cfm_plan"
+    method, seen = _domains.METHODS[name], []
+
+    def plan(x, y, *, block_size):
+        seen.append((x.shape, y.shape, block_size))
+        return method.plan(x, y, block_size=block_size)
+
+    monkeypatch.setitem(_domains.METHODS, name, method._replace(plan=plan))
+    monkeypatch.setattr(_domains, "PAIRED", 32)
+    _domains._built.cache_clear()
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    end, took = _domains.carried(CloudConfig(**SMALL), name, 0, x, x[:7] + 9, x)
+    assert seen == [((32, 3), (32, 3), 32)]
+    assert (end.shape, took["arrived"]) == ((20, 3), 1.0)
+
+
 def test_what_is_carried_comes_from_the_seed_alone():
     config = CloudConfig(cloud=64, held=10, **SMALL)
     first, again = cloud.carried(config, "cfm", 0)[0], cloud.carried(config, "cfm", 0)[0]
