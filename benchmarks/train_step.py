@@ -49,10 +49,12 @@ def cases(mnist: str | None) -> dict[str, Run]:
         network=Network(),
         optimizer=Optimizer(),
     )
-    found = {"quick": PRESETS["digits-quick"][1], "paper": paper}
+    by_efm = {"recipe": PRESETS["images"][1].recipe}  # plans of each minibatch
+    quick = replace(PRESETS["digits-quick"][1], data=Data("digits:3", "digits:2"), **by_efm)
+    found = {"quick": quick, "paper": paper}
     if mnist:
         full = PRESETS["digits-full"][1]
-        found["full"] = replace(full, data=Data(f"mnist:{mnist}:3", f"mnist:{mnist}:2"))
+        found["full"] = replace(full, data=Data(f"mnist:{mnist}:3", f"mnist:{mnist}:2"), **by_efm)
     return found
 
 

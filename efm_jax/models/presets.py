@@ -79,17 +79,18 @@ _SMALL = Network(kind="unet", width=32, multipliers=(1, 2, 2), blocks=1, attenti
 _BRIEF = Optimizer(learning_rate=1e-3, warmup=100, cosine=True, ema_decay=0.999)
 
 _DIGITS = Run(
-    data=Data("digits:3", "digits:2"),
-    recipe=EFM(gap=10.0, charges=256, num_points=64, noise=0.05, coupling="minibatch_ot"),
+    data=Data("digits:3", "digits:2", jitter=1.0),
+    recipe=IFM(charges=256, num_points=64, width=0.3, coupling="one_plan", plan_samples=10_000),
     network=_SMALL,
     optimizer=_BRIEF,
     sampling=Sampling(solver="midpoint", steps=12, samples=500),
-    steps=1500,
+    steps=3000,
     save_every=250,
     log_every=25,
 )
 _GENERATE = replace(
     _DIGITS,
+    steps=1500,
     data=Data("noise", "digits"),
     recipe=EFM(gap=30.0, charges=64, num_points=64, noise=0.05, coupling="independent"),
     sampling=Sampling(solver="midpoint", steps=24, samples=500),
@@ -124,7 +125,7 @@ _TUBES_OF_PICTURES = IFM(charges=256, num_points=64, width=0.3)
 PRESETS: dict[str, tuple[str, Run]] = {
     "translate-quick": (
         "Two folders at 32 pixels: --data.source A --data.target B.",
-        replace(_DIGITS, data=Data("folder:A", "folder:B", size=32), recipe=_TUBES_OF_PICTURES),
+        replace(_DIGITS, data=Data("folder:A", "folder:B", size=32), recipe=_TUBES_OF_PICTURES, steps=1500),
     ),
     "translate-full": (
         "Two folders at 64 pixels: --data.source A --data.target B.",
@@ -158,7 +159,7 @@ PRESETS: dict[str, tuple[str, Run]] = {
     ),
     "digits-full": (
         "Colored digits 3 -> 2 from full MNIST: --data.source mnist:FOLDER:3 --data.target mnist:FOLDER:2.",
-        replace(_DIGITS, data=Data("mnist:mnist:3", "mnist:mnist:2"), steps=4000, save_every=250),
+        replace(_DIGITS, data=Data("mnist:mnist:3", "mnist:mnist:2"), steps=20_000, save_every=500),
     ),
     "images": ("As translate-full, by EFM with transport pairs of each minibatch.", _IMAGES),
     "toy-swiss-roll": ("Gaussian -> Swiss roll, the small gap that maps well.", _TOY),

@@ -1,4 +1,4 @@
-"""Train, score and publish: `python -m experiments.digits_translation quick_superposed [more names ...]`."""
+"""Train, score and publish: `python -m experiments.digits_translation quick [more names ...]`."""
 
 from pathlib import Path
 

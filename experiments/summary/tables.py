@@ -15,21 +15,21 @@ def summary() -> Table:
     digits = "[digits 3 → 2, first command](docs/evidence/results.md#colored-digits)"
     noise = "[noise → digits](docs/evidence/results.md#noise-to-digits)"
     return head, [
-        *_efm("digits_translation", "quick_superposed", digits, "read_as_target", "read as 2"),
+        *_run("digits_translation", "quick", "IFM, one plan", digits, "read_as_target", "read as 2"),
         *_pictures(),
-        *_efm("digits_generation", "full", noise, "read_with_confidence", "read with confidence"),
+        *_run("digits_generation", "full", "EFM", noise, "read_with_confidence", "read with confidence"),
         *_toy(),
         *_exact(),
     ]
 
 
-def _efm(folder: str, name: str, page: str, score: str, said: str) -> list[list[str]]:
+def _run(folder: str, name: str, recipe: str, page: str, score: str, said: str) -> list[list[str]]:
     report = read(RESULTS / folder / "results", name)
     if report is None:
         return []
     there = next(iter(report["maps"].values()))
     real = f"{there[f'{score}_real']['value']:.1%}"
-    return [[page, "EFM", f"{share(there[score])} {said}", real, _minutes([report["training_seconds"]])]]
+    return [[page, recipe, f"{share(there[score])} {said}", real, _minutes([report["training_seconds"]])]]
 
 
 def _pictures() -> list[list[str]]:

@@ -97,10 +97,9 @@ def test_the_settings_of_the_library_example_are_those_of_the_quick_preset():
 
     run = PRESETS["digits-quick"][1]
     program = block("code: library")
-    assert f"gap={run.recipe.gap}" in program
-    assert f"noise={run.recipe.noise}" in program
     assert f"width={run.network.width}" in program
-    assert f"range({run.steps})" in program
+    assert f"multipliers={run.network.multipliers}" in program
+    assert f"jitter={run.data.jitter}" in program
 
 
 def commands() -> list[str]:
