@@ -159,7 +159,13 @@ PRESETS: dict[str, tuple[str, Run]] = {
     ),
     "digits-full": (
         "Colored digits 3 -> 2 from full MNIST: --data.source mnist:FOLDER:3 --data.target mnist:FOLDER:2.",
-        replace(_DIGITS, data=Data("mnist:mnist:3", "mnist:mnist:2"), steps=20_000, save_every=500),
+        replace(
+            _DIGITS,
+            data=Data("mnist:mnist:3", "mnist:mnist:2"),
+            recipe=replace(_DIGITS.recipe, plan_samples=30_000),
+            steps=12_000,
+            save_every=500,
+        ),
     ),
     "images": ("As translate-full, by EFM with transport pairs of each minibatch.", _IMAGES),
     "toy-swiss-roll": ("Gaussian -> Swiss roll, the small gap that maps well.", _TOY),
