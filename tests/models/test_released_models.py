@@ -1,7 +1,9 @@
 """The models that come with the package: they are small, and map as their reports say."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +43,15 @@ def test_the_models_that_come_with_the_package_are_small():
     names = [path.name for path in loading.RELEASED.iterdir()]
     assert sorted(names) == ["digits", *sorted(RUNS)]
     assert sum(path.stat().st_size for path in loading.RELEASED.rglob("*") if path.is_file()) < 5_000_000
+
+
+@pytest.mark.parametrize("folder", sorted(loading.RELEASED.iterdir()), ids=lambda path: path.name)
+def test_the_program_on_a_card_runs(folder):
+    (program,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
+    dim = int(np.prod(json.loads((folder / "config.json").read_text())["shape"]))
+    names: dict[str, Any] = {"x": np.random.default_rng(0).uniform(-1, 1, (2, dim)).astype(np.float32)}
+    exec(program, names)
+    assert names["y"].shape == (2, dim)
 
 
 @pytest.mark.slow
