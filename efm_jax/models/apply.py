@@ -16,7 +16,7 @@ from efm_jax.datasets.readers import split_key
 from efm_jax.evaluation import drawing
 from efm_jax.models import build, columns, configs, given, seeds, table_output
 from efm_jax.models.loading import load
-from efm_jax.models.model import Trained, labels_of, start, transport
+from efm_jax.models.model import Trained, labels_in_turn, labels_of, start, transport
 from efm_jax.types import FieldLines
 
 __all__ = ["Saved", "generate", "translate"]
@@ -160,7 +160,8 @@ def generate(
         output: Folder for the outcome: `00000.png`, ... and `grid.png`, or `generated.npy` for vectors; and `lines.json`,
             which says which lines arrived. Of a table also a file, as in `translate`.
         seed: Seeds the draw.
-        label: Class to draw, by name or number; None for all. Where P has classes too, its samples are of that one.
+        label: Class to draw, by name or number; None for all of them in turn. Where P has classes too, its samples are of
+            that one, and None draws of all without labels.
         guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][].
         clip: Cut the numbers of a table to the range of their column in the training set.
         overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
@@ -174,7 +175,8 @@ def generate(
     output, trained = _files.expanded(output), load(model)
     fix = "Generate fewer at a time, each time with another seed and folder."
     memory.check(f"a count of {count}", count * _bytes(trained.shape), fix)
-    cond = labels_of(trained, label, count, guidance=guidance)
+    source = start(trained, str(model))
+    cond = labels_in_turn(trained, source, label, count, guidance=guidance)
     files, as_table = _files_of(trained, _numbered(count), "generated", "grid"), table_output.is_table(output)
     if as_table:
         table_output.check(output, trained, [], overwrite=overwrite)
@@ -182,8 +184,7 @@ def generate(
         raise ValueError("--clip is for tables.\nGive a file as output: --output out.csv")
     else:
         outputs.check(output, files, overwrite=overwrite)
-    source = start(trained, str(model))
-    x = batch(source, seed, 0, 0, count, labels=None if cond is None else cond[:1])
+    x = batch(source, seed, 0, 0, count, labels=None if source.classes is None or cond is None else cond[:1])
     lines = transport(trained, x, cond=cond, guidance=guidance)
     if as_table:
         return _as_saved(table_output.save(output, trained, x, lines, clip=clip))

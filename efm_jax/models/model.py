@@ -22,7 +22,7 @@ from efm_jax.models import space as _run_space
 from efm_jax.models.columns import Named
 from efm_jax.types import FieldLines, FieldMatching, Network
 
-__all__ = ["Trained", "labels_of", "start", "transport"]
+__all__ = ["Trained", "labels_in_turn", "labels_of", "start", "transport"]
 
 
 class Trained(NamedTuple):
@@ -90,7 +90,8 @@ class Trained(NamedTuple):
 
         Args:
             count: How many.
-            label: Class to draw, by name or number; None for all. Where P has classes too, its samples are of that one.
+            label: Class to draw, by name or number; None for all of them in turn. Where P has classes too, its samples are
+                of that one, and None draws of all without labels.
             guidance: Scale of guidance toward the label.
             seed: Seeds the draw.
 
@@ -102,10 +103,11 @@ class Trained(NamedTuple):
             >>> models.load("moons").generate(5).shape
             (5, 2)
         """
-        cond = labels_of(self, label, checks.count("count", count), guidance=guidance)
+        source = start(self)
+        cond = labels_in_turn(self, source, label, checks.count("count", count), guidance=guidance)
         fix = "Generate fewer at a time, each time with another seed."
         memory.check(f"a count of {count}", 12 * count * math.prod(self.outside), fix)
-        x = batch(start(self), seed, 0, 0, count, labels=None if cond is None else cond[:1])
+        x = batch(source, seed, 0, 0, count, labels=None if source.classes is None or cond is None else cond[:1])
         return _ends(self, transport(self, x, cond=cond, guidance=guidance)).reshape(count, *self.outside)
 
     def to_pil(self, x: Any, *, columns: int | None = None) -> Any:
@@ -277,6 +279,17 @@ def labels_of(
             f"{known}, and no guidance."
         )
     return np.full(count, number, np.int32)
+
+
+def labels_in_turn(
+    trained: Trained, source: Source, label: int | str | None, count: int, *, guidance: float = 1.0
+) -> np.ndarray | None:
+    """Return `labels_of`, but all classes in turn where no label is given and samples of P have none themselves."""
+    classes = trained.config.network.classes
+    if label is None and classes is not None and source.classes is None:
+        labels_of(trained, 0 if trained.class_names is None else trained.class_names[0], 1, guidance=guidance)
+        return np.arange(count, dtype=np.int32) % classes
+    return labels_of(trained, label, count, guidance=guidance)
 
 
 def _number(names: tuple[str, ...] | None, classes: int, label: str) -> int | None:

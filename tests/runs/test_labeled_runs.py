@@ -86,6 +86,13 @@ def test_samples_asked_of_a_class_are_of_that_class(tmp_path, capsys):
     assert 0.2 < (any_class > 0).mean() < 0.8
     guided = asked(run, "guided", "--label", "1", "--guidance", "2")
     assert guided.mean() > right.mean() + 1.0  # away from the other class, as extrapolation does
+    of_both, of_left, of_right = (
+        asked(run, name, *which)
+        for name, which in (("both", ()), ("left", ("--label", "0")), ("right", ("--label", "1")))
+    )
+    # one seed is one draw of noise: no label asks for the classes in turn; other batches of lines round otherwise
+    np.testing.assert_allclose(of_both, np.where(np.arange(200) % 2 == 0, of_left, of_right), rtol=1e-4)
+    np.testing.assert_allclose(models.load(run).generate(200)[:, 0], of_both, rtol=1e-4)
     assert "must be one of the classes of this run, 0 to 1, got '2'" in failure(
         capsys, ["generate", str(run), "--count", "2", "--output", str(run / "no"), "--label", "2"]
     )
