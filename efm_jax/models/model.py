@@ -107,7 +107,9 @@ class Trained(NamedTuple):
         cond = labels_in_turn(self, source, label, checks.count("count", count), guidance=guidance)
         fix = "Generate fewer at a time, each time with another seed."
         memory.check(f"a count of {count}", 12 * count * math.prod(self.outside), fix)
-        x = batch(source, seed, 0, 0, count, labels=None if source.classes is None or cond is None else cond[:1])
+        x = batch(
+            source, seed, 0, 0, count, labels=None if source.classes is None or cond is None else cond[:1]
+        )
         return _ends(self, transport(self, x, cond=cond, guidance=guidance)).reshape(count, *self.outside)
 
     def to_pil(self, x: Any, *, columns: int | None = None) -> Any:

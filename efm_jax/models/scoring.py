@@ -1,5 +1,6 @@
 """The scores of a model's report: held-out samples to start from, scores of the ends of their lines."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,10 +93,12 @@ def open_data(
 ) -> tuple[tuple[Source, Source], ...]:
     """Open the training and the held-out samples of both sides, and check their shape and classes.
 
+    Training samples come as they are, without jitter: ends of lines are compared with real samples.
     The classes of the held-out samples come in the order of those trained on: a small set may lack some.
     """
     try:
-        pairs = tuple(build.sources(config.data, split=split) for split in ("train", "test"))
+        as_they_are = replace(config.data, jitter=0.0)
+        pairs = tuple(build.sources(as_they_are, split=split) for split in ("train", "test"))
     except FileNotFoundError as error:
         raise ValueError(
             f"{error}\nSay where the data are with --source and --target (source=, target=)."

@@ -5,7 +5,7 @@ import pytest
 
 from efm_jax import datasets
 from efm_jax.datasets import batch, jitter, jittered
-from efm_jax.models import build, configs
+from efm_jax.models import build, configs, scoring
 
 RNG = np.random.default_rng(0)
 SIDE = 33
@@ -84,6 +84,15 @@ def test_only_training_pictures_are_changed(tmp_path):
     np.testing.assert_array_equal(batch(test, 0, 0, 0, 5), batch(plain, 0, 0, 0, 5))
     before, _ = build.sources(configs.Data("digits:3", "digits:2"))
     assert np.abs(batch(train, 0, 0, 0, 5) - batch(before, 0, 0, 0, 5)).max() > 0.1
+
+
+def test_scores_compare_with_pictures_as_they_are():
+    plain, changed = (
+        configs.Run(data=configs.Data("digits:3", "digits:2", jitter=amount)) for amount in (0.0, 1.0)
+    )
+    (real, _), _ = scoring.open_data(plain, (32, 32, 3))
+    (compared, _), _ = scoring.open_data(changed, (32, 32, 3))
+    np.testing.assert_array_equal(batch(compared, 0, 0, 0, 5), batch(real, 0, 0, 0, 5))
 
 
 @pytest.mark.parametrize("amount", [-1.0, float("nan"), float("inf")])
