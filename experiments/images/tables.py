@@ -114,16 +114,6 @@ def cifar10() -> Table:
     return _rows("noise_cifar_10", METHODS, [_feature(0, key, name) for key, name in names.items()])
 
 
-def cats_and_dogs() -> Table:
-    """Cats and dogs of CIFAR-10 in principal components, both ways."""
-    columns = [
-        _feature(which, key, f"{way}: {name}")
-        for which, way in enumerate(("cat -> dog", "dog -> cat"))
-        for key, name in (("kid", "KID-EffLite0"), ("frechet", "Frechet-EffLite0"))
-    ]
-    return _rows("cat_dog_192_components", METHODS, [*columns, *_COSTS])
-
-
 def emoji() -> Table:
     """Emoji of one style drawn in another, beside their true partners."""
     columns = []
@@ -240,7 +230,6 @@ TABLES = {
     "images widths": widths,
     "images noise digits": digits,
     "images cifar": cifar10,
-    "images cats and dogs": cats_and_dogs,
     "images pairs": pairs,
     "images emoji": emoji,
 }
