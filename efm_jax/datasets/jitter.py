@@ -80,7 +80,7 @@ def _choose(
     return *choose(rng, n, *rows), amount * rng.standard_normal((n, 6))
 
 
-def _read(read: Callable[..., np.ndarray], shape: tuple[int, int, int], *parts: np.ndarray) -> np.ndarray:
+def _read(read: Callable[..., np.ndarray], shape: tuple[int, ...], *parts: np.ndarray) -> np.ndarray:
     *chosen, numbers = parts
     pictures = read(*chosen).reshape(-1, *shape)
     sides = np.array(shape[:2], float)
@@ -89,10 +89,11 @@ def _read(read: Callable[..., np.ndarray], shape: tuple[int, int, int], *parts: 
     for picture, new, (angle, slant, tall, wide, down, right) in zip(pictures, turned, numbers, strict=True):
         c, s = np.cos(TURN * angle), np.sin(TURN * angle)
         stretch = np.array([[np.exp(SIZE * tall), 0.0], [SLANT * slant, np.exp(SIZE * wide)]])
-        matrix = np.array([[c, -s], [s, c]]) @ stretch
-        start = middle - matrix @ middle + MOVE * sides * (down, right)
+        linear = np.array([[c, -s], [s, c]]) @ stretch
+        start = middle - linear @ middle + MOVE * sides * (down, right)
+        affine = np.vstack([np.column_stack([linear, start]), [0.0, 0.0, 1.0]])
         for channel in range(shape[2]):
             ndimage.affine_transform(
-                picture[..., channel], matrix, start, output=new[..., channel], order=1, mode="nearest"
+                picture[..., channel], affine, output=new[..., channel], order=1, mode="nearest"
             )
     return turned.reshape(len(pictures), -1)
