@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from experiments._lib.record import Record
+from experiments._lib.tables import read
 from experiments.exact_transport import drawing
 from experiments.exact_transport.config import Config, Far
 from experiments.exact_transport.run import MAPS, far_row, perfect, row
@@ -16,6 +17,8 @@ def main() -> None:
     config = Config()
     if "--draw" in sys.argv:
         drawing.draw(config, RESULTS)
+        rows, far = (read(RESULTS, name)["rows"] for name in ("exact_transport", "far"))
+        drawing.which_field(config, rows, far, RESULTS / "which_field.png")
         return
     record = Record(RESULTS / "exact_transport.json", config, "rows", "perfect")
     record.fill(
