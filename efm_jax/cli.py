@@ -591,11 +591,15 @@ def demo(*, output: Annotated[Path, arg(metavar="FOLDER")] = Path("efm_demo"), s
         webbrowser.open(made.absolute().as_uri())
 
 
-def doctor() -> None:
-    """Check the installation: versions, devices, and how to install what is missing."""
+def doctor(*, steps: bool = True) -> None:
+    """Check the installation: versions, devices, how fast they train, and how to install what is missing.
+
+    Args:
+        steps: Say how long presets would train here. It compiles for half a minute.
+    """
     from efm_jax import _doctor
 
-    raise SystemExit(_doctor.report())
+    raise SystemExit(_doctor.report(steps=steps))
 
 
 def _from_old_options(arguments: list[str]) -> list[str]:

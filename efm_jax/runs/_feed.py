@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from efm_jax.datasets import Source, batch, class_shares, draw_labels
@@ -47,11 +48,12 @@ def batches(
 
     def draw(step: int) -> tuple[Any, ...]:
         labels = None
-        if labeling is not None:
-            labels = draw_labels(labeled, seed, step, labeling.groups, dropout=labeling.dropout)
-        x_pos = batch(source_pos, seed, 0, step, sizes[0], rows=rows[0], labels=labels)
-        x_neg = batch(source_neg, seed, 1, step, sizes[1], rows=rows[1], labels=labels)
-        plates = put(x_pos, sizes[0]), put(x_neg, sizes[1])
+        with jax.profiler.TraceAnnotation("data"):
+            if labeling is not None:
+                labels = draw_labels(labeled, seed, step, labeling.groups, dropout=labeling.dropout)
+            x_pos = batch(source_pos, seed, 0, step, sizes[0], rows=rows[0], labels=labels)
+            x_neg = batch(source_neg, seed, 1, step, sizes[1], rows=rows[1], labels=labels)
+            plates = put(x_pos, sizes[0]), put(x_neg, sizes[1])
         return plates if labels is None else (*plates, labels)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="efm-data") as pool:

@@ -92,7 +92,8 @@ def take(
     profile = _Profile(folder / "profile", plan.profile)
     for step, batch in enumerate(books.ledger.waits(batches), start=books.done + 1):
         profile.before(step)
-        state, info = step_fn(state, *batch)
+        with jax.profiler.StepTraceAnnotation("step", step_num=step):
+            state, info = step_fn(state, *batch)
         profile.after(step, info)
         if before is not None:
             enter(*before)
