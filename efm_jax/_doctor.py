@@ -158,7 +158,7 @@ def _step(run: "Run", shape: tuple[int, int, int]) -> tuple[Any, Callable, Any]:
     from efm_jax.models import build
 
     network, optimizer = build.network(run, shape), build.optimizer(run.optimizer, run.steps)
-    step = training.make_train_step(build.recipe(run.recipe), network, optimizer)
+    step: Any = training.make_train_step(build.recipe(run.recipe), network, optimizer)
     begin = partial(training.init_state, network=network, optimizer=optimizer)
     plate = jax.ShapeDtypeStruct((run.recipe.charges, math.prod(shape)), jnp.float32)
     return step.lower(jax.eval_shape(begin, jax.random.key(0)), plate, plate), begin, step.draw
