@@ -8,11 +8,17 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def generation() -> Table:
-    """Scores of the quick and the full run."""
+    """Scores of the runs."""
     head = ["run", "read with confidence (real)", "classes, 0 to 9", "KID (floor)", "evaluations", "training"]
     rows = []
-    for label in ("quick", "full"):
-        report = read(RESULTS, label)
+    names = {
+        "quick": "quick",
+        "full": "full",
+        "EFM in pixels": "efm_quick",
+        "EFM in pixels, MNIST": "efm_full",
+    }
+    for label, name in names.items():
+        report = read(RESULTS, name)
         if report is None:
             continue
         scores = next(iter(report["maps"].values()))
