@@ -578,8 +578,8 @@ def _check_sampling(config: configs.Run) -> None:
     guided = math.isfinite(sampling.guidance) and config.network.classes and config.recipe.label_dropout
     if sampling.guidance != 1.0 and not guided:
         raise ValueError(
-            f"sampling.guidance {sampling.guidance} goes from the field without a label toward that of a class: it is a finite "
-            "number, and needs network.classes and a recipe.label_dropout above 0."
+            f"sampling.guidance {sampling.guidance} goes from the field without a label toward that of a class.\n"
+            "Give a finite number, network.classes, and a recipe.label_dropout above 0."
         )
 
 

@@ -9,7 +9,15 @@ RESULTS = Path(__file__).parent / "results"
 
 def generation() -> Table:
     """Scores of the runs."""
-    head = ["run", "read with confidence (real)", "classes, 0 to 9", "KID (floor)", "evaluations", "training"]
+    head = [
+        "run",
+        "read with confidence (real)",
+        "read as the class asked",
+        "classes, 0 to 9",
+        "KID (floor)",
+        "evaluations",
+        "training",
+    ]
     rows = []
     names = {
         "quick": "quick",
@@ -26,6 +34,7 @@ def generation() -> Table:
             [
                 label,
                 f"{share(scores['read_with_confidence'])} ({scores['read_with_confidence_real']['value']:.1%})",
+                share(scores["read_as_label"]) if "read_as_label" in scores else "",
                 " ".join(map(str, scores["classes"]["counts"])),
                 kid(scores["kid"]),
                 f"{scores['evaluations']['mean']:.0f}",
