@@ -12,10 +12,9 @@ def generation() -> Table:
     head = [
         "run",
         "read with confidence (real)",
-        "read as the class asked",
+        "read as asked",
         "classes, 0 to 9",
         "KID (floor)",
-        "evaluations",
         "training",
     ]
     rows = []
@@ -37,7 +36,6 @@ def generation() -> Table:
                 share(scores["read_as_label"]) if "read_as_label" in scores else "",
                 " ".join(map(str, scores["classes"]["counts"])),
                 kid(scores["kid"]),
-                f"{scores['evaluations']['mean']:.0f}",
                 training(report),
             ]
         )
