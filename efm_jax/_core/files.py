@@ -115,6 +115,11 @@ def expanded(path: str | os.PathLike) -> Path:
     return Path(full)
 
 
+def cache_folder(name: str) -> Path:
+    """Return the folder `efm_jax/NAME` below XDG_CACHE_HOME, or else below ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "efm_jax" / name
+
+
 def sync_folder(folder: str | os.PathLike) -> None:
     """Make renames and new names in a folder survive a power cut, where the system can."""
     with contextlib.suppress(OSError):  # some file systems cannot sync a folder
@@ -126,8 +131,8 @@ def sync_folder(folder: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def exclusive(path: str | os.PathLike, what: str) -> Iterator[None]:
-    """Hold the lock file `path`, so that one process at a time works on `what`; ValueError if it is held already.
+def exclusive(path: str | os.PathLike, what: str, *, wait: bool = False) -> Iterator[None]:
+    """Hold the lock file `path`, so that one process at a time works on `what`; if it is held already wait, or ValueError.
 
     The operating system lets go of the lock when its holder ends. The file stays, with the number of its last holder in it.
     """
@@ -141,7 +146,7 @@ def exclusive(path: str | os.PathLike, what: str) -> Iterator[None]:
         return
     with open(path, "a+", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "a process it does not name"

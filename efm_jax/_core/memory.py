@@ -7,15 +7,15 @@ from pathlib import Path
 
 def check(what: str, size: int, fix: str) -> None:
     """Raise ValueError if `size` bytes are more than the memory that is free; below 256 MiB nothing is looked at."""
-    free = _free_memory() if size > 2**28 else None
-    if free is not None and size > free:
+    available = free() if size > 2**28 else None
+    if available is not None and size > available:
         raise ValueError(
-            f"{what} needs at least {size / 2**30:,.1f} GiB of memory, {free / 2**30:,.1f} GiB are free.\n{fix}"
+            f"{what} needs at least {size / 2**30:,.1f} GiB of memory, {available / 2**30:,.1f} GiB are free.\n{fix}"
         )
 
 
-def _free_memory() -> int | None:
-    """Bytes of memory that this process can still have; None where the system does not say."""
+def free() -> int | None:
+    """Return the bytes of memory that this process can still have; None where the system does not say."""
     found = []
     with contextlib.suppress(OSError, ValueError, IndexError):
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())

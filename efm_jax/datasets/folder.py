@@ -6,25 +6,19 @@ counted on request; one whose header promises more pixels than `max_pixels` is r
 
 import contextlib
 import os
-import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Integer, UInt8
-from PIL import Image
 
-from efm_jax._core import files, memory
-from efm_jax.datasets import picture_files
+from efm_jax._core import files
+from efm_jax.datasets import _decoding, _picture_cache, picture_files
 from efm_jax.datasets.classes import numbered
 from efm_jax.datasets.picture_files import EXTENSIONS as EXTENSIONS
 
 __all__ = ["EXTENSIONS", "Pictures", "common_size", "labels_by_folder", "read_folder"]
-
-_CHUNK = 256
-_NAMED = 5
 
 
 class Pictures(NamedTuple):
@@ -54,6 +48,7 @@ def read_folder(
     most: int | None = None,
     seed: int = 0,
     names: Sequence[str] | None = None,
+    cache: str | Path = "memory",
 ) -> Pictures:
     """Read all pictures below a folder: png, jpg, webp, bmp, gif and tif, recursively, sorted by path.
 
@@ -76,6 +71,9 @@ def read_folder(
         most: Pictures read at most; None for all. Of more, so many are chosen at random.
         seed: Seed of that choice.
         names: Paths below the folder of the pictures to read, in this order; None for all.
+        cache: Where the decoded pictures lie: "memory"; a folder, in which a later call finds them as long as the files keep
+            their names, sizes and times; "disk" for that below ~/.cache/efm_jax; "auto" for the disk if they take more than
+            a quarter of the free memory. On a disk `images` is a read-only `np.memmap`.
 
     Returns:
         Pictures(images, names, skipped).
@@ -93,12 +91,10 @@ def read_folder(
         >>> pictures.images.shape, pictures.names
         ((1, 4, 6, 3), ['a.png'])
     """
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}.")
+    _decoding.check(cache, on_error)
     how = picture_files.Picture(gray, background, levels, max_pixels)
     picture_files.check_how(how)
-    target = _target(size)
-    cut = _target(crop)
+    shape = _decoding.Shape(how, _decoding.target(size), _decoding.target(crop))
     root = files.expanded(path)
     chosen = [] if names is None else [*names]
     if names is None:
@@ -107,63 +103,15 @@ def read_folder(
     if most is not None and len(chosen) > most:
         kept_names = np.random.default_rng(seed).choice(len(chosen), most, replace=False)
         chosen = [chosen[i] for i in sorted(kept_names)]
-
-    def change(picture: Image.Image) -> np.ndarray:
-        if cut is not None:
-            picture = picture_files.middle(picture, *cut)
-        if target is not None:
-            picture = picture_files.fit(picture, *target)
-        array = np.asarray(picture)
-        return array[..., None] if gray else array
-
-    def read(name: str) -> tuple[np.ndarray, tuple[int, int] | None] | Exception:
-        try:
-            return picture_files.read(root / name, how, change)
-        except (ValueError, OSError) as error:
-            return error
-
-    images, kept, skipped, reasons, ranges = np.empty(0, np.uint8), [], [], [], []
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(chosen), _CHUNK):
-            chunk = chosen[start : start + _CHUNK]
-            for name, found in zip(chunk, pool.map(read, chunk), strict=True):
-                if isinstance(found, Exception):
-                    skipped.append(name)
-                    reasons.append(found)
-                    continue
-                picture, levels_found = found
-                ranges.append(levels_found)
-                if not kept:
-                    fix = "Give size= (--data.size), or most= in Python, for fewer numbers."
-                    memory.check(
-                        f"{len(chosen)} pictures like {root / name}", len(chosen) * picture.nbytes, fix
-                    )
-                    images = np.empty((len(chosen), *picture.shape), np.uint8)
-                elif picture.shape != images.shape[1:]:
-                    raise ValueError(
-                        f"pictures differ in size: {kept[0]} is {_size(images[0])} and {name} is "
-                        f"{_size(picture)} pixels (in {root}); give size= (--data.size), e.g. "
-                        f"{min(images.shape[1:3])}, to crop and resize them all."
-                    )
-                images[len(kept)] = picture
-                kept.append(name)
-    if skipped and on_error == "raise":
-        raise ValueError(
-            f"{_unreadable(root, len(chosen), skipped, reasons)}; remove or repair {'it' if len(skipped) == 1 else 'them'}, "
-            "or leave such files out by --data.on-error skip (on_error='skip')."
-        ) from reasons[0]
-    if not kept:
-        raise ValueError(
-            f"none of the {len(chosen)} pictures in {root} can be read; the first is {skipped[0]}."
-        )
-    if skipped:
-        warnings.warn(
-            f"left out {len(skipped)} of {len(chosen)} pictures in {root} that cannot be read; the first is "
-            f"{skipped[0]}.",
-            stacklevel=2,
-        )
-    picture_files.warn_of_levels(root, ranges, levels)
-    return Pictures(images[: len(kept)], kept, skipped)
+    found = _decoding.Files(
+        str(root),
+        len(chosen),
+        lambda: ((name, root / name, None) for name in chosen),
+        {"folder": os.path.realpath(root)},
+        lambda: _picture_cache.digest(root, chosen),
+    )
+    read = _decoding.decoded(found, shape, on_error=on_error, cache=cache)
+    return Pictures(read.images, read.names, [*read.skipped])
 
 
 def common_size(paths: Sequence[str | Path], *, most: int | None = None) -> int | None:
@@ -217,25 +165,3 @@ def labels_by_folder(names: list[str]) -> tuple[Integer[np.ndarray, " n"], tuple
     folders = [name.partition("/")[0] if "/" in name else "" for name in names]
     known = set(folders)
     return None if len(known) < 2 or "" in known else numbered(folders)
-
-
-def _target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    if size is None:
-        return None
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
-        raise ValueError(f"size must be an integer >= 1 or a pair (height, width) of them, got {size!r}.")
-    return sides[0], sides[1]
-
-
-def _unreadable(root: Path, count: int, names: list[str], reasons: Sequence[BaseException]) -> str:
-    reasons = [error.__cause__ or error for error in reasons]
-    if len(names) == 1:
-        return f"{root / names[0]} cannot be read as a picture ({reasons[0]})"
-    first = ", ".join(f"{name} ({why})" for name, why in zip(names[:_NAMED], reasons, strict=False))
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{len(names)} of {count} pictures in {root} cannot be read: {first}{more}"
-
-
-def _size(picture: np.ndarray) -> str:
-    return f"{picture.shape[1]} x {picture.shape[0]}"

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 from efm_jax._core import files
-from efm_jax.datasets import picture_files, tables
+from efm_jax.datasets import picture_files, shards, tables
 
 __all__ = ["WITH_PATHS", "absolute", "digest", "parts"]
 
-WITH_PATHS = ("folder", "npz", "npy", "mnist", "cifar10", "inception", *tables.KINDS)
+WITH_PATHS = ("folder", "tar", "npz", "npy", "mnist", "cifar10", "inception", *tables.KINDS)
 """Kinds of names that hold a path."""
 
 _BLOCKS, _BLOCK = 64, 1 << 16  # at most 4 MB are read, however much there is
@@ -67,12 +67,20 @@ def digest(name: str) -> str | None:
     if kind not in WITH_PATHS:
         return None
     path = rest
-    while ":" in path and not files.expanded(path).exists():
-        path = path.rpartition(":")[0]
-    root = files.expanded(path)
-    if not root.exists():
-        return None
-    names = _names(kind, root)
+    if kind == "tar":
+        try:
+            paths = shards.expanded(path)
+        except FileNotFoundError:
+            return None
+        root = Path(os.path.commonpath([one.parent for one in paths]))
+        names = [one.relative_to(root).as_posix() for one in paths]
+    else:
+        while ":" in path and not files.expanded(path).exists():
+            path = path.rpartition(":")[0]
+        root = files.expanded(path)
+        if not root.exists():
+            return None
+        names = _names(kind, root)
     sizes = [(root / file).stat().st_size for file in names]
     found = hashlib.sha256(json.dumps([kind, rest[len(path) :], names, sizes]).encode())
     count = min(len(names), _BLOCKS)

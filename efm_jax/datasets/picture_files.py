@@ -1,6 +1,7 @@
 """Files of pictures: those in a folder, and one of them as an array, read with Pillow."""
 
 import contextlib
+import io
 import os
 import threading
 import warnings
@@ -154,8 +155,8 @@ def not_taken(name: str) -> bool:
     return ending not in EXTENSIONS and (known or ending in _UNKNOWN_TO_PILLOW)
 
 
-def size(path: Path) -> tuple[int, int]:
-    """Return width and height of a picture, from its header alone.
+def size(path: Path | bytes) -> tuple[int, int]:
+    """Return width and height of a picture, a file or its bytes, from its header alone.
 
     Raises:
         ValueError: It cannot be read.
@@ -164,11 +165,13 @@ def size(path: Path) -> tuple[int, int]:
         return file.size
 
 
-def read(path: Path, how: Picture, change: Callable[[Image.Image], T]) -> tuple[T, tuple[int, int] | None]:
+def read(
+    path: Path | bytes, how: Picture, change: Callable[[Image.Image], T]
+) -> tuple[T, tuple[int, int] | None]:
     """Read a picture, upright and in mode RGB or L, of an animation or a file of pages the first one.
 
     Args:
-        path: The file.
+        path: The file, or its bytes.
         how: How it is read.
         change: What to make of it, e.g. a smaller array. Large pictures are in memory one at a time until it returns.
 
@@ -185,7 +188,7 @@ def read(path: Path, how: Picture, change: Callable[[Image.Image], T]) -> tuple[
                 f"{file.width} x {file.height} pixels is more than max_pixels = {how.max_pixels}"
             )
         with _room.taken(pixels):
-            with files.parsing(path, "picture"):
+            with files.parsing(_called(path), "picture"):
                 picture, found = converted(file, how)
             return change(picture), found
 
@@ -246,11 +249,15 @@ def warn_of_levels(where: str | Path, found: Iterable[tuple[int, int] | None], l
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    with files.parsing(path, "picture"):
-        file = Image.open(path, formats=_FORMATS)
+def _opened(path: Path | bytes) -> Iterator[Image.Image]:
+    with files.parsing(_called(path), "picture"):
+        file = Image.open(io.BytesIO(path) if isinstance(path, bytes) else path, formats=_FORMATS)
     with file:
         yield file
+
+
+def _called(path: Path | bytes) -> Path | str:
+    return "a file" if isinstance(path, bytes) else path
 
 
 class _Room:

@@ -15,7 +15,7 @@ import optax
 from efm_jax import charges, lines, matching, networks, training
 from efm_jax._core import memory
 from efm_jax.charges.plates import Charges
-from efm_jax.datasets import Source, batch, open_source, spaces, tables, white_noise
+from efm_jax.datasets import Source, batch, open_source, opening, spaces, tables, white_noise
 from efm_jax.datasets.classes import common_names
 from efm_jax.datasets.spaces import Space
 from efm_jax.fields import widths
@@ -88,7 +88,7 @@ def run(
     """
     config = configs.complete(config)
     update = optimizer(config.optimizer, config.steps)
-    _check_sampling(config)
+    _check_sampling(config.sampling)
     _check_data(config.data)
     pair = sources(config.data)
     shape = pair[0].shape
@@ -110,8 +110,7 @@ def run(
 
 def opened(data: configs.Data, spec: str, *, split: str = "train") -> Source:
     """Open data by their specification, as those of a run with the options `data`."""
-    return open_source(
-        spec,
+    options = opening.Options(
         size=data.size,
         crop=data.crop,
         split=split,
@@ -123,7 +122,9 @@ def opened(data: configs.Data, spec: str, *, split: str = "train") -> Source:
         background=data.background,
         levels=data.levels,
         table=data.table,
+        cache=data.cache,
     )
+    return opening.opened(spec, options)
 
 
 def sources(data: configs.Data, *, split: str = "train") -> tuple[Source, Source]:
@@ -532,14 +533,15 @@ def check_classes(
         )
 
 
-_OF_ARRAYS = ("folder", "cifar10", "npz", "npy")
+_OF_ARRAYS = ("folder", "tar", "cifar10", "npz", "npy")
 _WHOSE = {
     "gray": (*_OF_ARRAYS, "digits", "mnist"),
     "flip": _OF_ARRAYS,
     "jitter": (*_OF_ARRAYS, "digits", "mnist"),
-    "on_error": ("folder",),
-    "background": ("folder",),
-    "levels": ("folder",),
+    "on_error": ("folder", "tar"),
+    "background": ("folder", "tar"),
+    "levels": ("folder", "tar"),
+    "cache": ("folder", "tar"),
 }
 """The kinds of data that options of pictures are for."""
 
@@ -568,19 +570,12 @@ def _check_noise(config: configs.Run) -> None:
         )
 
 
-def _check_sampling(config: configs.Run) -> None:
+def _check_sampling(config: configs.Sampling) -> None:
     """See before training that what comes after it can be done."""
-    sampling = config.sampling
-    if sampling.steps < 1:
-        raise ValueError(f"sampling.steps must be a whole number >= 1, got {sampling.steps!r}.")
-    if sampling.samples < 2:
-        raise ValueError(f"sampling.samples must be at least 2 for a report, got {sampling.samples!r}.")
-    guided = math.isfinite(sampling.guidance) and config.network.classes and config.recipe.label_dropout
-    if sampling.guidance != 1.0 and not guided:
-        raise ValueError(
-            f"sampling.guidance {sampling.guidance} goes from the field without a label toward that of a class.\n"
-            "Give a finite number, network.classes, and a recipe.label_dropout above 0."
-        )
+    if config.steps < 1:
+        raise ValueError(f"sampling.steps must be a whole number >= 1, got {config.steps!r}.")
+    if config.samples < 2:
+        raise ValueError(f"sampling.samples must be at least 2 for a report, got {config.samples!r}.")
 
 
 def _check_memory(config: configs.Run, dim: int) -> None:

@@ -77,6 +77,8 @@ class Data:
     """Level that is white in a folder's 16-bit gray pictures, such as 4095 for 12 bits; None for 65535."""
     jitter: float = 0.0
     """Turn, slant, size and move each training picture a little, at random; 1 suits a few hundred pictures."""
+    cache: Annotated[str, arg(metavar="auto|memory|disk|FOLDER")] = "auto"
+    """Where a folder's decoded pictures lie: disk is a file below ~/.cache; auto takes it if they fill 1/4 of the memory."""
     components: int | None = None
     """Learn the field of so many principal components of the data, in units of their typical spread (mlp); None: all."""
     standardize: bool = False
@@ -371,8 +373,6 @@ class Sampling:
     """How the height advances: `sine`, `logit` refine near both plates, `log` near z = 0; None for what the method needs."""
     samples: int = 500
     """Held-out samples transported for pictures and scores."""
-    guidance: float = 1.0
-    """Of a network with classes: scale of guidance toward the label; 1 follows the class as learned, more exaggerates it."""
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,7 @@ def _content(run: Path, name: str, trained: Trained, weights: str, license: str 
 def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration with only the last part of each path."""
     data = {**config["data"], **{side: _last_part(config["data"][side]) for side in ("source", "target")}}
+    data["cache"] = configs.Data.cache
     exported = {**config, "data": data}
     if config["recipe"].get("plan_features") is not None:
         features = _last_part(config["recipe"]["plan_features"])

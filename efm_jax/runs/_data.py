@@ -1,6 +1,7 @@
 """The data of a run: known by a digest of what is in them, so that they may move."""
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ def located(config: configs.Run, found: Mapping[str, str] | None = None) -> conf
     features = found.get("recipe.plan_features")
     recipe = replace(config.recipe, plan_features=features) if features is not None else config.recipe
     data = replace(config.data, source=found["data.source"], target=found["data.target"])
+    if os.sep in data.cache:
+        data = replace(data, cache=str(files.expanded(data.cache).absolute()))
     init = None if config.init is None else files.expanded(config.init)
     begun = str(init.absolute()) if init is not None and init.exists() else config.init
     reflow = replace(config.reflow, run=found.get("reflow.run"))

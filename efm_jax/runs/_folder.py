@@ -20,6 +20,7 @@ MAY_CHANGE = (
     "progress",
     "picture_every",
     "sampling",
+    "data.cache",
 )
 """Fields of a config, with all inside them, that a resumed run may change: they do not touch its steps."""
 

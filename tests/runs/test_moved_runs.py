@@ -7,6 +7,7 @@ import _runs
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from efm_jax import checkpoint, cli, models, runs
 from efm_jax.models import configs
@@ -173,3 +174,29 @@ def test_a_reflow_resumes_after_its_first_run_has_moved(place, capsys):
     record = place / "moved" / "checkpoints" / "000000004" / "checkpoint.json"
     record.write_text(record.read_text() + " ")  # the same, in other bytes: not the first run that it was
     assert "holds other data" in refused(capsys, "resume", "again", "--steps", "4")
+
+
+@pytest.mark.slow  # compiles three steps
+def test_a_run_goes_on_with_its_pictures_in_a_file_bit_for_bit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for side, name in enumerate("pq"):
+        (tmp_path / name).mkdir()
+        for k, pixels in enumerate(np.random.default_rng(side).integers(0, 256, (12, 2, 1, 3), np.uint8)):
+            Image.fromarray(pixels).save(f"{name}/{k}.png")
+    data = configs.Data("folder:p", "folder:q", cache="memory")
+    config = replace(CONFIG, data=data, recipe=replace(CONFIG.recipe, charges=4))
+    runs.train("straight", config, progress=False)
+    runs.train("run", replace(config, steps=2), progress=False)
+    on_disk = replace(config, data=replace(data, cache="./kept"))
+    runs.train("run", on_disk, progress=False)
+    assert weights("run") == weights("straight")
+    assert len(list((tmp_path / "kept").glob("*/pictures.npy"))) == 2
+    assert models.load("run").config.data.cache == str(tmp_path / "kept")  # from any folder
+    models.export("run", "model")
+    assert models.load("model").config.data.cache == "auto"
+    for cache, told in (("dsik", "cache must be auto"), ("disk", "is for folder")):
+        wrong = replace(config, data=replace(data, cache=cache))
+        if cache == "disk":
+            wrong = replace(CONFIG, data=replace(CONFIG.data, cache=cache))
+        with pytest.raises(ValueError, match=told):
+            runs.train("new", wrong, progress=False)

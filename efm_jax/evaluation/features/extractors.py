@@ -200,7 +200,7 @@ def extract(
 
 def cache_folder() -> Path:
     """Return where the command line keeps features: `efm_jax/features` below XDG_CACHE_HOME, or else below ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "efm_jax" / "features"
+    return files.cache_folder("features")
 
 
 def _key(fingerprint: str, pictures: np.ndarray) -> str:

@@ -1,0 +1,200 @@
+"""Many pictures as one array: decoded in threads, into memory or a file; what cannot be read is named or counted."""
+
+import itertools
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from efm_jax._core import memory
+from efm_jax.datasets import _picture_cache, picture_files
+from efm_jax.datasets._picture_cache import Decoded, Levels
+from efm_jax.datasets.picture_files import Picture
+
+_AHEAD = 256
+_NAMED = 5
+
+Content = Path | bytes
+Item = tuple[str, Content, str | None]
+
+
+class Files(NamedTuple):
+    """Pictures before they are decoded.
+
+    Attributes:
+        where: What a message calls all of them.
+        number: How many there are; None if that is not known before they are read.
+        items: The name of each, its path or its bytes, and its label or None, in their order.
+        made_of: The kind of the files and their paths, as JSON takes it.
+        digest: A digest of their names, sizes and times.
+    """
+
+    where: str
+    number: int | None
+    items: Callable[[], Iterable[Item]]
+    made_of: dict[str, Any]
+    digest: Callable[[], str]
+
+
+class Shape(NamedTuple):
+    """What becomes of each picture: read so, cut to `crop`, resized to `size`, both (height, width) or None."""
+
+    how: Picture
+    size: tuple[int, int] | None
+    crop: tuple[int, int] | None
+
+    def of(self, content: Content) -> tuple[np.ndarray, Levels]:
+        """Decode a picture."""
+        return picture_files.read(content, self.how, self._changed)
+
+    def bytes(self, items: Iterable[Item]) -> int:
+        """Bytes of a decoded picture; of pictures that keep their size, of the first that can be read."""
+        side = self.size or self.crop
+        for _, content, _ in items if side is None else ():
+            try:
+                side = picture_files.size(content)
+                break
+            except (ValueError, OSError):
+                continue
+        height, width = side or (0, 0)
+        return height * width * (1 if self.how.gray else 3)
+
+    def _changed(self, picture: Image.Image) -> np.ndarray:
+        if self.crop is not None:
+            picture = picture_files.middle(picture, *self.crop)
+        if self.size is not None:
+            picture = picture_files.fit(picture, *self.size)
+        array = np.asarray(picture)
+        return array[..., None] if self.how.gray else array
+
+
+def check(cache: str | Path, on_error: str) -> None:
+    """Raise ValueError for an option that is not known."""
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}.")
+    if isinstance(cache, str) and cache not in _picture_cache.PLACES and os.sep not in cache:
+        raise ValueError(
+            f"cache must be {', '.join(_picture_cache.PLACES)} or a folder such as ./pictures, got {cache!r}."
+        )
+
+
+def target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return (height, width) of a size, or raise ValueError."""
+    if size is None:
+        return None
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side >= 1 for side in sides):
+        raise ValueError(f"size must be an integer >= 1 or a pair (height, width) of them, got {size!r}.")
+    return sides[0], sides[1]
+
+
+def decoded(found: Files, shape: Shape, *, on_error: str, cache: str | Path) -> Decoded:
+    """Decode pictures, or find them decoded.
+
+    Raises:
+        ValueError: One cannot be read and `on_error` is "raise", or none can; they differ in size; there is no room.
+    """
+    number = found.number
+    size = None if number is None else lambda: number * shape.bytes(found.items())
+    folder = _picture_cache.place(cache, size)
+
+    def pictures(done: Decoded) -> Iterator[np.ndarray]:
+        return _each(found, shape, done)
+
+    if folder is None:
+        read = _in_memory(found, pictures)
+    else:
+        made_of = {**found.made_of, **shape._asdict(), "how": shape.how._asdict(), "files": found.digest()}
+        read = _picture_cache.kept(folder, made_of, found.number, pictures, whole=on_error == "raise")
+    _tell(found, shape, read, on_error)
+    return read
+
+
+def _in_memory(found: Files, pictures: Callable[[Decoded], Iterator[np.ndarray]]) -> Decoded:
+    images = np.empty(0, np.uint8)
+    done = Decoded(images, [], {}, [], [])
+    for k, picture in enumerate(pictures(done)):
+        if k == len(images):
+            count = found.number or max(2 * k, _AHEAD)
+            what = f"{count} pictures like {done.names[0]} in {found.where}"
+            fix = "Keep them on the disk with --data.cache disk (cache='disk'), or give a smaller --data.size (size=)."
+            memory.check(what, count * picture.nbytes, fix)
+            longer = np.empty((count, *picture.shape), np.uint8)
+            longer[:k] = images[:k].reshape(-1, *picture.shape)
+            images = longer
+        images[k] = picture
+    return done._replace(images=images[: len(done.names)])
+
+
+def _each(found: Files, shape: Shape, done: Decoded) -> Iterator[np.ndarray]:
+    """The pictures that can be read, in order; `done` notes their names, and why others cannot."""
+
+    def one(item: Item) -> tuple[str, tuple[np.ndarray, Levels] | Exception, str | None]:
+        name, content, label = item
+        try:
+            return name, shape.of(content), label
+        except (ValueError, OSError) as error:
+            return name, error, label
+
+    sides, waiting, items = None, deque(), iter(found.items())
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        try:
+            while True:
+                more = itertools.islice(items, _AHEAD - len(waiting))
+                waiting.extend(pool.submit(one, item) for item in more)
+                if not waiting:
+                    return
+                name, result, label = waiting.popleft().result()
+                if isinstance(result, Exception):
+                    done.skipped[name] = str(result.__cause__ or result)
+                    continue
+                picture, levels = result
+                sides = sides or picture.shape
+                if picture.shape != sides:
+                    raise ValueError(
+                        f"pictures differ in size: {done.names[0]} is {sides[1]} x {sides[0]} and {name} is "
+                        f"{picture.shape[1]} x {picture.shape[0]} pixels (in {found.where}); give size= (--data.size), "
+                        f"e.g. {min(sides[:2])}, to crop and resize them all."
+                    )
+                done.names.append(name)
+                done.levels.append(levels)
+                done.labels.append(label)
+                yield picture
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _tell(found: Files, shape: Shape, read: Decoded, on_error: str) -> None:
+    """Say what could not be read."""
+    bad, count = len(read.skipped), len(read.names) + len(read.skipped)
+    if not count:
+        kinds = ", ".join(picture_files.EXTENSIONS)
+        raise FileNotFoundError(f"{found.where} holds no picture ({kinds}).")
+    if bad and on_error == "raise":
+        first = [f"{name} ({why})" for name, why in itertools.islice(read.skipped.items(), _NAMED)]
+        more = f" and {bad - _NAMED} more" if bad > _NAMED else ""
+        said = f"{bad} of {count} pictures in {found.where} cannot be read: {', '.join(first)}{more}"
+        if bad == 1:
+            name, why = next(iter(read.skipped.items()))
+            said = f"{os.path.join(found.where, name)} cannot be read as a picture ({why})"
+        raise ValueError(
+            f"{said}; remove or repair {'it' if bad == 1 else 'them'}, or leave such files out by --data.on-error skip "
+            "(on_error='skip')."
+        )
+    if not read.names:
+        raise ValueError(
+            f"none of the {count} pictures in {found.where} can be read; the first is {next(iter(read.skipped))}."
+        )
+    if bad:
+        warnings.warn(
+            f"left out {bad} of {count} pictures in {found.where} that cannot be read; the first is "
+            f"{next(iter(read.skipped))}.",
+            stacklevel=4,
+        )
+    picture_files.warn_of_levels(found.where, read.levels, shape.how.levels)

@@ -1,0 +1,173 @@
+"""Pictures in tar files, as webdataset writes them: samples are read one after the other, and nothing is unpacked."""
+
+import os
+import re
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Integer, UInt8
+
+from efm_jax._core import files
+from efm_jax.datasets import _decoding, _picture_cache, picture_files
+from efm_jax.datasets.classes import numbered
+from efm_jax.datasets.folder import labels_by_folder
+
+__all__ = ["Labeled", "expanded", "read_tar"]
+
+_RANGE = re.compile(r"\{(\d{1,9})\.\.(\d{1,9})\}")
+_MOST_SHARDS = 100_000
+_MOST_BYTES = 1 << 28
+"""A larger file is no picture: a member of a tar file may say that it holds terabytes of zeros."""
+
+
+class Labeled(NamedTuple):
+    """What was read from tar files.
+
+    Attributes:
+        images: Pictures [n, H, W, C], uint8, C = 3 or 1.
+        names: Their paths in the tar files.
+        skipped: Paths that could not be read (only with `on_error="skip"`).
+        labels: The number of each one's class, and the names of the classes; None where there are none.
+    """
+
+    images: UInt8[np.ndarray, "n height width channels"]
+    names: list[str]
+    skipped: list[str]
+    labels: tuple[Integer[np.ndarray, " n"], tuple[str, ...]] | None
+
+
+def expanded(pattern: str) -> list[Path]:
+    """Return the files of a pattern: `{0000..0009}` counts, as in webdataset, `*` and `?` in a file's name match.
+
+    Raises:
+        FileNotFoundError: One of them does not exist.
+        ValueError: They are too many.
+
+    Examples:
+        >>> expanded("nowhere/{08..10}.tar")
+        Traceback (most recent call last):
+        ...
+        FileNotFoundError: there is no file nowhere/08.tar; check the path.
+    """
+    found = [Path(text) for text in _counted(str(files.expanded(pattern)))]
+    if len(found) == 1 and not found[0].exists():
+        found = sorted(found[0].parent.glob(found[0].name)) or found
+    for path in found:
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no file {path}; check the path.")
+    return found
+
+
+def _counted(pattern: str) -> list[str]:
+    match = _RANGE.search(pattern)
+    if match is None:
+        return [pattern]
+    first, last = match.groups()
+    if not 0 <= int(last) - int(first) < _MOST_SHARDS:
+        raise ValueError(f"{match[0]} must count upwards, to at most {_MOST_SHARDS:,} files, in {pattern!r}.")
+    before, after = pattern[: match.start()], pattern[match.end() :]
+    return [
+        f"{before}{k:0{len(first)}d}{rest}"
+        for rest in _counted(after)
+        for k in range(int(first), int(last) + 1)
+    ]
+
+
+def read_tar(
+    pattern: str,
+    *,
+    size: int | tuple[int, int] | None = None,
+    crop: int | None = None,
+    gray: bool = False,
+    background: int = 255,
+    on_error: str = "raise",
+    max_pixels: int = 1 << 26,
+    levels: int | None = None,
+    cache: str | Path = "auto",
+) -> Labeled:
+    """Read the pictures in tar files, plain or compressed, in the order in which they lie there.
+
+    A sample is what has one name up to its first dot: a picture, `0001.jpg`, and its class as text, `0001.cls`. Other
+    members are passed over, and none is written to the disk. Without `.cls`, folders in the tar files are the classes.
+
+    Args:
+        pattern: Path of one file or several, see `expanded`.
+        size: As `read_folder` takes it.
+        crop: Likewise.
+        gray: Likewise.
+        background: Likewise.
+        on_error: Likewise.
+        max_pixels: Likewise.
+        levels: Likewise.
+        cache: Where the decoded pictures lie, as in `read_folder`; "auto" is the disk.
+
+    Raises:
+        FileNotFoundError: A file is not there, or holds no picture.
+        ValueError: A file is no tar file or is damaged, a part of the pictures alone has classes, or as `read_folder`.
+
+    Examples:
+        >>> import io, tempfile
+        >>> from PIL import Image
+        >>> picture = io.BytesIO()
+        >>> Image.new("RGB", (6, 4)).save(picture, "PNG")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with tarfile.open(f"{folder}/0.tar", "w") as tar:
+        ...         for name, content in (("7.png", picture.getvalue()), ("7.cls", b"3")):
+        ...             member = tarfile.TarInfo(name)
+        ...             member.size = len(content)
+        ...             tar.addfile(member, io.BytesIO(content))
+        ...     read = read_tar(f"{folder}/{{0..0}}.tar", cache="memory")
+        >>> read.images.shape, read.names, read.labels[1]
+        ((1, 4, 6, 3), ['7.png'], ('3',))
+    """
+    _decoding.check(cache, on_error)
+    how = picture_files.Picture(gray, background, levels, max_pixels)
+    picture_files.check_how(how)
+    shape = _decoding.Shape(how, _decoding.target(size), _decoding.target(crop))
+    paths = expanded(pattern)
+    found = _decoding.Files(
+        pattern,
+        None,
+        lambda: (item for path in paths for item in _samples(path)),
+        {"tar": [os.path.realpath(path) for path in paths]},
+        lambda: _picture_cache.digest(Path(), map(str, paths)),
+    )
+    read = _decoding.decoded(found, shape, on_error=on_error, cache=cache)
+    told = [label for label in read.labels if label is not None]
+    if told and len(told) < len(read.labels):
+        raise ValueError(
+            f"{len(read.labels) - len(told)} of {len(read.labels)} pictures in {pattern} have no .cls, the others have.\n"
+            "Give all of them a class, or none."
+        )
+    labels = numbered(told) if told else labels_by_folder(read.names)
+    return Labeled(read.images, read.names, [*read.skipped], labels)
+
+
+def _samples(path: Path) -> Iterator[_decoding.Item]:
+    """The pictures of a tar file, each with the class of its sample; members of a sample follow each other."""
+    key, label, pictures = "", None, []
+    with files.parsing(path, "tar file"), tarfile.open(path, "r:*") as tar:
+        for member in tar:
+            folder, slash, name = member.name.removeprefix("./").rpartition("/")
+            stem, _, ending = name.partition(".")
+            if not member.isfile() or not stem:
+                continue
+            if f"{folder}{slash}{stem}" != key:
+                yield from ((name, content, label) for name, content in pictures)
+                key, label, pictures = f"{folder}{slash}{stem}", None, []
+            if ending == "cls":
+                label = _content(tar, member, 1000).decode().strip()
+            elif f".{ending.lower()}" in picture_files.EXTENSIONS:
+                pictures.append((f"{folder}{slash}{name}", _content(tar, member, _MOST_BYTES)))
+            tar.members = []  # type: ignore[attr-defined]  # it remembers every member
+        yield from ((name, content, label) for name, content in pictures)
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
+    if member.size > most:
+        raise ValueError(f"{member.name} has {member.size:,} bytes, more than {most:,}")
+    file = tar.extractfile(member)
+    return b"" if file is None else file.read()
