@@ -368,7 +368,7 @@ class Lines:
 
     label: Annotated[str | None, _optional("CLASS", "all classes")] = None
     """Class to follow, by its name or number; with RUN_OR_MODEL this help names the classes."""
-    guidance: Annotated[float, arg(metavar="SCALE")] = 1.0
+    guidance: Annotated[float | None, _optional("SCALE", "that of the run")] = None
     """Guidance toward the class: 1 follows the class as learned, more exaggerates it."""
 
 

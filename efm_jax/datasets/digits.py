@@ -7,7 +7,8 @@ A colored digit has one hue, drawn afresh at each draw: `pixel = gray * color(hu
 import functools
 import importlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,7 @@ def colored(images: Any, *, size: int | None = 32) -> Source:
         ((32, 32, 3), (2, 3072), -1.0, 1.0)
     """
     padded = pad(images, size)
-    gray = padded.reshape(len(padded), -1, 1)
-
-    choice = Choice(partial(_choose, len(gray)), partial(_colored, gray))
+    choice = Choice(partial(_choose, len(padded)), _Colored(padded[..., None]))
     return Source(choice, (*padded.shape[1:], 3), len(padded))
 
 
@@ -88,10 +87,21 @@ def _choose(
     return indices(rng, size, n, rows), rng.random(n)
 
 
-def _colored(gray: np.ndarray, index: np.ndarray, hue: np.ndarray) -> np.ndarray:
-    chosen = gray[index].astype(np.float32)
-    color = hue_color(hue).astype(np.float32) * np.float32(2.0 / 255.0)
-    return (chosen * color[:, None, :] - np.float32(1.0)).reshape(len(index), -1)
+@dataclass(frozen=True, eq=False)
+class _Colored:
+    """Reads gray pictures [n, H, W, 1] and colors them; `changed` changes them while they have one channel."""
+
+    gray: np.ndarray
+
+    def __call__(self, index: np.ndarray, hue: np.ndarray) -> np.ndarray:
+        return self.changed(lambda pictures: pictures, index, hue)
+
+    def changed(
+        self, change: Callable[[np.ndarray], np.ndarray], index: np.ndarray, hue: np.ndarray
+    ) -> np.ndarray:
+        chosen = change(self.gray[index].astype(np.float32))
+        color = hue_color(hue).astype(np.float32) * np.float32(2.0 / 255.0)
+        return (chosen * color[:, None, None, :] - np.float32(1.0)).reshape(len(index), -1)
 
 
 def digit_source(

@@ -61,7 +61,7 @@ def translate(
     reverse: bool = False,
     limit: int | None = None,
     label: int | str | None = None,
-    guidance: float = 1.0,
+    guidance: float | None = None,
     fit: str = "crop",
     own_size: bool = False,
     clip: bool = False,
@@ -87,7 +87,7 @@ def translate(
         reverse: Carry Q to P.
         limit: At most so many samples; None for all, or 64 of a distribution that has no end.
         label: Class of the field whose lines they follow, by name or number; None for that of all classes.
-        guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][].
+        guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][]; None for that of the run.
         fit: "crop" pictures as training does, or "pad" those of another aspect by their border pixels and cut the margin off
             again.
         own_size: Write pictures at the size they were given in (of cropped ones: of the part kept), not at the field's.
@@ -148,7 +148,7 @@ def generate(
     *,
     seed: int = 0,
     label: int | str | None = None,
-    guidance: float = 1.0,
+    guidance: float | None = None,
     clip: bool = False,
     overwrite: bool = False,
 ) -> Saved:
@@ -162,7 +162,7 @@ def generate(
         seed: Seeds the draw.
         label: Class to draw, by name or number; None for all of them in turn. Where P has classes too, its samples are of
             that one, and None draws of all without labels.
-        guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][].
+        guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][]; None for that of the run.
         clip: Cut the numbers of a table to the range of their column in the training set.
         overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
 

@@ -88,7 +88,7 @@ def run(
     """
     config = configs.complete(config)
     update = optimizer(config.optimizer, config.steps)
-    _check_sampling(config.sampling)
+    _check_sampling(config)
     _check_data(config.data)
     pair = sources(config.data)
     shape = pair[0].shape
@@ -570,12 +570,19 @@ def _check_noise(config: configs.Run) -> None:
         )
 
 
-def _check_sampling(config: configs.Sampling) -> None:
+def _check_sampling(config: configs.Run) -> None:
     """See before training that what comes after it can be done."""
-    if config.steps < 1:
-        raise ValueError(f"sampling.steps must be a whole number >= 1, got {config.steps!r}.")
-    if config.samples < 2:
-        raise ValueError(f"sampling.samples must be at least 2 for a report, got {config.samples!r}.")
+    sampling = config.sampling
+    if sampling.steps < 1:
+        raise ValueError(f"sampling.steps must be a whole number >= 1, got {sampling.steps!r}.")
+    if sampling.samples < 2:
+        raise ValueError(f"sampling.samples must be at least 2 for a report, got {sampling.samples!r}.")
+    guided = math.isfinite(sampling.guidance) and config.network.classes and config.recipe.label_dropout
+    if sampling.guidance != 1.0 and not guided:
+        raise ValueError(
+            f"sampling.guidance {sampling.guidance} goes from the field without a label toward that of a class.\n"
+            "Give a finite number, network.classes, and a recipe.label_dropout above 0."
+        )
 
 
 def _check_memory(config: configs.Run, dim: int) -> None:

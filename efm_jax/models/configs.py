@@ -373,6 +373,8 @@ class Sampling:
     """How the height advances: `sine`, `logit` refine near both plates, `log` near z = 0; None for what the method needs."""
     samples: int = 500
     """Held-out samples transported for pictures and scores."""
+    guidance: float = 1.0
+    """Of a network with classes: scale of guidance toward the label; 1 follows the class as learned, more exaggerates it."""
 
 
 @dataclass(frozen=True)

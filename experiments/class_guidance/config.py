@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from efm_jax.models.configs import Run
+from efm_jax.models.configs import Data, Run
 from efm_jax.models.presets import PRESETS
 
 
@@ -27,11 +27,11 @@ class Config:
 
 
 def run(config: Config, mnist: str) -> Run:
-    """`generate-full` with ten classes."""
-    base = PRESETS["generate-full"][1]
+    """The U-Net of `generate-pictures` with ten classes of MNIST."""
+    base = PRESETS["generate-pictures"][1]
     return replace(
         base,
-        data=replace(base.data, target=f"mnist:{mnist}"),
+        data=Data("noise", f"mnist:{mnist}"),
         recipe=replace(
             base.recipe, charges=config.charges, label_dropout=config.dropout, label_groups=config.groups
         ),

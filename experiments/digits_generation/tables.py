@@ -8,11 +8,24 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def generation() -> Table:
-    """Scores of the quick and the full run."""
-    head = ["run", "read with confidence (real)", "classes, 0 to 9", "KID (floor)", "evaluations", "training"]
+    """Scores of the runs."""
+    head = [
+        "run",
+        "read with confidence (real)",
+        "read as asked",
+        "classes, 0 to 9",
+        "KID (floor)",
+        "training",
+    ]
     rows = []
-    for label in ("quick", "full"):
-        report = read(RESULTS, label)
+    names = {
+        "quick": "quick",
+        "full": "full",
+        "EFM in pixels": "efm_quick",
+        "EFM in pixels, MNIST": "efm_full",
+    }
+    for label, name in names.items():
+        report = read(RESULTS, name)
         if report is None:
             continue
         scores = next(iter(report["maps"].values()))
@@ -20,9 +33,9 @@ def generation() -> Table:
             [
                 label,
                 f"{share(scores['read_with_confidence'])} ({scores['read_with_confidence_real']['value']:.1%})",
+                share(scores["read_as_label"]) if "read_as_label" in scores else "",
                 " ".join(map(str, scores["classes"]["counts"])),
                 kid(scores["kid"]),
-                f"{scores['evaluations']['mean']:.0f}",
                 training(report),
             ]
         )

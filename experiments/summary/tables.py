@@ -17,7 +17,14 @@ def summary() -> Table:
     return head, [
         *_run("digits_translation", "quick", "IFM, one plan", digits, "read_as_target", "read as 2"),
         *_pictures(),
-        *_run("digits_generation", "full", "EFM", noise, "read_with_confidence", "read with confidence"),
+        *_run(
+            "digits_generation",
+            "quick",
+            "CFM, guidance 1.5",
+            noise,
+            "read_with_confidence",
+            "read with confidence",
+        ),
         *_toy(),
         *_exact(),
     ]

@@ -107,3 +107,14 @@ def test_vectors_and_noise_are_refused():
             jittered(source)
     with pytest.raises(ValueError, match=r"data\.jitter 1\.0 is for folder"):
         build.run(configs.Run(data=configs.Data("moons", "swiss_roll", jitter=1.0)))
+
+
+def test_digits_jittered_before_they_are_colored_are_those_jittered_after():
+    source = datasets.open_source("digits:3")
+    inside = jittered(source, 1.0)
+    read = source.draw.read
+    after = jittered(
+        source._replace(draw=datasets.source.Choice(source.draw.choose, lambda *parts: read(*parts))), 1.0
+    )
+    # coloring is linear in the gray value: only float32's rounding differs
+    np.testing.assert_allclose(batch(inside, 0, 0, 0, 9), batch(after, 0, 0, 0, 9), atol=1e-6)

@@ -85,6 +85,12 @@ def test_samples_asked_of_a_class_are_of_that_class(tmp_path, capsys):
     assert (right > 0).mean() >= 0.95
     assert 0.2 < (any_class > 0).mean() < 0.8
     guided = asked(run, "guided", "--label", "1", "--guidance", "2")
+    # what the run says is what is done where nothing is said
+    own = replace(trained.config, sampling=replace(trained.config.sampling, guidance=2.0))
+    of_run = models.transport(trained._replace(config=own), noise, cond=np.full(200, 1)).end
+    given = models.transport(trained, noise, cond=np.full(200, 1), guidance=2.0).end
+    np.testing.assert_array_equal(of_run, given)
+    assert np.abs(np.asarray(given)[:, 0] - right).max() > 0.1
     assert guided.mean() > right.mean() + 1.0  # away from the other class, as extrapolation does
     of_both, of_left, of_right = (
         asked(run, name, *which)
@@ -121,6 +127,17 @@ def test_what_a_run_cannot_be_asked_is_named(classes, dropout, label, scale, sai
     trained = models.Trained(run_of(classes, dropout), RECIPE, LINEAR, None, (2,), 0.0)
     with pytest.raises(ValueError, match=said):
         models.labels_of(trained, label, 3, guidance=scale)
+
+
+@pytest.mark.parametrize(
+    ("classes", "dropout", "scale"), [(None, 0.1, 2.0), (2, 0.0, 2.0), (2, 0.1, float("nan"))]
+)
+def test_guidance_that_nothing_can_follow_is_refused_before_training(classes, dropout, scale):
+    run = replace(run_of(classes, dropout), sampling=configs.Sampling(guidance=scale))
+    with pytest.raises(
+        ValueError, match=r"sampling\.guidance .* network\.classes, and a recipe\.label_dropout"
+    ):
+        build.run(run)
 
 
 @pytest.mark.slow
