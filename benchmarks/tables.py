@@ -240,6 +240,36 @@ def _step_row(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def pages() -> Table:
+    """A step with the pages of memory that Linux gives unasked, and with huge ones."""
+    head = ["pages", "step, ms", "of all threads, ms", "in the system, ms", "page faults a step"]
+    return head, [
+        [
+            row["pages"],
+            f"{row['wall_ms']:.0f}",
+            f"{row['cpu_ms']:.0f}",
+            f"{row['system_ms']:.0f}",
+            f"{row['faults']:,}",
+        ]
+        for row in _rows("pages")
+    ]
+
+
+def saving() -> Table:
+    """The step after a checkpoint, written by another thread or waited for."""
+    head = ["checkpoint", "state, MB", "step, ms", "step after a save, ms", "mean, ms"]
+    return head, [
+        [
+            "waited for" if row["waits"] else "by another thread",
+            f"{row['state_MB']:.1f}",
+            f"{row['step_ms']:.0f}",
+            f"{row['after_ms']:.0f}",
+            f"{row['mean_ms']:.0f}",
+        ]
+        for row in _rows("saving")
+    ]
+
+
 def _between(pair: list[float]) -> str:
     low, high = sorted(pair)
     return f"{_three(low)} to {_three(high)}"
@@ -263,6 +293,8 @@ TABLES = {
     "roofline train": lambda: roofline("train"),
     "roofline sample": lambda: roofline("sample"),
     "train step": train_step,
+    "pages": pages,
+    "saving": saving,
     "network parts": parts,
     "devices": devices,
 }
