@@ -30,6 +30,7 @@ def test_a_run_of_one_block_is_timed_as_it_is(two_seconds):
     assert _doctor.expected(run_of(1), SHAPE, points=2) == 0.5
 
 
+@pytest.mark.slow
 def test_a_longer_run_is_scaled_by_its_operations(two_seconds):
     def products(run):  # counted by formula
         work = roofline.training("float32", run, SHAPE)
