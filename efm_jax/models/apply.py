@@ -184,7 +184,7 @@ def generate(
         raise ValueError("--clip is for tables.\nGive a file as output: --output out.csv")
     else:
         outputs.check(output, files, overwrite=overwrite)
-    x = batch(source, seed, 0, 0, count, labels=None if source.classes is None or cond is None else cond[:1])
+    x = batch(source, seed, 0, 0, count, labels=None if cond is None else cond[:1])
     lines = transport(trained, x, cond=cond, guidance=guidance)
     if as_table:
         return _as_saved(table_output.save(output, trained, x, lines, clip=clip))

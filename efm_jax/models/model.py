@@ -107,9 +107,7 @@ class Trained(NamedTuple):
         cond = labels_in_turn(self, source, label, checks.count("count", count), guidance=guidance)
         fix = "Generate fewer at a time, each time with another seed."
         memory.check(f"a count of {count}", 12 * count * math.prod(self.outside), fix)
-        x = batch(
-            source, seed, 0, 0, count, labels=None if source.classes is None or cond is None else cond[:1]
-        )
+        x = batch(source, seed, 0, 0, count, labels=None if cond is None else cond[:1])
         return _ends(self, transport(self, x, cond=cond, guidance=guidance)).reshape(count, *self.outside)
 
     def to_pil(self, x: Any, *, columns: int | None = None) -> Any:
@@ -234,7 +232,8 @@ def transport(
     labels `cond` [n] and guidance: see `sampling.transport`; the guidance of labels is that of the run unless given.
     """
     if guidance is None:
-        guidance = 1.0 if cond is None else trained.config.sampling.guidance
+        labeled = cond is not None and bool((np.asarray(cond) >= 0).any())
+        guidance = trained.config.sampling.guidance if labeled else 1.0
     sides = None if trained.space is None else build.sides(trained.config.data, trained.space)
     lines = sampling.transport(
         trained.state,
