@@ -1,6 +1,7 @@
 """The tables of docs/evidence/speed.md and docs/how_to/scale.md; `python -m experiments.tables` fills them in."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,40 @@ def _rows(name: str) -> list[dict[str, Any]]:
     return json.loads(path.read_text())["rows"] if path.is_file() else []
 
 
+def _row(name: str, **where: Any) -> dict[str, Any]:
+    return next(row for row in _rows(name) if where.items() <= row.items())
+
+
+def huge_pages_save() -> str:
+    """The share of a step's time that huge pages save."""
+    usual, huge = (_row("pages", pages=kind)["wall_ms"] for kind in ("usual", "huge"))
+    return f"{1 - huge / usual:.0%}"
+
+
+def tpu_field_share() -> str:
+    """The share of a compiled step's time that points and targets take."""
+    estimate = _row("tpu_v5e", what="train", dtype="bfloat16")["estimated_ms"]
+    return f"{estimate['supervision'] / estimate['all']:.1%}"
+
+
+def pictures(key: str, choose: Callable = min) -> str:
+    """A rate, or the number, of the pictures that were read from a file."""
+    return _three(choose(row[key] for row in _rows("pictures") if row["way"] == "disk"))
+
+
+_FIELD = {"what": "field", "points": 64, "charges": 1024, "dim": 3072}
+_H100 = {"what": "train", "device": "H100 SXM", "precision": "bfloat16"}
+VALUES = {
+    "field_share": lambda: f"{_row('train_step', case='quick')['share']['field']:.1%}",
+    "field_ms": lambda: f"{_row('field', **_FIELD)['field']['least_ms']:.0f}",
+    "field_of_bound": lambda: f"{_row('field', **_FIELD)['of_bound']:.1f}",
+    "h100_hours": lambda: _between(_row("roofline", **_H100)["paper_hours"]),
+    "huge_pages_save": huge_pages_save,
+    "pictures_count": lambda: pictures("count"),
+    "pictures_fed": lambda: pictures("pictures_per_s"),
+    "pictures_needed": lambda: pictures("needed_per_s", max),
+    "tpu_field_share": tpu_field_share,
+}
 TABLES = {
     "field": field,
     "work precision": work_precision,

@@ -46,7 +46,7 @@ show([threes, translated], ["held-out 3s", "ends of lines"])
 #
 # A recipe: pairs of each batch by optimal transport, and the direction of the
 # field at points near the segments between them. These steps are few. The
-# preset `digits-quick` takes 3,000 of another recipe; 96 % are read as 2.
+# preset `digits-quick` takes 3,000 of another recipe.
 
 # %%
 STEPS = 40

@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ def kid(score: dict) -> str:
 def training(report: dict) -> str:
     """Steps and minutes of a training."""
     return f"{report['step']:,} steps, {report['training_seconds'] / 60:.0f} min"
+
+
+def between(values: Iterable[float], form: str = ".2f") -> str:
+    """The least and the largest of some values."""
+    found = list(values)
+    return f"{min(found):{form}} to {max(found):{form}}" if found else "?"
 
 
 def mean_and_spread(values: list[float]) -> str:

@@ -1,5 +1,6 @@
 """The table of colored digits from white noise."""
 
+from functools import partial
 from pathlib import Path
 
 from experiments._lib.tables import Table, kid, read, share, training
@@ -42,4 +43,14 @@ def generation() -> Table:
     return head, rows
 
 
+def confident(name: str) -> str:
+    """The share of a run's digits that are read with confidence."""
+    report = read(RESULTS, name)
+    return f"{next(iter(report['maps'].values()))['read_with_confidence']['value']:.0%}" if report else "?"
+
+
 TABLES = {"generation": generation}
+VALUES = {
+    "components_confident": partial(confident, "quick"),
+    "pixels_confident": partial(confident, "efm_quick"),
+}

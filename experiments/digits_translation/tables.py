@@ -54,6 +54,12 @@ def quick_minutes() -> str:
     return "?" if report is None else f"{report['training_seconds'] / 60:.0f}"
 
 
+def classifier_accuracy() -> str:
+    """The share of MNIST's test digits that the digit classifier reads right."""
+    report = read(RESULTS.parent.parent / "digit_classifier", "result")
+    return "?" if report is None else f"{report['scores']['mnist_test']['accuracy']:.2%}"
+
+
 def _maps(label: str, name: str) -> list[list[str]]:
     report = read(RESULTS, name)
     rows = []
@@ -73,4 +79,4 @@ def _maps(label: str, name: str) -> list[list[str]]:
 
 
 TABLES = {"translation": translation, "gap": changes}
-VALUES = {"quick_minutes": quick_minutes}
+VALUES = {"quick_minutes": quick_minutes, "classifier_accuracy": classifier_accuracy}

@@ -1,5 +1,6 @@
 """The pictures: lines of two plates and of the chain, and one pair of distributions under four fields."""
 
+import itertools
 import statistics
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def draw(config: Config, folder: Path) -> None:
             axes = figure.add_subplot(1, 2, k + 1)
             found = follow(config, x, y, _GAP, 0, name, _LINES, save=200)
             _panel(axes, np.asarray(found.path), np.asarray(x), np.asarray(y), _GAP)
+            axes.set_ylabel("x₁")
             axes.set_title(name, fontsize=10)
+            axes.legend(loc="upper right", fontsize=8)
         figure.savefig(folder / f"{target}_L{_GAP:g}.png")
 
 
@@ -49,8 +52,7 @@ def _panel(axes, path, x, y, gap) -> None:
     axes.scatter(np.full(300, gap), y[:300, 0], s=3, color=Q, zorder=3, label="Q")
     spread = np.ptp(np.r_[x[:, 0], y[:, 0]])
     room = max(gap, 0.8 * spread)
-    axes.set(xlabel="z", ylabel="x_1", xlim=(-room, gap + room), ylim=(-1.2 * spread, 1.2 * spread))
-    axes.legend(loc="upper right", fontsize=8)
+    axes.set(xlabel="z", xlim=(-room, gap + room), ylim=(-1.2 * spread, 1.2 * spread))
 
 
 def which_field(config: Config, rows: list[dict], far: list[dict], path: Path) -> None:
@@ -89,11 +91,14 @@ def which_field(config: Config, rows: list[dict], far: list[dict], path: Path) -
         else:
             _panel(above, np.asarray(found[name].path)[:, :_LINES], np.asarray(x), np.asarray(y), _GAP)
         above.set_title(title, fontsize=10)
-        below.scatter(*np.asarray(y).T, s=2, color=Q, alpha=0.3, label="Q")
+        below.scatter(*np.asarray(y).T, s=2, color=Q, alpha=0.3)
         below.scatter(*np.asarray(found[name].end)[:, :2].T, s=3, color=colors.END, label="ends of lines")
         below.set(xlabel="x₁", aspect="equal", xlim=(-6, 6), ylim=(-6, 6))
         below.set_title(f"W2 to Q {statistics.mean(scores[name]):.2f}", fontsize=10)
     panels[0, 0].set_ylabel("x₁")
     panels[1, 0].set_ylabel("x₂")
-    panels[1, 0].legend(loc="upper right", fontsize=8)
+    named = [axes.get_legend_handles_labels() for axes in panels[:, 0]]
+    figure.legend(
+        *map(itertools.chain.from_iterable, zip(*named, strict=True)), loc="outside lower center", ncols=3
+    )
     figure.savefig(path)

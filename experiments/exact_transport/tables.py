@@ -4,7 +4,7 @@ import statistics
 from functools import partial
 from pathlib import Path
 
-from experiments._lib.tables import Table, read
+from experiments._lib.tables import Table, between, read
 
 RESULTS = Path(__file__).parent / "results"
 MAPS = ("stochastic map", "capacitor chain", "forward only")
@@ -69,6 +69,19 @@ def far() -> Table:
     return head, rows
 
 
+def far_ratio(launch: str) -> str:
+    """The range of W2 over that of a perfect map between plates far apart."""
+    column = {"by flux": 2, "upright": 3}[launch]
+    return between(float(row[column]) for row in far()[1])
+
+
+def perfect(target: str) -> str:
+    """W2 of a perfect map, mean over the seeds."""
+    report = read(RESULTS, "exact_transport")
+    found = [row["wasserstein2"] for row in (report["perfect"] if report else ()) if row["target"] == target]
+    return f"{statistics.mean(found):.2f}" if found else "?"
+
+
 def _mean(rows: list[dict]) -> str:
     distance, arrived = (statistics.mean(row[key] for row in rows) for key in ("wasserstein2", "arrived"))
     return f"{distance:.2f}" + ("" if arrived == 1.0 else f" ({arrived:.2%})")
@@ -78,4 +91,9 @@ TABLES = {
     "exact": partial(exact, "swiss_roll", "eight_gaussians"),
     "exact more": partial(exact, "two_gaussians"),
     "exact far": far,
+}
+VALUES = {
+    "far_by_flux": partial(far_ratio, "by flux"),
+    "far_upright": partial(far_ratio, "upright"),
+    "perfect_swiss_roll": partial(perfect, "swiss_roll"),
 }

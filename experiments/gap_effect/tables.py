@@ -38,4 +38,13 @@ def gaps(target: str) -> Table:
     return ["field", *("L = ∞" if gap is None else f"L = {gap:g}" for gap in GAPS)], cells
 
 
+def suggested(target: str) -> str:
+    """What `gaps.suggest_gap` says of a Gaussian and a target."""
+    report = read(RESULTS, "gap_effect")
+    return next(
+        (f"{row['gap']:.1f}" for row in (report or {}).get("suggested", ()) if row["target"] == target), "?"
+    )
+
+
+VALUES = {f"suggested_{target}": partial(suggested, target) for target in ("swiss_roll", "eight_gaussians")}
 TABLES = {"gap effect": partial(gaps, "swiss_roll"), "gap effect more": partial(gaps, "eight_gaussians")}

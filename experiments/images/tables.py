@@ -133,6 +133,27 @@ def pairs() -> Table:
     return ["plan", "paired with the true partner"], rows
 
 
+def independent_hue() -> str:
+    """What independent pairs in pixels do to the hue, 3 -> 2."""
+    return _score("digits_3_2", "I-CFM", _BOTH_WAYS[1])
+
+
+def chain_in_components() -> str:
+    """The share of 3s that the chain carries in principal components."""
+    return _score("digits_3_2_64_components", "C2FM", _BOTH_WAYS[0])
+
+
+def components_keep() -> str:
+    """The share of the variance of held-out digits that the principal components keep."""
+    found = [min(report["space"]["explained"].values()) for report in _reports("digits_3_2_64_components")]
+    return f"{found[0]:.0%}" if found else "?"
+
+
+def _score(task: str, method: str, column: Column) -> str:
+    reports = [report for report in _reports(task) if report["method"] == method]
+    return _cell(column, column.read, reports) if reports else "?"
+
+
 def _map(report: dict, which: int) -> dict:
     return list(report["maps"].values())[which]
 
@@ -232,4 +253,9 @@ TABLES = {
     "images cifar": cifar10,
     "images pairs": pairs,
     "images emoji": emoji,
+}
+VALUES = {
+    "independent_hue": independent_hue,
+    "chain_in_components": chain_in_components,
+    "components_keep": components_keep,
 }

@@ -1,9 +1,11 @@
 """The tables of exact lines as a plan."""
 
+import math
 import statistics
+from functools import partial
 from pathlib import Path
 
-from experiments._lib.tables import Table, read
+from experiments._lib.tables import Table, between, read
 
 RESULTS = Path(__file__).parent / "results"
 WAYS = ("lines", "lines, K = 1", "lines, not stretched", "lines, by flux", "minibatch OT")
@@ -33,6 +35,21 @@ def times() -> Table | None:
     return ["", "seconds for n =", *(f"{n:,}" for n in counts)], cells
 
 
+def over_pairs(score: str, way: str, only: str = "") -> list[float]:
+    """Means over seeds of a way's score, one a pair."""
+    report = read(RESULTS, "line_plans")
+    found: dict[str, list[float]] = {}
+    for row in report["costs"] if report else ():
+        if row["way"] == way and only in row["pair"]:
+            found.setdefault(row["pair"], []).append(row[score])
+    return [statistics.mean(values) for values in found.values()]
+
+
+def largest(form: str, *what: str) -> str:
+    """The largest of these means."""
+    return f"{max(over_pairs(*what), default=math.nan):{form}}".replace("nan", "?")
+
+
 def _cell(rows) -> str:
     if not rows:
         return ""
@@ -41,3 +58,10 @@ def _cell(rows) -> str:
 
 
 TABLES = {"line plans": costs, "line plan times": times}
+VALUES = {
+    "line_plans_cost": lambda: between(over_pairs("cost", "lines")),
+    "minibatch_cost": lambda: between(over_pairs("cost", "minibatch OT")),
+    "independent_cost": partial(largest, ".0f", "cost", "independent"),
+    "ellipse_ends": partial(largest, ".2f", "ends", "lines", "10:1"),
+    "ellipse_ends_whitened": partial(largest, ".2f", "ends", "lines, whitened", "10:1"),
+}

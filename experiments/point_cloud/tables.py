@@ -31,4 +31,11 @@ def point_cloud() -> Table:
     return head, rows
 
 
+def tubes_near_torus() -> str:
+    """The share of points by straight tubes that end near the torus."""
+    found = grouped(read(RESULTS, "point_cloud"), ("way",)).get(("tubes",))
+    return mean(found, "near_surface", ".0%") if found else "?"
+
+
 TABLES = {"point cloud": point_cloud}
+VALUES = {"tubes_near_torus": tubes_near_torus}
