@@ -13,6 +13,7 @@ the machine changes little. `needed_per_s` is what the steps of `train_step`'s q
 import argparse
 import json
 import math
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=32, help="height and width of a picture")
     parser.add_argument("--threads", type=int, default=1, help="threads that draw batches")
     parser.add_argument(
-        "--folder", type=Path, help="where to put pictures and file; what is there is used again"
+        "--folder", type=Path, help="where to put pictures and file; pictures that are there are used again"
     )
     parser.add_argument("--way", choices=WAYS, help="measure one way, print it, and write nothing")
     options = parser.parse_args()
@@ -50,16 +51,19 @@ def main() -> None:
         print(json.dumps(measured(options)))
         return
     with tempfile.TemporaryDirectory() as temporary:
-        options.folder = options.folder or Path(temporary)
+        options.folder = (options.folder or Path(temporary)) / f"{options.count} of {options.side}"
         make(options.folder, options.count, options.side)
         given = [f"--{name}={getattr(options, name)}" for name in ("count", "side", "threads", "folder")]
         rows = []
         for way in WAYS:
+            if way == "disk":
+                shutil.rmtree(options.folder / "file", ignore_errors=True)
             command = [sys.executable, "-m", "benchmarks.pictures", *given, "--way", way]
             printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             rows += json.loads(printed.splitlines()[-1])
             print(rows[-1])
-    quick = json.loads((_rows.RESULTS / "train_step.json").read_text())["rows"][0]
+    steps = json.loads((_rows.RESULTS / "train_step.json").read_text())["rows"]
+    quick = next(row for row in steps if row["case"] == "quick")
     for row in rows:
         row["needed_per_s"] = round(2 * row["charges"] * quick["steps_per_s"])
     print(_rows.write("pictures", rows))

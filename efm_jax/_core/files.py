@@ -210,6 +210,8 @@ def put_in_place(draft: Path, final: Path) -> None:
     """Rename a draft, all of it on the disk, to its final name; what had that name before goes."""
     if final.exists():
         aside = final.with_suffix(".replaced")
+        if aside.exists():  # its process died before it could delete it
+            delete(aside)
         final.rename(aside)
         draft.rename(final)
         delete(aside)

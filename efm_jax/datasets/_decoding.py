@@ -1,11 +1,12 @@
 """Many pictures as one array: decoded in threads, into memory or a file; what cannot be read is named or counted."""
 
 import itertools
+import math
 import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,8 @@ from efm_jax.datasets import _picture_cache, picture_files
 from efm_jax.datasets._picture_cache import Decoded, Levels
 from efm_jax.datasets.picture_files import Picture
 
-_AHEAD = 256
+_AHEAD, _BYTES_AHEAD, _AT_FIRST = 256, 1 << 28, 16
+"""Pictures that are read before they are asked for: how many, and of how many bytes; and before their size is known."""
 _NAMED = 5
 
 Content = Path | bytes
@@ -142,15 +144,23 @@ def _each(found: Files, shape: Shape, done: Decoded) -> Iterator[np.ndarray]:
         except (ValueError, OSError) as error:
             return name, error, label
 
-    sides, waiting, items = None, deque(), iter(found.items())
+    sides, items, held = None, iter(found.items()), 0
+    waiting: deque[tuple[int, Future]] = deque()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         try:
             while True:
-                more = itertools.islice(items, _AHEAD - len(waiting))
-                waiting.extend(pool.submit(one, item) for item in more)
+                most = _AHEAD if sides else _AT_FIRST
+                while len(waiting) < most and held < _BYTES_AHEAD and (item := next(items, None)):
+                    takes = len(item[1]) if isinstance(item[1], bytes) else 0
+                    takes += math.prod(sides or (0,))
+                    waiting.append((takes, pool.submit(one, item)))
+                    held += takes
+                    del item  # its bytes are no longer needed once they are decoded
                 if not waiting:
                     return
-                name, result, label = waiting.popleft().result()
+                takes, future = waiting.popleft()
+                held -= takes
+                name, result, label = future.result()
                 if isinstance(result, Exception):
                     done.skipped[name] = str(result.__cause__ or result)
                     continue

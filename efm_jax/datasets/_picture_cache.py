@@ -6,6 +6,7 @@ CACHE/KEY/pictures.json  what it was made of, the names of its rows, and what co
 Both are written in a draft folder that is renamed when it is whole: what a killed process leaves is never read.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -100,14 +101,15 @@ def kept(
         The pictures; without images where none was kept.
 
     Raises:
-        ValueError: The disk has no room for them.
+        ValueError: The disk has no room for them, or may not be written.
     """
     made_of = files.to_json("made_of", {"format": _FORMAT, "pillow": PIL.__version__, **made_of})
     asked = {name: value for name, value in made_of.items() if name != "files"}
     key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
     final = folder / key
-    with files.exclusive(folder / f"{key}.lock", str(final), wait=True):
+    with _told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with _told(folder), files.exclusive(folder / f"{key}.lock", str(final), wait=True):
         if (found := _opened(final, made_of)) is not None:
             return found
         done = _write(final, made_of, count, pictures, whole=whole)
@@ -118,6 +120,21 @@ def kept(
         return found
 
 
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Say what to do where a folder cannot be written. What the pictures raise names their file, or is no OSError."""
+    try:
+        yield
+    except OSError as error:
+        named = folder if error.filename is None else Path(error.filename)
+        if not (named.is_relative_to(folder) or folder.is_relative_to(named)):
+            raise
+        raise ValueError(
+            f"decoded pictures cannot be kept in {folder} ({error.strerror or error}).\n"
+            f"To keep them elsewhere, {_ANOTHER}."
+        ) from error
+
+
 def _opened(final: Path, made_of: dict[str, Any]) -> Decoded | None:
     """The pictures kept under a name; None if there are none, or they are of other files."""
     try:
@@ -125,12 +142,13 @@ def _opened(final: Path, made_of: dict[str, Any]) -> Decoded | None:
         if about["made_of"] != made_of:
             return None
         with files.parsing(final / _ARRAY, "array"):
-            images = np.load(final / _ARRAY, mmap_mode="r")
+            images = npy.open_memmap(final / _ARRAY, mode="r")
         count, low, high = about["levels"]
         names = about["names"]
         labels: list[str | None] = about["labels"] or [None for _ in names]
         found = Decoded(images, names, about["skipped"], count * [(low, high)], labels)
-        return found if images.shape == (len(found.names), *about["shape"]) else None
+        fits = (images.shape, images.dtype) == ((len(names), *about["shape"]), np.uint8)
+        return found if fits else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Integer, UInt8
@@ -97,17 +97,18 @@ def read_folder(
     shape = _decoding.Shape(how, _decoding.target(size), _decoding.target(crop))
     root = files.expanded(path)
     chosen = [] if names is None else [*names]
+    part: dict[str, Any] = {} if names is None else {"names": chosen}
     if names is None:
         chosen, others, not_entered = picture_files.listing(root)
         picture_files.warn_of_others(root, others, not_entered)
     if most is not None and len(chosen) > most:
         kept_names = np.random.default_rng(seed).choice(len(chosen), most, replace=False)
-        chosen = [chosen[i] for i in sorted(kept_names)]
+        chosen, part = [chosen[i] for i in sorted(kept_names)], {**part, "most": int(most), "seed": int(seed)}
     found = _decoding.Files(
         str(root),
         len(chosen),
         lambda: ((name, root / name, None) for name in chosen),
-        {"folder": os.path.realpath(root)},
+        {"folder": os.path.realpath(root), **part},
         lambda: _picture_cache.digest(root, chosen),
     )
     read = _decoding.decoded(found, shape, on_error=on_error, cache=cache)

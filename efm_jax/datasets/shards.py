@@ -66,14 +66,11 @@ def _counted(pattern: str) -> list[str]:
     if match is None:
         return [pattern]
     first, last = match.groups()
-    if not 0 <= int(last) - int(first) < _MOST_SHARDS:
+    before, rests = pattern[: match.start()], _counted(pattern[match.end() :])
+    numbers = range(int(first), int(last) + 1)
+    if not 0 < len(numbers) * len(rests) <= _MOST_SHARDS:
         raise ValueError(f"{match[0]} must count upwards, to at most {_MOST_SHARDS:,} files, in {pattern!r}.")
-    before, after = pattern[: match.start()], pattern[match.end() :]
-    return [
-        f"{before}{k:0{len(first)}d}{rest}"
-        for rest in _counted(after)
-        for k in range(int(first), int(last) + 1)
-    ]
+    return [f"{before}{k:0{len(first)}d}{rest}" for rest in rests for k in numbers]
 
 
 def read_tar(
@@ -128,12 +125,13 @@ def read_tar(
     picture_files.check_how(how)
     shape = _decoding.Shape(how, _decoding.target(size), _decoding.target(crop))
     paths = expanded(pattern)
+    real = [os.path.realpath(path) for path in paths]
     found = _decoding.Files(
         pattern,
         None,
         lambda: (item for path in paths for item in _samples(path)),
-        {"tar": [os.path.realpath(path) for path in paths]},
-        lambda: _picture_cache.digest(Path(), map(str, paths)),
+        {"tar": real},
+        lambda: _picture_cache.digest(Path(), real),
     )
     read = _decoding.decoded(found, shape, on_error=on_error, cache=cache)
     told = [label for label in read.labels if label is not None]
@@ -148,10 +146,11 @@ def read_tar(
 
 def _samples(path: Path) -> Iterator[_decoding.Item]:
     """The pictures of a tar file, each with the class of its sample; members of a sample follow each other."""
-    key, label, pictures = "", None, []
+    key, label, pictures, last = "", None, [], ""
     with files.parsing(path, "tar file"), tarfile.open(path, "r:*") as tar:
         for member in tar:
-            folder, slash, name = member.name.removeprefix("./").rpartition("/")
+            last = member.name
+            folder, slash, name = last.removeprefix("./").rpartition("/")
             stem, _, ending = name.partition(".")
             if not member.isfile() or not stem:
                 continue
@@ -163,6 +162,10 @@ def _samples(path: Path) -> Iterator[_decoding.Item]:
             elif f".{ending.lower()}" in picture_files.EXTENSIONS:
                 pictures.append((f"{folder}{slash}{name}", _content(tar, member, _MOST_BYTES)))
             tar.members = []  # type: ignore[attr-defined]  # it remembers every member
+        # a damaged header ends the loop as the zeros do that end a tar file
+        tar.fileobj.seek(tar.offset)
+        if tar.fileobj.read(2 * tarfile.BLOCKSIZE).strip(b"\0"):
+            raise ValueError(f"the header behind {last} cannot be read")
         yield from ((name, content, label) for name, content in pictures)
 
 

@@ -1,7 +1,9 @@
 """Decoded pictures in a file: the samples are those from memory, and what is half written or out of date is not used."""
 
+import io
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 
 from efm_jax._core import memory
-from efm_jax.datasets import batch, open_source, picture_files, read_folder
+from efm_jax.datasets import _decoding, batch, open_source, picture_files, read_folder
 from efm_jax.datasets.opening import Options, opened
 from efm_jax.datasets.source import Choice
 
@@ -168,7 +170,9 @@ def test_what_a_killed_process_wrote_is_not_used_and_goes(tmp_path, after):
     assert draft not in kept(cache)
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "no record", "other record", "text"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "empty", "no record", "other record", "text", "numbers", "archive"]
+)
 def test_damaged_files_are_written_anew(tmp_path, damage):
     path, cache = folder_of(tmp_path / "pictures", 6), tmp_path / "cache"
     mapped(path, cache)
@@ -183,6 +187,11 @@ def test_damaged_files_are_written_anew(tmp_path, damage):
     elif damage == "other record":
         record = json.loads(about.read_text())
         about.write_text(json.dumps({**record, "names": record["names"][1:]}))
+    elif damage == "numbers":
+        np.save(array, np.zeros(np.load(array).shape, np.float32))
+    elif damage == "archive":
+        with open(array, "wb") as file:
+            np.savez(file, np.zeros(3))
     else:
         about.write_text("[]")
     np.testing.assert_array_equal(mapped(path, cache), read_folder(path).images)
@@ -206,6 +215,80 @@ def test_a_full_disk_is_told_and_nothing_stays(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"take 0\.0 GiB.*\n.*--data\.cache FOLDER"):
         mapped(path, cache)
     assert not kept(cache)
+
+
+def test_a_disk_that_fills_is_told_and_nothing_stays(tmp_path):
+    path, cache = folder_of(tmp_path / "pictures", 6), tmp_path / "cache"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))  # less than one picture
+    try:
+        with pytest.raises(
+            ValueError, match=r"cannot be kept in .*cache \(File too large\).*\n.*--data\.cache FOLDER"
+        ):
+            mapped(path, cache)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not kept(cache)
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        ValueError, match=r"cannot be kept in .*file \(File exists\).*\n.*--data\.cache FOLDER"
+    ):
+        mapped(path, tmp_path / "file")
+
+
+def test_what_was_put_aside_and_left_there_goes(tmp_path):
+    path, cache = folder_of(tmp_path / "pictures", 6), tmp_path / "cache"
+    mapped(path, cache)
+    (there,) = kept(cache)
+    shutil.copytree(there, there.with_suffix(".replaced"))  # its process died before it deleted it
+    os.utime(path / "a" / "0.png", (1, 1))
+    np.testing.assert_array_equal(mapped(path, cache), read_folder(path).images)
+    assert kept(cache) == [there]
+
+
+def test_a_part_of_a_folder_has_its_own_file(tmp_path, monkeypatch):
+    path, cache = folder_of(tmp_path / "pictures", 6), tmp_path / "cache"
+    ways = [{}, {"most": 3}, {"most": 3, "seed": 1}, {"names": ["b/1.png", "a/0.png"]}]
+    want = [mapped(path, cache, **way).copy() for way in ways]
+    monkeypatch.setattr(picture_files, "read", None)
+    for way, images in zip(ways, want, strict=True):
+        np.testing.assert_array_equal(mapped(path, cache, **way), images)
+
+
+class Counted:
+    """Files of noise that count how many bytes of them are in memory at once."""
+
+    def __init__(self):
+        self.held = self.most = 0
+
+    def item(self, k: int) -> bytes:
+        counted = self
+
+        class Content(bytes):
+            def __new__(cls, content):
+                counted.held += 1
+                counted.most = max(counted.most, counted.held)
+                return bytes.__new__(cls, content)
+
+            def __del__(self):
+                counted.held -= 1
+
+        buffer = io.BytesIO()
+        Image.fromarray(np.full((2, 2, 3), k, np.uint8)).save(buffer, "PNG")
+        return Content(buffer.getvalue())
+
+
+def test_large_files_are_not_read_far_ahead(monkeypatch):
+    counted = Counted()
+    one = len(counted.item(0))
+    monkeypatch.setattr(_decoding, "_BYTES_AHEAD", 20 * one)
+    found = _decoding.Files(
+        "noise", None, lambda: ((f"{k}.png", counted.item(k), None) for k in range(200)), {}, lambda: ""
+    )
+    shape = _decoding.Shape(picture_files.Picture(), None, None)
+    read = _decoding.decoded(found, shape, on_error="raise", cache="memory")
+    assert read.images[:, 0, 0, 0].tolist() == list(range(200))
+    assert counted.most <= 20 + os.cpu_count() + 2  # those that wait, those of the threads, and the next
 
 
 def test_auto_takes_the_disk_where_a_quarter_of_the_memory_is_not_enough(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Pictures in tar files: the samples of a folder of the same files, and nothing of what a tar file may do to a disk."""
 
+import gzip
 import io
 import os
 import tarfile
@@ -144,9 +145,47 @@ def test_what_is_wrong_is_told(tmp_path):
         tar.addfile(member)
     with pytest.raises(ValueError, match=r"0\.png has 1,099,511,627,776 bytes"):
         read_tar(f"{tmp_path}/bomb.tar", cache=tmp_path / "kept")
-    for pattern in ("{3..1}.tar", "{0..999999999}.tar"):
+    for pattern in ("{3..1}.tar", "{0..999999999}.tar", "{0..99999}/{0..99999}.tar"):
         with pytest.raises(ValueError, match="must count upwards"):
             expanded(pattern)
+
+
+@pytest.mark.parametrize("damage", [b"7.png", bytes(512)])
+@pytest.mark.parametrize("ending", ["tar", "tar.gz"])
+def test_what_lies_behind_damage_is_not_left_out_silently(tmp_path, damage, ending):
+    path = pack(tmp_path / "0.tar", {f"{k}.png": png(k) for k in range(3)})
+    content = bytearray(path.read_bytes())
+    at = content.index(b"1.png")
+    content[at : at + len(damage)] = damage
+    if ending == "tar.gz":
+        path = tmp_path / "0.tar.gz"
+        path.write_bytes(gzip.compress(content))
+    else:
+        path.write_bytes(content)
+    for on_error in ("raise", "skip"):
+        with pytest.raises(
+            ValueError, match=r"no readable tar file, or it is damaged \(the header behind 0\.png"
+        ):
+            read_tar(str(path), cache="memory", on_error=on_error)
+
+
+def test_the_end_of_a_tar_file_may_be_missing_or_be_followed_by_more(tmp_path):
+    path = pack(tmp_path / "0.tar", {f"{k}.png": png(k) for k in range(3)})
+    whole = path.read_bytes()
+    end = len(whole.rstrip(b"\0")) // 512 * 512 + 512
+    for content in (whole[:end], whole[: end + 512], whole[: end + 1024] + whole):
+        path.write_bytes(content)
+        assert read_tar(str(path), cache="memory").names == ["0.png", "1.png", "2.png"]
+
+
+def test_one_set_is_decoded_once_however_its_path_is_written(tmp_path, monkeypatch):
+    pack(tmp_path / "sub" / "0.tar", {"0.png": png(0)})
+    (tmp_path / "link").symlink_to(tmp_path / "sub")
+    monkeypatch.chdir(tmp_path)
+    images = read_tar("sub/0.tar", cache="./kept").images
+    monkeypatch.setattr(tarfile, "open", None)
+    for path in (tmp_path / "sub", "link", "./sub"):
+        np.testing.assert_array_equal(read_tar(f"{path}/0.tar", cache="./kept").images, images)
 
 
 def test_a_set_is_known_by_its_files_wherever_they_lie(tmp_path):

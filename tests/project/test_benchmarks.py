@@ -2,13 +2,16 @@
 
 import doctest
 import json
+import sys
+import types
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
+from PIL import Image
 
-from benchmarks import _counts, _hlo, gpu, roofline, saving
+from benchmarks import _counts, _hlo, _rows, gpu, pages, pictures, roofline, saving
 from efm_jax import matching
 
 PROGRAM = """
@@ -154,3 +157,40 @@ def test_what_the_compiler_for_an_h100_said():
     # 4,454 before sums were taken together
     assert step["kernels"] < 3500
     assert step["collectives"] == []
+
+
+def test_usual_pages_are_those_of_a_process_that_was_told_nothing(monkeypatch):
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")  # as the page on speed advises
+    monkeypatch.setattr(sys, "argv", ["pages"])
+    monkeypatch.setattr(_rows, "write", lambda *_: None)
+    found = []
+    monkeypatch.setattr(
+        pages.subprocess, "check_output", lambda command, env: found.append(env) or b'{"wall_ms": 1.0}'
+    )
+    pages.main()
+    assert [env.get("GLIBC_TUNABLES") for env in found] == [None, "glibc.malloc.hugetlb=1"]
+
+
+def test_pictures_are_decoded_anew_and_are_those_that_were_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(_rows, "write", lambda *_: None)
+    seen = []
+
+    def run(command, **_):
+        given = dict(part.removeprefix("--").split("=") for part in command if "=" in part)
+        folder = Path(given["folder"])
+        side, count = Image.open(next(folder.glob("p/0/*.png"))).width, len(list(folder.glob("*/*/*.png")))
+        seen.append((command[-1], side, count, (folder / "file").exists()))
+        (folder / "file").mkdir(exist_ok=True)
+        return types.SimpleNamespace(stdout='[{"charges": 1}]')
+
+    monkeypatch.setattr(pictures.subprocess, "run", run)
+    for side, count in ((4, 20), (4, 20), (6, 40)):
+        monkeypatch.setattr(
+            sys, "argv", ["pictures", f"--side={side}", f"--count={count}", f"--folder={tmp_path}"]
+        )
+        pictures.main()
+        assert seen[-3:] == [
+            ("memory", side, count, seen[-3][-1]),
+            ("disk", side, count, False),
+            ("disk again", side, count, True),
+        ]
