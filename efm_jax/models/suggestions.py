@@ -52,6 +52,13 @@ LOOKED_AT = 16
 HEADERS = 512
 """Pictures of a folder whose size is read."""
 MOST_COMPONENTS = 50
+"""Of vectors."""
+SMALL = 64 * 64 * 3
+"""Pictures of at most so many numbers are generated in principal components on a CPU."""
+MANY = 10_000
+"""Fewer pictures are moved and turned a little at each draw (`--data.jitter`)."""
+A_CLASS = 50
+"""Pictures a class, of which labels are learned."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,7 @@ class Side:
         smallest, largest: Sides of the pictures of a folder, in pixels.
         gray: Whether the pictures looked at have no color.
         classes: Names of the classes, if there are any.
+        rarest: Samples of the smallest class.
         sample: Some samples of vectors, [n, D].
         told: Of a table: what was read and what was left out.
         numbering: Of a table: columns that only number its rows.
@@ -79,6 +87,7 @@ class Side:
     largest: int = 0
     gray: bool = False
     classes: tuple[str, ...] = ()
+    rarest: int = 0
     sample: np.ndarray | None = None
     told: str = ""
     numbering: tuple[str, ...] = ()
@@ -113,8 +122,8 @@ def suggest(source: str | Path, target: str | Path, *, reading: tables.Reading =
     """Look at P and Q and choose what to train.
 
     Two sets of pictures: interaction fields of wide tubes, at 32 pixels on a CPU and 64 on other devices. Two sets of
-    vectors: straight tubes on exact lines. Noise and pictures:
-    the field of two plates.
+    vectors: straight tubes on exact lines. Noise and pictures: on a CPU flow matching in principal components, by class
+    where there are classes; on other devices the field of two plates in pixels.
 
     Args:
         source: P by name, as `datasets.open_source` takes it; `noise` to generate.
@@ -223,15 +232,15 @@ def described(
         *(f"{name} {getattr(recipe, name)}" for name in ("width", "coupling") if hasattr(recipe, name)),
     ]
     size = "x".join(map(str, _shape(run, found.shape)))
-    size = f"{size} {'pixels' if len(_shape(run, found.shape)) == 3 else 'numbers'}"
+    size, option = f"{size} {'pixels' if len(_shape(run, found.shape)) == 3 else 'numbers'}", "--data.size"
     if data.components is not None:
-        size = f"{data.components} principal components of {size}"
+        size, option = f"{data.components} principal components of {size}", "--data.components"
     count = sum(leaf.size for leaf in jax.tree.leaves(_params(run, found.shape)))
     total = run.steps * timing.step + _besides(run, timing)
     lines = [
         *(f"{name}        {_facts(side)}" for name, side in zip("PQ", found.sides, strict=True)),
         f"method   {', '.join(how)} (--recipe.method): {reasons['recipe.method']}",
-        f"samples  {size} (--data.size): {reasons['data.size']}",
+        f"samples  {size} ({option}): {reasons['data.size']}",
         f"network  {network.kind} of width {network.width}, {count:,} weights (--network.width)",
         f"time     {_short(timing.step)} a step, {run.steps:,} steps: about {_long(total)} with compiling and scores "
         "(--minutes, --steps)",
@@ -282,7 +291,10 @@ def _look(spec: str, reading: tables.Reading) -> Side:
     classes = tuple(source.class_names or ())
     if len(source.shape) == 3:
         gray = source.shape[-1] == 1
-        return Side(name, "pictures", source.size, source.shape, *_ends(source.shape[:2]), gray, classes)
+        rarest = min([one.size or 0 if one else 0 for one in source.classes or ()], default=0)
+        return Side(
+            name, "pictures", source.size, source.shape, *_ends(source.shape[:2]), gray, classes, rarest
+        )
     sample = batch(source, 0, 0, 0, min(2000, source.size or 2000))
     return Side(name, "vectors", source.size, source.shape, classes=classes, sample=sample)
 
@@ -300,7 +312,9 @@ def _look_at_folder(name: str) -> Side:
         raise ValueError(f"none of the {len(names)} pictures in {root} can be read.")
     few = read_folder(root, size=32, most=LOOKED_AT, on_error="skip").images
     gray = bool((few == few[..., :1]).all())
-    return Side(name, "pictures", len(names), None, *_ends(sides), gray, labeled[1] if labeled else ())
+    classes = () if labeled is None else labeled[1]
+    rarest = 0 if labeled is None else int(np.bincount(np.asarray(labeled[0])).min())
+    return Side(name, "pictures", len(names), None, *_ends(sides), gray, classes, rarest)
 
 
 def _ends(sides: Sequence[int]) -> tuple[int, int]:
@@ -333,9 +347,11 @@ def _pictures(p: Side, q: Side) -> Suggestion:
             raise ValueError(
                 f"the two sets differ in the shape of their samples: {' and '.join(str(s.shape) for s in sides)}."
             )
+    if generates and not fast and int(np.prod(shape)) <= SMALL:
+        return _generated(p, q, data, shape, why, warnings)
     if generates and not fast:
         warnings.append(
-            "on a CPU pictures from noise stay rough for hours; two sets of pictures are learned in minutes."
+            "on a CPU pictures of this size stay rough for hours; 32 pixels a side are drawn in minutes."
         )
     reason = (
         "its KID is no larger than that of flow matching at equal budget (docs/evidence/images.md)"
@@ -345,6 +361,36 @@ def _pictures(p: Side, q: Side) -> Suggestion:
     network = _unet(base.network, shape)
     reasons = {"recipe.method": reason, "data.size": why}
     return Suggestion(replace(base, data=data, network=network), (p, q), shape, reasons, warnings)
+
+
+def _generated(
+    p: Side, q: Side, data: configs.Data, shape: tuple[int, ...], why: str, warnings: list[str]
+) -> Suggestion:
+    """Small pictures from noise, in minutes of a CPU: preset `generate-quick`, by class only where there are classes."""
+    base = PRESETS["generate-quick"][1]
+    count, classes = q.count or FEW, len(q.classes)
+    most = int((1 - data.held_out) * count) - 1
+    data = replace(
+        data,
+        components=max(1, min(base.data.components or most, most, int(np.prod(shape)))),
+        jitter=base.data.jitter if count < MANY else 0.0,
+    )
+    labeled = classes > 1 and q.rarest >= A_CLASS
+    if not labeled:
+        base = replace(
+            base,
+            recipe=replace(base.recipe, label_groups=1),
+            network=replace(base.network, classes=None),
+            sampling=replace(base.sampling, guidance=1.0),
+        )
+    else:
+        base = replace(base, network=replace(base.network, classes=classes))
+    reasons = {
+        "recipe.method": f"learned {'by class ' if labeled else ''}in components, small pictures come in minutes "
+        "of a CPU (docs/evidence/results.md)",
+        "data.size": why,
+    }
+    return Suggestion(replace(base, data=data), (p, q), shape, reasons, warnings)
 
 
 def _unet(network: configs.Network, shape: tuple[int, ...]) -> configs.Network:

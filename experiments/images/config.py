@@ -48,14 +48,15 @@ def tasks(folder: Path) -> dict[str, Task]:
             replace(three_two, components=64), 2000, 12, "digits", network=_MLP, num_points=256
         ),
         "noise - digits": Task(Data("noise", digits), 1000, 24, "digits", True),
+        "noise - digits, 192 components": Task(
+            Data("noise", digits, components=192), 2000, 24, "digits", True, _MLP, 256
+        ),
         "noise - CIFAR-10": Task(Data("noise", cifar), 1000, 24, "pictures", True),
+        "noise - CIFAR-10, 192 components": Task(
+            Data("noise", cifar, components=192), 2000, 24, "pictures", True, _MLP, 256
+        ),
         "cat - dog, 192 components": Task(
-            Data(f"{cifar}:3", f"{cifar}:5", components=192),
-            2000,
-            12,
-            "pictures",
-            network=_MLP,
-            num_points=256,
+            Data(f"{cifar}:3", f"{cifar}:5", components=192), 2000, 12, "pictures", False, _MLP, 256
         ),
         "emoji": Task(emoji, 600, 12, "partners", network=replace(_UNET, patch=4)),
     }

@@ -86,10 +86,10 @@ def widths() -> Table:
     return _rows("digits_3_2", ["OT-CFM", "IFM", *changed], _BOTH_WAYS)
 
 
-def digits() -> Table:
+def digits(task: str = "noise_digits") -> Table:
     """Colored digits from white noise."""
     return _rows(
-        "noise_digits",
+        task,
         METHODS,
         [
             _share("read with confidence", 0, "read_with_confidence", "read_with_confidence_real"),
@@ -103,7 +103,7 @@ def digits() -> Table:
     )
 
 
-def cifar10() -> Table:
+def cifar10(task: str = "noise_cifar_10") -> Table:
     """CIFAR-10 from white noise."""
     names = {
         "kid": "KID-EffLite0",
@@ -111,7 +111,17 @@ def cifar10() -> Table:
         "precision": "precision",
         "recall": "recall",
     }
-    return _rows("noise_cifar_10", METHODS, [_feature(0, key, name) for key, name in names.items()])
+    return _rows(task, METHODS, [_feature(0, key, name) for key, name in names.items()])
+
+
+def cats_and_dogs() -> Table:
+    """Cats and dogs of CIFAR-10 in principal components, both ways."""
+    columns = [
+        _feature(which, key, f"{way}: {name}")
+        for which, way in enumerate(("cat -> dog", "dog -> cat"))
+        for key, name in (("kid", "KID-EffLite0"), ("frechet", "Frechet-EffLite0"))
+    ]
+    return _rows("cat_dog_192_components", METHODS, [*columns, *_COSTS])
 
 
 def emoji() -> Table:
@@ -251,6 +261,9 @@ TABLES = {
     "images widths": widths,
     "images noise digits": digits,
     "images cifar": cifar10,
+    "images noise digits, components": lambda: digits("noise_digits_192_components"),
+    "images cifar, components": lambda: cifar10("noise_cifar_10_192_components"),
+    "images cats and dogs": cats_and_dogs,
     "images pairs": pairs,
     "images emoji": emoji,
 }

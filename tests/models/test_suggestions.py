@@ -8,6 +8,7 @@ from PIL import Image
 
 from efm_jax import cli, models, runs
 from efm_jax.models import build, suggestions
+from efm_jax.models.presets import PRESETS
 from efm_jax.models.suggestions import Timing
 
 
@@ -54,10 +55,41 @@ def test_gray_folders_are_trained_in_gray_and_small_sets_are_warned_of(tmp_path)
 @pytest.mark.parametrize("size", [(28, 28), (30, 30), (27, 45), (64, 48)])
 def test_arrays_of_pictures_keep_their_size(tmp_path, size):
     array = np.random.default_rng(0).integers(256, size=(70, *size, 3), dtype=np.uint8)
-    np.save(tmp_path / "p.npy", array)
-    found = suggestions.suggest("noise", tmp_path / "p.npy")
-    assert (found.run.recipe.method, found.shape, found.run.data.size) == ("efm", (*size, 3), None)
-    build.network(found.run, found.shape)
+    for name in "pq":
+        np.save(tmp_path / f"{name}.npy", array)
+    for source in ("noise", tmp_path / "q.npy"):
+        found = suggestions.suggest(source, tmp_path / "p.npy")
+        assert (found.shape, found.run.data.size) == ((*size, 3), None)
+        build.network(found.run, found.shape)
+
+
+def test_small_pictures_from_noise_are_learned_in_components_and_by_class(tmp_path):
+    digits = suggestions.suggest("noise", "digits").run
+    preset = PRESETS["generate-quick"][1]
+    assert digits == replace(preset, data=replace(preset.data, source="noise", target="digits"))
+    plain = suggestions.suggest("noise", pictures(tmp_path / "few", 70, (40, 40)))
+    run = plain.run
+    assert (run.network.classes, run.recipe.label_groups, run.sampling.guidance) == (None, 1, 1.0)
+    # 56 of 70 pictures are trained on, and their deviations from the mean span 55 dimensions
+    assert (run.data.components, run.data.size, run.data.jitter) == (55, 32, 0.5)
+    build.labeled(run, build.sources(run.data))
+    many = suggestions.suggest("noise", pictures(tmp_path / "many", 120, (40, 40), classes=("x", "y")))
+    assert many.run.network.classes == 2
+    build.labeled(many.run, build.sources(many.run.data))
+    pictures(tmp_path / "rare", 120, (40, 40), classes=("x", "y"))
+    rare = suggestions.suggest("noise", pictures(tmp_path / "rare", 3, (40, 40), classes=("z",)))
+    assert rare.run.network.classes is None  # three of z are too few to learn by themselves
+
+
+def test_large_pictures_from_noise_are_learned_in_pixels(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((70, 80, 80, 3), np.uint8))
+    found = suggestions.suggest("noise", tmp_path / "a.npy")
+    assert (found.run.recipe.method, found.run.network.kind, found.run.data.components) == (
+        "efm",
+        "unet",
+        None,
+    )
+    assert "stay rough for hours" in found.warnings[0]
 
 
 def test_vectors_of_other_scales_get_units(tmp_path):
