@@ -243,6 +243,8 @@ class Tubes(_Method):
     """How lines leave their charges: 0 upright, 1 in random directions by the flux."""
     frame: Literal["rms", "whitened"] = "rms"
     """Units of each plate: its own root mean square, or its own covariance, for data much longer than wide."""
+    one_to_one: bool = False
+    """Of `lines_plan`: give each sample of Q one partner, by the least changes of the lines' ends."""
     width: float = 0.1
     """How wide the tubes are, in units of the data."""
     height: Height = "linear"

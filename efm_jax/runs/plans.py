@@ -91,9 +91,8 @@ def paired(
     plan = couplings.whole_plan
     if recipe.coupling == "lines_plan":
         how = recipe if isinstance(recipe, configs.Tubes) else configs.Tubes()
-        plan = partial(
-            couplings.lines_plan, extra=how.extra, flux=how.flux, frame=how.frame, seed=config.seed
-        )
+        options = {name: getattr(how, name) for name in ("extra", "flux", "frame", "one_to_one")}
+        plan = partial(couplings.lines_plan, **options, seed=config.seed)
     drawn[1] = drawn[1][plan(*seen, block_size=BLOCK)]
     pos, neg = from_pairs(*(x.reshape(-1, *shape) for x in drawn))
     return pos, neg
@@ -116,6 +115,10 @@ def check(config: configs.Run, pair: tuple[Source, Source]) -> None:
             f"{count} with {coupling!r}."
         )
     if coupling not in PLANS:
+        if getattr(config.recipe, "one_to_one", False):
+            raise ValueError(
+                "recipe.one_to_one is for recipe.coupling 'lines_plan'; leave it out, or take that."
+            )
         if by_features is not None:
             raise ValueError(
                 f"recipe.plan_features {by_features!r} is for recipe.coupling 'one_plan' or 'lines_plan', got {coupling!r}; "

@@ -162,6 +162,13 @@ LEVERS: dict[str, Method] = {
     "EFM, straight tubes, width 0.3": Method({**_TUBES, "width": 0.3}, _FLOW, _LINEAR),
     "EFM, straight tubes, lines of each step": Method({**_TUBES, "coupling": "field_lines"}, _FLOW, _LINEAR),
     "EFM, straight tubes, launched by flux": Method({**_TUBES, "flux": 1.0}, _FLOW, _LINEAR),
+    "EFM, straight tubes, one to one": Method({**_TUBES, "one_to_one": True}, _FLOW, _LINEAR),
+    "EFM, straight tubes, one to one, width 0.3": Method(
+        {**_TUBES, "one_to_one": True, "width": 0.3}, _FLOW, _LINEAR
+    ),
+    "EFM, straight tubes, one to one, lines in 16 components": Method(
+        {**_TUBES, "one_to_one": True, "plan_features": "components:16"}, _FLOW, _LINEAR
+    ),
     "IFM, width 1": Method({**_IFM_OT, "width": 1.0}, _FLOW, _LINEAR),
     "IFM, 64 pairs": Method({**_IFM_OT, "charges": 64}, _FLOW, _LINEAR),
     "IFM, 1,024 pairs": Method({**_IFM_OT, "charges": 1024}, _FLOW, _LINEAR),

@@ -22,6 +22,7 @@ def ways(config: Config) -> dict[str, Way]:
     lines = functools.partial(functools.partial, couplings.lines_plan)
     return {
         "lines": lines(),
+        "lines, one to one": lines(one_to_one=True),
         "lines, not stretched": lines(stretch=False),
         "lines, by flux": lines(flux=1.0, stretch=False),
         "lines, K = 1": lines(extra=1),

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from scipy.special import gammaln, logsumexp
 
@@ -239,6 +240,25 @@ def test_stretched_lines_reach_as_many_charges_as_random_ones_would_in_many_dime
     # drawing 512 of 512 with replacement reaches 1 - 1/e = 0.63 of them
     assert reached[False] < 0.4
     assert reached[True] > 0.55
+
+
+def test_one_to_one_is_the_least_change_of_the_ends():
+    from efm_jax.matching import couplings
+
+    rng = np.random.default_rng(9)
+    x, y = rng.normal(size=(128, 16)), rng.normal(size=(128, 16)) + 3 * (np.arange(128) % 4)[:, None]
+    lines = far_lines(far_plates(x, y), x, stretch=True)
+    j = couplings.lines_plan(x, y, one_to_one=True)
+    assert len(np.unique(lines.partner)) < 100
+    np.testing.assert_array_equal(np.sort(j), np.arange(128))
+    end = np.asarray(lines.end, np.float64)
+    cost = cdist(end, y, "sqeuclidean")
+    rows, best = linear_sum_assignment(cost)
+    np.testing.assert_allclose(cost[rows, j].sum(), cost[rows, best].sum(), rtol=1e-6)  # x, y were rounded
+    halves = couplings.lines_plan(x, y, one_to_one=True, block_size=64)
+    assert (np.sort(halves[:64]) == np.arange(64)).all()
+    with pytest.raises(ValueError, match="one_to_one pairs as many rows of either side"):
+        couplings.lines_plan(x, y[:100], one_to_one=True)
 
 
 @pytest.mark.parametrize(

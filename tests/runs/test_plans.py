@@ -125,6 +125,23 @@ def test_components_find_the_pairs_of_what_varies_most():
             plans.paired(config, (from_array(x), from_array(y)))
 
 
+def test_lines_one_to_one_are_those_of_the_run():
+    rng = np.random.default_rng(1)
+    x, y = (
+        np.float32(rng.normal(size=(60, 24))),
+        np.float32(rng.normal(size=(60, 24)) + np.arange(60)[:, None] % 3),
+    )
+    met = {}
+    for alone in (False, True):
+        recipe = configs.Tubes(charges=8, num_points=8, coupling="lines_plan", one_to_one=alone)
+        q = plans.paired(replace(RUN, recipe=recipe), (from_array(x), from_array(y)))[1]
+        met[alone] = len(np.unique(batch(q, 0, 1, 0, 60), axis=0))
+    assert met[False] < met[True] == 60
+    each_step = replace(RUN, recipe=configs.Tubes(one_to_one=True))
+    with pytest.raises(ValueError, match="one_to_one is for"):
+        plans.check(each_step, (from_array(x), from_array(y)))
+
+
 def test_features_are_of_two_sets_of_pictures_in_one_plan():
     config = replace(RUN, recipe=replace(RUN.recipe, plan_features="digits"))
     pictures = from_pictures(np.zeros((3, 8, 8, 3), np.uint8))

@@ -8,8 +8,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from efm_jax._core import checks
+from efm_jax._core.assignment import assignment
 from efm_jax.charges.far_plates import FRAMES, far_plates
-from efm_jax.fields.far_plates import directions, far_lines
+from efm_jax.fields.far_plates import FarLines, directions, far_lines
 from efm_jax.matching.couplings._pairing import checked, in_turn, none_without
 from efm_jax.types import LabeledCoupling
 
@@ -65,7 +66,7 @@ def _field_lines(options, key, x_pos, x_neg, num_pairs, *, labels=None):
     both = jnp.ones((len(x_pos), 1), bool) if labels is None else labels[0][:, None] == labels[1]
     paired = both.any(1)
     i = in_turn(key_i, paired, num_pairs)
-    return none_without(paired.any(), i, _partners(key_tau, x_pos, x_neg, labels, *options)[i])
+    return none_without(paired.any(), i, _lines(key_tau, x_pos, x_neg, labels, *options).partner[i])
 
 
 def lines_plan(
@@ -79,6 +80,7 @@ def lines_plan(
     frame: str = "rms",
     steps: int = 20,
     first: float = 0.01,
+    one_to_one: bool = False,
     seed: int = 0,
 ) -> Int[np.ndarray, " n"]:
     """Pair a whole training set by exact field lines, see `field_lines`.
@@ -95,13 +97,15 @@ def lines_plan(
         frame: As in `field_lines`.
         steps: As in `field_lines`.
         first: As in `field_lines`.
+        one_to_one: Give each sample of Q one partner: the plan of least squared distance from the ends of the lines to the
+            samples of Q, solved on the host as that of `whole_plan`.
         seed: Of the directions, where flux is not 0.
 
     Returns:
         `j` [n]: `x_neg[j]` is row by row the partner of `x_pos`.
 
     Raises:
-        ValueError: As `field_lines` does; in blocks the two differ in shape.
+        ValueError: As `field_lines` does; in blocks, or one to one, the two differ in shape.
 
     Examples:
         >>> x = np.array([[0.0], [10.0], [20.0]])
@@ -111,15 +115,18 @@ def lines_plan(
     options = _checked(extra, flux, stretch, frame, steps, first)
     x_pos, x_neg = (np.asarray(x, np.float32) for x in checks.both_plates(x_pos, x_neg))
     size = max(len(x_pos), len(x_neg)) if block_size is None else checks.count("block_size", block_size)
-    if size < len(x_pos) and x_pos.shape != x_neg.shape:
+    if (one_to_one or size < len(x_pos)) and x_pos.shape != x_neg.shape:
         raise ValueError(
-            f"blocks pair as many rows of either side, got {x_pos.shape} and {x_neg.shape}; leave block_size out."
+            f"{'one_to_one pairs' if one_to_one else 'blocks pair'} as many rows of either side, got {x_pos.shape} and "
+            f"{x_neg.shape}; leave {'one_to_one' if one_to_one else 'block_size'} out."
         )
     partners = []
-    for first in range(0, len(x_pos), size):
-        key = jax.random.fold_in(jax.random.key(seed), first)
-        rows = slice(first, first + size)
-        partners.append(first + np.asarray(_partners(key, x_pos[rows], x_neg[rows], None, *options)))
+    for begin in range(0, len(x_pos), size):
+        key = jax.random.fold_in(jax.random.key(seed), begin)
+        x, y = (side[begin : begin + size] for side in (x_pos, x_neg))
+        lines = _lines(key, x, y, None, *options)
+        partner = assignment(*np.asarray((lines.end, y), np.float64)) if one_to_one else lines.partner
+        partners.append(begin + np.asarray(partner))
     return np.concatenate(partners)
 
 
@@ -137,10 +144,10 @@ def _checked(extra, flux, stretch, frame, steps, first) -> tuple:
     )
 
 
-def _partners(key, x_pos, x_neg, labels, extra, flux, stretch, frame, steps, first):
-    """Of each row of P, the row of Q on which its line ends."""
+def _lines(key, x_pos, x_neg, labels, extra, flux, stretch, frame, steps, first) -> FarLines:
+    """The line of each row of P to a row of Q."""
     x_pos, x_neg = jnp.asarray(x_pos), jnp.asarray(x_neg)
     towards = flux * directions(key, x_pos.shape, extra=extra).astype(x_pos.dtype) if flux else None
     plates = far_plates(x_pos, x_neg, frame=frame)
     policy = {"extra": extra, "stretch": stretch, "steps": steps, "first": first}
-    return far_lines(plates, x_pos, towards=towards, groups=labels, **policy).partner
+    return far_lines(plates, x_pos, towards=towards, groups=labels, **policy)
