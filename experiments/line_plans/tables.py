@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments._lib.tables import Table, between, read
 
 RESULTS = Path(__file__).parent / "results"
-WAYS = ("lines", "lines, K = 1", "lines, not stretched", "lines, by flux", "minibatch OT")
+WAYS = ("lines", "lines, one to one", "lines, K = 1", "lines, not stretched", "lines, by flux", "minibatch OT")
 
 
 def costs() -> Table:
@@ -60,6 +60,7 @@ def _cell(rows) -> str:
 TABLES = {"line plans": costs, "line plan times": times}
 VALUES = {
     "line_plans_cost": lambda: between(over_pairs("cost", "lines")),
+    "one_to_one_cost": lambda: between(over_pairs("cost", "lines, one to one")),
     "minibatch_cost": lambda: between(over_pairs("cost", "minibatch OT")),
     "independent_cost": partial(largest, ".0f", "cost", "independent"),
     "ellipse_ends": partial(largest, ".2f", "ends", "lines", "10:1"),
