@@ -121,6 +121,9 @@ METHODS: dict[str, Method] = {
     "IFM": Method({**_IFM, **_OT}, _FLOW, _LINEAR),
     "IFM, one plan": Method({**_IFM, **_PLAN}, _FLOW, _LINEAR),
     "EFM, straight tubes": Method({**_TUBES}, _FLOW, _LINEAR),
+    "EFM, straight tubes, one to one": Method(
+        {**_TUBES, "one_to_one": True}, _FLOW, _LINEAR, only=lambda task: not task.generates
+    ),
     "EFM, superposed": Method({**_EFM, **_OT}),
     "EFM, one plan": Method({**_EFM, **_PLAN}),
     "EFM, per plate": Method({**_EFM, **_OT, "convention": "per_plate", "gamma": 5.0}),
@@ -162,7 +165,6 @@ LEVERS: dict[str, Method] = {
     "EFM, straight tubes, width 0.3": Method({**_TUBES, "width": 0.3}, _FLOW, _LINEAR),
     "EFM, straight tubes, lines of each step": Method({**_TUBES, "coupling": "field_lines"}, _FLOW, _LINEAR),
     "EFM, straight tubes, launched by flux": Method({**_TUBES, "flux": 1.0}, _FLOW, _LINEAR),
-    "EFM, straight tubes, one to one": Method({**_TUBES, "one_to_one": True}, _FLOW, _LINEAR),
     "EFM, straight tubes, one to one, width 0.3": Method(
         {**_TUBES, "one_to_one": True, "width": 0.3}, _FLOW, _LINEAR
     ),

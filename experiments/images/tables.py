@@ -14,7 +14,7 @@ CHIEF = (
     "I-CFM",
     "OT-CFM",
     "IFM, one plan",
-    "EFM, straight tubes",
+    "EFM, straight tubes, one to one",
     "EFM, superposed",
     "EFM, per plate",
     "C2FM",

@@ -8,7 +8,14 @@ from pathlib import Path
 from experiments._lib.tables import Table, between, read
 
 RESULTS = Path(__file__).parent / "results"
-WAYS = ("lines", "lines, one to one", "lines, K = 1", "lines, not stretched", "lines, by flux", "minibatch OT")
+WAYS = (
+    "lines",
+    "lines, one to one",
+    "lines, K = 1",
+    "lines, not stretched",
+    "lines, by flux",
+    "minibatch OT",
+)
 
 
 def costs() -> Table:
