@@ -18,16 +18,6 @@ __all__ = ["Curve", "curve", "page", "short"]
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _KINDS = {".png": "image/png", ".webp": "image/webp"}
-_SAYS = {
-    "KID": "distance between features of mapped and real pictures",
-    "precision": "share of mapped pictures that lie among real ones",
-    "recall": "share of real pictures that mapped ones reach",
-    "near copies": "share that nearly repeat a picture of the training set",
-    "read": "share that the digit classifier reads so",
-    "hue": "median angle between the colors of input and output",
-    "W2": "how far samples have to move to become real ones",
-    "energy": "another distance between the two sets",
-}
 _FILM = (
     "Samples on their way from plate to plate.",
     "Samples on their way (green) from plate to plate, over the height z and in the plane; blue P, red Q.",
@@ -210,9 +200,10 @@ def _table(scores: Mapping[str, Any]) -> str:
     rows = []
     for title, (mapped, inputs, real) in summary.leading(dict(scores)).items():
         arrow = "↓" if title.startswith(_SMALLER_IS_BETTER) else "↑"
-        says = next((text for start, text in _SAYS.items() if title.startswith(start)), "")
         cells = "".join(f"<td>{html.escape(value) or '–'}</td>" for value in (inputs, mapped, real))
-        rows.append(f"<tr><th>{html.escape(title)} {arrow}<small>{says}</small></th>{cells}</tr>")
+        rows.append(
+            f"<tr><th>{html.escape(title)} {arrow}<small>{summary.says(title)}</small></th>{cells}</tr>"
+        )
     remarks = "; ".join(html.escape(text) for text in summary.remarks(dict(scores)))
     return (
         '<table><thead><tr><th></th><th>inputs as they are</th><th class="mapped">mapped</th><th>real</th></tr></thead>'

@@ -2,7 +2,18 @@
 
 from typing import Any
 
-__all__ = ["leading", "remarks", "summary"]
+__all__ = ["leading", "remarks", "says", "summary"]
+
+_SAYS = {
+    "KID": "distance between features of mapped and real pictures",
+    "precision": "share of mapped pictures that lie among real ones",
+    "recall": "share of real pictures that mapped ones reach",
+    "near copies": "share that nearly repeat a picture of the training set",
+    "read": "share that the digit classifier reads so",
+    "hue": "median angle between the colors of input and output",
+    "W2": "how far samples have to move to become real ones",
+    "energy": "another distance between the two sets",
+}
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -64,6 +75,16 @@ def leading(scores: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
         if key in scores and not (picture and key == "energy_distance"):
             columns[f"{title} in pixels" if picture else title] = _three(scores[key], 3)
     return columns
+
+
+def says(title: str) -> str:
+    """What a leading score is, in words; "" of one that says it itself.
+
+    Examples:
+        >>> says("hue change")
+        'median angle between the colors of input and output'
+    """
+    return next((text for start, text in _SAYS.items() if title.startswith(start)), "")
 
 
 def _three(score: dict[str, Any], digits: int) -> tuple[str, str, str]:

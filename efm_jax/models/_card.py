@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from efm_jax.datasets import identity, tables
-from efm_jax.evaluation import page
+from efm_jax.evaluation import page, summary
 
 _NO_LICENSE = (
     "Not stated: whoever shares this model writes its license here. The license of the data it was trained on may "
@@ -24,6 +24,7 @@ def card(
     log: list[dict[str, Any]],
     scores: dict[str, dict[str, Any]] | None,
     license: str | None = None,
+    picture: str | None = None,
 ) -> str:
     """Write the card, in Markdown.
 
@@ -34,6 +35,7 @@ def card(
         log: The run's log up to the step of the weights.
         scores: The scores of each map, by its name, of these weights; None if there are none.
         license: The license to state; None says that it is not stated.
+        picture: Name of the file beside it that shows samples and what becomes of them.
     """
     config, shape = record["config"], tuple(record["shape"])
     source, target = (f"`{config['data'][side]}`" for side in ("source", "target"))
@@ -41,6 +43,8 @@ def card(
         f"# {name}",
         "A field learned by matching ([electrostatic field matching](https://arxiv.org/abs/2502.02367), efm_jax): along "
         f"its lines samples of P, {source}, go to Q, {target}, and back.",
+        *([f"![Held-out samples and the ends of their lines]({picture})"] if picture else []),
+        *([short] if (short := _in_short(scores)) else []),
         _table(["what", "how"], _facts(record, shape, parameters, log)),
         "## Use",
         _use(name, record, shape),
@@ -186,6 +190,17 @@ def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
     head = f"With efm_jax {record['versions']['efm_jax']} or newer, from the folder that holds this one:"
     parts = [head, "", "```bash", *lines, "```", "", what, "", "```python", *program, "```"]
     return "\n".join(parts)
+
+
+def _in_short(scores: dict[str, dict[str, Any]] | None) -> str:
+    """The leading scores in words: of outputs, of inputs as they are, of real samples."""
+    rows = []
+    for label, one in (scores or {}).items():
+        for title, (value, inputs, real) in summary.leading(one).items():
+            rows.append([label, title, value, inputs, real, summary.says(title)])
+    return (
+        _table(["map", "score", "mapped", "inputs as they are", "real", "what it is"], rows) if rows else ""
+    )
 
 
 def _scores(scores: dict[str, dict[str, Any]] | None) -> str:

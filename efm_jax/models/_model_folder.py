@@ -3,6 +3,7 @@
 model.safetensors   the weights: the moving average of a run's parameters; of a run in components, with their space
 config.json         the run's configuration, shape of the samples, versions, size and SHA-256 of the weights
 README.md           the model card, for people
+samples.png         where it was asked for: held-out samples and the ends of their lines, for the card
 """
 
 import math
@@ -26,7 +27,7 @@ FORMAT = "efm_jax model"
 VERSION = 1
 """Version of the format; a later one is refused."""
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+WEIGHTS, CONFIG, CARD, PICTURE = "model.safetensors", "config.json", "README.md", "samples.png"
 
 _KEYS = ("format", "version", "config", "shape", "weights", "training", "versions", "file")
 _OPTIONAL = ("classes", "columns")

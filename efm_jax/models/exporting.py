@@ -17,14 +17,14 @@ from efm_jax._core import tensors as _tensors
 from efm_jax._core.versions import versions
 from efm_jax.datasets import identity
 from efm_jax.models import _card, columns, configs
-from efm_jax.models._model_folder import CARD, CONFIG, FORMAT, VERSION, WEIGHTS
+from efm_jax.models._model_folder import CARD, CONFIG, FORMAT, PICTURE, VERSION, WEIGHTS
 from efm_jax.models.loading import find, is_model, load
 from efm_jax.models.model import Trained
 from efm_jax.models.space import ARRAYS
 
 __all__ = ["export"]
 
-_FILES = (WEIGHTS, CONFIG, CARD)
+_FILES = (WEIGHTS, CONFIG, CARD, PICTURE)
 
 
 def export(
@@ -33,6 +33,7 @@ def export(
     *,
     weights: Literal["average", "last"] = "average",
     license: str | None = None,
+    picture: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Export the newest checkpoint of a run as a model folder, whole or not at all.
@@ -44,11 +45,12 @@ def export(
         output: The folder to write; without `overwrite` it must not exist, or be empty.
         weights: The moving average of the parameters, which sampling uses, or the last ones.
         license: The license to state on the model card; None leaves it to be written.
+        picture: Let the card show the report's picture of held-out samples, which are then part of the model.
         overwrite: Replace a folder that holds files of these names, and no others.
 
     Raises:
-        ValueError: There is no such run, its weights hold NaN, or the output folder is taken; or `weights` or `license` is
-            given for a model.
+        ValueError: There is no such run, its weights hold NaN, or the output folder is taken; `weights`, `license` or
+            `picture` is given for a model; or the report of these weights has no picture.
         OSError: The folder cannot be written; nothing is left of it then.
 
     Examples:
@@ -74,13 +76,13 @@ def export(
     if present and folder.samefile(final):
         raise ValueError(f"{place} is the model to copy and the output; choose another folder.")
     if is_model(folder):
-        if weights != "average" or license is not None:
+        if weights != "average" or license is not None or picture:
             raise ValueError(
-                f"{place} is a model already: its weights and license stay as they are; leave both out."
+                f"{place} is a model already: its weights, license and picture stay as they are; leave these out."
             )
         content = {name: (folder / name).read_bytes() for name in _FILES if (folder / name).exists()}
     else:
-        content = _content(folder, final.name, trained, weights, license)
+        content = _content(folder, final.name, trained, weights, license, picture)
     final.parent.mkdir(parents=True, exist_ok=True)
     draft = files.draft_for(final)
     try:
@@ -98,7 +100,9 @@ def export(
     return final
 
 
-def _content(run: Path, name: str, trained: Trained, weights: str, license: str | None) -> dict[str, bytes]:
+def _content(
+    run: Path, name: str, trained: Trained, weights: str, license: str | None, picture: bool
+) -> dict[str, bytes]:
     """The files of the model folder of a run."""
     params = training.ema_params(trained.state) if weights == "average" else trained.state.params
     space = trained.space
@@ -121,15 +125,22 @@ def _content(run: Path, name: str, trained: Trained, weights: str, license: str 
         "versions": versions(),
         "file": {"bytes": len(tensors), "sha256": hashlib.sha256(tensors).hexdigest()},
     }
+    scores, shown = _scores(run, trained, record), run / "pictures" / "forward.png"
+    if picture and not (scores and shown.is_file()):
+        raise ValueError(
+            f"{run} has no picture of these weights; run `efm evaluate {run}` first, or leave picture out."
+        )
     card = _card.card(
         name,
         record,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(params)),
         log=[line for line in logs.read(run / "log.jsonl") if line["step"] <= record["training"]["step"]],
-        scores=_scores(run, trained, record),
+        scores=scores,
         license=license,
+        picture=PICTURE if picture else None,
     )
     return {
+        **({PICTURE: shown.read_bytes()} if picture else {}),
         WEIGHTS: tensors,
         CONFIG: (json.dumps(record, indent=2, allow_nan=False) + "\n").encode(),
         CARD: card.encode(),

@@ -1,8 +1,10 @@
 """The runs behind the models of `efm_jax/models`: a toy each for the field of charges and for that of pairs, and digits."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from efm_jax.models.configs import C2FM, IFM, Data, Network, Optimizer, Run, Sampling
+from efm_jax.models.presets import PRESETS
 from experiments.images import config as images
 
 _BRIEF = Optimizer(learning_rate=2e-3, warmup=50, cosine=True, ema_decay=0.99)
@@ -53,3 +55,15 @@ RUNS = {
 def digits(data: Path) -> Run:
     """Colored digits 3 <-> 2, the row "IFM, one plan" of `experiments.images`; `data` holds the folder `mnist`."""
     return images.run(images.tasks(data)["digits 3 - 2"], images.METHODS["IFM, one plan"], 0)
+
+
+def digit_generator(data: Path) -> Run:
+    """White noise to colored digits by class: preset `generate-quick` on MNIST, with half of its hidden units."""
+    run = PRESETS["generate-quick"][1]
+    return replace(
+        run,
+        data=replace(run.data, target=f"mnist:{data / 'mnist'}", jitter=0.0),
+        network=replace(run.network, width=512),
+        steps=8000,
+        save_every=500,
+    )

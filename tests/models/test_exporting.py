@@ -82,6 +82,27 @@ def test_the_card_is_made_from_the_run(shared):
     assert "law" not in card.split("| network |")[0]  # a setting of another method
 
 
+def test_the_card_begins_with_the_leading_scores_and_shows_a_picture_on_request_only(run, shared, tmp_path):
+    assert {path.name for path in shared.iterdir()} == {"README.md", "config.json", "model.safetensors"}
+    row = "| noise -> folder:photos | KID | 0.1250 |  | 0.0625 | distance between features of mapped and real pictures |"
+    assert row in (shared / "README.md").read_text()
+    bare = shutil.copytree(run, tmp_path / "run")
+    with pytest.raises(ValueError, match="has no picture of these weights"):
+        models.export(bare, tmp_path / "none", picture=True)
+    (bare / "pictures").mkdir()
+    (bare / "pictures" / "forward.png").write_bytes(b"png")
+    shown = models.export(bare, tmp_path / "shown", picture=True)
+    assert "(samples.png)" in (shown / "README.md").read_text()
+    copied = models.export(shown, tmp_path / "copied")
+    for folder in (shown, models.export(bare, copied, picture=True, overwrite=True)):
+        assert (folder / "samples.png").read_bytes() == b"png"
+        models.load(folder)
+    with pytest.raises(ValueError, match="is a model already"):
+        models.export(shown, tmp_path / "other", picture=True)
+    with pytest.raises(ValueError, match="has no picture of these weights"):
+        models.export(bare, tmp_path / "last", picture=True, weights="last")  # the report is of the average
+
+
 def test_a_run_without_report_or_with_that_of_another_step_has_no_scores(tmp_path):
     run = made_run(tmp_path / "run", source="gaussian:2", target="moons", shape=(2,))
     report = json.loads((run / "report.json").read_text())
@@ -130,7 +151,7 @@ def test_a_model_is_replaced_when_asked(run, shared, tmp_path):
     place = tmp_path / "v1.2"
     models.export(run, place, license="MIT")
     before = {path.name: path.read_bytes() for path in place.iterdir()}
-    with pytest.raises(ValueError, match=r"(?s)3 of the 3 files .* --overwrite"):
+    with pytest.raises(ValueError, match=r"(?s)3 of the 4 files .* --overwrite"):
         models.export(shared, place)
     with pytest.raises(ValueError, match="is the model to copy and the output"):
         models.export(place, place, overwrite=True)
@@ -145,8 +166,8 @@ def test_a_model_is_copied_as_it_is(shared, tmp_path):
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == {
         path.name: path.read_bytes() for path in shared.iterdir()
     }
-    for change in ({"weights": "last"}, {"license": "MIT"}):
-        with pytest.raises(ValueError, match="is a model already: its weights and license stay as they are"):
+    for change in ({"weights": "last"}, {"license": "MIT"}, {"picture": True}):
+        with pytest.raises(ValueError, match="is a model already: its weights, license and picture stay"):
             models.export(shared, tmp_path / "other", **change)
     assert not (tmp_path / "other").exists()
 
