@@ -2,11 +2,12 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 
 from efm_jax.datasets.source import Choice, Source, indices
 
@@ -180,13 +181,24 @@ def white_noise(shape: Sequence[int], *, std: float = 1.0) -> Source:
         raise ValueError(f"shape must hold integers >= 1, got {shape}.")
     if not (np.isfinite(std) and std > 0):
         raise ValueError(f"std must be a finite number > 0, got {std!r}.")
-    dim = int(np.prod(shape))
-
-    return Source(partial(_noise, dim, std), shape, None)
+    return Source(Noise(int(np.prod(shape)), float(std)), shape, None)
 
 
-def _noise(dim, std, rng: np.random.Generator, n: int) -> np.ndarray:
-    return rng.standard_normal((n, dim), dtype=np.float32) * np.float32(std)
+@dataclass(frozen=True)
+class Noise:
+    """The draw of white noise, which a device can make by itself (`--data.noise device`).
+
+    Attributes:
+        dim: Dimensions D of a sample.
+        std: Standard deviation of each.
+    """
+
+    dim: int
+    std: float
+
+    def __call__(self, rng: np.random.Generator, n: int) -> Float32[np.ndarray, "n dim"]:
+        """Draw on the host, [n, D]."""
+        return rng.standard_normal((n, self.dim), dtype=np.float32) * np.float32(self.std)
 
 
 def as_pictures(x: Any, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n height width channels"]:

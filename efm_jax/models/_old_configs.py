@@ -18,8 +18,11 @@ _NETWORK = {"output": "field", "height": "linear"}
 def renewed(values: Any) -> Any:
     """Return the values of an old config.json in today's form, and any others unchanged.
 
-    Old recipes held the options of all methods; those of the run's own stay. Distributions of heights had other names.
+    Old recipes held the options of all methods; those of the run's own stay. Distributions of heights had other names. Noise
+    was drawn by the host.
     """
+    if isinstance(values, dict) and isinstance(data := values.get("data"), dict):
+        values = {**values, "data": {"noise": "host", **data}}
     recipe = values.get("recipe") if isinstance(values, dict) else None
     if not isinstance(recipe, dict):
         return values

@@ -79,6 +79,8 @@ class Data:
     """Turn, slant, size and move each training picture a little, at random; 1 suits a few hundred pictures."""
     cache: Annotated[str, arg(metavar="auto|memory|disk|FOLDER")] = "auto"
     """Where a folder's decoded pictures lie: disk is a file below ~/.cache; auto takes it if they fill 1/4 of the memory."""
+    noise: Literal["host", "device"] | None = None
+    """Who draws white noise; None: in a new run the device, unless it is a CPU. A resumed run goes on as it began."""
     components: int | None = None
     """Learn the field of so many principal components of the data, in units of their typical spread (mlp); None: all."""
     standardize: bool = False

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ from efm_jax._core import trees
 from efm_jax.models import build, configs
 from efm_jax.models.loading import load
 from efm_jax.runs import _folder
+from efm_jax.training import hosts
 from efm_jax.training.optimizer import schedule
 from efm_jax.types import Params
 
@@ -49,6 +51,19 @@ def initial(folder: Path, config: configs.Run, built: build.Built) -> Params | N
             f"the weights of init {config.init} are of another network:\n{listed}\nGive this run the same one."
         )
     return params
+
+
+def noise(folder: Path, config: configs.Run, crew: hosts.Crew) -> Literal["host", "device"]:
+    """Who draws white noise: as the configuration says; else as in the run of the folder; else the device, if no CPU."""
+
+    def by_device() -> bool:
+        if config.data.noise is not None:
+            return config.data.noise == "device"
+        if (folder / "config.json").is_file():
+            return configs.canonical(_folder.read_config(folder)).get("data", {}).get("noise") == "device"
+        return jax.default_backend() != "cpu"
+
+    return "device" if crew.agreed(int(crew.on_first(by_device) or False)) else "host"
 
 
 def announce(folder: Path, config: configs.Run) -> None:

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from efm_jax.datasets import Source, batch, class_shares, draw_labels
+from efm_jax.datasets.arrays import Noise
 from efm_jax.datasets.classes import check_labeling, common_names
 from efm_jax.models.build import Pairs
 
@@ -37,11 +38,13 @@ def batches(
     labeling: Labeling | None = None,
     threads: int = 1,
     put: Callable[[np.ndarray, int], Any] = lambda rows, n: rows,
+    noise: Callable[[Noise, int, int, int, int], Any] | None = None,
 ) -> Generator[tuple[Any, ...], None, None]:
     """Yield `(x_pos, x_neg)` for each of `steps`, in order: of each, the rows asked for; with a labeling, their labels too.
 
     Labels are drawn by the shares of Q's classes; by those of P's where Q has none. Several threads draw from the sources
-    at once. They also call `put(rows, n)`, which puts the rows of a batch of n on the devices.
+    at once. They also call `put(rows, n)`, which puts the rows of a batch of n on the devices; or, for a side that is white
+    noise, `noise(draw, seed, side, step, n)`, which makes it there.
     """
     ahead = _AHEAD - 1 + threads
     labeled = source_pos if source_neg.classes is None else source_neg
@@ -51,10 +54,14 @@ def batches(
         with jax.profiler.TraceAnnotation("data"):
             if labeling is not None:
                 labels = draw_labels(labeled, seed, step, labeling.groups, dropout=labeling.dropout)
-            x_pos = batch(source_pos, seed, 0, step, sizes[0], rows=rows[0], labels=labels)
-            x_neg = batch(source_neg, seed, 1, step, sizes[1], rows=rows[1], labels=labels)
-            plates = put(x_pos, sizes[0]), put(x_neg, sizes[1])
+            plates = tuple(plate(side, step, labels) for side in (0, 1))
         return plates if labels is None else (*plates, labels)
+
+    def plate(side: int, step: int, labels: np.ndarray | None) -> Any:
+        source, n = (source_pos, source_neg)[side], sizes[side]
+        if noise is not None and isinstance(source.draw, Noise):
+            return noise(source.draw, seed, side, step, n)
+        return put(batch(source, seed, side, step, n, rows=rows[side], labels=labels), n)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="efm-data") as pool:
         try:

@@ -21,6 +21,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, cast
 
 import jax
@@ -34,7 +35,7 @@ from efm_jax._core import files, logs
 from efm_jax.datasets import Source
 from efm_jax.matching import classes
 from efm_jax.models.build import Built, Pairs
-from efm_jax.runs import _feed, _folder, _journal, _loop, _saving
+from efm_jax.runs import _feed, _folder, _journal, _loop, _noise, _saving
 from efm_jax.runs._plan import Plan
 from efm_jax.training import hosts
 from efm_jax.training.devices import check_division, data_parallel_step
@@ -150,13 +151,12 @@ def fit(
         sizes = plan.batch_pos, plan.batch_neg
         rows = crew.rows(plan.batch_pos), crew.rows(plan.batch_neg)
         steps = range(done, plan.steps)
-        pair = _sources(built)
+        pair, how = _sources(built), (plan.labeling, plan.data_threads, crew.spread)
+        noise = partial(_noise.drawn, mesh=mesh) if plan.device_noise else None
         feed = (
             _feed.of_pairs(cast(Pairs, built.sources), steps, sizes)
             if pair is None
-            else _feed.batches(
-                *pair, plan.seed, sizes, steps, rows, plan.labeling, plan.data_threads, crew.spread
-            )
+            else _feed.batches(*pair, plan.seed, sizes, steps, rows, *how, noise)
         )
         stack.enter_context(contextlib.closing(feed))
         bar = stack.enter_context(_loop.progress_bar(done, plan.steps, progress and crew.first))

@@ -47,6 +47,7 @@ class Plan:
             of its own, as many as the recipe's.
         data_threads: Threads that make batches ahead. With more than one, sources must be able to draw several batches at
             once, as all of `datasets` are. What is computed does not depend on it.
+        device_noise: Let the devices draw white noise, other numbers than the host's; the same on any number of devices.
         profile: First and last step of a trace in the folder `profile`; None for none.
         may_change: Fields of `config`, with all inside them, that a resumed run may change. The log holds each change of
             one that is not in `MAY_CHANGE`.
@@ -76,6 +77,7 @@ class Plan:
     label_dropout: float | None = None
     label_groups: int = 1
     data_threads: int = 1
+    device_noise: bool = False
     profile: tuple[int, int] | None = None
     may_change: tuple[str, ...] = MAY_CHANGE
 
@@ -106,6 +108,7 @@ class Plan:
             label_dropout=None if config.network.classes is None else recipe.label_dropout,
             label_groups=recipe.label_groups,
             data_threads=config.parallel.data_threads,
+            device_noise=config.data.noise == "device",
             profile=_steps_of(config.parallel.profile),
         )
 

@@ -63,6 +63,7 @@ def train(
     with hosts.watch(folder):
         mesh = hosts.meeting(where.devices)
         crew = hosts.crew(mesh)
+        config = replace(config, data=replace(config.data, noise=_begin.noise(folder, config, crew)))
         moved: list[str] = []
         raw: list[tuple[Source, Source]] = []  # training samples, and held-out ones where they are open
         inside: list[space.Space | None] = []

@@ -56,6 +56,7 @@ def test_old_configurations_are_read(name):
                 "recipe": replace(preset.recipe, points="box"),
                 "network": replace(preset.network, output="field"),
             }
+        then["data"] = replace(preset.data, noise="host")
         assert run == configs.complete(replace(preset, **then))
 
 

@@ -31,8 +31,10 @@ from parallel_cases import (
 )
 
 from efm_jax import checkpoint, matching, networks, parallel, sampling, training
+from efm_jax.datasets.arrays import Noise
 from efm_jax.lines import fixed
 from efm_jax.runs import _fit as runs
+from efm_jax.runs import _noise
 
 # most of a short run is its compilation: runs of one kind share one
 runs.make_train_step = functools.cache(training.make_train_step)
@@ -201,6 +203,17 @@ def refusals() -> dict:
     return said
 
 
+def device_noise() -> dict:
+    """White noise that eight devices and two draw, beside that of one."""
+    place = Noise(6, 2.0), 3, 1, 7, 16
+    one = np.asarray(_noise.drawn(*place, mesh=None))
+    split = {count: _noise.drawn(*place, mesh=parallel.data_mesh(count)) for count in (2, 8)}
+    return {
+        "same": [np.asarray(x).tobytes() == one.tobytes() for x in split.values()],
+        "rows": [[shard.data.shape[0] for shard in x.addressable_shards] for x in split.values()],
+    }
+
+
 def a_run(folder: Path) -> dict:
     """A run on one device, on eight, and in three parts: on eight with a split state, on four, on one."""
 
@@ -234,7 +247,7 @@ def a_run(folder: Path) -> dict:
 
 if __name__ == "__main__":
     os.chdir(sys.argv[1])
-    works = [steps_of_every_kind, evaluations, held_arrays, compiled, lines, refusals]
+    works = [steps_of_every_kind, evaluations, held_arrays, compiled, lines, device_noise, refusals]
     result = {work.__name__: work() for work in works}
     result["a_run"] = a_run(Path(sys.argv[1]))
     Path("told.json").write_text(json.dumps(result))
