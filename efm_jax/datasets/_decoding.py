@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from PIL import Image
 from efm_jax._core import memory
 from efm_jax.datasets import _picture_cache, picture_files
 from efm_jax.datasets._picture_cache import Decoded, Levels
+from efm_jax.datasets.classes import numbered
 from efm_jax.datasets.picture_files import Picture
 
 _AHEAD, _BYTES_AHEAD, _AT_FIRST = 256, 1 << 28, 16
@@ -53,6 +55,8 @@ class Shape(NamedTuple):
 
     def of(self, content: Content) -> tuple[np.ndarray, Levels]:
         """Decode a picture."""
+        if content == b"":
+            raise ValueError("it is empty")
         return picture_files.read(content, self.how, self._changed)
 
     def bytes(self, items: Iterable[Item]) -> int:
@@ -76,17 +80,37 @@ class Shape(NamedTuple):
         return array[..., None] if self.how.gray else array
 
 
-def check(cache: str | Path, on_error: str) -> None:
-    """Raise ValueError for an option that is not known."""
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error must be 'raise' or 'skip', got {on_error!r}.")
-    if isinstance(cache, str) and cache not in _picture_cache.PLACES and os.sep not in cache:
-        raise ValueError(
-            f"cache must be {', '.join(_picture_cache.PLACES)} or a folder such as ./pictures, got {cache!r}."
-        )
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked for, as `read_folder` takes it; what is not known raises ValueError."""
+
+    size: int | tuple[int, int] | None = None
+    crop: int | None = None
+    gray: bool = False
+    background: int = 255
+    on_error: str = "raise"
+    max_pixels: int = 1 << 26
+    levels: int | None = None
+    cache: str | Path = "auto"
+
+    def __post_init__(self) -> None:
+        places, cache = _picture_cache.PLACES, self.cache
+        if self.on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error must be 'raise' or 'skip', got {self.on_error!r}.")
+        if isinstance(cache, str) and cache not in places and os.sep not in cache:
+            raise ValueError(
+                f"cache must be {', '.join(places)} or a folder such as ./pictures, got {cache!r}."
+            )
+        picture_files.check_how(self.shape.how)
+
+    @property
+    def shape(self) -> Shape:
+        """What becomes of each picture."""
+        how = picture_files.Picture(self.gray, self.background, self.levels, self.max_pixels)
+        return Shape(how, _target(self.size), _target(self.crop))
 
 
-def target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+def _target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     """Return (height, width) of a size, or raise ValueError."""
     if size is None:
         return None
@@ -96,15 +120,15 @@ def target(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
-def decoded(found: Files, shape: Shape, *, on_error: str, cache: str | Path) -> Decoded:
+def decoded(found: Files, wanted: Wanted) -> Decoded:
     """Decode pictures, or find them decoded.
 
     Raises:
         ValueError: One cannot be read and `on_error` is "raise", or none can; they differ in size; there is no room.
     """
-    number = found.number
+    number, shape = found.number, wanted.shape
     size = None if number is None else lambda: number * shape.bytes(found.items())
-    folder = _picture_cache.place(cache, size)
+    folder = _picture_cache.place(wanted.cache, size)
 
     def pictures(done: Decoded) -> Iterator[np.ndarray]:
         return _each(found, shape, done)
@@ -113,9 +137,24 @@ def decoded(found: Files, shape: Shape, *, on_error: str, cache: str | Path) -> 
         read = _in_memory(found, pictures)
     else:
         made_of = {**found.made_of, **shape._asdict(), "how": shape.how._asdict(), "files": found.digest()}
-        read = _picture_cache.kept(folder, made_of, found.number, pictures, whole=on_error == "raise")
-    _tell(found, shape, read, on_error)
+        read = _picture_cache.kept(folder, made_of, found.number, pictures, whole=wanted.on_error == "raise")
+    _tell(found, shape, read, wanted.on_error)
     return read
+
+
+def classes(read: Decoded, where: str, kind: str) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """The number of each picture's class, and the names of the classes; None where no picture has one.
+
+    Raises:
+        ValueError: A part of the pictures alone has one.
+    """
+    told = [label for label in read.labels if label is not None]
+    if told and len(told) < len(read.labels):
+        raise ValueError(
+            f"{len(read.labels) - len(told)} of {len(read.labels)} pictures in {where} have no {kind}, the others have.\n"
+            "Give all of them a class, or none."
+        )
+    return numbered(told) if told else None
 
 
 def _in_memory(found: Files, pictures: Callable[[Decoded], Iterator[np.ndarray]]) -> Decoded:

@@ -91,10 +91,7 @@ def read_folder(
         >>> pictures.images.shape, pictures.names
         ((1, 4, 6, 3), ['a.png'])
     """
-    _decoding.check(cache, on_error)
-    how = picture_files.Picture(gray, background, levels, max_pixels)
-    picture_files.check_how(how)
-    shape = _decoding.Shape(how, _decoding.target(size), _decoding.target(crop))
+    wanted = _decoding.Wanted(size, crop, gray, background, on_error, max_pixels, levels, cache)
     root = files.expanded(path)
     chosen = [] if names is None else [*names]
     part: dict[str, Any] = {} if names is None else {"names": chosen}
@@ -111,7 +108,7 @@ def read_folder(
         {"folder": os.path.realpath(root), **part},
         lambda: _picture_cache.digest(root, chosen),
     )
-    read = _decoding.decoded(found, shape, on_error=on_error, cache=cache)
+    read = _decoding.decoded(found, wanted)
     return Pictures(read.images, read.names, [*read.skipped])
 
 

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from efm_jax._core import files, memory
-from efm_jax.datasets import digits, folder, readers, shards, tables, toys
+from efm_jax.datasets import _decoding, digits, folder, readers, shards, tables, toys
 from efm_jax.datasets.arrays import from_array, from_pictures, white_noise
 from efm_jax.datasets.classes import numbered, with_classes
 from efm_jax.datasets.jitter import jittered
 from efm_jax.datasets.source import Choice, Columns, Source
 from efm_jax.datasets.splits import split_by_name, split_mask
 
-__all__ = ["Options", "open_source", "opened", "specification"]
+__all__ = ["Options", "holds_pictures", "open_source", "opened", "specification"]
 
 Size = int | tuple[int, int] | None
 
@@ -90,7 +90,8 @@ def open_source(
     - `tar:PATH`, `tar:PATH/{0000..0009}.tar`: pictures in tar files, see `shards.read_tar`.
     - `npz:PATH:KEY`, `npy:PATH`: an array; uint8 [n, H, W(, C)] are pictures, floats [n, ...] are kept, pictures in [-1, 1].
     - `csv:PATH`, `parquet:PATH`, `h5ad:PATH`: a table, its columns known by name; with `:COLUMN=VALUE` behind the path,
-      those of its rows (see `tables`).
+      those of its rows (see `tables`). A parquet file with a column of pictures, as Hugging Face's datasets write it,
+      is a set of pictures; its column `label` says their classes.
     - `noise:32x32x3`: white noise N(0, 1) of that shape. `gaussian:2`: N(0, I) in that dimension.
     - `moons`, `swiss_roll`, ...: a distribution of `toys` at its own scale.
     - The path of a folder of pictures, of an npy or npz file or of a table alone.
@@ -168,9 +169,10 @@ def opened(name: str | Path, options: Options) -> Source:
     sides = () if size is None else (size, size) if isinstance(size, int) else tuple(size)
     if len(sides) not in (0, 2) or not all(isinstance(side, int) and side >= 1 for side in sides):
         raise ValueError(f"size must be an integer >= 1 or a pair (height, width) of them, got {size!r}.")
-    if crop is not None and not name.startswith(("folder:", "tar:", "noise:")):
-        raise ValueError(f"crop={crop} cuts the pictures of a folder, which {name!r} is not; leave crop out.")
     kind, _, rest = name.partition(":")
+    pictures = holds_pictures(name, options.table)
+    if crop is not None and not (pictures or kind in ("folder", "tar", "noise")):
+        raise ValueError(f"crop={crop} cuts the pictures of a folder, which {name!r} is not; leave crop out.")
     if kind in _TOYS:
         if rest:
             raise ValueError(f"{kind!r} takes nothing after its name, got {name!r}.")
@@ -186,7 +188,7 @@ def opened(name: str | Path, options: Options) -> Source:
         )
     if not rest and kind != "digits":
         raise ValueError(f"{name!r} is incomplete; write {_FORMS[kind]}.")
-    source = _OPENERS[kind](name, rest, options)
+    source = (_open_pictures if pictures else _OPENERS[kind])(name, rest, options)
     return source if source.size is None or len(source.shape) != 3 else jittered(source, options.jitter)
 
 
@@ -238,6 +240,29 @@ def _open_folder(name: str, rest: str, options: Options) -> Source:
 def _open_tar(name: str, rest: str, options: Options) -> Source:
     read = shards.read_tar(rest, **_of_pictures(options))
     return _of_files(read.images, read.names, read.labels, options)
+
+
+def _open_pictures(name: str, rest: str, options: Options) -> Source:
+    from efm_jax.datasets import _picture_column  # loads pyarrow
+
+    column = cast(_picture_column.Column, _picture_column.column_of(name, options.table))
+    read = _picture_column.read(column, _decoding.Wanted(**_of_pictures(options)))
+    # names are split without their endings
+    return _of_files(read.images, [f"{row}." for row in read.names], read.labels, options)
+
+
+def holds_pictures(name: str, reading: tables.Reading = tables.ALL) -> bool:
+    """Return whether `parquet:PATH` has a column of pictures, and is not to be read as a table.
+
+    Examples:
+        >>> holds_pictures("parquet:nowhere.parquet")
+        False
+    """
+    if not name.startswith("parquet:"):
+        return False
+    from efm_jax.datasets import _picture_column  # loads pyarrow
+
+    return _picture_column.column_of(name, reading) is not None
 
 
 def _of_pictures(options: Options) -> dict[str, Any]:

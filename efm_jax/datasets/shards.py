@@ -12,7 +12,6 @@ from jaxtyping import Integer, UInt8
 
 from efm_jax._core import files
 from efm_jax.datasets import _decoding, _picture_cache, picture_files
-from efm_jax.datasets.classes import numbered
 from efm_jax.datasets.folder import labels_by_folder
 
 __all__ = ["Labeled", "expanded", "read_tar"]
@@ -120,10 +119,7 @@ def read_tar(
         >>> read.images.shape, read.names, read.labels[1]
         ((1, 4, 6, 3), ['7.png'], ('3',))
     """
-    _decoding.check(cache, on_error)
-    how = picture_files.Picture(gray, background, levels, max_pixels)
-    picture_files.check_how(how)
-    shape = _decoding.Shape(how, _decoding.target(size), _decoding.target(crop))
+    wanted = _decoding.Wanted(size, crop, gray, background, on_error, max_pixels, levels, cache)
     paths = expanded(pattern)
     real = [os.path.realpath(path) for path in paths]
     found = _decoding.Files(
@@ -133,14 +129,8 @@ def read_tar(
         {"tar": real},
         lambda: _picture_cache.digest(Path(), real),
     )
-    read = _decoding.decoded(found, shape, on_error=on_error, cache=cache)
-    told = [label for label in read.labels if label is not None]
-    if told and len(told) < len(read.labels):
-        raise ValueError(
-            f"{len(read.labels) - len(told)} of {len(read.labels)} pictures in {pattern} have no .cls, the others have.\n"
-            "Give all of them a class, or none."
-        )
-    labels = numbered(told) if told else labels_by_folder(read.names)
+    read = _decoding.decoded(found, wanted)
+    labels = _decoding.classes(read, pattern, ".cls") or labels_by_folder(read.names)
     return Labeled(read.images, read.names, [*read.skipped], labels)
 
 

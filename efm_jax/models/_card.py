@@ -122,7 +122,7 @@ def _losses(log: list[dict[str, Any]]) -> str:
 
 def maps(model: str, config: dict[str, Any], shape: tuple[int, ...]) -> list[tuple[str, str]]:
     """What a run or model can make, and the command that does it."""
-    table = _table_kind(config)
+    table = None if _of_pictures(shape) else _table_kind(config)
     samples = "PICTURES" if _of_pictures(shape) else f"SAMPLES.{table}" if table else "npy:SAMPLES.npy"
     output = f"OUT.{table}" if table else "OUT"
     source, name = config["data"]["source"].partition(":")[0], shlex.quote(model)

@@ -11,7 +11,7 @@ import numpy as np
 from efm_jax._core import files as _files
 from efm_jax._core import memory, outputs
 from efm_jax.datasets import Source, batch, fit_pictures, picture_files, read_array, tables
-from efm_jax.datasets.opening import specification
+from efm_jax.datasets.opening import holds_pictures, specification
 from efm_jax.datasets.readers import split_key
 from efm_jax.evaluation import drawing
 from efm_jax.models import build, columns, configs, given, seeds, table_output
@@ -251,7 +251,7 @@ def _samples(
         )
         array, names, root = pictures.images, pictures.names, _files.expanded(rest)
         files = [root] if root.is_file() else [root / name for name in (*names, *pictures.skipped)]
-    elif kind in tables.KINDS:
+    elif kind in tables.KINDS and not holds_pictures(spec, data.table):
         options = data.table
         if trained.columns is not None:
             options = replace(options, columns=columns.names(trained.columns))

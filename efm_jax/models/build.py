@@ -533,15 +533,16 @@ def check_classes(
         )
 
 
-_OF_ARRAYS = ("folder", "tar", "cifar10", "npz", "npy")
+_OF_FILES = ("folder", "tar", "parquet")
+_OF_ARRAYS = (*_OF_FILES, "cifar10", "npz", "npy")
 _WHOSE = {
     "gray": (*_OF_ARRAYS, "digits", "mnist"),
     "flip": _OF_ARRAYS,
     "jitter": (*_OF_ARRAYS, "digits", "mnist"),
-    "on_error": ("folder", "tar"),
-    "background": ("folder", "tar"),
-    "levels": ("folder", "tar"),
-    "cache": ("folder", "tar"),
+    "on_error": _OF_FILES,
+    "background": _OF_FILES,
+    "levels": _OF_FILES,
+    "cache": _OF_FILES,
 }
 """The kinds of data that options of pictures are for."""
 

@@ -20,7 +20,7 @@ from efm_jax import training
 from efm_jax._core import checks, files
 from efm_jax.datasets import batch, open_source, spaces, tables
 from efm_jax.datasets.folder import labels_by_folder, read_folder
-from efm_jax.datasets.opening import specification
+from efm_jax.datasets.opening import holds_pictures, specification
 from efm_jax.datasets.picture_files import listing
 from efm_jax.datasets.picture_files import size as size_of
 from efm_jax.models import build, configs
@@ -278,7 +278,7 @@ def _look(spec: str, reading: tables.Reading) -> Side:
     name = specification(spec)
     if name.startswith("folder:"):
         return _look_at_folder(name)
-    if name.partition(":")[0] in tables.KINDS:
+    if name.partition(":")[0] in tables.KINDS and not holds_pictures(name, reading):
         read = tables.read(name, reading)
         some = np.random.default_rng(0).permutation(len(read.x))[:2000]
         told, ordered = read.told, np.sort(read.x, axis=0)

@@ -223,8 +223,8 @@ def test_options_of_pictures_reach_a_run_from_the_command(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"levels": 4095}, "data.levels 4095 is for folder, tar, got gaussian:2 and digits"),
-        ({"flip": True}, "data.flip True is for folder, tar, cifar10, npz, npy"),
+        ({"levels": 4095}, "data.levels 4095 is for folder, tar, parquet, got gaussian:2 and digits"),
+        ({"flip": True}, "data.flip True is for folder, tar, parquet, cifar10, npz, npy"),
         ({"on_error": "skip"}, "data.on_error skip is for folder"),
     ],
 )

@@ -285,8 +285,7 @@ def test_large_files_are_not_read_far_ahead(monkeypatch):
     found = _decoding.Files(
         "noise", None, lambda: ((f"{k}.png", counted.item(k), None) for k in range(200)), {}, lambda: ""
     )
-    shape = _decoding.Shape(picture_files.Picture(), None, None)
-    read = _decoding.decoded(found, shape, on_error="raise", cache="memory")
+    read = _decoding.decoded(found, _decoding.Wanted(cache="memory"))
     assert read.images[:, 0, 0, 0].tolist() == list(range(200))
     assert counted.most <= 20 + os.cpu_count() + 2  # those that wait, those of the threads, and the next
 

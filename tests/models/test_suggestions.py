@@ -1,5 +1,6 @@
 """What is suggested for two sets of data: the right kind of run, numbers that fit, and options that stand above it."""
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from PIL import Image
 
 from efm_jax import cli, models, runs
-from efm_jax.models import build, suggestions
+from efm_jax.models import _card, build, suggestions
 from efm_jax.models.presets import PRESETS
 from efm_jax.models.suggestions import Timing
 
@@ -90,6 +91,28 @@ def test_large_pictures_from_noise_are_learned_in_pixels(tmp_path):
         None,
     )
     assert "stay rough for hours" in found.warnings[0]
+
+
+def test_pictures_in_a_column_of_a_file_are_pictures(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    contents = []
+    for k in range(140):
+        buffer = io.BytesIO()
+        pixels = np.random.default_rng(k).integers(256, size=(12, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(buffer, "PNG")
+        contents.append({"bytes": buffer.getvalue(), "path": None})
+    table = pa.table({"image": contents, "style": ["old", "new"] * 70, "year": range(140)})
+    pytest.importorskip("pyarrow.parquet").write_table(table, tmp_path / "a.parquet")
+    found = suggestions.suggest(*(f"{tmp_path}/a.parquet:style={one}" for one in ("old", "new")))
+    assert [(side.kind, side.count, side.shape) for side in found.sides] == [
+        ("pictures", 70, (12, 16, 3))
+    ] * 2
+    data = replace(found.run.data, flip=True, cache=f"{tmp_path}/kept", on_error="skip")
+    pair = build.sources(data, split="all")
+    assert [(source.size, source.shape) for source in pair] == [(70, (12, 16, 3))] * 2
+    assert len([*(tmp_path / "kept").glob("*/pictures.npy")]) == 2
+    config = {"data": {"source": data.source, "target": data.target}}
+    assert _card.maps("m", config, found.shape)[0][1] == "efm translate m --input PICTURES --output OUT"
 
 
 def test_vectors_of_other_scales_get_units(tmp_path):
