@@ -132,7 +132,7 @@ def sync_folder(folder: str | os.PathLike) -> None:
 
 @contextlib.contextmanager
 def exclusive(path: str | os.PathLike, what: str, *, wait: bool = False) -> Iterator[None]:
-    """Hold the lock file `path`, so that one process at a time works on `what`; if it is held already wait, or ValueError.
+    """Hold the lock file `path`, so that one process at a time works on `what`; if it is held already ValueError, or wait.
 
     The operating system lets go of the lock when its holder ends. The file stays, with the number of its last holder in it.
     """
@@ -146,13 +146,16 @@ def exclusive(path: str | os.PathLike, what: str, *, wait: bool = False) -> Iter
         return
     with open(path, "a+", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "a process it does not name"
-            raise ValueError(
-                f"{what} is in use by {holder}; wait for it to end, end it, or choose another folder."
-            ) from error
+            if not wait:
+                raise ValueError(
+                    f"{what} is in use by {holder}; wait for it to end, end it, or choose another folder."
+                ) from error
+            warnings.warn(f"waiting for {holder}, which works on {what}", stacklevel=3)
+            fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

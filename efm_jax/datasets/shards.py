@@ -3,6 +3,7 @@
 import os
 import re
 import tarfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -87,7 +88,8 @@ def read_tar(
     """Read the pictures in tar files, plain or compressed, in the order in which they lie there.
 
     A sample is what has one name up to its first dot: a picture, `0001.jpg`, and its class as text, `0001.cls`. Other
-    members are passed over, and none is written to the disk. Without `.cls`, folders in the tar files are the classes.
+    members are passed over, with a warning if they are pictures, and none is written to the disk. Without `.cls`, folders
+    in the tar files are the classes.
 
     Args:
         pattern: Path of one file or several, see `expanded`.
@@ -136,7 +138,7 @@ def read_tar(
 
 def _samples(path: Path) -> Iterator[_decoding.Item]:
     """The pictures of a tar file, each with the class of its sample; members of a sample follow each other."""
-    key, label, pictures, last = "", None, [], ""
+    key, label, pictures, others, last = "", None, [], [], ""
     with files.parsing(path, "tar file"), tarfile.open(path, "r:*") as tar:
         for member in tar:
             last = member.name
@@ -148,15 +150,22 @@ def _samples(path: Path) -> Iterator[_decoding.Item]:
                 yield from ((name, content, label) for name, content in pictures)
                 key, label, pictures = f"{folder}{slash}{stem}", None, []
             if ending == "cls":
-                label = _content(tar, member, 1000).decode().strip()
+                label = _content(tar, member, 1000).decode().strip() or None
             elif f".{ending.lower()}" in picture_files.EXTENSIONS:
                 pictures.append((f"{folder}{slash}{name}", _content(tar, member, _MOST_BYTES)))
+            elif name.lower().endswith(picture_files.EXTENSIONS):
+                others.append(name)
             tar.members = []  # type: ignore[attr-defined]  # it remembers every member
         # a damaged header ends the loop as the zeros do that end a tar file
         tar.fileobj.seek(tar.offset)
         if tar.fileobj.read(2 * tarfile.BLOCKSIZE).strip(b"\0"):
             raise ValueError(f"the header behind {last} cannot be read")
         yield from ((name, content, label) for name, content in pictures)
+    if others:
+        warnings.warn(
+            f"left out of {path}: {len(others)} pictures whose name has more than one dot, such as {others[0]}",
+            stacklevel=2,
+        )
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:

@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from efm_jax._core import memory
+from efm_jax._core import files, memory
 from efm_jax.datasets import _decoding, batch, open_source, picture_files, read_folder
 from efm_jax.datasets.opening import Options, opened
 from efm_jax.datasets.source import Choice
@@ -198,6 +199,7 @@ def test_damaged_files_are_written_anew(tmp_path, damage):
     assert len(kept(cache)) == 1
 
 
+@pytest.mark.filterwarnings("ignore:waiting for process")
 def test_processes_that_need_the_same_file_wait_for_the_first(tmp_path, monkeypatch):
     path, cache = folder_of(tmp_path / "pictures"), tmp_path / "cache"
     read, calls = picture_files.read, []
@@ -206,6 +208,23 @@ def test_processes_that_need_the_same_file_wait_for_the_first(tmp_path, monkeypa
         found = list(pool.map(lambda _: mapped(path, cache), range(4)))
     assert len(calls) == 30
     assert all(np.array_equal(one, found[0]) for one in found)
+
+
+def test_who_waits_is_told_for_whom(tmp_path, monkeypatch):
+    path, cache = folder_of(tmp_path / "pictures", 6), tmp_path / "cache"
+    mapped(path, cache)
+    (lock,) = cache.glob("*.lock")
+    told, begun = [], threading.Event()
+    monkeypatch.setattr(files.warnings, "warn", lambda text, **_: told.append(text) or begun.set())
+    with ThreadPoolExecutor(1) as pool:
+        with files.exclusive(lock, "these"):
+            holder = lock.read_text().strip()
+            found = pool.submit(mapped, path, cache)
+            assert begun.wait(20)
+            assert not found.done()
+        assert found.result(20).shape == (6, 12, 14, 3)
+    assert told == [f"waiting for {holder}, which works on {lock.with_suffix('')}"]
+    assert str(os.getpid()) in holder
 
 
 def test_a_full_disk_is_told_and_nothing_stays(tmp_path, monkeypatch):

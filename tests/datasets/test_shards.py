@@ -178,6 +178,19 @@ def test_the_end_of_a_tar_file_may_be_missing_or_be_followed_by_more(tmp_path):
         assert read_tar(str(path), cache="memory").names == ["0.png", "1.png", "2.png"]
 
 
+def test_pictures_that_are_passed_over_are_told(tmp_path):
+    members = {"a.png": png(0), "b.cls": b"x", "0.seg.png": png(1), "day.1.JPG": png(2), "0.txt": b""}
+    path = pack(tmp_path / "0.tar", members)
+    with pytest.warns(UserWarning, match=r"left out of .*0\.tar: 2 pictures .* such as 0\.seg\.png"):
+        assert read_tar(str(path), cache="memory").names == ["a.png"]
+
+
+def test_an_empty_class_is_none(tmp_path):
+    path = pack(tmp_path / "0.tar", {"0.png": png(0), "0.cls": b" \n", "1.png": png(1), "1.cls": b"cat"})
+    with pytest.raises(ValueError, match=r"1 of 2 pictures .* have no \.cls"):
+        read_tar(str(path), cache="memory")
+
+
 def test_one_set_is_decoded_once_however_its_path_is_written(tmp_path, monkeypatch):
     pack(tmp_path / "sub" / "0.tar", {"0.png": png(0)})
     (tmp_path / "link").symlink_to(tmp_path / "sub")
