@@ -90,12 +90,14 @@ def read(column: Column, wanted: _decoding.Wanted) -> Labeled:
         raise ValueError(
             f"{column.path} has no column {key!r}.\nIts columns are {', '.join(tables.few(names))}."
         )
-    if key and not any(True for _ in _items(column)):
+    if key:
+        count = sum(map(column.chosen, _rows(column, {key})))
+    if key and not count:
         raise ValueError(f"{column.path} has no row with {key} = {value!r}.")
     real = os.path.realpath(column.path)
     found = _decoding.Files(
         str(column.path),
-        None if key else count,
+        count,
         lambda: _items(column),
         {"parquet": column._replace(path=Path(real))._asdict()},
         lambda: _picture_cache.digest(Path(), [real]),
@@ -111,16 +113,17 @@ def _opened(path: Path) -> Any:
 
 
 def _items(column: Column) -> Iterator[_decoding.Item]:
+    for k, row in enumerate(_rows(column, {column.name, column.label, column.key[0]})):
+        if column.chosen(row):
+            content = row[column.name]
+            content = content["bytes"] if isinstance(content, dict) else content
+            yield f"row {k}", content or b"", column.class_of(row)
+
+
+def _rows(column: Column, names: set[str | None]) -> Iterator[dict[str, Any]]:
     with files.parsing(column.path, "parquet file"), _opened(column.path) as file:
-        columns = {column.name, column.label, column.key[0]} - {None, ""}
-        k = 0
-        for rows in file.iter_batches(_ROWS, columns=sorted(columns)):
-            for row in rows.to_pylist():
-                if column.chosen(row):
-                    content = row[column.name]
-                    content = content["bytes"] if isinstance(content, dict) else content
-                    yield f"row {k}", content or b"", column.class_of(row)
-                k += 1
+        for rows in file.iter_batches(_ROWS, columns=sorted(name for name in names if name)):
+            yield from rows.to_pylist()
 
 
 def _holds_pictures(file: Any, field: Any) -> bool:

@@ -85,6 +85,7 @@ def test_classes_have_the_names_that_the_file_gives(tmp_path):
         only, y = pixels(f"{path}:label={one}")
         np.testing.assert_array_equal(y, x[[0, 3]])
         assert only.classes is None
+        assert not isinstance(only.draw.read.args[0], np.memmap)  # two small pictures are kept in memory
     with pytest.raises(ValueError, match=r"no row with label = 'dog'"):
         pixels(f"{path}:label=dog")
     with pytest.raises(ValueError, match="has no column 'labl'"):
