@@ -143,8 +143,7 @@ def from_pictures(images: Any, *, flip: bool = False) -> Source:
     if images.ndim == 3:
         images = images[..., None]
 
-    choice = Choice(partial(_choose, len(images), flip), partial(_read, images))
-    return Source(choice, tuple(images.shape[1:]), len(images))
+    return Source(Choice(partial(_choose, len(images), flip), Levels(images)), images.shape[1:], len(images))
 
 
 def _choose(
@@ -154,11 +153,22 @@ def _choose(
     return (index, rng.random(n) < 0.5) if flip else (index,)
 
 
-def _read(images: np.ndarray, index: np.ndarray, mirrored: np.ndarray | None = None) -> np.ndarray:
-    chosen = images[index]
-    if mirrored is not None:
-        chosen[mirrored] = chosen[mirrored, :, ::-1]
-    return scaled(chosen).reshape(len(index), -1)
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """How 8-bit pictures are read, which a device that holds them can do by itself (`--parallel.device-data`).
+
+    Attributes:
+        images: The pictures [n, H, W, C], uint8.
+    """
+
+    images: UInt8[np.ndarray, "n height width channels"]
+
+    def __call__(self, index: np.ndarray, mirrored: np.ndarray | None = None) -> Float32[np.ndarray, "k dim"]:
+        """Read rows on the host, each mirrored or not."""
+        chosen = self.images[index]
+        if mirrored is not None:
+            chosen[mirrored] = chosen[mirrored, :, ::-1]
+        return scaled(chosen).reshape(len(index), -1)
 
 
 def white_noise(shape: Sequence[int], *, std: float = 1.0) -> Source:

@@ -8,12 +8,12 @@ resumed run sees exactly the batches the uninterrupted run would have seen.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float32
 
-__all__ = ["Choice", "Columns", "Source", "batch", "indices"]
+__all__ = ["Choice", "Columns", "Source", "batch", "chosen", "indices"]
 
 
 class Columns(NamedTuple):
@@ -125,10 +125,10 @@ def batch(
             raise ValueError(f"{name} must be an integer >= {least}, got {value!r}.")
     if labels is not None:
         return _by_class(source, seed, side, step, n, rows, labels)
-    rng = np.random.default_rng([int(seed), 0 if source.paired else int(side), int(step)])
     if rows is not None and isinstance(source.draw, Choice):
-        samples = source.draw.read(*(part[rows] for part in source.draw.choose(rng, int(n))))
+        samples = source.draw.read(*(part[rows] for part in chosen(source, seed, side, step, n)))
     else:
+        rng = np.random.default_rng([int(seed), 0 if source.paired else int(side), int(step)])
         samples = source.draw(rng, int(n))
         samples = samples if rows is None else samples[rows]
     expected = (n if rows is None else len(range(n)[rows]), int(np.prod(source.shape)))
@@ -141,6 +141,39 @@ def batch(
             "its draw with np.asarray(x, np.float32).reshape(n, -1)."
         )
     return samples
+
+
+def chosen(
+    source: Source, seed: int, side: int, step: int, n: int, *, labels: Any = None
+) -> tuple[np.ndarray, ...]:
+    """Return what is random of a batch of a finite set, as `batch` chooses it, before anything is read.
+
+    Args:
+        source: A finite set, whose draw is a `Choice`.
+        seed: As in `batch`.
+        side: As in `batch`.
+        step: As in `batch`.
+        n: As in `batch`.
+        labels: As in `batch`.
+
+    Returns:
+        The arguments of `source.draw.read`, arrays with one row a sample.
+
+    Examples:
+        >>> from efm_jax.datasets import from_array
+        >>> source = from_array(np.eye(4))
+        >>> bool((source.draw.read(*chosen(source, 0, 1, 5, 3)) == batch(source, 0, 1, 5, 3)).all())
+        True
+    """
+    if labels is None:
+        rng = np.random.default_rng([int(seed), 0 if source.paired else int(side), int(step)])
+        return cast(Choice, source.draw).choose(rng, int(n))
+    labels = np.asarray(labels)
+    groups = (
+        chosen(source.of_class(label), seed, side, step * len(labels) + group, n // len(labels))
+        for group, label in enumerate(labels.tolist())
+    )
+    return tuple(np.concatenate(parts) for parts in zip(*groups, strict=True))
 
 
 def indices(rng: np.random.Generator, size: int, n: int, rows: np.ndarray | None = None) -> np.ndarray:

@@ -397,6 +397,8 @@ class Parallel:
     """Which of them this is, from 0; process 0 writes the run folder."""
     data_threads: int = 1
     """Threads that make batches ahead: more where a batch takes longer to make than a step to compute."""
+    device_data: float | None = None
+    """GiB of 8-bit pictures that each device may hold, so that none go over; None: 1, and 0 on a CPU."""
     profile: Annotated[str | None, arg(name="profile", prefix_name=False, metavar="FIRST:LAST")] = None
     """Write a trace of these steps to the folder `profile` of the run, for xprof or TensorBoard, e.g. 20:30."""
     compiled: str | None = "~/.cache/efm_jax/compiled"

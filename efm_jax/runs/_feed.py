@@ -14,9 +14,9 @@ import jax
 import numpy as np
 
 from efm_jax.datasets import Source, batch, class_shares, draw_labels
-from efm_jax.datasets.arrays import Noise
 from efm_jax.datasets.classes import check_labeling, common_names
 from efm_jax.models.build import Pairs
+from efm_jax.runs._on_devices import Make
 
 _AHEAD = 2  # batches made before they are needed, by one thread; each more makes one more
 
@@ -38,13 +38,13 @@ def batches(
     labeling: Labeling | None = None,
     threads: int = 1,
     put: Callable[[np.ndarray, int], Any] = lambda rows, n: rows,
-    noise: Callable[[Noise, int, int, int, int], Any] | None = None,
+    makers: tuple[Make | None, Make | None] = (None, None),
 ) -> Generator[tuple[Any, ...], None, None]:
     """Yield `(x_pos, x_neg)` for each of `steps`, in order: of each, the rows asked for; with a labeling, their labels too.
 
     Labels are drawn by the shares of Q's classes; by those of P's where Q has none. Several threads draw from the sources
-    at once. They also call `put(rows, n)`, which puts the rows of a batch of n on the devices; or, for a side that is white
-    noise, `noise(draw, seed, side, step, n)`, which makes it there.
+    at once. They also call `put(rows, n)`, which puts the rows of a batch of n on the devices. A side with a maker has its
+    batches made there by `maker(seed, side, step, labels)`.
     """
     ahead = _AHEAD - 1 + threads
     labeled = source_pos if source_neg.classes is None else source_neg
@@ -58,9 +58,9 @@ def batches(
         return plates if labels is None else (*plates, labels)
 
     def plate(side: int, step: int, labels: np.ndarray | None) -> Any:
-        source, n = (source_pos, source_neg)[side], sizes[side]
-        if noise is not None and isinstance(source.draw, Noise):
-            return noise(source.draw, seed, side, step, n)
+        source, n, make = (source_pos, source_neg)[side], sizes[side], makers[side]
+        if make is not None:
+            return make(seed, side, step, labels)
         return put(batch(source, seed, side, step, n, rows=rows[side], labels=labels), n)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="efm-data") as pool:

@@ -21,7 +21,6 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, cast
 
 import jax
@@ -31,11 +30,11 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from efm_jax import __version__
-from efm_jax._core import files, logs
+from efm_jax._core import blas, files, logs
 from efm_jax.datasets import Source
 from efm_jax.matching import classes
 from efm_jax.models.build import Built, Pairs
-from efm_jax.runs import _feed, _folder, _journal, _loop, _noise, _saving
+from efm_jax.runs import _feed, _folder, _journal, _loop, _on_devices, _saving
 from efm_jax.runs._plan import Plan
 from efm_jax.training import hosts
 from efm_jax.training.devices import check_division, data_parallel_step
@@ -152,12 +151,13 @@ def fit(
         rows = crew.rows(plan.batch_pos), crew.rows(plan.batch_neg)
         steps = range(done, plan.steps)
         pair, how = _sources(built), (plan.labeling, plan.data_threads, crew.spread)
-        noise = partial(_noise.drawn, mesh=mesh) if plan.device_noise else None
-        feed = (
-            _feed.of_pairs(cast(Pairs, built.sources), steps, sizes)
-            if pair is None
-            else _feed.batches(*pair, plan.seed, sizes, steps, rows, *how, noise)
-        )
+        if pair is None:
+            feed = _feed.of_pairs(cast(Pairs, built.sources), steps, sizes)
+        else:
+            there = {"noise": plan.device_noise, "held": plan.device_data}
+            makers = _on_devices.makers(pair, sizes, mesh, **there)
+            feed = _feed.batches(*pair, plan.seed, sizes, steps, rows, *how, makers)
+        stack.enter_context(blas.one_thread())
         stack.enter_context(contextlib.closing(feed))
         bar = stack.enter_context(_loop.progress_bar(done, plan.steps, progress and crew.first))
         signals = stack.enter_context(_loop.deferred())

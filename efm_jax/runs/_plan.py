@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 from efm_jax._core import checks, files
@@ -20,6 +21,7 @@ _COUNTS = (
     "max_skipped",
     "data_threads",
 )
+_GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Plan:
         data_threads: Threads that make batches ahead. With more than one, sources must be able to draw several batches at
             once, as all of `datasets` are. What is computed does not depend on it.
         device_noise: Let the devices draw white noise, other numbers than the host's; the same on any number of devices.
+        device_data: Bytes of 8-bit pictures that each device may hold, from which it makes its batches; nothing is computed
+            otherwise.
         profile: First and last step of a trace in the folder `profile`; None for none.
         may_change: Fields of `config`, with all inside them, that a resumed run may change. The log holds each change of
             one that is not in `MAY_CHANGE`.
@@ -78,6 +82,7 @@ class Plan:
     label_groups: int = 1
     data_threads: int = 1
     device_noise: bool = False
+    device_data: int = 0
     profile: tuple[int, int] | None = None
     may_change: tuple[str, ...] = MAY_CHANGE
 
@@ -109,6 +114,7 @@ class Plan:
             label_groups=recipe.label_groups,
             data_threads=config.parallel.data_threads,
             device_noise=config.data.noise == "device",
+            device_data=_device_bytes(config.parallel.device_data),
             profile=_steps_of(config.parallel.profile),
         )
 
@@ -140,3 +146,12 @@ def _steps_of(text: str | None) -> tuple[int, int] | None:
     if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
         raise ValueError(f"profile must be FIRST:LAST, two steps, got {text!r}.\nTake e.g. --profile 20:30.")
     return int(first), int(last)
+
+
+def _device_bytes(gib: float | None) -> int:
+    """Bytes of pictures a device may hold: by default 1 GiB, and none on a CPU, which has them already."""
+    if gib is None:
+        return 0 if jax.default_backend() == "cpu" else _GIB
+    if not checks.finite("parallel.device_data", gib) >= 0:
+        raise ValueError(f"parallel.device_data is a number of GiB >= 0, got {gib}.")
+    return int(gib * _GIB)

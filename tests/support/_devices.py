@@ -31,10 +31,10 @@ from parallel_cases import (
 )
 
 from efm_jax import checkpoint, matching, networks, parallel, sampling, training
-from efm_jax.datasets.arrays import Noise
+from efm_jax.datasets import batch, from_pictures, white_noise, with_classes
 from efm_jax.lines import fixed
 from efm_jax.runs import _fit as runs
-from efm_jax.runs import _noise
+from efm_jax.runs import _on_devices
 
 # most of a short run is its compilation: runs of one kind share one
 runs.make_train_step = functools.cache(training.make_train_step)
@@ -203,15 +203,23 @@ def refusals() -> dict:
     return said
 
 
-def device_noise() -> dict:
-    """White noise that eight devices and two draw, beside that of one."""
-    place = Noise(6, 2.0), 3, 1, 7, 16
-    one = np.asarray(_noise.drawn(*place, mesh=None))
-    split = {count: _noise.drawn(*place, mesh=parallel.data_mesh(count)) for count in (2, 8)}
-    return {
-        "same": [np.asarray(x).tobytes() == one.tobytes() for x in split.values()],
-        "rows": [[shard.data.shape[0] for shard in x.addressable_shards] for x in split.values()],
-    }
+def made_on_devices() -> dict:
+    """White noise that eight devices and two draw, and pictures that they hold, beside that of one and the host's."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(256, size=(30, 4, 5, 3), dtype=np.uint8)
+    pair = white_noise((6,), std=2.0), with_classes(from_pictures(images, flip=True), np.arange(30) % 3)
+    labels = np.array([2, -1])
+    whole = [
+        np.asarray(_on_devices.drawn(pair[0].draw, 16, None, 3, 0, 7)),
+        batch(pair[1], 3, 1, 7, 16, labels=labels),
+    ]
+    found = {"same": [], "rows": []}
+    for count in (2, 8):
+        makers = _on_devices.makers(pair, (16, 16), parallel.data_mesh(count), noise=True, held=images.nbytes)
+        made = [make(3, side, 7, labels) for side, make in enumerate(makers)]
+        found["same"] += [np.asarray(x).tobytes() == y.tobytes() for x, y in zip(made, whole, strict=True)]
+        found["rows"] += [[shard.data.shape[0] for shard in x.addressable_shards] for x in made]
+    return found
 
 
 def a_run(folder: Path) -> dict:
@@ -247,7 +255,7 @@ def a_run(folder: Path) -> dict:
 
 if __name__ == "__main__":
     os.chdir(sys.argv[1])
-    works = [steps_of_every_kind, evaluations, held_arrays, compiled, lines, device_noise, refusals]
+    works = [steps_of_every_kind, evaluations, held_arrays, compiled, lines, made_on_devices, refusals]
     result = {work.__name__: work() for work in works}
     result["a_run"] = a_run(Path(sys.argv[1]))
     Path("told.json").write_text(json.dumps(result))

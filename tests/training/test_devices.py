@@ -113,8 +113,8 @@ def test_what_cannot_be_divided_is_refused(told, what, said):
     assert said in told["refusals"][what]
 
 
-def test_each_device_draws_its_own_rows_of_the_same_noise(told):
-    assert told["device_noise"] == {"same": [True, True], "rows": [[8, 8], [2] * 8]}
+def test_each_device_makes_its_own_rows_of_the_same_batch(told):
+    assert told["made_on_devices"] == {"same": [True] * 4, "rows": [[8, 8], [8, 8], [2] * 8, [2] * 8]}
 
 
 def test_a_run_is_the_same_on_one_device_and_on_eight(told):

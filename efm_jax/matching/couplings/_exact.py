@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from efm_jax._core import checks
+from efm_jax._core import blas, checks
 from efm_jax._core.assignment import assignment
 from efm_jax._core.distances import centered, float64_squared_distances
 from efm_jax.matching.couplings._pairing import checked, in_turn
@@ -98,7 +98,8 @@ def _plan(x_pos, x_neg, *labels) -> tuple[np.ndarray, np.ndarray]:
     pos, neg = (np.asarray(part) for part in labels) if labels else (np.zeros(len(x), int) for x in (a, b))
     for label in np.intersect1d(pos, neg):
         rows, columns = np.flatnonzero(pos == label), np.flatnonzero(neg == label)
-        i, j = _assigned(a[rows], b[columns])
+        with blas.one_thread():
+            i, j = _assigned(a[rows], b[columns])
         plan[:, done : done + len(i)] = rows[i], columns[j]
         done += len(i)
     return plan[0], plan[1]
