@@ -9,16 +9,18 @@ import functools
 from contextlib import AbstractContextManager, nullcontext
 
 try:
-    from threadpoolctl import ThreadpoolController
+    import threadpoolctl
 except ImportError:  # a plain image of JAX for accelerators lacks it
-    ThreadpoolController = None
+    threadpoolctl = None
 
 
 def one_thread() -> AbstractContextManager:
     """Let the products of this process run on the thread that asks for them, until the context is left."""
-    return nullcontext() if ThreadpoolController is None else _libraries().limit(limits=1, user_api="blas")
+    libraries = _libraries()
+    return nullcontext() if libraries is None else libraries.limit(limits=1, user_api="blas")
 
 
 @functools.cache
 def _libraries():
-    return ThreadpoolController()  # looking for them takes milliseconds
+    # looking for them takes milliseconds
+    return None if threadpoolctl is None else threadpoolctl.ThreadpoolController()
