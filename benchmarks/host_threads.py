@@ -35,7 +35,7 @@ def _runs() -> dict[str, Run]:
 
 def main() -> None:
     """Measure each preset in both ways and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=120, help="steps of each; the first quarter is left out")
     parser.add_argument("--here", help=argparse.SUPPRESS)
     parser.add_argument("--all", action="store_true", help=argparse.SUPPRESS)
