@@ -101,7 +101,7 @@ _CLASSES = Run(
     recipe=CFM(charges=512, num_points=512, coupling="independent", label_groups=8),
     network=Network(kind="mlp", width=1024, depth=4, classes=10),
     optimizer=_BRIEF,
-    sampling=Sampling(solver="midpoint", steps=24, samples=500, guidance=1.5),
+    sampling=Sampling(solver="midpoint", steps=24, samples=500, guidance=2.5),
     steps=5000,
     save_every=250,
     log_every=25,

@@ -64,6 +64,7 @@ def digit_generator(data: Path) -> Run:
         run,
         data=replace(run.data, target=f"mnist:{data / 'mnist'}", jitter=0.0),
         network=replace(run.network, width=512),
+        sampling=replace(run.sampling, guidance=2.5),
         steps=8000,
         save_every=500,
     )
