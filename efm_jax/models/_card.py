@@ -39,11 +39,12 @@ def card(
     """
     config, shape = record["config"], tuple(record["shape"])
     source, target = (f"`{config['data'][side]}`" for side in ("source", "target"))
+    shown = "Samples of Q" if _made(config, shape) else "Held-out samples and the ends of their lines"
     parts = [
         f"# {name}",
         "A field learned by matching ([electrostatic field matching](https://arxiv.org/abs/2502.02367), efm_jax): along "
         f"its lines samples of P, {source}, go to Q, {target}, and back.",
-        *([f"![Held-out samples and the ends of their lines]({picture})"] if picture else []),
+        *([f"![{shown}]({picture})"] if picture else []),
         *([short] if (short := _in_short(scores)) else []),
         _table(["what", "how"], _facts(record, shape, parameters, log)),
         "## Use",
@@ -144,14 +145,21 @@ def commands(
         "Q -> P": f"Translate {q} → {p}",
         "new samples of P -> Q": f"New {q}",
     }
-    # pictures are made of noise, and none is translated
-    made = config["data"]["source"].partition(":")[0] == "noise" and len(shape) == 3
-    found = [(said[what], command) for what, command in maps(place, config, shape)[2 if made else 0 :]]
+    found = [(said[what], command) for what, command in _useful(place, config, shape)]
     found += [("Scores of more samples", f"efm evaluate {name} --samples 2000")]
     if steps is not None:
         found.append(("A model folder to share", f"efm export {name} MODEL"))
         found.append(("Train it longer", f"efm resume {name} --steps {2 * steps}"))
     return found
+
+
+def _made(config: dict[str, Any], shape: tuple[int, ...]) -> bool:
+    """Whether pictures are made of noise: none is translated."""
+    return config["data"]["source"].partition(":")[0] == "noise" and len(shape) == 3
+
+
+def _useful(model: str, config: dict[str, Any], shape: tuple[int, ...]) -> list[tuple[str, str]]:
+    return maps(model, config, shape)[2 if _made(config, shape) else 0 :]
 
 
 def _of_pictures(shape: tuple[int, ...]) -> bool:
@@ -165,31 +173,37 @@ def _table_kind(config: dict[str, Any]) -> str | None:
 
 
 def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
-    found = maps(name, record["config"], shape)
+    config = record["config"]
+    found = _useful(name, config, shape)
     width = max(len(command) for _, command in found)
     lines = [f"{command:<{width}}  # {what}" for what, command in found]
+    program = ["from efm_jax import models", "", f"model = models.load({json.dumps(name)})"]
+    if _made(config, shape):
+        label = f", label={json.dumps(record['classes'][0])}" if "classes" in record else ""
+        program.append(f"y = model.generate(16{label})  # [16, {', '.join(map(str, shape))}]")
+    else:
+        program.append(f"lines = models.transport(model, x)  # x: samples [n, {math.prod(shape)}]")
+        program.append("y = lines.end[:, :-1]")
+    head = f"With efm_jax {record['versions']['efm_jax']} or newer, from the folder that holds this one:"
+    parts = [head, "", "```bash", *lines, "```", "", _inputs(config, shape), "", "```python", *program, "```"]
+    return "\n".join(parts)
+
+
+def _inputs(config: dict[str, Any], shape: tuple[int, ...]) -> str:
+    """What the files of the commands hold."""
+    if _made(config, shape):
+        return f"OUT will hold pictures of {shape[1]} x {shape[0]} pixels as png."
     if _of_pictures(shape):
-        square = record["config"]["data"].get("crop")
+        square = config["data"].get("crop")
         middle = "" if square is None else f"the middle {square} x {square} pixels, then to "
-        what = (
+        return (
             f"PICTURES is a folder of png, jpg, webp, bmp, gif or tif of any size: each is cropped at its center to {middle}"
             f"the aspect {shape[1]}:{shape[0]}, resized to {shape[1]} x {shape[0]} pixels and written to OUT as png under "
             "its own name; `--fit pad --own-size`: all of it, at its own size."
         )
-    elif table := _table_kind(record["config"]):
-        what = f"SAMPLES.{table} is a table with columns of the names that were learned; OUT.{table} will have the same."
-    else:
-        what = f"SAMPLES.npy holds an array [n, {', '.join(map(str, shape))}]; OUT/translated.npy will hold its ends."
-    program = [
-        "from efm_jax import models",
-        "",
-        f"model = models.load({json.dumps(name)})",
-        f"lines = models.transport(model, x)  # x: samples [n, {math.prod(shape)}]",
-        "y = lines.end[:, :-1]",
-    ]
-    head = f"With efm_jax {record['versions']['efm_jax']} or newer, from the folder that holds this one:"
-    parts = [head, "", "```bash", *lines, "```", "", what, "", "```python", *program, "```"]
-    return "\n".join(parts)
+    if table := _table_kind(config):
+        return f"SAMPLES.{table} is a table with columns of the names that were learned; OUT.{table} will have the same."
+    return f"SAMPLES.npy holds an array [n, {', '.join(map(str, shape))}]; OUT/translated.npy will hold its ends."
 
 
 def _in_short(scores: dict[str, dict[str, Any]] | None) -> str:

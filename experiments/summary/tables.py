@@ -20,7 +20,7 @@ def summary() -> Table:
         *_run(
             "digits_generation",
             "quick",
-            "CFM, guidance 1.5",
+            "CFM by class",
             noise,
             "read_with_confidence",
             "read with confidence",

@@ -74,11 +74,12 @@ def test_the_card_is_made_from_the_run(shared):
         "0.75 at step 10, 0.5 at step 20",
         "**euler**, steps 2",
         "| noise -> folder:photos | kid | value 0.125, floor 0.0625 | 9 | some \\| how |",
-        "efm translate model --input PICTURES --output OUT",
         "efm generate model",
         "## License\n\nNot stated: whoever shares this model writes its license here.",
     ):
         assert told in card
+    assert "efm translate" not in card  # P is noise
+    assert "y = model.generate(16)" in card
     assert "law" not in card.split("| network |")[0]  # a setting of another method
 
 

@@ -106,7 +106,8 @@ def test_what_is_no_model_folder_is_told_what_it_is(run, model, tmp_path):
     with pytest.raises(ValueError, match=r"model.safetensors is a file; give the folder it lies in"):
         models.load(model / "model.safetensors")
     with pytest.raises(
-        ValueError, match=r"nowhere: no folder has this name\.\n.*digits, eight_gaussians, moons"
+        ValueError,
+        match=r"nowhere: no folder has this name\.\n.*digit_generator, digits, eight_gaussians, moons",
     ):
         models.load("nowhere")
     for text in ("{", '"\\', "[" * 100_000):
