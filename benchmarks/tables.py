@@ -241,6 +241,15 @@ def _step_row(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def host_threads() -> Table:
+    """A step of two presets, with one thread for NumPy's products and with as many as there are cores."""
+    head = ["training", "threads of a product", "step, ms", "waiting for data, ms"]
+    return head, [
+        [row["run"], str(row["blas"]), f"{row['step_ms']:.0f}", f"{row['data_wait_ms']:.0f}"]
+        for row in _rows("host_threads")
+    ]
+
+
 def pages() -> Table:
     """A step with the pages of memory that Linux gives unasked, and with huge ones."""
     head = ["pages", "step, ms", "of all threads, ms", "in the system, ms", "page faults a step"]
@@ -328,6 +337,7 @@ TABLES = {
     "roofline train": lambda: roofline("train"),
     "roofline sample": lambda: roofline("sample"),
     "train step": train_step,
+    "host threads": host_threads,
     "pages": pages,
     "saving": saving,
     "network parts": parts,

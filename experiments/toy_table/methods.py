@@ -115,6 +115,7 @@ METHODS = {
     "C2FM, cut at 0.5": chain(cut=0.5),
     "C2FM, whitened": chain(frame="whitened"),
     "EFM, straight tubes": tubes(),
+    "EFM, straight tubes, one to one": tubes(one_to_one=True),
     "IFM, official law": Method(
         lambda k: matching.ifm(GAP, law="official", width=widths.ramped(1.0, rate=10.0), num_points=k),
         clock="sine",
