@@ -17,7 +17,7 @@ WAYS = {
 METHODS = {
     "EFM, superposed": colors.TWO_PLATES,
     "C2FM, cut at 0.5": colors.CHAIN,
-    "IFM, one plan": colors.PAIRS,
+    "EFM, straight tubes": colors.FAR_PLATES,
     "I-CFM": colors.FLOW_MATCHING,
 }
 """The curves of a panel; the table holds the others."""
