@@ -49,8 +49,15 @@ def confident(name: str) -> str:
     return f"{next(iter(report['maps'].values()))['read_with_confidence']['value']:.0%}" if report else "?"
 
 
+def minutes() -> str:
+    """Training time of the quick run."""
+    report = read(RESULTS, "quick")
+    return f"{report['training_seconds'] / 60:.0f}" if report else "?"
+
+
 TABLES = {"generation": generation}
 VALUES = {
+    "generate_minutes": minutes,
     "components_confident": partial(confident, "quick"),
     "pixels_confident": partial(confident, "efm_quick"),
 }
