@@ -8,6 +8,7 @@ progress.png held-out samples so far, drawn every minute
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -108,7 +109,8 @@ def train(
         if not _finished(folder, config, built, crew):
             if first is not None:
                 pair = reflow_run.training_pairs(config, first, pair)[0]
-            built = built._replace(sources=plans.paired(config, pair, cache=folder / "features"))
+            tell = partial(print, flush=True) if progress and hosts.first() else None
+            built = built._replace(sources=plans.paired(config, pair, cache=folder / "features", tell=tell))
         free = (
             *_folder.MAY_CHANGE,
             *_PRECISION,

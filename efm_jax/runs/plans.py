@@ -5,8 +5,11 @@ are, or pictures by features, which recognize a shape in another style (docs/evi
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from efm_jax.datasets import Source, as_pictures, batch, from_pairs
 from efm_jax.datasets.spaces import principal_components
@@ -35,7 +38,11 @@ BLOCK = 2500
 
 
 def paired(
-    config: configs.Run, pair: tuple[Source, Source], *, cache: str | Path | None = None
+    config: configs.Run,
+    pair: tuple[Source, Source],
+    *,
+    cache: str | Path | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> tuple[Source, Source]:
     r"""Return the training sets as pairs of one plan if `recipe.coupling` is 'one_plan' or 'lines_plan'.
 
@@ -52,6 +59,7 @@ def paired(
         config: The run.
         pair: The training sets of P and Q, as the network sees them.
         cache: Folder that keeps features; None for none.
+        tell: Called with a line on the plan that was made: how far apart partners are, and how many samples have one.
 
     Returns:
         The sources of P and Q; where they are paired, batches of one number hold the same pairs.
@@ -93,9 +101,23 @@ def paired(
         how = recipe if isinstance(recipe, configs.Tubes) else configs.Tubes()
         options = {name: getattr(how, name) for name in ("extra", "flux", "frame", "one_to_one")}
         plan = partial(couplings.lines_plan, **options, seed=config.seed)
-    drawn[1] = drawn[1][plan(*seen, block_size=BLOCK)]
+    partner = plan(*seen, block_size=BLOCK)
+    if tell is not None:
+        tell(_told(seen[0], seen[1], partner))
+    drawn[1] = drawn[1][partner]
     pos, neg = from_pairs(*(x.reshape(-1, *shape) for x in drawn))
     return pos, neg
+
+
+def _told(x: np.ndarray, y: np.ndarray, partner: np.ndarray) -> str:
+    """How near the pairs are beside those in the order of the draws, which are independent, and how many of y are met."""
+    apart = (
+        math.sqrt(np.mean(np.sum((x - other) ** 2, axis=1, dtype=np.float64))) for other in (y[partner], y)
+    )
+    return (
+        f"Paired {len(x):,} samples: partners are {{:.3g}} apart, of independent pairs {{:.3g}}; "
+        f"{len(np.unique(partner)) / len(y):.0%} of Q's samples have one."
+    ).format(*apart)
 
 
 def check(config: configs.Run, pair: tuple[Source, Source]) -> None:

@@ -125,6 +125,21 @@ def test_components_find_the_pairs_of_what_varies_most():
             plans.paired(config, (from_array(x), from_array(y)))
 
 
+def test_a_plan_says_how_near_partners_are_and_how_many_have_one():
+    said = []
+    x = np.float32([[0.0, 0], [10, 0], [20, 0]])
+    plans.paired(RUN, (from_array(x), from_array(x[::-1] + np.float32([0, 3]))), tell=said.append)
+    independent = "independent pairs"
+    assert said[0].startswith("Paired 3 samples: partners are 3 apart")
+    assert independent in said[0]
+    assert said[0].endswith("100% of Q's samples have one.")
+    met = plans._told(x, x, np.array([0, 0, 1]))
+    # squares 0, 100, 100 and, in the order of the draws, 0
+    assert (
+        met == f"Paired 3 samples: partners are 8.16 apart, of {independent} 0; 67% of Q's samples have one."
+    )
+
+
 def test_lines_one_to_one_are_those_of_the_run():
     rng = np.random.default_rng(1)
     x, y = (
