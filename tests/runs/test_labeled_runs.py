@@ -143,7 +143,16 @@ def test_guidance_that_nothing_can_follow_is_refused_before_training(classes, dr
 @pytest.mark.slow
 def test_a_field_of_charges_is_learned_class_by_class_and_reported(tmp_path):
     run = tmp_path / "run"
-    field = ["--recipe.gap", "30", "--recipe.points", "flux", "--optimizer.learning-rate", "5e-3"]
+    field = [
+        "--recipe.gap",
+        "30",
+        "--recipe.points",
+        "flux",
+        "--optimizer.learning-rate",
+        "5e-3",
+        "--network.output",
+        "field",
+    ]
     cli.main([*TOY, "--run", str(run), *field, "--steps", "1500", "--network.classes", "2"])
     assert len(json.loads((run / "report.json").read_text())["maps"]) == 2
     left, right = asked(run, "0", "--label", "0"), asked(run, "1", "--label", "1")
