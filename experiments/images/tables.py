@@ -261,6 +261,9 @@ TABLES = {
     "images widths": widths,
     "images noise digits": digits,
     "images cifar": cifar10,
+    "images noise digits, components": lambda: digits("noise_digits_192_components"),
+    "images cifar, components": lambda: cifar10("noise_cifar_10_192_components"),
+    "images cats and dogs": cats_and_dogs,
     "images pairs": pairs,
     "images emoji": emoji,
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from experiments._lib.tables import Table, mean_and_spread
 
 RESULTS = Path(__file__).parent / "results"
-BASES = ("C2FM", "EFM, superposed", "IFM, one plan")
+BASES = ("C2FM", "EFM, superposed", "EFM, straight tubes", "IFM, one plan")
 """The rows that levers change."""
 
 
