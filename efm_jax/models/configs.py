@@ -460,9 +460,9 @@ def complete(run: Run) -> Run:
     """
     recipe, network, sampling = run.recipe, run.network, run.sampling
     pictures = network.kind != "mlp" or run.data.components is not None
-    output = recipe.output
     if isinstance(recipe, C2FM):
         recipe = recipe.complete(pictures=network.kind != "mlp")
+    output = recipe.output
     if isinstance(recipe, EFM):
         output = "capacitor" if recipe.is_direction and not pictures else output
         recipe = recipe.complete(pictures=pictures)

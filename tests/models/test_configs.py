@@ -220,3 +220,21 @@ def test_three_tasks_of_three_sizes_come_first_and_each_has_a_line():
     same = {"translate": "paper-translation", "generate": "paper-cmnist", "table": "toy-swiss-roll"}
     for task, old in same.items():
         assert PRESETS[f"{task}-paper"][1] == PRESETS[old][1]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "kind", "output"),
+    [
+        (configs.C2FM(), "mlp", "velocity"),
+        (configs.C2FM(), "unet", "field"),
+        (configs.C2FM(target="direction"), "mlp", "field"),
+        (configs.EFM(), "mlp", "capacitor"),
+        (configs.EFM(), "unet", "field"),
+        (configs.EFM(target="robust"), "unet", "velocity"),
+        (configs.IFM(), "unet", "flow"),
+        (configs.PFGM(extra=None), "mlp", "flow"),
+    ],
+)
+def test_the_network_has_the_form_of_the_target_that_is_learned(recipe, kind, output):
+    run = configs.complete(configs.Run(recipe=recipe, network=configs.Network(kind=kind)))
+    assert run.network.output == output
