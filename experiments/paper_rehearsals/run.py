@@ -100,7 +100,7 @@ def rehearse(
 
 
 def changed(preset: configs.Run, run: configs.Run) -> dict[str, list[Any]]:
-    """What a run has unlike its preset, by place: `[the preset's, the run's]`; where the data lie is left out.
+    """What a run has unlike its preset, by place: `[the preset's, the run's]`; where data lie and noise is drawn is left out.
 
     Examples:
         >>> from dataclasses import replace
@@ -108,7 +108,7 @@ def changed(preset: configs.Run, run: configs.Run) -> dict[str, list[Any]]:
         {'recipe.num_points': [64, 4], 'steps': [1000000, 20]}
     """
     old, new = (_folder.flat(configs.to_dict(each)) for each in (preset, run))
-    places = sorted({*old, *new} - {"data.source", "data.target"})
+    places = sorted({*old, *new} - {"data.source", "data.target", "data.noise"})
     return {place: [old.get(place), new.get(place)] for place in places if old.get(place) != new.get(place)}
 
 
