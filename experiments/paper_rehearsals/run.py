@@ -100,7 +100,7 @@ def rehearse(
 
 
 def changed(preset: configs.Run, run: configs.Run) -> dict[str, list[Any]]:
-    """What a run has unlike its preset, by place: `[the preset's, the run's]`; where data lie and noise is drawn is left out.
+    """What a run has unlike its preset, by place: `[the preset's, the run's]`; not where data lie and noise is drawn.
 
     Examples:
         >>> from dataclasses import replace
