@@ -128,8 +128,7 @@ def batch(
     if rows is not None and isinstance(source.draw, Choice):
         samples = source.draw.read(*(part[rows] for part in chosen(source, seed, side, step, n)))
     else:
-        rng = np.random.default_rng([int(seed), 0 if source.paired else int(side), int(step)])
-        samples = source.draw(rng, int(n))
+        samples = source.draw(_generator(source, seed, side, step), int(n))
         samples = samples if rows is None else samples[rows]
     expected = (n if rows is None else len(range(n)[rows]), int(np.prod(source.shape)))
     if not isinstance(samples, np.ndarray) or samples.shape != expected or samples.dtype != np.float32:
@@ -166,14 +165,17 @@ def chosen(
         True
     """
     if labels is None:
-        rng = np.random.default_rng([int(seed), 0 if source.paired else int(side), int(step)])
-        return cast(Choice, source.draw).choose(rng, int(n))
+        return cast(Choice, source.draw).choose(_generator(source, seed, side, step), int(n))
     labels = np.asarray(labels)
     groups = (
         chosen(source.of_class(label), seed, side, step * len(labels) + group, n // len(labels))
         for group, label in enumerate(labels.tolist())
     )
     return tuple(np.concatenate(parts) for parts in zip(*groups, strict=True))
+
+
+def _generator(source: Source, seed: int, side: int, step: int) -> np.random.Generator:
+    return np.random.default_rng([int(seed), 0 if source.paired else int(side), int(step)])
 
 
 def indices(rng: np.random.Generator, size: int, n: int, rows: np.ndarray | None = None) -> np.ndarray:

@@ -388,7 +388,7 @@ def _generated(
     reasons = {
         "recipe.method": f"learned {'by class ' if labeled else ''}in components, small pictures come in minutes "
         "of a CPU (docs/evidence/results.md)",
-        "data.size": why,
+        "data.size": f"{why}; moved a little at each draw (--data.jitter)" if data.jitter else why,
     }
     return Suggestion(replace(base, data=data), (p, q), shape, reasons, warnings)
 

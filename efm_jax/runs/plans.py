@@ -111,13 +111,15 @@ def paired(
 
 def _told(x: np.ndarray, y: np.ndarray, partner: np.ndarray) -> str:
     """How near the pairs are beside those in the order of the draws, which are independent, and how many of y are met."""
-    apart = (
-        math.sqrt(np.mean(np.sum((x - other) ** 2, axis=1, dtype=np.float64))) for other in (y[partner], y)
-    )
+
+    def apart(other: np.ndarray) -> float:
+        return math.sqrt(np.mean(np.linalg.norm(x - other, axis=1) ** 2))
+
+    met = len(np.unique(partner)) / len(y)
     return (
-        f"Paired {len(x):,} samples: partners are {{:.3g}} apart, of independent pairs {{:.3g}}; "
-        f"{len(np.unique(partner)) / len(y):.0%} of Q's samples have one."
-    ).format(*apart)
+        f"Paired {len(x):,} samples: partners are {apart(y[partner]):.3g} apart, of independent pairs {apart(y):.3g}; "
+        f"{met:.0%} of Q's samples have one."
+    )
 
 
 def check(config: configs.Run, pair: tuple[Source, Source]) -> None:
