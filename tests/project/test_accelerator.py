@@ -73,8 +73,9 @@ def test_the_longest_operations_are_those_of_the_profile(tmp_path):
     import jax
     import jax.numpy as jnp
 
-    a = jnp.ones((600, 600))
-    multiply = jax.jit(lambda a: jnp.sin(a @ a))
+    a = jnp.ones((1500, 1500))
+    # a hundred times the sines: a thread that another program interrupts changes no order
+    multiply = jax.jit(lambda a: jnp.sin((a @ a)[:10]))
     multiply(a).block_until_ready()
     rows = _card_parts.profiled(lambda: [multiply(a) for _ in range(3)], tmp_path / "trace", steps=3)
     # what an idle thread waits for is no operation: the product or what it is fused into comes first
