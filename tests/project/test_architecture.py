@@ -117,7 +117,7 @@ def test_imports_point_down_and_private_files_stay_in_their_module():
         ),
         ("lines/clocks.py", "from ..training import step", "efm_jax.training.step, which is above it"),
         ("lines/clocks.py", "from efm_jax.fields import _sums", "private to efm_jax.fields"),
-        ("models/build.py", "import efm_jax.fields._sums.plates", "private to efm_jax.fields"),
+        ("models/build/_recipe.py", "import efm_jax.fields._sums.plates", "private to efm_jax.fields"),
         (
             "charges/plates.py",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from efm_jax.runs import fit",

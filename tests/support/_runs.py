@@ -57,5 +57,7 @@ def one_build(one_compilation):
             "optimizer": lambda config, steps: (config, steps if config.cosine else None),
         }
         for name, key in keys.items():
-            patch.setattr(build, name, kept(name, key))
+            shared = kept(name, key)
+            for place in (build, build._run):  # as others call it, and as building a run does
+                patch.setattr(place, name, shared)
         yield
