@@ -103,7 +103,8 @@ def ticking(monkeypatch):
 
     for module in (_journal, _loop):
         monkeypatch.setattr(module, "time", Clock)
-    monkeypatch.setattr(_feed, "_AHEAD", 0)  # drawn as it is used: ahead of that, threads would race with the clock
+    # drawn as it is used: ahead of that, threads would race with the clock
+    monkeypatch.setattr(_feed, "_AHEAD", 0)
 
     def make(action=None, at=-1):
         inner = source(0.0) if action is None else calls(action, at)
