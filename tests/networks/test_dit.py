@@ -31,6 +31,21 @@ def test_sizes_are_those_of_the_paper(size, millions):
     )
 
 
+@pytest.mark.parametrize(
+    ("size", "patch", "billions"),
+    [("S", 2, 6.06), ("S", 4, 1.41), ("S", 8, 0.36), ("B", 2, 23.01), ("B", 8, 1.42), ("L", 4, 19.70)],
+)
+def test_operations_are_those_of_the_paper(size, patch, billions):
+    """Table 4 of arXiv 2212.09748 counts a multiplication and its addition as one."""
+    width, depth = SIZES[size]
+    network = networks.dit((32, 32, 4), gap=1.0, width=width, depth=depth, patch=patch, num_classes=1000)
+    params = jax.eval_shape(network.init, jax.random.key(0))
+    points, label = jax.ShapeDtypeStruct((1, 4097), jnp.float32), jax.ShapeDtypeStruct((1,), jnp.int32)
+    cost = jax.jit(network.apply).lower(params, points, cond=label).cost_analysis()
+    # theirs leaves out norms, softmax and sums: 1 % here
+    assert cost["flops"] / 2e9 == pytest.approx(billions, rel=0.015)
+
+
 @pytest.mark.slow
 def test_it_starts_as_the_zero_field_and_learns():
     network, optimizer = networks.dit((4, 4, 1), gap=2.0, width=8, depth=1), training.adam(1e-2, warmup=0)
