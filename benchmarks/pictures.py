@@ -3,11 +3,11 @@
     python -m benchmarks.pictures [--count 50000] [--side 32] [--folder FOLDER]
 
 `--count` pictures of noise are made in `--folder` (a temporary one unless given) and fed to a run that nobody trains:
-its threads (`runs._feed`) draw batches of both sides, without the devices. Each way is a process of its own: `memory`, all
-in one array; `disk`, decoded into a file for the first time; `disk again`, the file is there. `own_MiB` is the most memory
-of its own that the process held beyond what it held before it opened the data, `mapped_MiB` the most of mapped files,
-which the system takes back when it needs memory. Rates are by the clock, and by the time of a core, which other work on
-the machine changes little. `needed_per_s` is what the steps of `train_step`'s quick case take.
+its threads (`training.feeding`) draw batches of both sides, without the devices. Each way is a process of its own:
+`memory`, all in one array; `disk`, decoded into a file for the first time; `disk again`, the file is there. `own_MiB` is
+the most memory of its own that the process held beyond what it held before it opened the data, `mapped_MiB` the most of
+mapped files, which the system takes back when it needs memory. Rates are by the clock, and by the time of a core, which
+other work on the machine changes little. `needed_per_s` is what the steps of `train_step`'s quick case take.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from PIL import Image
 
 from benchmarks import _rows
 from efm_jax.datasets.opening import Options, opened
-from efm_jax.runs import _feed
+from efm_jax.training import feeding
 
 WAYS = ("memory", "disk", "disk again")
 CHARGES = (64, 256)
@@ -100,7 +100,7 @@ def measured(options: argparse.Namespace) -> list[dict[str, Any]]:
         ]
         opening = {"open_s": time.perf_counter() - began, "open_cpu_s": time.process_time() - cpu}
         for charges in CHARGES:
-            feed = _feed.batches(
+            feed = feeding.batches(
                 pair[0], pair[1], 0, (charges, charges), range(BATCHES), threads=options.threads
             )
             began, cpu = time.perf_counter(), time.process_time()

@@ -36,7 +36,7 @@ from efm_jax.fields import coulomb
 from efm_jax.models import build
 from efm_jax.models.configs import EFM, Data, Network, Optimizer, Run
 from efm_jax.models.presets import PRESETS
-from efm_jax.runs import _feed
+from efm_jax.training import feeding
 
 PAPER_POINTS = 4
 
@@ -167,7 +167,7 @@ def _loop(step: Callable, state: training.TrainState, run: Run, sources, seconds
     """Train for so long as `runs.fit` does, each step's loss read while the next is at work."""
     waited, before, count = 0.0, None, 0
     charges = run.recipe.charges
-    feed = _feed.batches(*sources, 0, (charges, charges), range(run.steps))
+    feed = feeding.batches(*sources, 0, (charges, charges), range(run.steps))
     next(feed)
     began, began_cpu = time.perf_counter(), time.process_time()
     while count < 3 or time.perf_counter() - began < seconds:

@@ -166,7 +166,7 @@ def _of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str
 
         if found is None:
             raise ValueError("two sets of data are expected: efm train A B")
-        config, timing = suggestions.paced(config, found.shape, minutes, given=given)
+        config, timing = suggestions.paced(config, minutes, given=given)
         print("\n".join(suggestions.described(found, config, timing, minutes, given=given)), flush=True)
         return config
 

@@ -166,12 +166,9 @@ def chosen(
     """
     if labels is None:
         return cast(Choice, source.draw).choose(_generator(source, seed, side, step), int(n))
-    labels = np.asarray(labels)
-    groups = (
-        chosen(source.of_class(label), seed, side, step * len(labels) + group, n // len(labels))
-        for group, label in enumerate(labels.tolist())
-    )
-    return tuple(np.concatenate(parts) for parts in zip(*groups, strict=True))
+    groups = _groups(source, step, n, labels)
+    parts = (chosen(one, seed, side, number, n // len(groups)) for one, number in groups)
+    return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
 
 
 def _generator(source: Source, seed: int, side: int, step: int) -> np.random.Generator:
@@ -196,21 +193,26 @@ def _among(
     return choose(rng, n, own if rows is None else own[rows])
 
 
-def _by_class(
-    source: Source, seed: int, side: int, step: int, n: int, rows: slice | None, labels: Any
-) -> np.ndarray:
-    """Equal groups of rows, each of its own class and number: group i of step t is batch t g + i of that class."""
+def _groups(source: Source, step: int, n: int, labels: Any) -> list[tuple[Source, int]]:
+    """The equal groups of a batch with labels, each as a batch of its own class: group i of step t is number t g + i."""
     labels = np.asarray(labels)
     if labels.ndim != 1 or not len(labels) or not np.issubdtype(labels.dtype, np.integer) or n % len(labels):
         raise ValueError(
             f"labels must hold one whole number for each group, as many groups as divide the {n} samples, got dtype "
             f"{labels.dtype} and shape {labels.shape}."
         )
-    size, wanted, parts = n // len(labels), range(n)[slice(None) if rows is None else rows], []
-    for group, label in enumerate(labels.tolist()):
+    return [(source.of_class(label), step * len(labels) + k) for k, label in enumerate(labels.tolist())]
+
+
+def _by_class(
+    source: Source, seed: int, side: int, step: int, n: int, rows: slice | None, labels: Any
+) -> np.ndarray:
+    """The rows asked for of each group."""
+    groups, parts = _groups(source, step, n, labels), []
+    size, wanted = n // len(groups), range(n)[slice(None) if rows is None else rows]
+    for group, (one, number) in enumerate(groups):
         first, past = (min(max(row - group * size, 0), size) for row in (wanted.start, wanted.stop))
         if first < past:
             part = None if past - first == size else slice(first, past)
-            number = step * len(labels) + group
-            parts.append(batch(source.of_class(label), seed, side, number, size, rows=part))
+            parts.append(batch(one, seed, side, number, size, rows=part))
     return np.concatenate(parts)

@@ -13,8 +13,10 @@ from efm_jax.models import build, configs, scoring
 from efm_jax.models.model import Trained, transport
 from efm_jax.models.scoring import Direction
 
-__all__ = ["Watched", "draw", "names", "sheet", "watched", "ways"]
+__all__ = ["SHARE", "Watched", "draw", "names", "sheet", "watched", "ways"]
 
+SHARE = 0.02
+"""Share of the time of a training that its progress pictures may take."""
 _COLUMNS = 8
 _PICTURE_MOMENTS, _LINE_MOMENTS = 17, 41
 

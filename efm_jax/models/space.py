@@ -14,7 +14,7 @@ from efm_jax.models import build, configs
 from efm_jax.training.hosts import Crew
 from efm_jax.types import FieldLines
 
-__all__ = ["ARRAYS", "FILE", "load", "of_run", "opened", "pictured", "save", "validated"]
+__all__ = ["ARRAYS", "FILE", "fitted", "load", "of_run", "opened", "pictured", "save", "validated"]
 
 FILE = "space.npz"
 ARRAYS = "mean", "basis", "scale"
@@ -31,10 +31,23 @@ def of_run(folder: str | Path, data: configs.Data, pair: tuple[Source, Source], 
         return None
     dim = int(np.prod(pair[0].shape))
     k = data.components or dim
-    fitted = crew.on_first(lambda: _begun(Path(folder), data, pair, dim, k))
+    begun = crew.on_first(lambda: _begun(Path(folder), data, pair, dim, k))
     empty = Space(np.zeros(dim, np.float32), np.zeros((dim, k), np.float32), np.zeros(k, np.float32))
-    arrays = crew.given((fitted or empty)[:3])
+    arrays = crew.given((begun or empty)[:3])
     return Space(*arrays, log1p=data.log1p)
+
+
+def fitted(data: configs.Data, pair: tuple[Source, Source]) -> Space:
+    """Fit the space of a run to its training sets of P and Q.
+
+    Raises:
+        ValueError: The data have no such space.
+    """
+    if data.components is None and not data.standardize:
+        return spaces.identity(int(np.prod(pair[0].shape)))._replace(log1p=data.log1p)
+    noisy = build.is_noise(data.source), build.is_noise(data.target)
+    known = [None if noise else source for noise, source in zip(noisy, pair, strict=True)]
+    return spaces.fit(known[0], known[1], data.components, log1p=data.log1p)
 
 
 def opened(folder: str | Path, data: configs.Data, shape: tuple[int, ...]) -> Space | None:
@@ -78,13 +91,7 @@ def _begun(folder: Path, data: configs.Data, pair: tuple[Source, Source], dim: i
                     f"{folder} holds a run without {FILE}: it was not trained in components, or the file is lost; restore "
                     "it, or choose another folder."
                 )
-            noisy = build.is_noise(data.source), build.is_noise(data.target)
-            known = [None if noise else source for noise, source in zip(noisy, pair, strict=True)]
-            if data.components is None and not data.standardize:
-                space = spaces.identity(dim)
-            else:
-                space = spaces.fit(known[0], known[1], data.components, log1p=data.log1p)
-            save(folder / FILE, space, fitted_on=_fitted_on(data))
+            save(folder / FILE, fitted(data, pair), fitted_on=_fitted_on(data))
         # that a run is another one is seen by its configuration, which knows data that have moved
         fitted_on = None if (folder / "config.json").exists() else _fitted_on(data)
         return load(folder / FILE, shape=(dim, k), fitted_on=fitted_on)

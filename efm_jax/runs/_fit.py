@@ -34,9 +34,9 @@ from efm_jax._core import blas, files, logs
 from efm_jax.datasets import Source
 from efm_jax.matching import classes
 from efm_jax.models.build import Built, Pairs
-from efm_jax.runs import _feed, _folder, _journal, _loop, _on_devices, _saving
+from efm_jax.runs import _folder, _journal, _loop, _pairs, _saving
 from efm_jax.runs._plan import Plan
-from efm_jax.training import hosts
+from efm_jax.training import feeding, hosts, on_devices
 from efm_jax.training.devices import check_division, data_parallel_step
 from efm_jax.training.state import TrainState, init_state
 from efm_jax.training.step import make_train_step
@@ -152,11 +152,11 @@ def fit(
         steps = range(done, plan.steps)
         pair, how = _sources(built), (plan.labeling, plan.data_threads, crew.spread)
         if pair is None:
-            feed = _feed.of_pairs(cast(Pairs, built.sources), steps, sizes)
+            feed = _pairs.of_pairs(cast(Pairs, built.sources), steps, sizes)
         else:
             there = {"noise": plan.device_noise, "held": plan.device_data}
-            makers = _on_devices.makers(pair, sizes, mesh, **there)
-            feed = _feed.batches(*pair, plan.seed, sizes, steps, rows, *how, makers)
+            makers = on_devices.makers(pair, sizes, mesh, **there)
+            feed = feeding.batches(*pair, plan.seed, sizes, steps, rows, *how, makers)
         stack.enter_context(blas.one_thread())
         stack.enter_context(contextlib.closing(feed))
         bar = stack.enter_context(_loop.progress_bar(done, plan.steps, progress and crew.first))
@@ -291,9 +291,9 @@ def _check_data(built: Built, plan: Plan) -> None:
                 "labels and several hosts need two sources as data, got pairs of arrays; make them `Source`s."
             )
         return
-    _feed.check(*pair)
+    feeding.check(*pair)
     if plan.labeling is not None:
-        _feed.check_labels(*pair, plan.labeling, (plan.batch_pos, plan.batch_neg))
+        feeding.check_labels(*pair, plan.labeling, (plan.batch_pos, plan.batch_neg))
         classes.check_takes_labels(built.network)
 
 

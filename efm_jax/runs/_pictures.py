@@ -27,8 +27,6 @@ from efm_jax.training.state import TrainState
 FILE = "progress.png"
 FIRST = 15.0
 """Seconds from the first step to the first picture."""
-SHARE = 0.02
-"""Share of the time that drawing may take."""
 LEAST = 20.0
 """Seconds before the end of a run in which nothing is drawn: its report follows."""
 
@@ -68,7 +66,7 @@ class Watch:
             warnings.warn(f"{self._folder / FILE} cannot be drawn ({error}); training goes on.", stacklevel=2)
         done = time.monotonic()
         cost = done - now if self._drawn else 0.0  # the first one compiles, once
-        self._drawn, self._told, self._due = True, False, done + max(self._every, cost / SHARE)
+        self._drawn, self._told, self._due = True, False, done + max(self._every, cost / pictures.SHARE)
         return picture
 
 

@@ -3,13 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import numpy as np
 
 from efm_jax._core import checks, files
 from efm_jax.models import configs
-from efm_jax.runs import _feed
 from efm_jax.runs._folder import MAY_CHANGE
+from efm_jax.training import feeding, on_devices
 
 _COUNTS = (
     "steps",
@@ -21,7 +20,6 @@ _COUNTS = (
     "max_skipped",
     "data_threads",
 )
-_GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -114,14 +112,14 @@ class Plan:
             label_groups=recipe.label_groups,
             data_threads=config.parallel.data_threads,
             device_noise=config.data.noise == "device",
-            device_data=_device_bytes(config.parallel.device_data),
+            device_data=on_devices.held_bytes(config.parallel.device_data),
             profile=_steps_of(config.parallel.profile),
         )
 
     @property
-    def labeling(self) -> _feed.Labeling | None:
+    def labeling(self) -> feeding.Labeling | None:
         """How steps are labeled; None for without labels."""
-        return None if self.label_dropout is None else _feed.Labeling(self.label_dropout, self.label_groups)
+        return None if self.label_dropout is None else feeding.Labeling(self.label_dropout, self.label_groups)
 
     def numbers(self) -> dict[str, Any]:
         """How long and how often: what may change on resuming, but not between the hosts of one run."""
@@ -146,12 +144,3 @@ def _steps_of(text: str | None) -> tuple[int, int] | None:
     if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
         raise ValueError(f"profile must be FIRST:LAST, two steps, got {text!r}.\nTake e.g. --profile 20:30.")
     return int(first), int(last)
-
-
-def _device_bytes(gib: float | None) -> int:
-    """Bytes of pictures a device may hold: by default 1 GiB, and none on a CPU, which has them already."""
-    if gib is None:
-        return 0 if jax.default_backend() == "cpu" else _GIB
-    if not checks.finite("parallel.device_data", gib) >= 0:
-        raise ValueError(f"parallel.device_data is a number of GiB >= 0, got {gib}.")
-    return int(gib * _GIB)

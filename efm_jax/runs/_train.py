@@ -17,8 +17,8 @@ import jax
 from efm_jax import checkpoint, training
 from efm_jax._core import files, logs
 from efm_jax.datasets import Source
-from efm_jax.models import build, configs, pictures, space
-from efm_jax.runs import _begin, _data, _folder, _pictures, plans, reflow_run
+from efm_jax.models import build, configs, pictures, plans, space
+from efm_jax.runs import _begin, _data, _folder, _pictures, reflow_run
 from efm_jax.runs._fit import fit
 from efm_jax.runs._plan import Plan
 from efm_jax.training import hosts

@@ -90,7 +90,7 @@ def fit(
     if run is None:
         config = replace(config, picture_every=0.0)
     if steps is None:
-        config = suggestions.paced(config, found.shape, minutes)[0]
+        config = suggestions.paced(config, minutes)[0]
     else:
         config = suggestions.of_steps(config, checks.count("steps", steps), given=())
     try:

@@ -1,6 +1,7 @@
 """What is suggested for two sets of data: the right kind of run, numbers that fit, and options that stand above it."""
 
 import io
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 from PIL import Image
 
 from efm_jax import cli, models, runs
-from efm_jax.models import _card, build, suggestions
+from efm_jax.datasets import toys
+from efm_jax.models import _card, build, configs, suggestions
 from efm_jax.models.presets import PRESETS
-from efm_jax.models.suggestions import Timing
+from efm_jax.models.suggestions import Timing, _pacing
 
 
 def pictures(folder, count, size, *, color=True, classes=()):
@@ -162,31 +164,69 @@ def test_what_does_not_go_together_is_said_before_any_work(tmp_path):
 
 
 def test_steps_fill_the_minutes_and_no_more(monkeypatch):
-    monkeypatch.setattr(suggestions, "measured", lambda run, shape: Timing(20.0, 0.3))
+    monkeypatch.setattr(_pacing, "_timed", lambda run, opened: Timing(20.0, 0.3))
     found = suggestions.suggest("digits:3", "digits:2")
-    run, timing = suggestions.paced(found.run, found.shape, 10.0)
+    run, timing = suggestions.paced(found.run, 10.0)
     # compiled twice, 1,500 steps, 500 lines of 12 midpoint steps both ways, scores
     seconds = 2 * 20 + 0.3 * run.steps + 500 * 48 * 0.3 / 192 + 15
     assert 0.9 * 600 < seconds <= 600
     assert run.optimizer.warmup < run.steps
-    kept, _ = suggestions.paced(replace(found.run, steps=77), found.shape, 10.0, given={"steps"})
+    kept, _ = suggestions.paced(replace(found.run, steps=77), 10.0, given={"steps"})
     assert kept.steps == 77
-    few, _ = suggestions.paced(found.run, found.shape, 0.1)
+    few, _ = suggestions.paced(found.run, 0.1)
     told = suggestions.described(found, few, timing, 0.1)
     assert few.steps == suggestions.FEWEST_STEPS
     assert told[-1].startswith("warning  200 steps do not fit into 0.1 minutes")
 
 
+def test_a_step_takes_as_long_as_making_its_batches(monkeypatch):
+    """0.05 s a side, beside a step of milliseconds: steps follow the data, and opening them counts too."""
+
+    def slow(source):
+        def draw(rng, n):
+            time.sleep(0.05)
+            return source.draw(rng, n)
+
+        return source._replace(draw=draw)
+
+    def sources(data, *, split="train"):
+        time.sleep(0.3)
+        return slow(toys.moons()), slow(toys.rings())
+
+    run = suggestions.suggest("moons", "rings").run
+    network = replace(run.network, width=8, depth=1)
+    run = replace(run, recipe=configs.CFM(charges=8, num_points=8), network=network)
+    monkeypatch.setattr(build, "sources", sources)
+    paced, timing = suggestions.paced(run, 1.0)
+    assert timing.setup >= 0.3
+    # nothing is faster than the data; a busy machine makes 0.1 s longer, and 60 s hold fewer steps
+    assert timing.step >= 0.1
+    assert paced.steps <= 600
+    monkeypatch.setattr(build, "sources", lambda data, **_: (toys.moons(), toys.rings()))
+    assert suggestions.measured(run).step < timing.step
+
+
+def test_saves_and_progress_pictures_are_part_of_the_minutes(monkeypatch):
+    # 10 saves of 10 s; pictures take 2 % of the training
+    monkeypatch.setattr(_pacing, "_timed", lambda *_: Timing(20.0, 0.3, setup=50.0, saving=10.0))
+    run = suggestions.suggest("digits:3", "digits:2").run
+    paced = suggestions.paced(run, 10.0)[0]
+    seconds = 50 + 2 * 20 + 1.02 * (0.3 * paced.steps + 10 * 10) + 500 * 48 * 0.3 / 192 + 15
+    assert 0.9 * 600 < seconds <= 600
+    often = suggestions.paced(replace(run, save_every=50), 10.0, given={"save_every"})[0]
+    assert 50 + 2 * 20 + (0.3 + 10 / 50) * often.steps < 600 < 2 * 300 + (0.3 + 10 / 50) * paced.steps
+
+
 def test_a_fast_device_gets_a_wider_network(monkeypatch):
     # four times the work for twice the width
     monkeypatch.setattr(
-        suggestions, "measured", lambda run, shape: Timing(20.0, 0.005 * (run.network.width / 32) ** 2)
+        _pacing, "_timed", lambda run, opened: Timing(20.0, 0.005 * (run.network.width / 32) ** 2)
     )
     found = suggestions.suggest("digits:3", "digits:2")
-    run, timing = suggestions.paced(found.run, found.shape, 10.0)
+    run, timing = suggestions.paced(found.run, 10.0)
     assert run.network.width == 128
     assert timing.step * run.steps < 600
-    assert suggestions.paced(found.run, found.shape, 10.0, given={"network.width"})[0].network.width == 32
+    assert suggestions.paced(found.run, 10.0, given={"network.width"})[0].network.width == 32
 
 
 def test_the_command_says_what_it_will_do_and_trains_it(tmp_path, monkeypatch, capsys):

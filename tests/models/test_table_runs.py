@@ -13,6 +13,7 @@ from efm_jax.datasets.source import Columns
 from efm_jax.datasets.tables import Reading
 from efm_jax.models import build, configs, suggestions, table_output
 from efm_jax.models.model import Trained, transport
+from efm_jax.models.suggestions import _pacing
 from experiments.single_cells import cells
 
 pytest.importorskip("h5py")
@@ -166,7 +167,7 @@ def test_columns_are_matched_by_name_and_others_are_named(tmp_path):
 
 
 def test_one_table_with_both_sides_says_which_values_it_has(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(suggestions, "measured", lambda *_: suggestions.Timing(1.0, 0.01))
+    monkeypatch.setattr(_pacing, "_timed", lambda *_: suggestions.Timing(1.0, 0.01))
     path = tmp_path / "all.csv"
     path.write_text("dose,x,y\n" + "".join(f"{'low' if k % 3 else 'high'},{k % 7},{k}\n" for k in range(90)))
     for options in (["--by", "dose"], ["--by", "dose", "--from", "low"]):

@@ -14,7 +14,7 @@ from PIL import Image
 from efm_jax import cli, models, runs
 from efm_jax.datasets import Source, batch, draw_labels, open_source, split_by_name
 from efm_jax.models import build, configs, loading, reports
-from efm_jax.runs import _feed
+from efm_jax.training import feeding
 from efm_jax.types import Network
 
 RNG = np.random.default_rng(0)
@@ -37,7 +37,7 @@ def test_dropout_of_every_label_is_training_without_labels_bit_for_bit(tmp_path,
 
 
 def test_labels_of_a_feed_follow_from_the_step():
-    feed = _feed.batches(POS, NEG, 5, (4, 6), range(3, 9), labeling=_feed.Labeling(0.5, 2))
+    feed = feeding.batches(POS, NEG, 5, (4, 6), range(3, 9), labeling=feeding.Labeling(0.5, 2))
     for step, (x_pos, x_neg, labels) in zip(range(3, 9), feed, strict=True):
         np.testing.assert_array_equal(labels, draw_labels(NEG, 5, step, 2, dropout=0.5))
         np.testing.assert_array_equal(x_pos, batch(POS, 5, 0, step, 4, labels=labels))

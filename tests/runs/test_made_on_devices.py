@@ -13,7 +13,7 @@ from efm_jax.datasets import from_pictures, jittered, toys
 from efm_jax.datasets.arrays import Noise
 from efm_jax.models import configs
 from efm_jax.models.configs import EFM, Data, Network, Optimizer, Run
-from efm_jax.runs import _feed, _on_devices
+from efm_jax.training import feeding, on_devices
 
 NOISE = Noise(6, 2.0)
 RUN = Run(
@@ -29,16 +29,16 @@ RUN = Run(
 
 
 def test_rows_are_normal_and_of_their_step_alone():
-    x = np.asarray(_on_devices.drawn(NOISE, 4000, None, 3, 0, 7))
+    x = np.asarray(on_devices.drawn(NOISE, 4000, None, 3, 0, 7))
     assert (x.shape, x.dtype) == ((4000, 6), np.float32)
     # 24,000 numbers: a right generator fails once in 1,000 seeds, and this one is fixed
     assert stats.kstest(x.ravel() / 2.0, "norm").pvalue > 1e-3
     correlation = np.corrcoef(np.c_[x[:-1], x[1:]].T)
     assert np.abs(correlation - np.eye(12)).max() < 5 / np.sqrt(4000)
-    few = np.asarray(_on_devices.drawn(NOISE, 10, None, 3, 0, 7))
+    few = np.asarray(on_devices.drawn(NOISE, 10, None, 3, 0, 7))
     np.testing.assert_array_equal(few, x[:10])
     for other in ((4, 0, 7), (3, 1, 7), (3, 0, 8)):
-        assert not np.isin(np.asarray(_on_devices.drawn(NOISE, 10, None, *other)), few).any()
+        assert not np.isin(np.asarray(on_devices.drawn(NOISE, 10, None, *other)), few).any()
 
 
 def test_the_host_makes_what_no_device_can_hold_or_draw():
@@ -51,11 +51,11 @@ def test_the_host_makes_what_no_device_can_hold_or_draw():
         ((small, large), False, 3 * images.nbytes - 1, (True, False)),
         ((large, jittered(small)), False, 10**9, (True, False)),
     ):
-        makers = _on_devices.makers(pair, (3, 4), None, noise=noise, held=held)
+        makers = on_devices.makers(pair, (3, 4), None, noise=noise, held=held)
         assert tuple(make is not None for make in makers) == by_devices
-    makers = _on_devices.makers((small, large), (3, 4), None, noise=False, held=10**9)
-    there = [*_feed.batches(small, large, 5, (3, 4), range(2), makers=makers)]
-    here = [*_feed.batches(small, large, 5, (3, 4), range(2))]
+    makers = on_devices.makers((small, large), (3, 4), None, noise=False, held=10**9)
+    there = [*feeding.batches(small, large, 5, (3, 4), range(2), makers=makers)]
+    here = [*feeding.batches(small, large, 5, (3, 4), range(2))]
     for made, read in zip(there, here, strict=True):
         assert isinstance(made[1], jax.Array)
         np.testing.assert_array_equal(made[0], read[0])

@@ -37,7 +37,7 @@ def always(monkeypatch):
     """A picture after every step."""
     monkeypatch.setattr(_pictures, "LEAST", -1.0)
     monkeypatch.setattr(_pictures, "FIRST", 0.0)
-    monkeypatch.setattr(_pictures, "SHARE", np.inf)
+    monkeypatch.setattr(pictures, "SHARE", np.inf)
     drawn = []
     real = pictures.sheet
     monkeypatch.setattr(
@@ -142,8 +142,8 @@ def test_the_first_picture_comes_in_the_first_minute_and_then_one_a_minute(tmp_p
 def test_drawing_that_takes_long_comes_seldom(tmp_path, monkeypatch):
     clock = Clock(monkeypatch, 1.0, [30.0, 10.0])
     clock.run(tmp_path, 60.0, 5000)
-    np.testing.assert_allclose(np.diff(clock.drawn)[1:], 10.0 / _pictures.SHARE + 10.0, atol=1.0)  # a step
-    assert len(clock.drawn) <= 2 + 5000.0 * _pictures.SHARE / 10.0
+    np.testing.assert_allclose(np.diff(clock.drawn)[1:], 10.0 / pictures.SHARE + 10.0, atol=1.0)  # a step
+    assert len(clock.drawn) <= 2 + 5000.0 * pictures.SHARE / 10.0
 
 
 @pytest.mark.parametrize(("every", "steps"), [(0.0, 1000), (60.0, 60)])

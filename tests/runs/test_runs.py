@@ -16,8 +16,8 @@ from _killed_run import CONFIG, NETWORK, RECIPE, run, source
 from _runs import outcome
 
 from efm_jax import checkpoint, datasets
-from efm_jax.runs import _feed, _journal, _loop, read_config, read_log
-from efm_jax.training import adam, init_state
+from efm_jax.runs import _journal, _loop, read_config, read_log
+from efm_jax.training import adam, feeding, init_state
 
 interruptible, straight = _runs.interruptible, _runs.straight  # fixtures
 
@@ -125,13 +125,13 @@ def test_batches_come_in_order_from_other_threads_and_no_further_ahead_than_told
         drawn.append(threading.current_thread().name)
         return pair[0].draw(rng, n)
 
-    feed = _feed.batches(pair[0]._replace(draw=draw), pair[1], 5, (3, 4), range(6, 30), threads=threads)
+    feed = feeding.batches(pair[0]._replace(draw=draw), pair[1], 5, (3, 4), range(6, 30), threads=threads)
     for step in range(6, 16):
         x_pos, x_neg = next(feed)
         np.testing.assert_array_equal(x_pos, datasets.batch(pair[0], 5, 0, step, 3))
         np.testing.assert_array_equal(x_neg, datasets.batch(pair[1], 5, 1, step, 4))
     feed.close()
-    assert len(drawn) <= 10 + _feed._AHEAD - 1 + threads
+    assert len(drawn) <= 10 + feeding.AHEAD - 1 + threads
     assert all(name.startswith("efm-data") for name in drawn)
 
 

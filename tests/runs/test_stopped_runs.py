@@ -14,8 +14,8 @@ from _killed_run import NETWORK, run, source
 from _runs import outcome
 
 from efm_jax import checkpoint
-from efm_jax.runs import _feed, _journal, _loop, read_log
-from efm_jax.training import adam, init_state
+from efm_jax.runs import _journal, _loop, read_log
+from efm_jax.training import adam, feeding, init_state
 
 interruptible, straight = _runs.interruptible, _runs.straight  # fixtures
 
@@ -104,7 +104,7 @@ def ticking(monkeypatch):
     for module in (_journal, _loop):
         monkeypatch.setattr(module, "time", Clock)
     # drawn as it is used: ahead of that, threads would race with the clock
-    monkeypatch.setattr(_feed, "_AHEAD", 0)
+    monkeypatch.setattr(feeding, "AHEAD", 0)
 
     def make(action=None, at=-1):
         inner = source(0.0) if action is None else calls(action, at)

@@ -5,20 +5,20 @@ from threadpoolctl import threadpool_info
 
 from efm_jax import runs
 from efm_jax.models.configs import CFM, Data, Network, Optimizer, Run
-from efm_jax.runs import _feed
+from efm_jax.training import feeding
 
 
 def test_products_take_one_thread_while_a_run_trains(tmp_path, monkeypatch):
     def threads():
         return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
-    seen, draw = [], _feed.batch
+    seen, draw = [], feeding.batch
 
     def counted(*arguments, **options):
         seen.append(threads())
         return draw(*arguments, **options)
 
-    monkeypatch.setattr(_feed, "batch", counted)
+    monkeypatch.setattr(feeding, "batch", counted)
     np.ones((2, 2)) @ np.ones((2, 2))
     before = threads()
     run = Run(

@@ -10,9 +10,9 @@ from _killed_run import NETWORK, RECIPE
 
 from efm_jax.datasets import Source
 from efm_jax.models import configs
-from efm_jax.runs import _feed, read_log
+from efm_jax.runs import read_log
 from efm_jax.runs._plan import Plan
-from efm_jax.training import adam
+from efm_jax.training import adam, feeding
 
 pytestmark = pytest.mark.usefixtures("one_compilation")
 
@@ -47,8 +47,8 @@ def test_batches_are_put_on_the_device_by_the_threads_that_make_them():
         put.append((threading.current_thread().name, n))
         return jax.device_put(rows)
 
-    plain = list(_feed.batches(source(), source(), 3, (4, 6), range(2)))
-    ahead = list(_feed.batches(source(), source(), 3, (4, 6), range(2), put=on_device))
+    plain = list(feeding.batches(source(), source(), 3, (4, 6), range(2)))
+    ahead = list(feeding.batches(source(), source(), 3, (4, 6), range(2), put=on_device))
     assert all(name.startswith("efm-data") for name, _ in put)
     assert [n for _, n in put] == [4, 6] * 2
     for before, after in zip(plain, ahead, strict=True):

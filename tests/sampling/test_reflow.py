@@ -14,8 +14,8 @@ from efm_jax.lines import fixed
 from efm_jax.matching import couplings
 from efm_jax.models import build, configs, seeds
 from efm_jax.runs import reflow_run
-from efm_jax.runs._feed import batches
 from efm_jax.sampling import reflow
+from efm_jax.training.feeding import batches
 from efm_jax.types import Network
 
 ONE_STEP = fixed("euler", 1, clock="linear")

@@ -34,7 +34,7 @@ from efm_jax import checkpoint, matching, networks, parallel, sampling, training
 from efm_jax.datasets import batch, from_pictures, white_noise, with_classes
 from efm_jax.lines import fixed
 from efm_jax.runs import _fit as runs
-from efm_jax.runs import _on_devices
+from efm_jax.training import on_devices
 
 # most of a short run is its compilation: runs of one kind share one
 runs.make_train_step = functools.cache(training.make_train_step)
@@ -210,12 +210,12 @@ def made_on_devices() -> dict:
     pair = white_noise((6,), std=2.0), with_classes(from_pictures(images, flip=True), np.arange(30) % 3)
     labels = np.array([2, -1])
     whole = [
-        np.asarray(_on_devices.drawn(pair[0].draw, 16, None, 3, 0, 7)),
+        np.asarray(on_devices.drawn(pair[0].draw, 16, None, 3, 0, 7)),
         batch(pair[1], 3, 1, 7, 16, labels=labels),
     ]
     found = {"same": [], "rows": []}
     for count in (2, 8):
-        makers = _on_devices.makers(pair, (16, 16), parallel.data_mesh(count), noise=True, held=images.nbytes)
+        makers = on_devices.makers(pair, (16, 16), parallel.data_mesh(count), noise=True, held=images.nbytes)
         made = [make(3, side, 7, labels) for side, make in enumerate(makers)]
         found["same"] += [np.asarray(x).tobytes() == y.tobytes() for x, y in zip(made, whole, strict=True)]
         found["rows"] += [[shard.data.shape[0] for shard in x.addressable_shards] for x in made]

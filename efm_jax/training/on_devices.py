@@ -11,10 +11,15 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
+from efm_jax._core import checks
 from efm_jax.datasets import Source
 from efm_jax.datasets.arrays import Levels, Noise, scaled
 from efm_jax.datasets.source import Choice, chosen
 from efm_jax.training.devices import AXIS
+
+__all__ = ["Make", "drawn", "held_bytes", "makers"]
+
+_GIB = 2**30
 
 Make = Callable[[int, int, int, Any], Float[Array, "n dim"]]
 """`make(seed, side, step, labels)`: a batch."""
@@ -42,6 +47,23 @@ def makers(
             make = _read(source, draw.read, n, mesh)
         found.append(make)
     return found[0], found[1]
+
+
+def held_bytes(gib: float | None) -> int:
+    """Bytes of pictures that each device may hold: by default 1 GiB, and none on a CPU, which has them already.
+
+    Raises:
+        ValueError: The number is negative or not finite.
+
+    Examples:
+        >>> held_bytes(0.5)
+        536870912
+    """
+    if gib is None:
+        return 0 if jax.default_backend() == "cpu" else _GIB
+    if not checks.finite("parallel.device_data", gib) >= 0:
+        raise ValueError(f"parallel.device_data is a number of GiB >= 0, got {gib}.")
+    return int(gib * _GIB)
 
 
 def drawn(

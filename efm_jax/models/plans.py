@@ -17,7 +17,7 @@ from efm_jax.evaluation import features
 from efm_jax.matching import couplings
 from efm_jax.models import configs, seeds
 
-__all__ = ["BLOCK", "EACH_STEP", "MOST", "PLANS", "check", "paired"]
+__all__ = ["BLOCK", "EACH_STEP", "MOST", "PLANS", "check", "paired", "samples"]
 
 MOST = 10_000
 """Most samples a side that one plan pairs unless `recipe.plan_samples` says so."""
@@ -80,12 +80,10 @@ def paired(
     Source: Monge's problem; Tong et al., arXiv 2302.00482, section 3.2, solve it a minibatch at a time.
     """
     check(config, pair)
-    recipe, shape = config.recipe, pair[0].shape
-    if isinstance(recipe, configs.PFGM) or recipe.coupling not in PLANS:
+    recipe, shape, count = config.recipe, pair[0].shape, samples(config, pair)
+    if isinstance(recipe, configs.PFGM) or not count:
         return pair
     by_features = recipe.plan_features
-    sizes = [source.size for source in pair if source.size is not None]
-    count = recipe.plan_samples or min(max(sizes), MOST)
     drawn = [batch(source, seeds.PLANS, side, 0, count) for side, source in enumerate(pair)]
     seen = drawn
     if by_features is not None and by_features.startswith(_COMPONENTS):
@@ -107,6 +105,21 @@ def paired(
     drawn[1] = drawn[1][partner]
     pos, neg = from_pairs(*(x.reshape(-1, *shape) for x in drawn))
     return pos, neg
+
+
+def samples(config: configs.Run, pair: tuple[Source, Source]) -> int:
+    """Return how many samples of either side the plan of a run pairs; 0 without a plan.
+
+    Examples:
+        >>> from efm_jax.datasets import toys
+        >>> samples(configs.Run(), (toys.moons(), toys.rings()))
+        0
+    """
+    recipe = config.recipe
+    if isinstance(recipe, configs.PFGM) or recipe.coupling not in PLANS:
+        return 0
+    sizes = [source.size for source in pair if source.size is not None]
+    return recipe.plan_samples or min(max(sizes), MOST)
 
 
 def _told(x: np.ndarray, y: np.ndarray, partner: np.ndarray) -> str:

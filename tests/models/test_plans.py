@@ -7,8 +7,7 @@ import pytest
 
 from efm_jax.datasets import batch, from_array, from_pictures, toys, white_noise
 from efm_jax.evaluation import features
-from efm_jax.models import configs, exporting
-from efm_jax.runs import plans
+from efm_jax.models import configs, exporting, plans
 from experiments._lib.publish import without_paths
 
 RUN = configs.Run(recipe=configs.EFM(coupling="one_plan"))

@@ -4,7 +4,6 @@ A batch depends on the seed and its step alone (`datasets.batch`): how far ahead
 """
 
 import math
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +14,12 @@ import numpy as np
 
 from efm_jax.datasets import Source, batch, class_shares, draw_labels
 from efm_jax.datasets.classes import check_labeling, common_names
-from efm_jax.models.build import Pairs
-from efm_jax.runs._on_devices import Make
+from efm_jax.training.on_devices import Make
 
-_AHEAD = 2  # batches made before they are needed, by one thread; each more makes one more
+__all__ = ["AHEAD", "Labeling", "batches", "check", "check_labels"]
+
+AHEAD = 2
+"""Batches made before they are needed, by one thread; each more makes one more."""
 
 
 class Labeling(NamedTuple):
@@ -46,7 +47,7 @@ def batches(
     at once. They also call `put(rows, n)`, which puts the rows of a batch of n on the devices. A side with a maker has its
     batches made there by `maker(seed, side, step, labels)`.
     """
-    ahead = _AHEAD - 1 + threads
+    ahead = AHEAD - 1 + threads
     labeled = source_pos if source_neg.classes is None else source_neg
 
     def draw(step: int) -> tuple[Any, ...]:
@@ -72,33 +73,6 @@ def batches(
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def of_pairs(
-    pairs: Pairs, steps: range, sizes: tuple[int, int]
-) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """Yield `(x_pos, x_neg)` for each of `steps` from an iterable of pairs of arrays, or a function of the first step."""
-    if callable(pairs):
-        pairs = pairs(steps.start)
-    elif steps.start:
-        warnings.warn(
-            f"the data are an iterable: the run resumes at step {steps.start} with the first pair that it gives now. That "
-            "repeats an uninterrupted run only if it was put at that step; a function of the step always does.",
-            stacklevel=3,
-        )
-    for step, pair in zip(steps, pairs, strict=False):  # no pair is taken that no step needs
-        x_pos, x_neg = pair
-        yield _samples("x_pos", x_pos, sizes[0], step), _samples("x_neg", x_neg, sizes[1], step)
-
-
-def _samples(name: str, x: Any, n: int, step: int) -> np.ndarray:
-    x = np.asarray(x)
-    if x.ndim < 2 or len(x) != n or not np.issubdtype(x.dtype, np.floating):
-        raise ValueError(
-            f"pair {step} of the data must have {name} as {n} samples [{n}, ...] of floating-point numbers, got {x.dtype} "
-            f"{x.shape}; scale pictures to [-1, 1]."
-        )
-    return np.ascontiguousarray(x.reshape(n, -1), np.float32)
 
 
 def check(source_pos: Source, source_neg: Source) -> None:

@@ -1,0 +1,111 @@
+"""What is said of a suggestion before it is trained, and where it goes."""
+
+import itertools
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+import jax
+
+from efm_jax.datasets import tables
+from efm_jax.models import build, configs
+from efm_jax.models.suggestions._choosing import Suggestion
+from efm_jax.models.suggestions._looking import Side
+from efm_jax.models.suggestions._pacing import Timing, seconds_of
+
+
+def described(
+    found: Suggestion, run: configs.Run, timing: Timing, minutes: float, *, given: Collection[str] = ()
+) -> list[str]:
+    """Say in six lines, and one a warning, what is going to be trained, for how long, and which option changes it.
+
+    What is `given` has no other reason.
+    """
+    reasons = {name: "as given" if name in given else why for name, why in found.reasons.items()}
+    recipe, data, network = run.recipe, run.data, run.network
+    how = [
+        recipe.method,
+        *(f"{name} {getattr(recipe, name)}" for name in ("width", "coupling") if hasattr(recipe, name)),
+    ]
+    size = "x".join(map(str, _shape(run, found.shape)))
+    size, option = f"{size} {'pixels' if len(_shape(run, found.shape)) == 3 else 'numbers'}", "--data.size"
+    if data.components is not None:
+        size, option = f"{data.components} principal components of {size}", "--data.components"
+    count = sum(leaf.size for leaf in jax.tree.leaves(_params(run, found.shape)))
+    total = seconds_of(run, timing)
+    lines = [
+        *(f"{name}        {_facts(side)}" for name, side in zip("PQ", found.sides, strict=True)),
+        f"method   {', '.join(how)} (--recipe.method): {reasons['recipe.method']}",
+        f"samples  {size} ({option}): {reasons['data.size']}",
+        f"network  {network.kind} of width {network.width}, {count:,} weights (--network.width)",
+        f"time     {_short(timing.step)} a step, {run.steps:,} steps: about {_long(total)} with compiling and scores "
+        "(--minutes, --steps)",
+    ]
+    warnings = [*found.warnings]
+    if total > 1.3 * 60 * minutes:
+        warnings.append(f"{run.steps:,} steps do not fit into {minutes:g} minutes.")
+    return lines + [f"warning  {text}" for text in warnings]
+
+
+def new_folder(source: str, target: str) -> Path:
+    """Return a run folder `runs/A-to-B` that is not there yet.
+
+    Examples:
+        >>> new_folder("folder:photos/cats", "dogs.npy").as_posix()
+        'runs/cats-to-dogs'
+    """
+    names = [_stem(spec) for spec in (source, target)]
+    base = Path("runs", "-to-".join(re.sub(r"[^\w.-]+", "_", name) for name in names))
+    return next(
+        path for k in itertools.count(1) if not (path := base if k == 1 else Path(f"{base}-{k}")).exists()
+    )
+
+
+def _stem(spec: str) -> str:
+    path = spec.partition(":")[2] or spec
+    if spec.partition(":")[0] in tables.KINDS and (value := tables.split(path)[2]):
+        return value
+    return Path(path).stem or "data"
+
+
+def _shape(run: configs.Run, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a sample, after the options of the run."""
+    if run.data.size is None or len(shape) != 3:
+        return shape
+    size = run.data.size
+    return (*((size, size) if isinstance(size, int) else size), 1 if run.data.gray else shape[-1])
+
+
+def _params(run: configs.Run, shape: tuple[int, ...]):
+    return jax.eval_shape(build.network(run, shape).init, jax.random.key(0))
+
+
+def _facts(side: Side) -> str:
+    if side.kind == "noise":
+        return "white noise"
+    count = "without end" if side.count is None else f"{side.count:,}"
+    if side.told:
+        return side.told
+    if side.kind == "vectors":
+        return f"{side.spec}: {count}, {side.shape[0] if side.shape else '?'} numbers each{_classes(side)}"
+    sizes = f"{side.smallest} to {side.largest}" if side.smallest < side.largest else f"{side.smallest}"
+    color = "gray" if side.gray else "color"
+    return f"{side.spec}: {count} pictures, sides of {sizes} pixels, {color}{_classes(side)}"
+
+
+def _classes(side: Side) -> str:
+    return f", {len(side.classes)} classes" if side.classes else ""
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
+
+
+def _long(seconds: float) -> str:
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 100
+        else f"{seconds / 60:.0f} min"
+        if seconds < 6000
+        else f"{seconds / 3600:.1f} h"
+    )
