@@ -35,6 +35,10 @@ class H5adFile:
     def close(self) -> None:
         self._file.close()
 
+    def layers(self) -> list[str]:
+        """The names of its matrices."""
+        return [*self._matrices()]
+
     def choose(self, layer: str) -> None:
         """Take a matrix by its name."""
         found = self._matrices()

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, cast
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -26,6 +26,7 @@ __all__ = [
     "check_writable",
     "few",
     "kind_of",
+    "layers",
     "read",
     "sides",
     "split",
@@ -225,6 +226,22 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_bytes(path, content)
     return path
+
+
+def layers(name: str | Path) -> list[str]:
+    """Return the matrices of an h5ad file, by the names that `--layer` takes; other tables have none.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     layers(write(f"{folder}/a.h5ad", [[1.0]], ["height"]))
+        ['X']
+    """
+    kind, path, _, _ = _parts(name)
+    if kind != "h5ad":
+        return []
+    with _opened(kind, path, None) as file:
+        return cast(Any, file).layers()
 
 
 def check_writable(path: str | Path) -> None:

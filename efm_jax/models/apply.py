@@ -2,7 +2,6 @@
 
 import math
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -254,7 +253,7 @@ def _samples(
     elif kind in tables.KINDS and not holds_pictures(spec, data.table):
         options = data.table
         if trained.columns is not None:
-            options = replace(options, columns=columns.names(trained.columns))
+            options = columns.of_input(options, trained.columns, spec)
         table = tables.read(spec, options, limit=limit, others=True)
         read = [_files.expanded(tables.split(rest)[0])]
         return _Samples(table.x, table.x.shape[1:], _numbered(len(table.x)), read, table=table)

@@ -1,13 +1,16 @@
 """The columns of a table in a run or model: their names, and the ranges of both sides."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
+from efm_jax.datasets import tables
+from efm_jax.datasets.opening import specification
 from efm_jax.datasets.source import Columns
 
-__all__ = ["Named", "clipped", "names", "of_record", "outside", "to_record"]
+__all__ = ["Named", "clipped", "names", "of_input", "of_record", "outside", "to_record"]
 
 Named = tuple[Columns | None, Columns | None]
 """Columns of P and of Q; None of a side that is no table."""
@@ -21,6 +24,18 @@ def names(named: Named) -> tuple[str, ...]:
         ('a', 'b')
     """
     return next(one.names for one in named[::-1] if one is not None)
+
+
+def of_input(reading: tables.Reading, named: Named, *specs: str) -> tables.Reading:
+    """Return what a model reads of tables: its columns by their names, in its own layer where all files have that.
+
+    Examples:
+        >>> of_input(tables.Reading(layer="obsm/X_pca"), (None, Columns(("a",))), "noise").columns
+        ('a',)
+    """
+    found = [spec for spec in map(specification, specs) if spec.partition(":")[0] in tables.KINDS]
+    layered = all(reading.layer in tables.layers(spec) for spec in found)
+    return replace(reading, columns=names(named), layer=reading.layer if layered else "X")
 
 
 def to_record(named: Named) -> dict[str, Any]:

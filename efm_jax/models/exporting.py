@@ -16,7 +16,7 @@ from efm_jax._core import files, logs, outputs
 from efm_jax._core import tensors as _tensors
 from efm_jax._core.versions import versions
 from efm_jax.datasets import identity
-from efm_jax.models import _card, columns, configs
+from efm_jax.models import _card, columns, configs, pictures
 from efm_jax.models._model_folder import CARD, CONFIG, FORMAT, PICTURE, VERSION, WEIGHTS
 from efm_jax.models.loading import find, is_model, load
 from efm_jax.models.model import Trained
@@ -125,7 +125,8 @@ def _content(
         "versions": versions(),
         "file": {"bytes": len(tensors), "sha256": hashlib.sha256(tensors).hexdigest()},
     }
-    scores, shown = _scores(run, trained, record), run / "pictures" / "forward.png"
+    scores, drawn = _scores(run, trained, record), pictures.names(False, trained.shape)
+    shown = run / "pictures" / (drawn or [PICTURE])[0]
     if picture and not (scores and shown.is_file()):
         raise ValueError(
             f"{run} has no picture of these weights; run `efm evaluate {run}` first, or leave picture out."

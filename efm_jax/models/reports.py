@@ -26,6 +26,7 @@ from efm_jax.evaluation.features import extractors
 from efm_jax.evaluation.summary import summary
 from efm_jax.models import _card, build, configs, pictures, scoring
 from efm_jax.models.columns import names as names_of
+from efm_jax.models.columns import of_input
 from efm_jax.models.loading import find, is_model, load
 from efm_jax.models.model import Trained, transport
 from efm_jax.models.scoring import Direction
@@ -90,7 +91,7 @@ def evaluate(
         config.data, source=source or config.data.source, target=target or config.data.target
     )
     if trained.columns is not None and (source or target):
-        table = dataclasses.replace(data.table, columns=names_of(trained.columns))
+        table = of_input(data.table, trained.columns, data.source, data.target)
         data = dataclasses.replace(data, table=table)
     config = dataclasses.replace(config, data=data)
     ways = pictures.ways(data, trained.shape)

@@ -1,8 +1,8 @@
 """Batches that the devices make by themselves: white noise, and 8-bit pictures that they hold; nothing of it goes over."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,13 @@ __all__ = ["Make", "drawn", "held_bytes", "makers"]
 
 _GIB = 2**30
 
-Make = Callable[[int, int, int, Any], Float[Array, "n dim"]]
-"""`make(seed, side, step, labels)`: a batch."""
+
+class Make(Protocol):
+    """Makes a batch on the devices."""
+
+    def __call__(self, seed: int, side: int, step: int, labels: Any, /) -> Float[Array, "n dim"]:
+        """Make batch number `step` of one side, by class where there are labels."""
+        ...
 
 
 def makers(

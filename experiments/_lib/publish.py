@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from efm_jax import runs
+from efm_jax.datasets import identity
 from efm_jax.models import reports
 from efm_jax.models.configs import Run
 
@@ -49,6 +50,5 @@ def _short(text: str) -> str:
 
 
 def _short_spec(spec: str) -> str:
-    kind, colon, rest = spec.partition(":")
-    has_path = kind in ("mnist", "cifar10", "folder", "npz", "npy", "inception") and "/" in rest
-    return kind + colon + rest.rpartition("/")[2] if has_path else spec
+    kind, path, rest = identity.parts(spec)
+    return f"{kind}{path.rpartition('/')[2]}{rest}" if "/" in path else spec

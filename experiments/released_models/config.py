@@ -1,8 +1,9 @@
-"""The runs behind the models of `efm_jax/models`: a toy each for the field of charges and for that of pairs, and digits."""
+"""The runs behind the models of `efm_jax/models`: toys for the fields of charges and of pairs, digits and cells."""
 
 from dataclasses import replace
 from pathlib import Path
 
+from efm_jax.datasets.tables import Reading
 from efm_jax.models.configs import C2FM, IFM, Data, Network, Optimizer, Run, Sampling
 from efm_jax.models.presets import PRESETS
 from experiments.images import config as images
@@ -12,6 +13,12 @@ _BRIEF = Optimizer(learning_rate=2e-3, warmup=50, cosine=True, ema_decay=0.99)
 LICENCE = "Apache-2.0, as efm_jax is. The data are draws of a law, which bind nobody."
 LICENCE_OF_DIGITS = (
     "Apache-2.0, as efm_jax is. The data are MNIST (Y. LeCun, C. Cortes, C. J. C. Burges), colored."
+)
+
+LICENCE_OF_CELLS = (
+    "Apache-2.0, as efm_jax is. The data are blood cells of 10x Genomics (Zheng et al. 2017, doi 10.1038/ncomms14049): "
+    "the 700 of the file `10x_pbmc68k_reduced.h5ad` in the package scanpy (BSD-3-Clause), with its 50 principal components "
+    "and its types. No cell is part of this model, only the range of each component."
 )
 
 RUNS = {
@@ -67,4 +74,17 @@ def digit_generator(data: Path) -> Run:
         sampling=replace(run.sampling, guidance=2.5),
         steps=8000,
         save_every=500,
+    )
+
+
+def cells(file: Path) -> Run:
+    """CD14+ monocytes <-> dendritic cells, by their 50 principal components in scanpy's file."""
+    source, target = (f"h5ad:{file}:bulk_labels={kind}" for kind in ("CD14+ Monocyte", "Dendritic"))
+    return Run(
+        data=Data(source, target, table=Reading(layer="obsm/X_pca")),
+        recipe=IFM(width=1.0, coupling="minibatch_ot", charges=64, num_points=256),
+        network=Network(kind="mlp", width=64, depth=3),
+        optimizer=_BRIEF,
+        sampling=Sampling(solver="midpoint", steps=12, samples=1000),
+        steps=1000,
     )

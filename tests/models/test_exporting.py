@@ -104,6 +104,14 @@ def test_the_card_begins_with_the_leading_scores_and_shows_a_picture_on_request_
         models.export(bare, tmp_path / "last", picture=True, weights="last")  # the report is of the average
 
 
+def test_the_card_of_a_table_shows_its_principal_components(tmp_path):
+    run = made_run(tmp_path / "run", source="gaussian:3", target="gaussian:3", shape=(3,))
+    (run / "pictures").mkdir()
+    (run / "pictures" / "forward_pca.png").write_bytes(b"png")
+    shown = models.export(run, tmp_path / "shown", picture=True)
+    assert (shown / "samples.png").read_bytes() == b"png"
+
+
 def test_a_run_without_report_or_with_that_of_another_step_has_no_scores(tmp_path):
     run = made_run(tmp_path / "run", source="gaussian:2", target="moons", shape=(2,))
     report = json.loads((run / "report.json").read_text())

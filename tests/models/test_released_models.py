@@ -12,9 +12,11 @@ import pytest
 from efm_jax import models
 from efm_jax.datasets import batch
 from efm_jax.evaluation import digit_classifier, samples
+from efm_jax.metrics import energy_distance
 from efm_jax.models import build, configs, loading, seeds
 from experiments.released_models import config as released
 from experiments.released_models.config import RUNS
+from experiments.single_cells.cells import find
 
 RESULTS = Path(released.__file__).parent / "results"
 
@@ -43,7 +45,7 @@ def test_a_model_that_comes_with_the_package_maps_as_its_report_says(name):
 
 def test_the_models_that_come_with_the_package_are_small():
     names = [path.name for path in loading.RELEASED.iterdir()]
-    assert sorted(names) == ["digit_generator", "digits", *sorted(RUNS)]
+    assert sorted(names) == ["cells", "digit_generator", "digits", *sorted(RUNS)]
     assert sum(path.stat().st_size for path in loading.RELEASED.rglob("*") if path.is_file()) < 12_000_000
 
 
@@ -74,3 +76,23 @@ def test_the_model_of_digits_turns_threes_into_twos_of_their_color():
     lines = models.transport(models.load("digits"), x)
     labels, _ = digit_classifier.read_digits(np.asarray(lines.end)[:, :-1])
     assert (np.asarray(labels) == 2).mean() > 0.9
+
+
+def test_the_model_of_cells_is_that_of_its_program_and_brings_cells_near_to_real_ones():
+    stated, trained = json.loads((RESULTS / "cells.json").read_text()), models.load("cells")
+    made = released.cells(Path("10x_pbmc68k_reduced.h5ad"))
+    assert trained.config == configs.complete(replace(made, data=replace(made.data, noise="host")))
+    assert sum(path.stat().st_size for path in loading.find("cells").iterdir()) < 300_000
+    for one in stated["maps"].values():
+        for score in (one["wasserstein2"], one["energy_distance"]):
+            # 27 held-out cells: real ones lie as far from each other, to the tenth
+            assert score["value"] < 1.1 * score["floor"] < 0.9 * score["inputs"]
+    pytest.importorskip("h5py")
+    try:
+        made = released.cells(find())
+    except FileNotFoundError:
+        pytest.skip("there is no scanpy")
+    x = batch(build.sources(made.data, split="test")[0], seeds.REPORTS, 0, 0, 27)
+    real = batch(build.sources(made.data, split="train")[1], seeds.REPORTS, 0, 0, 100)
+    y = np.asarray(models.transport(trained, x).end)[:, :-1]
+    assert energy_distance(y, real) < 0.5 * energy_distance(x, real)

@@ -11,7 +11,7 @@ from efm_jax import cli, models, training
 from efm_jax.datasets import spaces, tables
 from efm_jax.datasets.source import Columns
 from efm_jax.datasets.tables import Reading
-from efm_jax.models import build, configs, suggestions, table_output
+from efm_jax.models import apply, build, configs, suggestions, table_output
 from efm_jax.models.model import Trained, transport
 from efm_jax.models.suggestions import _pacing
 from experiments.single_cells import cells
@@ -238,6 +238,19 @@ def test_two_thousand_genes_from_file_to_file(tmp_path):
     assert table.x.min() >= 0.0  # clipped to counts that are there
     assert table.others["state"].tolist() == ["before"] * 20
     assert len(json.loads((tmp_path / "run" / "report.json").read_text())["maps"]) == 2
+
+
+@pytest.mark.parametrize("kind", tables.KINDS)
+def test_a_model_of_a_layer_reads_any_table_with_its_columns(tmp_path, kind):
+    x = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32)
+    names = [f"X_pca{k}" for k in range(1, 51)]
+    given, out = tables.write(tmp_path / f"a.{kind}", x, names), tmp_path / f"out.{kind}"
+    apply.translate("cells", given, out)
+    mapped = tables.read(out, Reading(columns=tuple(names))).x
+    ends = transport(models.load("cells"), x).end
+    np.testing.assert_allclose(
+        mapped, np.asarray(ends)[:, :-1], rtol=1e-5
+    )  # csv keeps the shortest text of a float32
 
 
 @pytest.mark.slow
