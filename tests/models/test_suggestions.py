@@ -11,6 +11,7 @@ from PIL import Image
 from efm_jax import cli, models, runs
 from efm_jax.datasets import toys
 from efm_jax.models import _card, build, configs, suggestions
+from efm_jax.models.build import _run
 from efm_jax.models.presets import PRESETS
 from efm_jax.models.suggestions import Timing, _pacing
 
@@ -196,13 +197,13 @@ def test_a_step_takes_as_long_as_making_its_batches(monkeypatch):
     run = suggestions.suggest("moons", "rings").run
     network = replace(run.network, width=8, depth=1)
     run = replace(run, recipe=configs.CFM(charges=8, num_points=8), network=network)
-    monkeypatch.setattr(build, "sources", sources)
+    monkeypatch.setattr(_run, "sources", sources)
     paced, timing = suggestions.paced(run, 1.0)
     assert timing.setup >= 0.3
     # nothing is faster than the data; a busy machine makes 0.1 s longer, and 60 s hold fewer steps
     assert timing.step >= 0.1
     assert paced.steps <= 600
-    monkeypatch.setattr(build, "sources", lambda data, **_: (toys.moons(), toys.rings()))
+    monkeypatch.setattr(_run, "sources", lambda data, **_: (toys.moons(), toys.rings()))
     assert suggestions.measured(run).step < timing.step
 
 
