@@ -315,6 +315,39 @@ def pictures(key: str, choose: Callable = min) -> str:
     return _three(choose(row[key] for row in _rows("pictures") if row["way"] == "disk"))
 
 
+_WAYS = {
+    "npy": "an npy file",
+    "tar": "tar files, decoded into a file",
+    "tar again": "that file",
+    "tar, none": "tar files, `--data.cache none`",
+}
+
+
+def million() -> Table:
+    """Training on a million pictures and on a thousand: memory, and the time before the first step."""
+    measured = _rows("million")
+    least = min((row["count"] for row in measured), default=0)
+    few = {row["way"]: f"{row['own_MiB']:,.0f} MiB" for row in measured if row["count"] == least}
+    rows = [
+        [
+            _WAYS[row["way"]],
+            few[row["way"]],
+            f"{row['own_MiB']:,.0f} MiB",
+            f"{row['mapped_MiB']:.0f} MiB",
+            f"{row['seconds'] - row['training_s']:.0f} s",
+        ]
+        for row in measured
+        if row["count"] > least
+    ]
+    return [
+        "pictures come from",
+        "own, a thousand",
+        "own, a million",
+        "of mapped files",
+        "before training",
+    ], rows
+
+
 _FIELD = {"what": "field", "points": 64, "charges": 1024, "dim": 3072}
 _H100 = {"what": "train", "device": "H100 SXM", "precision": "bfloat16"}
 VALUES = {
@@ -340,6 +373,7 @@ TABLES = {
     "host threads": host_threads,
     "pages": pages,
     "saving": saving,
+    "million": million,
     "network parts": parts,
     "devices": devices,
 }

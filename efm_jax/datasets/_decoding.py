@@ -16,6 +16,7 @@ from PIL import Image
 
 from efm_jax._core import memory
 from efm_jax.datasets import _picture_cache, picture_files
+from efm_jax.datasets._on_demand import Later, OnDemand
 from efm_jax.datasets._picture_cache import Decoded, Levels
 from efm_jax.datasets.classes import numbered
 from efm_jax.datasets.picture_files import Picture
@@ -37,6 +38,7 @@ class Files(NamedTuple):
         items: The name of each, its path or its bytes, and its label or None, in their order.
         made_of: The kind of the files and their paths, as JSON takes it.
         digest: A digest of their names, sizes and times.
+        later: Finds what can be read in any order, and reads nothing of it; None where they are read in their order alone.
     """
 
     where: str
@@ -44,6 +46,7 @@ class Files(NamedTuple):
     items: Callable[[], Iterable[Item]]
     made_of: dict[str, Any]
     digest: Callable[[], str]
+    later: Callable[[], Later] | None = None
 
 
 class Shape(NamedTuple):
@@ -127,6 +130,8 @@ def decoded(found: Files, wanted: Wanted) -> Decoded:
         ValueError: One cannot be read and `on_error` is "raise", or none can; they differ in size; there is no room.
     """
     number, shape = found.number, wanted.shape
+    if wanted.cache == "none":
+        return _on_demand(found, wanted)
     size = None if number is None else lambda: number * shape.bytes(found.items())
     folder = _picture_cache.place(wanted.cache, size)
 
@@ -140,6 +145,24 @@ def decoded(found: Files, wanted: Wanted) -> Decoded:
         read = _picture_cache.kept(folder, made_of, found.number, pictures, whole=wanted.on_error == "raise")
     _tell(found, shape, read, wanted.on_error)
     return read
+
+
+def _on_demand(found: Files, wanted: Wanted) -> Decoded:
+    """Nothing is decoded but the first picture, which tells the size."""
+    if found.later is None:
+        raise ValueError(
+            f"cache 'none' reads pictures in any order, which {found.where} does not allow; take a folder or tar files, or "
+            "'disk'."
+        )
+    if wanted.on_error == "skip":
+        raise ValueError(
+            "cache 'none' decodes pictures when they are drawn, which is too late to leave some out; on_error must be "
+            "'raise', or take another cache."
+        )
+    later = found.later()
+    read = Decoded(np.empty(0, np.uint8), later.names, {}, [], later.labels)
+    _tell(found, wanted.shape, read, wanted.on_error)
+    return read._replace(images=OnDemand(found.where, later, wanted.shape.of))
 
 
 def classes(read: Decoded, where: str, kind: str) -> tuple[np.ndarray, tuple[str, ...]] | None:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from efm_jax._core import files, memory
 
-PLACES = ("auto", "memory", "disk")
+PLACES = ("auto", "memory", "disk", "none")
 _FORMAT = 1
 _ARRAY, _ABOUT = "pictures.npy", "pictures.json"
 _SHARE = 4
@@ -36,14 +36,14 @@ class Decoded(NamedTuple):
     """Decoded pictures.
 
     Attributes:
-        images: Pictures [n, H, W, C], uint8; an `np.memmap` where they lie in a file.
+        images: Pictures [n, H, W, C], uint8; an `np.memmap` where they lie in a file, `OnDemand` where they lie nowhere.
         names: Names of the rows.
         skipped: Names of those that cannot be read, and why.
         levels: Of each 16-bit gray picture its smallest and its largest level.
         labels: Label of each row, as text, or None.
     """
 
-    images: np.ndarray
+    images: Any
     names: list[str]
     skipped: dict[str, str]
     levels: list[Levels]

@@ -11,7 +11,16 @@ from jaxtyping import Float32, UInt8
 
 from efm_jax.datasets.source import Choice, Source, indices
 
-__all__ = ["as_pictures", "eight_bit", "from_array", "from_pairs", "from_pictures", "scaled", "white_noise"]
+__all__ = [
+    "as_pictures",
+    "eight_bit",
+    "from_array",
+    "from_pairs",
+    "from_pictures",
+    "of_levels",
+    "scaled",
+    "white_noise",
+]
 
 _BLOCK = 1 << 22
 _WIDE = 8.0  # root mean square: of normal noise 1, of latents of an autoencoder some 5, of pictures in 0..255 tens
@@ -140,9 +149,16 @@ def from_pictures(images: Any, *, flip: bool = False) -> Source:
         ((4, 4, 1), (2, 16), 1.0)
     """
     images = eight_bit("images", images, (3, 4))
-    if images.ndim == 3:
-        images = images[..., None]
+    return of_levels(images[..., None] if images.ndim == 3 else images, flip=flip)
 
+
+def of_levels(images: Any, *, flip: bool = False) -> Source:
+    """Return `from_pictures` of what gives rows [k, H, W, C], uint8, by their indices, as an array does.
+
+    Examples:
+        >>> of_levels(np.zeros((5, 4, 4, 1), np.uint8)).size
+        5
+    """
     return Source(Choice(partial(_choose, len(images), flip), Levels(images)), images.shape[1:], len(images))
 
 
@@ -158,10 +174,10 @@ class Levels:
     """How 8-bit pictures are read, which a device that holds them can do by itself (`--parallel.device-data`).
 
     Attributes:
-        images: The pictures [n, H, W, C], uint8.
+        images: The pictures [n, H, W, C], uint8, as an array or what is read like one.
     """
 
-    images: UInt8[np.ndarray, "n height width channels"]
+    images: Any
 
     def __call__(self, index: np.ndarray, mirrored: np.ndarray | None = None) -> Float32[np.ndarray, "k dim"]:
         """Read rows on the host, each mirrored or not."""

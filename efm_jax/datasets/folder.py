@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Integer, UInt8
 
 from efm_jax._core import files
-from efm_jax.datasets import _decoding, _picture_cache, picture_files
+from efm_jax.datasets import _decoding, _on_demand, _picture_cache, picture_files
 from efm_jax.datasets.classes import numbered
 from efm_jax.datasets.picture_files import EXTENSIONS as EXTENSIONS
 
@@ -73,7 +73,8 @@ def read_folder(
         names: Paths below the folder of the pictures to read, in this order; None for all.
         cache: Where the decoded pictures lie: "memory"; a folder, in which a later call finds them as long as the files keep
             their names, sizes and times; "disk" for that below ~/.cache/efm_jax; "auto" for the disk if they take more than
-            a quarter of the free memory. On a disk `images` is a read-only `np.memmap`.
+            a quarter of the free memory. On a disk `images` is a read-only `np.memmap`. "none": nowhere; `images[rows]`
+            opens and decodes the files of these rows, each time.
 
     Returns:
         Pictures(images, names, skipped).
@@ -107,6 +108,7 @@ def read_folder(
         lambda: ((name, root / name, None) for name in chosen),
         {"folder": os.path.realpath(root), **part},
         lambda: _picture_cache.digest(root, chosen),
+        lambda: _on_demand.Later(chosen, lambda k: root / chosen[k], [None] * len(chosen)),
     )
     read = _decoding.decoded(found, wanted)
     return Pictures(read.images, read.names, [*read.skipped])

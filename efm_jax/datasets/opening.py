@@ -11,7 +11,7 @@ import numpy as np
 
 from efm_jax._core import files, memory
 from efm_jax.datasets import _decoding, digits, folder, readers, shards, tables, toys
-from efm_jax.datasets.arrays import from_array, from_pictures, white_noise
+from efm_jax.datasets.arrays import from_array, from_pictures, of_levels, white_noise
 from efm_jax.datasets.classes import numbered, with_classes
 from efm_jax.datasets.jitter import jittered
 from efm_jax.datasets.source import Choice, Columns, Source
@@ -271,14 +271,15 @@ def _of_pictures(options: Options) -> dict[str, Any]:
 
 
 def _of_files(
-    images: np.ndarray, names: list[str], labeled: tuple[np.ndarray, tuple[str, ...]] | None, options: Options
+    images: Any, names: list[str], labeled: tuple[np.ndarray, tuple[str, ...]] | None, options: Options
 ) -> Source:
     """The source of the pictures of a split, chosen by their names."""
     kept = np.flatnonzero(split_by_name(names, options.split, options.held_out))
-    if isinstance(images, np.memmap):
-        source = _among(from_pictures(images, flip=options.flip), kept)
-    else:  # what the split leaves out is freed
+    in_memory = isinstance(images, np.ndarray) and not isinstance(images, np.memmap)
+    if in_memory:  # what the split leaves out is freed
         source = from_pictures(images[kept], flip=options.flip)
+    else:
+        source = _among(of_levels(images, flip=options.flip), kept)
     return source if labeled is None else with_classes(source, labeled[0][kept], labeled[1])
 
 

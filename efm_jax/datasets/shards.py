@@ -1,18 +1,22 @@
 """Pictures in tar files, as webdataset writes them: samples are read one after the other, and nothing is unpacked."""
 
+import array
+import io
 import os
 import re
+import sys
 import tarfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
 from efm_jax._core import files
 from efm_jax.datasets import _decoding, _picture_cache, picture_files
+from efm_jax.datasets._on_demand import Later, Member
 from efm_jax.datasets.folder import labels_by_folder
 
 __all__ = ["Labeled", "expanded", "read_tar"]
@@ -127,17 +131,34 @@ def read_tar(
     found = _decoding.Files(
         pattern,
         None,
-        lambda: (item for path in paths for item in _samples(path)),
+        lambda: (item for path in paths for item in _samples(path, _content)),
         {"tar": real},
         lambda: _picture_cache.digest(Path(), real),
+        lambda: _later(paths),
     )
     read = _decoding.decoded(found, wanted)
     labels = _decoding.classes(read, pattern, ".cls") or labels_by_folder(read.names)
     return Labeled(read.images, read.names, [*read.skipped], labels)
 
 
-def _samples(path: Path) -> Iterator[_decoding.Item]:
-    """The pictures of a tar file, each with the class of its sample; members of a sample follow each other."""
+def _later(paths: list[Path]) -> Later:
+    """Where in the files the pictures lie: headers are read, and classes."""
+    names, labels, places = [], [], array.array("q")
+    for number, path in enumerate(paths):
+        for name, member, label in _samples(path, _place):
+            names.append(name)
+            labels.append(label and sys.intern(label))
+            places.extend((number, member.offset, member.size))
+
+    def content(k: int) -> Member:
+        number, offset, size = places[3 * k : 3 * k + 3]
+        return Member(paths[number], offset, size)
+
+    return Later(names, content, labels)
+
+
+def _samples(path: Path, read: Callable[[tarfile.TarFile, tarfile.TarInfo], Any]) -> Iterator[tuple]:
+    """The pictures of a tar file, each with what `read` returns and its class; members of a sample follow each other."""
     key, label, pictures, others, last = "", None, [], [], ""
     with files.parsing(path, "tar file"), tarfile.open(path, "r:*") as tar:
         for member in tar:
@@ -150,9 +171,9 @@ def _samples(path: Path) -> Iterator[_decoding.Item]:
                 yield from ((name, content, label) for name, content in pictures)
                 key, label, pictures = f"{folder}{slash}{stem}", None, []
             if ending == "cls":
-                label = _content(tar, member, 1000).decode().strip() or None
+                label = _content(tar, _checked(member, 1000)).decode().strip() or None
             elif f".{ending.lower()}" in picture_files.EXTENSIONS:
-                pictures.append((f"{folder}{slash}{name}", _content(tar, member, _MOST_BYTES)))
+                pictures.append((f"{folder}{slash}{name}", read(tar, _checked(member))))
             elif name.lower().endswith(picture_files.EXTENSIONS):
                 others.append(name)
             tar.members = []  # type: ignore[attr-defined]  # it remembers every member
@@ -168,8 +189,18 @@ def _samples(path: Path) -> Iterator[_decoding.Item]:
         )
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
+def _checked(member: tarfile.TarInfo, most: int = _MOST_BYTES) -> tarfile.TarInfo:
     if member.size > most:
         raise ValueError(f"{member.name} has {member.size:,} bytes, more than {most:,}")
+    return member
+
+
+def _place(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Member:
+    if not isinstance(tar.fileobj, io.BufferedReader) or member.issparse():
+        raise ValueError("it is compressed: with cache 'none' it must be plain")
+    return Member(Path(str(tar.name)), member.offset_data, member.size)
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     file = tar.extractfile(member)
     return b"" if file is None else file.read()

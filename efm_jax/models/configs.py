@@ -77,8 +77,8 @@ class Data:
     """Level that is white in a folder's 16-bit gray pictures, such as 4095 for 12 bits; None for 65535."""
     jitter: float = 0.0
     """Turn, slant, size and move each training picture a little, at random; 1 suits a few hundred pictures."""
-    cache: Annotated[str, arg(metavar="auto|memory|disk|FOLDER")] = "auto"
-    """Where a folder's decoded pictures lie: disk is a file below ~/.cache; auto takes it if they fill 1/4 of the memory."""
+    cache: Annotated[str, arg(metavar="auto|memory|disk|none|FOLDER")] = "auto"
+    """Where decoded pictures lie: disk: a file below ~/.cache; auto: there if they fill 1/4 of the memory; none: nowhere."""
     noise: Literal["host", "device"] | None = None
     """Who draws white noise; None: in a new run the device, unless it is a CPU. A resumed run goes on as it began."""
     components: int | None = None

@@ -47,9 +47,13 @@ def makers(
         draw, make = source.draw, None
         if noise and isinstance(draw, Noise):
             make = partial(drawn, draw, n, mesh)
-        elif isinstance(draw, Choice) and isinstance(draw.read, Levels) and draw.read.images.nbytes <= held:
-            held -= draw.read.images.nbytes
-            make = _read(source, draw.read, n, mesh)
+        elif isinstance(draw, Choice) and isinstance(draw.read, Levels):
+            there = getattr(
+                draw.read.images, "nbytes", None
+            )  # None of pictures that are decoded when they are drawn
+            if there is not None and there <= held:
+                held -= there
+                make = _read(source, draw.read, n, mesh)
         found.append(make)
     return found[0], found[1]
 

@@ -331,6 +331,7 @@ def test_auto_takes_the_disk_where_a_quarter_of_the_memory_is_not_enough(tmp_pat
 
 def test_a_mistyped_place_is_no_folder(tmp_path):
     with pytest.raises(
-        ValueError, match=r"cache must be auto, memory, disk or a folder such as \./pictures, got 'dsik'"
+        ValueError,
+        match=r"cache must be auto, memory, disk, none or a folder such as \./pictures, got 'dsik'",
     ):
         read_folder(folder_of(tmp_path, 1), cache="dsik")

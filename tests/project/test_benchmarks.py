@@ -8,11 +8,14 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import _counts, _hlo, _rows, gpu, pages, pictures, roofline, saving
+from benchmarks import _counts, _hlo, _rows, gpu, million, pages, pictures, roofline, saving
 from efm_jax import matching
+from efm_jax.datasets import batch
+from efm_jax.models import build
 
 PROGRAM = """
 %many (a: f32[8,4], b: f32[16,4]) -> f32[8,16] {
@@ -194,3 +197,18 @@ def test_pictures_are_decoded_anew_and_are_those_that_were_asked_for(tmp_path, m
             ("disk", side, count, False),
             ("disk again", side, count, True),
         ]
+
+
+def test_a_million_pictures_train_within_a_gibibyte_beyond_a_thousand():
+    rows = json.loads((RESULTS / "million.json").read_text())["rows"]
+    assert {row["way"] for row in rows if row["count"] == 10**6} == {*million.WAYS}
+    assert max(row["beyond_MiB"] for row in rows) < 1024
+
+
+def test_the_pictures_of_a_million_are_the_same_in_every_way(tmp_path):
+    million.make(tmp_path, 30)
+    plain, *others = (
+        build.sources(million.configured(tmp_path, 30, 5, way).data, split="all")[1] for way in million.WAYS
+    )
+    for one in others:
+        np.testing.assert_array_equal(batch(one, 0, 1, 0, 12), batch(plain, 0, 1, 0, 12))
