@@ -156,10 +156,12 @@ def _step(run: "Run", shape: tuple[int, int, int]) -> tuple[Any, Callable, Any]:
 
     from efm_jax import training
     from efm_jax.models import build
+    from efm_jax.training.packing import packing
 
     network, optimizer = build.network(run, shape), build.optimizer(run.optimizer, run.steps)
-    step: Any = training.make_train_step(build.recipe(run.recipe), network, optimizer)
-    begin = partial(training.init_state, network=network, optimizer=optimizer)
+    packed = packing(network, optimizer, jax.default_backend()).network
+    step: Any = training.make_train_step(build.recipe(run.recipe), packed, optimizer)
+    begin = partial(training.init_state, network=packed, optimizer=optimizer)
     plate = jax.ShapeDtypeStruct((run.recipe.charges, math.prod(shape)), jnp.float32)
     return step.lower(jax.eval_shape(begin, jax.random.key(0)), plate, plate), begin, step.draw
 

@@ -8,6 +8,9 @@ On CPU, call a jitted training step once per step: in the body of `lax.scan` or 
 of a convolution about 100 times slower (jax-ml/jax#12868). The network itself is as fast in a loop as outside.
 """
 
+from collections.abc import Sequence
+from contextvars import ContextVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +35,14 @@ __all__ = [
     "normalize",
     "space_to_depth",
 ]
+
+GROUPED = ContextVar("grouped", default=False)
+"""Whether work is written in few large operations, as a GPU wants it; results differ by rounding."""
+
+
+def grouped() -> bool:
+    """Whether `GROUPED` is set."""
+    return GROUPED.get()
 
 
 class Dense(nnx.Module):
@@ -62,14 +73,17 @@ class Conv(nnx.Module):
 
     def __call__(self, x: Float[Array, "n h w cin"]) -> Float[Array, "n h2 w2 cout"]:
         """Convolve in `dtype`."""
-        y = lax.conv_general_dilated(
+        return self.linear(x) + self.bias[...].astype(self.dtype)
+
+    def linear(self, x: Float[Array, "n h w cin"]) -> Float[Array, "n h2 w2 cout"]:
+        """Convolve and add no bias."""
+        return lax.conv_general_dilated(
             x.astype(self.dtype),
             self.kernel[...].astype(self.dtype),
             (self.stride, self.stride),
             "SAME",
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
-        return y + self.bias[...].astype(self.dtype)
 
 
 class GroupNorm(nnx.Module):
@@ -89,6 +103,9 @@ class GroupNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         """Normalize in float32; the result has the dtype of `x`."""
+        if grouped():
+            scale, shift = affine(x.astype(jnp.float32), 1.0 + self.gain[...], self.bias[...], self.groups)
+            return (x * scale + shift).astype(x.dtype)
         normal = normalize(x.astype(jnp.float32), self.groups)
         return (normal * (1.0 + self.gain[...]) + self.bias[...]).astype(x.dtype)
 
@@ -112,14 +129,31 @@ class ResidualBlock(nnx.Module):
         self.dropout = dropout
 
     def __call__(
-        self, x: Float[Array, "n h w cin"], embedding: Float[Array, "n e"], key: Key | None
+        self, x: Float[Array, "n h w cin"], shift: Float[Array, "n cout"], key: Key | None
     ) -> Float[Array, "n h w cout"]:
-        """Apply the block; `embedding` is after its swish; `key` draws the dropout, None leaves it out."""
-        h = self.conv1(nnx.silu(self.norm1(x)))
-        h = h + self.dense(embedding)[:, None, None, :]
+        """Apply the block; `shift` is that of `shifts`; `key` draws the dropout, None leaves it out."""
+        h = nnx.silu(self.norm1(x))
+        if grouped():
+            # in float32, or XLA would write the broadcast shift down for cuDNN
+            h = self.conv1.linear(h)
+            h = (h.astype(jnp.float32) + shift[:, None, None, :]).astype(h.dtype)
+        else:
+            h = self.conv1(h) + shift[:, None, None, :]
         h = drop(nnx.silu(self.norm2(h)), self.dropout, key)
         h = self.conv2(h)
         return h + (x if self.skip is None else self.skip(x))
+
+
+def shifts(blocks: Sequence[ResidualBlock], embedding: Float[Array, "n e"]) -> list[Float[Array, "n cout"]]:
+    """Return what each block adds to its pictures; `embedding` is after its swish."""
+    if not grouped():
+        return [block.dense(embedding) for block in blocks]
+    kernel = jnp.concatenate([block.dense.kernel[...] for block in blocks], axis=1)
+    bias = jnp.concatenate([block.dense.bias[...] + block.conv1.bias[...] for block in blocks])
+    dtype = blocks[0].dense.dtype
+    together = jnp.matmul(embedding.astype(dtype), kernel.astype(dtype), preferred_element_type=jnp.float32)
+    ends = np.cumsum([block.dense.bias[...].size for block in blocks])
+    return jnp.split(together + bias, ends[:-1], axis=1)
 
 
 class Attention(nnx.Module):
@@ -176,6 +210,34 @@ def normalize(x: Float[Array, "n h w c"], groups: int) -> Float[Array, "n h w c"
 
     centered = x - by_group(x.mean((1, 2)))
     return centered * lax.rsqrt(by_group(jnp.square(centered).mean((1, 2))) + 1e-6)
+
+
+def affine(
+    x: Float[Array, "n h w c"], gain: Float[Array, " c"], bias: Float[Array, " c"], groups: int
+) -> tuple[Float[Array, "n 1 1 c"], Float[Array, "n 1 1 c"]]:
+    """Return `scale, shift` with `normalize(x) gain + bias = scale x + shift`, from one pass over the picture.
+
+    The variance is the mean of squares less the square of the mean, which loses `(mean / deviation)^2` times more digits.
+    """
+    n, h, w, c = x.shape
+    by_channel = (part.sum((1, 2)).reshape(n, groups, -1) for part in (x, jnp.square(x)))
+    mean, square = (part[..., None] / (h * w * (c // groups)) for part in _two_sums(*by_channel))
+    scale = lax.rsqrt(jnp.maximum(square - jnp.square(mean), 0.0) + 1e-6) * gain.reshape(groups, -1)
+    shift = bias.reshape(groups, -1) - mean * scale
+    return scale.reshape(n, 1, 1, c), shift.reshape(n, 1, 1, c)
+
+
+@jax.custom_jvp
+def _two_sums(
+    a: Float[Array, "n g k"], b: Float[Array, "n g k"]
+) -> tuple[Float[Array, "n g"], Float[Array, "n g"]]:
+    """Sum both over the last axis, in one operation."""
+    return lax.reduce((a, b), (0.0, 0.0), lambda one, two: (one[0] + two[0], one[1] + two[1]), (2,))
+
+
+@_two_sums.defjvp
+def _(numbers, tangents):
+    return _two_sums(*numbers), tuple(tangent.sum(-1) for tangent in tangents)
 
 
 def groups_for(channels: int) -> int:

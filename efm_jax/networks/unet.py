@@ -160,23 +160,25 @@ class UNet(nnx.Module):
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
         """Return `(f_x, f_z)` at normalized points."""
         keys = itertools.repeat(None) if key is None else iter(jax.random.split(key, self.num_blocks))
-        e = nnx.silu(self._embed(u, labels))
+        down, up = ([stage.block for stage in stages] for stages in (self.down, self.up))
+        every = [*down, self.middle1, self.middle2, *up]
+        shifts = iter(layers.shifts(every, nnx.silu(self._embed(u, labels))))
 
         h = self.stem(layers.space_to_depth(x.reshape(x.shape[0], *self.shape), self.patch))
         left = [h]
         blocks = len(self.down) // (self.last + 1)
         for i, stage in enumerate(self.down):
-            h = stage(h, e, next(keys))
+            h = stage(h, next(shifts), next(keys))
             left.append(h)
             if (i + 1) % blocks == 0 and i + 1 < len(self.down):
                 h = self.halve[i // blocks](h)
                 left.append(h)
 
-        h = self.middle1(h, e, next(keys))
-        h = self.middle2(self.middle_attention(h), e, next(keys))
+        h = self.middle1(h, next(shifts), next(keys))
+        h = self.middle2(self.middle_attention(h), next(shifts), next(keys))
 
         for i, stage in enumerate(self.up):
-            h = stage(jnp.concatenate([h, left.pop()], axis=-1), e, next(keys))
+            h = stage(jnp.concatenate([h, left.pop()], axis=-1), next(shifts), next(keys))
             if (i + 1) % (blocks + 1) == 0 and i + 1 < len(self.up):
                 h = self.double[i // (blocks + 1)](h)
 
@@ -195,7 +197,7 @@ class Stage(nnx.Module):
     def __init__(self, block: layers.ResidualBlock, attention: layers.Attention | None):
         self.block, self.attention = block, attention
 
-    def __call__(self, x, embedding, key):
+    def __call__(self, x, shift, key):
         """Apply both."""
-        h = self.block(x, embedding, key)
+        h = self.block(x, shift, key)
         return h if self.attention is None else self.attention(h)

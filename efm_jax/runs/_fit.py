@@ -38,6 +38,7 @@ from efm_jax.runs import _folder, _journal, _loop, _pairs, _saving
 from efm_jax.runs._plan import Plan
 from efm_jax.training import feeding, hosts, on_devices
 from efm_jax.training.devices import check_division, data_parallel_step
+from efm_jax.training.packing import Packing, packing
 from efm_jax.training.state import TrainState, init_state
 from efm_jax.training.step import make_train_step
 
@@ -118,6 +119,7 @@ def fit(
     folder = files.expanded(folder)
     _check_data(built, plan)
     crew = hosts.crew(mesh)
+    pack = _packing(built, plan, mesh)
     step_fn, place = _step(built, plan, mesh)
     notes, identity = files.to_json("notes", dict(built.notes)), plan.identity()
     _check_hosts(crew, built, plan)
@@ -132,7 +134,7 @@ def fit(
         fresh = init_state(jax.random.key(plan.seed), built.network, built.optimizer, params=built.initial)
         state, meta = crew.on_first(open_folder) or (fresh, {})
         state, meta = crew.given(state), json.loads(crew.everyones(json.dumps(meta))[0])
-        state = place(state)
+        state = place(pack.packed(state))
         done = int(state.step)
         limits = {"steps": plan.steps, "max_seconds": plan.max_seconds}
         schedule = meta.get("schedule")
@@ -143,7 +145,7 @@ def fit(
         counts = {"skipped": int(state.skipped), "in_row": int(state.skipped_in_row)}
         ledger = _journal.Ledger(meta, **counts, points=_points(built, plan))
         if crew.agreed(int(done >= plan.steps or ledger.over(plan.max_seconds))):
-            return state
+            return pack.unpacked(state)
         journal = crew.on_first(lambda: _journal.opened(folder, done, board, plan.config))
         log = stack.enter_context(contextlib.closing(journal or _journal.NoLog()))
         saver = stack.enter_context(_saving.Saver())
@@ -163,7 +165,8 @@ def fit(
         signals = stack.enter_context(_loop.deferred())
 
         def watch(step: int, state: TrainState) -> None:
-            picture = None if on_step is None else on_step(step, state)
+            due = on_step is not None and getattr(on_step, "due", lambda step: True)(step)
+            picture = on_step(step, pack.unpacked(state)) if on_step is not None and due else None
             if picture is not None:
                 log.picture(step, picture)
 
@@ -172,10 +175,11 @@ def fit(
 
             def write() -> None:
                 meta = {**notes, **identity, "data_position": int(whole.step), **ledger.meta()}
-                saver.save(folder / "checkpoints", whole, meta=meta, keep=plan.keep, first=log.sync)
+                how = {"keep": plan.keep, "first": log.sync, "form": pack.fetched}
+                saver.save(folder / "checkpoints", whole, meta=meta, **how)
                 if on_save is not None:
                     saver.wait()
-                    on_save(whole)
+                    on_save(pack.unpacked(whole))
                 if not alone:
                     watch(int(whole.step), whole)
 
@@ -230,7 +234,7 @@ def fit(
         print(f"{why} at step {step} of {plan.steps}; all is saved in {folder}: {fix}.", file=sys.stderr)
     if caught:
         raise SystemExit(128 + caught)
-    return state
+    return pack.unpacked(state)
 
 
 def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
@@ -297,9 +301,15 @@ def _check_data(built: Built, plan: Plan) -> None:
         classes.check_takes_labels(built.network)
 
 
+def _packing(built: Built, plan: Plan, mesh: Mesh | None) -> Packing:
+    """How the state is packed; one that is split over devices is not."""
+    platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
+    return packing(built.network, built.optimizer, "" if plan.shard_state else platform)
+
+
 def _step(built: Built, plan: Plan, mesh: Mesh | None) -> tuple[Callable, Callable[[TrainState], TrainState]]:
-    """The training step, and what places a state for it."""
-    parts = built.recipe, built.network, built.optimizer
+    """The training step of a state as it is packed, and what places one for it."""
+    parts = built.recipe, _packing(built, plan, mesh).network, built.optimizer
     if mesh is None:
         return make_train_step(*parts, ema_decay=plan.ema_decay), lambda state: state
     groups = 1 if plan.labeling is None else plan.label_groups

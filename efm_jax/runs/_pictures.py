@@ -43,15 +43,19 @@ class Watch:
         self._began: tuple[float, int] | None = None
         self._due, self._drawn, self._failed = 0.0, False, every <= 0
 
-    def __call__(self, step: int, state: TrainState) -> np.ndarray | None:
-        """Draw the state after a step, if it is time and the run does not end soon; return the picture, or None."""
+    def due(self, step: int) -> bool:
+        """Whether it is time to draw and the run does not end soon."""
         now = time.monotonic()
         if self._began is None:
             self._began, self._due = (now, step), now + min(FIRST, self._every)
         if self._failed or now < self._due:
-            return None
+            return False
         start, first = self._began
-        if (now - start) / max(step - first, 1) * (self._steps - step) < LEAST:
+        return (now - start) / max(step - first, 1) * (self._steps - step) >= LEAST
+
+    def __call__(self, step: int, state: TrainState) -> np.ndarray | None:
+        """Draw the state after a step, if it is due; return the picture, or None."""
+        if not self.due(step):
             return None
         jax.block_until_ready(state.step)  # the step under way is not drawing
         now, picture = time.monotonic(), None

@@ -24,15 +24,22 @@ class Saver:
         self._last: Future | None = None
 
     def save(
-        self, folder: str | os.PathLike, state: Any, *, meta: dict, keep: int, first: Callable[[], Any]
+        self,
+        folder: str | os.PathLike,
+        state: Any,
+        *,
+        meta: dict,
+        keep: int,
+        first: Callable[[], Any],
+        form: Callable[[Any], Any] = lambda state: state,
     ) -> None:
-        """Begin `checkpoint.save`, after `first()`."""
+        """Begin `checkpoint.save` of `form(state)`, after `first()`."""
         self.wait()
         meta = files.to_json("meta", meta)  # the caller counts on
 
         def write(state: Any) -> None:
             first()
-            checkpoint.save(folder, state, meta=meta, keep=keep)
+            checkpoint.save(folder, form(state), meta=meta, keep=keep)
 
         copy = _copied(state)
         if copy is None:

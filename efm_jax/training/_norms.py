@@ -11,8 +11,12 @@ _SMALL = 8192
 """An array with fewer numbers is summed together with others."""
 
 
-class FiniteUpdates(optax.GradientTransformation):
-    """A transformation whose updates are finite wherever the norm of the gradient is."""
+class Elementwise(optax.GradientTransformation):
+    """A transformation that does the same to every number, wherever in the tree it is."""
+
+
+class FiniteUpdates(Elementwise):
+    """One whose updates are finite wherever the norm of the gradient is."""
 
 
 def norm(tree: Any) -> jax.Array:

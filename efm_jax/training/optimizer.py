@@ -72,7 +72,8 @@ def adam(
         links.append(optax.adam(rate, b1=b1, b2=b2, eps=eps))
     chained = optax.chain(*links)
     # with decay, updates hold the parameters, which nobody has checked
-    return _norms.FiniteUpdates(*chained) if eps > 0 and not weight_decay else chained
+    kind = _norms.FiniteUpdates if eps > 0 and not weight_decay else _norms.Elementwise
+    return kind(*chained)
 
 
 def schedule(learning_rate: float, *, warmup: int, cosine_steps: int | None) -> optax.Schedule:

@@ -1,14 +1,18 @@
 """The parts of networks against NumPy in float64; dropout against the binomial law."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
+from efm_jax import networks
 from efm_jax.networks import embedding, layers
+from efm_jax.networks.precision import on_platform
 
 
 def reference_conv(x, kernel, bias, stride=1):
@@ -61,6 +65,39 @@ def test_convolution_is_a_product_over_patches(stride):
     np.testing.assert_allclose(conv(x), reference_conv(x64, p["kernel"], p["bias"], stride), **CLOSE)
 
 
+@pytest.fixture(name="grouped_form")
+def set_grouped():
+    token = layers.GROUPED.set(True)
+    yield
+    layers.GROUPED.reset(token)
+
+
+def test_group_norm_in_one_pass_is_its_definition(grouped_form):
+    norm = layers.GroupNorm(12)
+    p, (x, _) = numbers(norm), picture(2, 6, 4, 12)
+    # squares of a mean 10 times the spread leave a variance with two digits fewer
+    for mean, close in ((0.0, CLOSE), (10.0, dict(atol=1e-3))):
+        expected = reference_norm(np.asarray(x + mean).astype(np.float64), 3, p["gain"], p["bias"])
+        np.testing.assert_allclose(norm(x + mean), expected, **close)
+    # constant pictures: a variance below zero by rounding would give NaN
+    flat = norm(jnp.full((1, 6, 4, 12), 3.3))
+    np.testing.assert_allclose(flat, np.broadcast_to(p["bias"], flat.shape), atol=2e-3)
+
+
+def test_both_forms_of_group_norm_have_one_gradient(grouped_form):
+    norm, (x, _) = layers.GroupNorm(12), picture(2, 6, 4, 12)
+    numbers(norm)
+    y, along = jnp.sin(40.0 * x), jnp.cos(40.0 * x)
+    one, other = (
+        jax.grad(lambda x, form=form: (form(x) * y).sum())(x)
+        for form in (norm, lambda x: layers.normalize(x, 3) * (1.0 + norm.gain[...]) + norm.bias[...])
+    )
+    np.testing.assert_allclose(one, other, **CLOSE)
+    # forward too, as likelihoods need it
+    _, change = jax.jvp(norm, (x,), (along,))
+    np.testing.assert_allclose(jnp.vdot(change, y), jnp.vdot(one, along), rtol=1e-4)
+
+
 def test_group_norm_is_its_definition_even_far_from_zero():
     norm = layers.GroupNorm(12)
     assert norm.groups == 3
@@ -81,14 +118,48 @@ def test_groups_divide_the_channels(channels, groups):
 
 
 @pytest.mark.parametrize("cout", [4, 6])
-def test_residual_block_is_its_formula(cout):
+@pytest.mark.parametrize("grouped", [False, True])
+def test_residual_block_is_its_formula(cout, grouped, request):
+    if grouped:
+        request.getfixturevalue("grouped_form")
     block = layers.ResidualBlock(4, cout, 5, dropout=0.5)
     p, (x, x64), (e, e64) = numbers(block), picture(2, 4, 4, 4), picture(2, 5)
     h = swish(reference_norm(x64, 1, **p["norm1"]))
     h = reference_conv(h, **p["conv1"]) + (e64 @ p["dense"]["kernel"] + p["dense"]["bias"])[:, None, None]
     h = reference_conv(swish(reference_norm(h, 1, **p["norm2"])), **p["conv2"])
     skip = x64 if cout == 4 else x64 @ p["skip"]["kernel"] + p["skip"]["bias"]
-    np.testing.assert_allclose(block(x, e, None), h + skip, **CLOSE)
+    np.testing.assert_allclose(block(x, layers.shifts([block], e)[0], None), h + skip, **CLOSE)
+
+
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
+def test_a_unet_written_for_a_gpu_is_the_same(dtype):
+    network = networks.unet(
+        (4, 4, 1), gap=9.0, width=8, multipliers=(1,), blocks=1, dtype=dtype, num_classes=3
+    )
+    assert on_platform(network, "cpu") is network
+    grouped = on_platform(network, "gpu")
+    rng = np.random.default_rng(1)
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf + 0.1 * rng.normal(size=leaf.shape), jnp.float32),
+        network.init(jax.random.key(0)),
+    )
+    points = jax.random.normal(jax.random.key(2), (4, 17))
+    given = {"key": jax.random.key(3), "cond": jnp.array([0, 1, 2, -1])}
+
+    def loss(apply, params):
+        return jnp.square(apply(params, points, **given)).mean()
+
+    texts, found = [], []
+    for apply in (network.apply, grouped.apply):
+        both = jax.jit(jax.value_and_grad(partial(loss, apply)))
+        texts.append(both.lower(params).as_text())
+        found.append(both(params))
+    assert texts[0] != texts[1]  # one form is not compiled for the other
+    # bfloat16 keeps three digits, and rounds in other places
+    (one, one_grad), (other, other_grad) = found
+    apart = optax.tree.norm(jax.tree.map(jnp.subtract, one_grad, other_grad)) / optax.tree.norm(one_grad)
+    assert abs(one - other) < (1e-5 if dtype == "float32" else 2e-2) * one
+    assert apart < (1e-4 if dtype == "float32" else 5e-2)
 
 
 def test_attention_is_its_formula():
