@@ -219,7 +219,7 @@ def _training(run: Run, shape: tuple[int, ...], precision: str):
     """A step at a precision, a state and a batch on the device."""
     recipe, network = build.recipe(run.recipe), build.network(run, shape)
     optimizer = build.optimizer(run.optimizer, run.steps)
-    network = packing(network, optimizer, jax.default_backend()).network
+    network = packing(network, optimizer).network
     state = training.init_state(jax.random.key(0), network, optimizer)
     made = training.make_train_step(recipe, network, optimizer)
     batch = [jax.random.normal(jax.random.key(k), (run.recipe.charges, math.prod(shape))) for k in (1, 2)]

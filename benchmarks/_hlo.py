@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 PRODUCTS = ("dot", "convolution")
+LIBRARY = r'custom_call_target="(__cublas[^"]*|__cudnn\$conv[^"]*)"'
 _FREE = (
     "parameter",
     "get-tuple-element",
@@ -64,6 +65,11 @@ class Operation(NamedTuple):
     def cycles(self) -> int:
         """The compiler's estimate of its time on a TPU; 0 where it has none."""
         return int(self.attribute(r'"estimated_cycles":"(\d+)"') or 0)
+
+    @property
+    def in_library(self) -> bool:
+        """Whether a GPU's library multiplies."""
+        return self.kind == "custom-call" and self.attribute(LIBRARY) is not None
 
     def attribute(self, pattern: str) -> str | None:
         """The first group of the pattern in the attributes."""
@@ -213,7 +219,11 @@ class Program:
 
     def _multiplies(self, operation: Operation) -> bool:
         inside = operation.called("calls") if operation.kind == "fusion" else []
-        return operation.kind in PRODUCTS or any(self._work[name][0] > 0 for name in inside)
+        return (
+            operation.kind in PRODUCTS
+            or operation.in_library
+            or any(self._work[name][0] > 0 for name in inside)
+        )
 
     def _branch(self, operation: Operation) -> tuple[str, float]:
         names = operation.called("branch_computations", "true_computation", "false_computation")
@@ -258,6 +268,8 @@ class _Work(dict):
             cycles += times * max(operation.cycles, 1)
             if operation.kind in PRODUCTS:
                 flops += times * self.program._product(operation, inside)["flops"]
+            elif operation.in_library:  # its shapes are not written down as those of a product
+                flops += times * size(operation.type)
         self[name] = flops, cycles
         return self[name]
 

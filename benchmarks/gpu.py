@@ -5,7 +5,7 @@
     pip install --no-deps nvidia-cuda-runtime nvidia-cuda-cupti nvidia-nvjitlink nvidia-cuda-nvrtc
     python -m benchmarks.gpu [--cards 2] [field lines train-bfloat16 train-float32 sample-bfloat16 sample-float32]
 
-The programs are those of `benchmarks/tpu.py`, and the plan that exact lines make of two sets.
+The programs are those of `benchmarks/tpu.py`, in the form that a GPU gets, and the plan that exact lines make of two sets.
 
 A row holds `kernels` (operations that the device is asked for one by one in a
 usual run, loops counted), `transposed` (how many of them transpose or copy, and their bytes, read and written), `donated`
@@ -32,13 +32,13 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from benchmarks import _hlo, _rows
 from benchmarks.tpu import AXIS, NETWORK, PROGRAMS
+from efm_jax._core import platforms
 from efm_jax.charges import far_plates
 from efm_jax.fields import far_lines
 
 TARGET = Path(__file__).with_name("h100.txtpb")
 NO_CARD = {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}
 """What asks for a card while it compiles."""
-LIBRARY = r'custom_call_target="(__cublas[^"]*|__cudnn\$conv[^"]*)"'
 
 
 def main() -> None:
@@ -55,12 +55,15 @@ def main() -> None:
         if name not in names:
             parser.error(f"{name} is none of {', '.join(names)}")
     mesh, below = cards(options.cards), []
-    for name in options.what or names:
-        for row, function, shapes, _ in programs[name](mesh):
-            row = row | {"cards": options.cards} | compiled(function, shapes)
-            print(row, flush=True)
-            _write(row)
-            below += row["below_float32"]
+    with platforms.made_for("cuda"):
+        for name in options.what or names:
+            for row, function, shapes, ideal in programs[name](mesh):
+                row = (
+                    row | {"cards": options.cards} | compiled(function, shapes, rounds=ideal.get("rounds", 1))
+                )
+                print(row, flush=True)
+                _write(row)
+                below += row["below_float32"]
     if below:
         sys.exit(f"products that feed log weights run below float32: {below}")
 
@@ -91,25 +94,32 @@ def lines(mesh: Mesh) -> Iterator[tuple]:
         yield row, plan, (shape, shape), {}
 
 
-def compiled(function: Any, shapes: tuple) -> dict[str, Any]:
-    """A row of what a jitted function becomes."""
+def compiled(function: Any, shapes: tuple, *, evaluations: int | None = None) -> dict[str, Any]:
+    """A row of what a jitted function becomes, see `counted`."""
     began = time.perf_counter()
     ready = function.lower(*shapes).compile(NO_CARD)
     seconds, memory, text = time.perf_counter() - began, ready.memory_analysis(), ready.as_text()
     return {
         "compile_s": round(seconds, 1),
-        **counted(text),
+        **counted(text, evaluations=evaluations),
         "arguments_MiB": round(memory.argument_size_in_bytes / 2**20, 1),
         "temporary_MiB": round(memory.temp_size_in_bytes / 2**20, 1),
     }
 
 
-def counted(text: str) -> dict[str, Any]:
-    """What a compiled program's text says."""
+def counted(text: str, *, evaluations: int | None = None) -> dict[str, Any]:
+    """What a compiled program's text says.
+
+    Loops of a sampler are bounded by more rounds than it takes. What they do most often counts as so many evaluations, the
+    rest of them in proportion.
+    """
     program = _hlo.Program(text)
     kinds: Counter[str] = Counter()
     moved = {"count": 0, "bytes": 0}
-    for operation, times in program.launched():
+    operations = list(program.launched())
+    share = evaluations / max(times for _, times in operations) if evaluations else 1.0
+    for operation, times in operations:
+        times *= share if times > 1 else 1.0
         kinds[_kind(operation)] += round(times)
         if _kind(operation) in ("copy", "transpose"):
             moved["count"] += round(times)
@@ -133,8 +143,7 @@ def below_float32(program: _hlo.Program) -> list[dict[str, Any]]:
     found = []
     for inside in program.computations.values():
         for operation in inside.values():
-            library = operation.kind == "custom-call" and operation.attribute(LIBRARY)
-            if not (library or operation.kind in _hlo.PRODUCTS) or NETWORK in operation.place:
+            if not (operation.in_library or operation.kind in _hlo.PRODUCTS) or NETWORK in operation.place:
                 continue
             if not operation.place and operation.attribute(r'"lhs_batch_dimensions":\["(\d)'):
                 continue

@@ -36,7 +36,6 @@ from efm_jax import lines, sampling, training
 from efm_jax.charges.plates import Charges
 from efm_jax.fields import coulomb
 from efm_jax.models import build
-from efm_jax.networks.precision import on_platform
 from efm_jax.parallel import sharded_field
 from efm_jax.training.devices import data_parallel_step
 from efm_jax.training.packing import packing
@@ -119,14 +118,14 @@ def train(mesh: Mesh, dtype: str) -> Iterator[Asked]:
     """The training step over the devices, the state on every one."""
     points = PAPER.recipe.num_points
     recipe = build.recipe(replace(PAPER.recipe, num_points=points * mesh.size))
-    network, optimizer = _network(dtype, mesh), build.optimizer(PAPER.optimizer, PAPER.steps)
+    network, optimizer = _network(dtype), build.optimizer(PAPER.optimizer, PAPER.steps)
 
     @wraps(recipe.draw)
     def draw(*arguments, **more):
         with jax.named_scope(SUPERVISION):
             return recipe.draw(*arguments, **more)
 
-    network = packing(network, optimizer, mesh.devices.flat[0].platform).network
+    network = packing(network, optimizer).network
     step, _ = data_parallel_step(recipe._replace(draw=draw), network, optimizer, mesh, axis=AXIS)
     samples = _shape(mesh, PartitionSpec(AXIS), PAPER.recipe.charges, DIM)
     ideal = roofline.training(dtype)
@@ -137,7 +136,7 @@ def train(mesh: Mesh, dtype: str) -> Iterator[Asked]:
 
 def sample(mesh: Mesh, dtype: str) -> Iterator[Asked]:
     """`transport` of samples split over the devices."""
-    recipe, network = build.recipe(PAPER.recipe), _network(dtype, mesh)
+    recipe, network = build.recipe(PAPER.recipe), _network(dtype)
     state = _state(mesh, network, build.optimizer(PAPER.optimizer, PAPER.steps))
     run = jax.jit(
         lambda state, x: sampling.transport(state, recipe, network, x, stepping=lines.fixed(steps=STEPS)).end
@@ -231,9 +230,8 @@ def _state(mesh: Mesh, network, optimizer):
     return jax.tree.map(lambda leaf: leaf.update(sharding=whole), jax.eval_shape(init, jax.random.key(0)))
 
 
-def _network(dtype: str, mesh: Mesh):
+def _network(dtype: str):
     network = build.network(replace(PAPER, network=replace(PAPER.network, dtype=dtype)), SHAPE)
-    network = on_platform(network, mesh.devices.flat[0].platform)
 
     def apply(*arguments, **more):
         with jax.named_scope(NETWORK):

@@ -159,7 +159,7 @@ def _step(run: "Run", shape: tuple[int, int, int]) -> tuple[Any, Callable, Any]:
     from efm_jax.training.packing import packing
 
     network, optimizer = build.network(run, shape), build.optimizer(run.optimizer, run.steps)
-    packed = packing(network, optimizer, jax.default_backend()).network
+    packed = packing(network, optimizer).network
     step: Any = training.make_train_step(build.recipe(run.recipe), packed, optimizer)
     begin = partial(training.init_state, network=packed, optimizer=optimizer)
     plate = jax.ShapeDtypeStruct((run.recipe.charges, math.prod(shape)), jnp.float32)

@@ -6,10 +6,12 @@ slices and matrix products (`benchmarks/network.py`). 1x1 convolutions are matri
 
 On CPU, call a jitted training step once per step: in the body of `lax.scan` or `lax.while_loop` XLA runs the gradient
 of a convolution about 100 times slower (jax-ml/jax#12868). The network itself is as fast in a loop as outside.
+
+A GPU starts each operation for microseconds: there norms take one pass, dense layers of the embedding are one product, and
+biases that meet are added first. Results differ by rounding.
 """
 
 from collections.abc import Sequence
-from contextvars import ContextVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,7 @@ from flax import nnx
 from jax import lax
 from jaxtyping import Array, Float
 
+from efm_jax._core import platforms
 from efm_jax.networks._functional import start
 from efm_jax.types import Key
 
@@ -36,14 +39,6 @@ __all__ = [
     "space_to_depth",
 ]
 
-GROUPED = ContextVar("grouped", default=False)
-"""Whether work is written in few large operations, as a GPU wants it; results differ by rounding."""
-
-
-def grouped() -> bool:
-    """Whether `GROUPED` is set."""
-    return GROUPED.get()
-
 
 class Dense(nnx.Module):
     """An affine map of the last axis; entries of the matrix start with `variance`, 2 / (cin + cout) unless given.
@@ -56,9 +51,10 @@ class Dense(nnx.Module):
         self.bias = start((cout,), 0.0)
         self.dtype = dtype
 
-    def __call__(self, x: Float[Array, "... cin"]) -> Float[Array, "... cout"]:
-        """Multiply and add in `dtype`."""
-        return x.astype(self.dtype) @ self.kernel[...].astype(self.dtype) + self.bias[...].astype(self.dtype)
+    def __call__(self, x: Float[Array, "... cin"], more: jax.Array | None = None) -> Float[Array, "... cout"]:
+        """Multiply and add in `dtype`; `more` is added to the bias."""
+        bias = self.bias[...] if more is None else self.bias[...] + more
+        return x.astype(self.dtype) @ self.kernel[...].astype(self.dtype) + bias.astype(self.dtype)
 
 
 class Conv(nnx.Module):
@@ -103,10 +99,11 @@ class GroupNorm(nnx.Module):
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         """Normalize in float32; the result has the dtype of `x`."""
-        if grouped():
-            scale, shift = affine(x.astype(jnp.float32), 1.0 + self.gain[...], self.bias[...], self.groups)
-            return (x * scale + shift).astype(x.dtype)
-        normal = normalize(x.astype(jnp.float32), self.groups)
+        full = x.astype(jnp.float32)
+        if platforms.on_gpu():
+            scale, shift = affine(full, 1.0 + self.gain[...], self.bias[...], self.groups)
+            return (full * scale + shift).astype(x.dtype)
+        normal = normalize(full, self.groups)
         return (normal * (1.0 + self.gain[...]) + self.bias[...]).astype(x.dtype)
 
 
@@ -133,20 +130,21 @@ class ResidualBlock(nnx.Module):
     ) -> Float[Array, "n h w cout"]:
         """Apply the block; `shift` is that of `shifts`; `key` draws the dropout, None leaves it out."""
         h = nnx.silu(self.norm1(x))
-        if grouped():
+        if platforms.on_gpu():
             # in float32, or XLA would write the broadcast shift down for cuDNN
             h = self.conv1.linear(h)
             h = (h.astype(jnp.float32) + shift[:, None, None, :]).astype(h.dtype)
         else:
             h = self.conv1(h) + shift[:, None, None, :]
         h = drop(nnx.silu(self.norm2(h)), self.dropout, key)
-        h = self.conv2(h)
-        return h + (x if self.skip is None else self.skip(x))
+        if self.skip is None or not platforms.on_gpu():
+            return self.conv2(h) + (x if self.skip is None else self.skip(x))
+        return self.conv2.linear(h) + self.skip(x, self.conv2.bias[...])
 
 
 def shifts(blocks: Sequence[ResidualBlock], embedding: Float[Array, "n e"]) -> list[Float[Array, "n cout"]]:
     """Return what each block adds to its pictures; `embedding` is after its swish."""
-    if not grouped():
+    if not platforms.on_gpu():
         return [block.dense(embedding) for block in blocks]
     kernel = jnp.concatenate([block.dense.kernel[...] for block in blocks], axis=1)
     bias = jnp.concatenate([block.dense.bias[...] + block.conv1.bias[...] for block in blocks])
@@ -222,8 +220,10 @@ def affine(
     n, h, w, c = x.shape
     by_channel = (part.sum((1, 2)).reshape(n, groups, -1) for part in (x, jnp.square(x)))
     mean, square = (part[..., None] / (h * w * (c // groups)) for part in _two_sums(*by_channel))
-    scale = lax.rsqrt(jnp.maximum(square - jnp.square(mean), 0.0) + 1e-6) * gain.reshape(groups, -1)
-    shift = bias.reshape(groups, -1) - mean * scale
+    # broadcast together, so that gradients are summed together
+    both = jnp.broadcast_to(jnp.stack([gain, bias]), (n, 2, c)).reshape(n, 2, groups, -1)
+    scale = lax.rsqrt(jnp.maximum(square - jnp.square(mean), 0.0) + 1e-6) * both[:, 0]
+    shift = both[:, 1] - mean * scale
     return scale.reshape(n, 1, 1, c), shift.reshape(n, 1, 1, c)
 
 

@@ -1,4 +1,4 @@
-"""At which precision a network multiplies, and how it is written for a platform."""
+"""At which precision a network multiplies."""
 
 import contextlib
 from functools import partial
@@ -7,14 +7,11 @@ from typing import Any
 import jax
 
 from efm_jax._core import checks
-from efm_jax.networks import layers
 from efm_jax.types import Network
 
-__all__ = ["GPUS", "PRECISIONS", "at_precision", "on_platform"]
+__all__ = ["PRECISIONS", "at_precision"]
 
 PRECISIONS = ("default", "high", "highest")
-GPUS = ("gpu", "cuda", "rocm")
-"""Names of a GPU's platform."""
 
 
 def at_precision(network: Network, precision: str) -> Network:
@@ -41,21 +38,6 @@ def at_precision(network: Network, precision: str) -> Network:
     """
     checks.choice("precision", precision, PRECISIONS)
     return network._replace(apply=partial(_apply, network.apply, precision))
-
-
-def on_platform(network: Network, platform: str) -> Network:
-    """Make the same network as it runs fastest there: for a GPU in few large operations. Results differ by rounding."""
-    if platform not in GPUS:
-        return network
-    return network._replace(apply=partial(_grouped, network.apply))
-
-
-def _grouped(apply: Any, *arguments: Any, **more: Any) -> Any:
-    token = layers.GROUPED.set(True)
-    try:
-        return apply(*arguments, **more)
-    finally:
-        layers.GROUPED.reset(token)
 
 
 def _apply(apply: Any, precision: str, *arguments: Any, **more: Any) -> Any:

@@ -38,7 +38,7 @@ from efm_jax.runs import _folder, _journal, _loop, _pairs, _saving
 from efm_jax.runs._plan import Plan
 from efm_jax.training import feeding, hosts, on_devices
 from efm_jax.training.devices import check_division, data_parallel_step
-from efm_jax.training.packing import Packing, packing
+from efm_jax.training.packing import packing
 from efm_jax.training.state import TrainState, init_state
 from efm_jax.training.step import make_train_step
 
@@ -119,7 +119,7 @@ def fit(
     folder = files.expanded(folder)
     _check_data(built, plan)
     crew = hosts.crew(mesh)
-    pack = _packing(built, plan, mesh)
+    pack = packing(built.network, built.optimizer, split=plan.shard_state)
     step_fn, place = _step(built, plan, mesh)
     notes, identity = files.to_json("notes", dict(built.notes)), plan.identity()
     _check_hosts(crew, built, plan)
@@ -301,15 +301,10 @@ def _check_data(built: Built, plan: Plan) -> None:
         classes.check_takes_labels(built.network)
 
 
-def _packing(built: Built, plan: Plan, mesh: Mesh | None) -> Packing:
-    """How the state is packed; one that is split over devices is not."""
-    platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
-    return packing(built.network, built.optimizer, "" if plan.shard_state else platform)
-
-
 def _step(built: Built, plan: Plan, mesh: Mesh | None) -> tuple[Callable, Callable[[TrainState], TrainState]]:
     """The training step of a state as it is packed, and what places one for it."""
-    parts = built.recipe, _packing(built, plan, mesh).network, built.optimizer
+    pack = packing(built.network, built.optimizer, split=plan.shard_state)
+    parts = built.recipe, pack.network, built.optimizer
     if mesh is None:
         return make_train_step(*parts, ema_decay=plan.ema_decay), lambda state: state
     groups = 1 if plan.labeling is None else plan.label_groups

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from efm_jax.networks.precision import GPUS
+from efm_jax._core import platforms
 from efm_jax.training import _norms
 from efm_jax.training.state import Place, TrainState
 from efm_jax.types import Network, Params
@@ -39,23 +39,25 @@ class Packing(NamedTuple):
     fetched: Place
 
 
-def packing(network: Network, optimizer: optax.GradientTransformation, platform: str) -> Packing:
-    """Return how a state is packed on devices of this platform.
+def packing(network: Network, optimizer: optax.GradientTransformation, *, split: bool = False) -> Packing:
+    """Return how a state is packed.
 
-    It is packed on a GPU, if there are several parameters, all of float32, and the optimizer does the same to every number,
-    as `training.adam` does. Elsewhere it stays as it is.
+    It is packed on a GPU, if there are several parameters, all of float32, the optimizer does the same to every number, as
+    `training.adam` does, and the state is not split over devices. Elsewhere it stays as it is.
 
     Examples:
         >>> from efm_jax import networks, training
         >>> network, optimizer = networks.mlp(2, gap=1.0, width=8), training.adam()
         >>> state = training.init_state(jax.random.key(0), network, optimizer)
-        >>> [len(jax.tree.leaves(packing(network, optimizer, kind).packed(state))) for kind in ("cpu", "gpu")]
-        [38, 10]
+        >>> with platforms.made_for("gpu"):
+        ...     pack = packing(network, optimizer)
+        >>> len(jax.tree.leaves(state)), len(jax.tree.leaves(pack.packed(state)))
+        (38, 10)
     """
     shapes = jax.eval_shape(network.init, jax.random.key(0))
     leaves = jax.tree.leaves(shapes)
     alike = len(leaves) > 1 and all(leaf.dtype == jnp.float32 for leaf in leaves)
-    if platform not in GPUS or not alike or not isinstance(optimizer, _norms.Elementwise):
+    if split or not platforms.on_gpu() or not alike or not isinstance(optimizer, _norms.Elementwise):
         return Packing(network, *3 * (lambda state: state,))
     vectors = _Vectors(shapes)
     return Packing(

@@ -1,7 +1,6 @@
 """The parts of networks against NumPy in float64; dropout against the binomial law."""
 
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +10,8 @@ import pytest
 from flax import nnx
 
 from efm_jax import networks
+from efm_jax._core import platforms
 from efm_jax.networks import embedding, layers
-from efm_jax.networks.precision import on_platform
 
 
 def reference_conv(x, kernel, bias, stride=1):
@@ -65,14 +64,13 @@ def test_convolution_is_a_product_over_patches(stride):
     np.testing.assert_allclose(conv(x), reference_conv(x64, p["kernel"], p["bias"], stride), **CLOSE)
 
 
-@pytest.fixture(name="grouped_form")
-def set_grouped():
-    token = layers.GROUPED.set(True)
-    yield
-    layers.GROUPED.reset(token)
+@pytest.fixture
+def on_gpu():
+    with platforms.made_for("gpu"):
+        yield
 
 
-def test_group_norm_in_one_pass_is_its_definition(grouped_form):
+def test_group_norm_in_one_pass_is_its_definition(on_gpu):
     norm = layers.GroupNorm(12)
     p, (x, _) = numbers(norm), picture(2, 6, 4, 12)
     # squares of a mean 10 times the spread leave a variance with two digits fewer
@@ -84,7 +82,7 @@ def test_group_norm_in_one_pass_is_its_definition(grouped_form):
     np.testing.assert_allclose(flat, np.broadcast_to(p["bias"], flat.shape), atol=2e-3)
 
 
-def test_both_forms_of_group_norm_have_one_gradient(grouped_form):
+def test_both_forms_of_group_norm_have_one_gradient(on_gpu):
     norm, (x, _) = layers.GroupNorm(12), picture(2, 6, 4, 12)
     numbers(norm)
     y, along = jnp.sin(40.0 * x), jnp.cos(40.0 * x)
@@ -118,26 +116,25 @@ def test_groups_divide_the_channels(channels, groups):
 
 
 @pytest.mark.parametrize("cout", [4, 6])
-@pytest.mark.parametrize("grouped", [False, True])
-def test_residual_block_is_its_formula(cout, grouped, request):
-    if grouped:
-        request.getfixturevalue("grouped_form")
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+def test_residual_block_is_its_formula(cout, platform):
     block = layers.ResidualBlock(4, cout, 5, dropout=0.5)
     p, (x, x64), (e, e64) = numbers(block), picture(2, 4, 4, 4), picture(2, 5)
     h = swish(reference_norm(x64, 1, **p["norm1"]))
     h = reference_conv(h, **p["conv1"]) + (e64 @ p["dense"]["kernel"] + p["dense"]["bias"])[:, None, None]
     h = reference_conv(swish(reference_norm(h, 1, **p["norm2"])), **p["conv2"])
     skip = x64 if cout == 4 else x64 @ p["skip"]["kernel"] + p["skip"]["bias"]
-    np.testing.assert_allclose(block(x, layers.shifts([block], e)[0], None), h + skip, **CLOSE)
+    with platforms.made_for(platform):
+        found = block(x, layers.shifts([block], e)[0], None)
+    np.testing.assert_allclose(found, h + skip, **CLOSE)
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_unet_written_for_a_gpu_is_the_same(dtype):
     network = networks.unet(
         (4, 4, 1), gap=9.0, width=8, multipliers=(1,), blocks=1, dtype=dtype, num_classes=3
     )
-    assert on_platform(network, "cpu") is network
-    grouped = on_platform(network, "gpu")
     rng = np.random.default_rng(1)
     params = jax.tree.map(
         lambda leaf: jnp.asarray(leaf + 0.1 * rng.normal(size=leaf.shape), jnp.float32),
@@ -146,15 +143,16 @@ def test_a_unet_written_for_a_gpu_is_the_same(dtype):
     points = jax.random.normal(jax.random.key(2), (4, 17))
     given = {"key": jax.random.key(3), "cond": jnp.array([0, 1, 2, -1])}
 
-    def loss(apply, params):
-        return jnp.square(apply(params, points, **given)).mean()
-
     texts, found = [], []
-    for apply in (network.apply, grouped.apply):
-        both = jax.jit(jax.value_and_grad(partial(loss, apply)))
-        texts.append(both.lower(params).as_text())
-        found.append(both(params))
-    assert texts[0] != texts[1]  # one form is not compiled for the other
+    for platform in ("cpu", "gpu"):
+        both = jax.jit(
+            jax.value_and_grad(lambda params: jnp.square(network.apply(params, points, **given)).mean())
+        )
+        with platforms.made_for(platform):
+            compiled = both.lower(params).compile()
+        texts.append(compiled.as_text())
+        found.append(compiled(params))
+    assert texts[0] != texts[1]
     # bfloat16 keeps three digits, and rounds in other places
     (one, one_grad), (other, other_grad) = found
     apart = optax.tree.norm(jax.tree.map(jnp.subtract, one_grad, other_grad)) / optax.tree.norm(one_grad)

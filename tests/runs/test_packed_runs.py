@@ -7,27 +7,25 @@ import pytest
 from _killed_run import run
 from _runs import outcome
 
+from efm_jax._core import platforms
 from efm_jax.parallel import data_mesh
 from efm_jax.runs import _fit
-from efm_jax.training.packing import packing
 
 straight = _runs.straight  # a fixture
 
 
 @pytest.fixture
 def packed(monkeypatch):
-    """Take this CPU for a GPU; returns the shapes of parameters that steps were given."""
+    """Shapes of parameters that steps are given where this CPU is taken for a GPU."""
     seen, made = [], _fit.make_train_step
 
     def noting(recipe, network, optimizer, **more):
         seen.append(jax.tree.map(np.shape, jax.eval_shape(network.init, jax.random.key(0))))
         return made(recipe, network, optimizer, **more)
 
-    monkeypatch.setattr(
-        _fit, "packing", lambda *parts: packing(*parts[:2], "gpu" if parts[2] == "cpu" else parts[2])
-    )
     monkeypatch.setattr(_fit, "make_train_step", noting)
-    return seen
+    with platforms.made_for("gpu"):
+        yield seen
 
 
 def numbers(folder):
@@ -53,8 +51,9 @@ def test_a_packed_run_in_parts_is_one_in_one_and_its_folder_is_any_runs(
     for one, other in zip(numbers(tmp_path / "one"), numbers(straight), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     run(tmp_path / "three", steps=12)
-    monkeypatch.undo()
-    assert run(tmp_path / "three").ema["last"].shape == (16, 3)
+    with platforms.made_for("cpu"):
+        run(tmp_path / "three")
+    assert packed[-1] == {"first": (3, 16), "last": (16, 3)}
     for one, other in zip(numbers(tmp_path / "three"), numbers(straight), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 

@@ -7,8 +7,15 @@ import optax
 import pytest
 
 from efm_jax import networks, training
+from efm_jax._core import platforms
 from efm_jax.training.packing import packing
 from efm_jax.types import Batch, FieldMatching, Network
+
+
+@pytest.fixture(autouse=True)
+def on_gpu():
+    with platforms.made_for("gpu"):
+        yield
 
 
 def pictures():
@@ -33,7 +40,7 @@ def test_a_packed_state_comes_back_as_it_was(back):
     state = training.init_state(
         jax.random.key(0), network, optimizer, params=scattered(network.init(jax.random.key(1)))
     )
-    pack = packing(network, optimizer, "gpu")
+    pack = packing(network, optimizer)
     packed = pack.packed(state)
     # parameters, their average, two moments; two counts of updates, and four scalars
     assert sorted(leaf.ndim for leaf in jax.tree.leaves(packed)) == 6 * [0] + 4 * [1]
@@ -76,7 +83,7 @@ def draw(key, x_pos, x_neg):
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_training_a_packed_state_is_training_the_state(decay):
     network, optimizer = convolving(), training.adam(1e-2, warmup=0, weight_decay=decay)
-    pack, recipe = packing(network, optimizer, "cuda"), FieldMatching(draw, None, (0.0, 1.0))
+    pack, recipe = packing(network, optimizer), FieldMatching(draw, None, (0.0, 1.0))
     state = training.init_state(jax.random.key(0), network, optimizer)
     packed = pack.packed(state)
     assert packed.params.shape == (90 + 80 * 33,)
@@ -99,11 +106,14 @@ def test_only_what_does_the_same_to_every_number_is_packed():
     network, adam = pictures(), training.adam()
     one = Network(lambda key: jnp.ones(3), lambda params, points, **_: points)
     half = Network(lambda key: {"a": jnp.ones(3), "b": jnp.ones(2, jnp.bfloat16)}, one.apply)
-    for plain, optimizer, platform in (
-        (network, adam, "cpu"),
-        (network, adam, "tpu"),
-        (network, optax.adam(1e-3), "gpu"),  # anyone's chain may look at shapes or names
-        (one, adam, "gpu"),
-        (half, adam, "gpu"),
+    for plain, optimizer in (
+        (network, optax.adam(1e-3)),  # anyone's chain may look at shapes or names
+        (one, adam),
+        (half, adam),
     ):
-        assert packing(plain, optimizer, platform).network is plain
+        assert packing(plain, optimizer).network is plain
+    assert packing(network, adam, split=True).network is network
+    assert packing(network, adam).network is not network
+    for platform in ("cpu", "tpu"):
+        with platforms.made_for(platform):
+            assert packing(network, adam).network is network

@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from efm_jax._core import platforms
 from efm_jax.fields._sums.differences import long_sum, squared_distances, weighted_displacements
 
 Total = TypeVar("Total")
@@ -138,10 +139,11 @@ def default_block_size(num_points: int, count: int, dim1: int) -> int:
     """Blocks of about 2^18 pairs, more where products dominate; even in number: none straddles two equal plates.
 
     In many dimensions a block's coordinates stay within 8 MiB. Several copies of them then fit the caches, and all
-    temporaries the allocator's heap, whose pages are not mapped anew at each call.
+    temporaries the allocator's heap, whose pages are not mapped anew at each call. On a GPU, which has no such caches and
+    starts each operation of a block for microseconds, they may have 64 MiB.
     """
     pairs = 2**18 if dim1 < MANY_DIMENSIONS else 2**19
     largest = int(np.clip(pairs // max(num_points, 1), 256, 8192))
-    largest = min(largest, max(2**21 // dim1, 16))
+    largest = min(largest, max((2**24 if platforms.on_gpu() else 2**21) // dim1, 16))
     pairs_of_blocks = -(-count // (2 * largest))
     return -(-count // (2 * pairs_of_blocks))

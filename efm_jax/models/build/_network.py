@@ -2,7 +2,6 @@
 
 import math
 
-import jax
 import numpy as np
 
 from efm_jax import matching, networks
@@ -10,7 +9,6 @@ from efm_jax.datasets import Source, batch
 from efm_jax.matching import by_height
 from efm_jax.models import configs, seeds
 from efm_jax.models.build._data import sample_shape
-from efm_jax.networks.precision import on_platform
 from efm_jax.types import Network
 
 
@@ -36,7 +34,6 @@ def network(
     config = configs.complete(config)
     inner, gap = sample_shape(config, shape), config.recipe.gap
     plain = networks.at_precision(_plain(config.network, inner, gap), config.network.precision)
-    plain = on_platform(plain, jax.default_backend())
     return {
         "field": lambda: plain,
         "capacitor": lambda: _capacitor(plain, config.recipe, gap, inner, pair),
