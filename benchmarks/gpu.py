@@ -57,10 +57,9 @@ def main() -> None:
     mesh, below = cards(options.cards), []
     with platforms.made_for("cuda"):
         for name in options.what or names:
-            for row, function, shapes, ideal in programs[name](mesh):
-                row = (
-                    row | {"cards": options.cards} | compiled(function, shapes, rounds=ideal.get("rounds", 1))
-                )
+            for row, function, shapes, _ in programs[name](mesh):
+                found = compiled(function, shapes, evaluations=row.get("evaluations"))
+                row = row | {"cards": options.cards} | found
                 print(row, flush=True)
                 _write(row)
                 below += row["below_float32"]
