@@ -18,6 +18,7 @@ from efm_jax.datasets import Source
 from efm_jax.models import build, configs, plans, space
 from efm_jax.models.pictures import SHARE
 from efm_jax.training import feeding, on_devices
+from efm_jax.training.packing import packing
 
 MOST_STEPS = {"unet": 100_000, "mlp": 8000}
 """More steps bring little."""
@@ -90,6 +91,7 @@ def _timed(run: configs.Run, opened: Callable[[], tuple[build.Built, float]]) ->
         run.parallel.data_threads,
     )
     network = build.network(run, tuple(built.notes["shape"]), pair)
+    network = packing(network, built.optimizer, split=run.parallel.shard_state).network
     parts = built.recipe, network, built.optimizer
     step = training.make_train_step(*parts, ema_decay=run.optimizer.ema_decay)
     state = training.init_state(jax.random.key(0), network, built.optimizer)
