@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks import _rows, field, roofline
 from benchmarks.accelerator import Task
 from efm_jax import _doctor, lines, matching, networks, runs, sampling, training
+from efm_jax._core import platforms
 from efm_jax.charges.plates import capacitor
 from efm_jax.datasets import Source
 from efm_jax.fields import coulomb
@@ -76,7 +77,8 @@ def _step_beside_cpu() -> dict[str, Any]:
     recipe = matching.efm(run.recipe.gap, num_points=32)
     found = []
     for device in (jax.devices()[0], jax.devices("cpu")[0]):
-        with jax.default_device(device), jax.default_matmul_precision("highest"):
+        form = platforms.made_for(device.platform)
+        with form, jax.default_device(device), jax.default_matmul_precision("highest"):
             keys = jax.random.split(jax.random.key(1), 3)
             state = training.init_state(keys[0], network, optimizer)
             step = training.make_train_step(recipe, network, optimizer)

@@ -135,6 +135,7 @@ def fit(
         state, meta = crew.on_first(open_folder) or (fresh, {})
         state, meta = crew.given(state), json.loads(crew.everyones(json.dumps(meta))[0])
         state = place(pack.packed(state))
+        del fresh  # the arrays that were packed or read over
         done = int(state.step)
         limits = {"steps": plan.steps, "max_seconds": plan.max_seconds}
         schedule = meta.get("schedule")

@@ -1,5 +1,7 @@
 """Runs whose state is packed, as on a GPU: folders hold trees, and resume there and here."""
 
+import gc
+
 import _runs
 import jax
 import numpy as np
@@ -28,6 +30,12 @@ def packed(monkeypatch):
         yield seen
 
 
+def held():
+    """Arrays like the first parameter that are alive."""
+    gc.collect()
+    return sum(array.shape == (3, 16) for array in jax.live_arrays())
+
+
 def numbers(folder):
     return [np.frombuffer(leaf, np.float32) for leaf in outcome(folder)[0]]
 
@@ -35,14 +43,21 @@ def numbers(folder):
 def test_a_packed_run_in_parts_is_one_in_one_and_its_folder_is_any_runs(
     tmp_path, straight, packed, monkeypatch
 ):
-    steps, saved = [], []
+    steps, saved, alive = [], [], []
+    before = held()
+
+    def on_step(step, state):
+        steps.append(state.params["first"].shape)
+        alive.append(held() - before)
+
     state = run(
         tmp_path / "one",
-        on_step=lambda step, state: steps.append(state.params["first"].shape),
+        on_step=on_step,
         on_save=lambda state: saved.append(state.ema["last"].shape),
     )
     assert packed == [(96,)]
     assert (set(steps), len(steps), set(saved)) == ({(3, 16)}, 20, {(16, 3)})
+    assert max(alive) == 4  # of the state that is watched alone
     assert state.params["first"].shape == (3, 16)
     run(tmp_path / "two", steps=12)
     run(tmp_path / "two")
