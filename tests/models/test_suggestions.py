@@ -1,6 +1,7 @@
 """What is suggested for two sets of data: the right kind of run, numbers that fit, and options that stand above it."""
 
 import io
+import tarfile
 import time
 from dataclasses import replace
 
@@ -94,6 +95,19 @@ def test_large_pictures_from_noise_are_learned_in_pixels(tmp_path):
         None,
     )
     assert "stay rough for hours" in found.warnings[0]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_look_at_tar_files_decodes_no_picture_unless_they_are_compressed(tmp_path, monkeypatch, mode):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "kept"))
+    for name in "ab":
+        folder = pictures(tmp_path / name, 70, (16, 24), classes=("x", "y"))
+        with tarfile.open(tmp_path / f"{name}.tar", mode) as tar:
+            tar.add(folder, "")
+    found = suggestions.suggest(*(f"tar:{tmp_path}/{name}.tar" for name in "ab"))
+    assert found.shape == (16, 24, 3)
+    assert [(side.count, side.classes) for side in found.sides] == [(70, ("x", "y"))] * 2
+    assert (tmp_path / "kept").exists() is (mode == "w:gz")
 
 
 def test_pictures_in_a_column_of_a_file_are_pictures(tmp_path):

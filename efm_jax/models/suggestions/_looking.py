@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from efm_jax._core import files
-from efm_jax.datasets import batch, open_source, tables
+from efm_jax.datasets import Source, batch, tables
 from efm_jax.datasets.folder import labels_by_folder, read_folder
-from efm_jax.datasets.opening import holds_pictures, specification
+from efm_jax.datasets.opening import Options, holds_pictures, opened, specification
 from efm_jax.datasets.picture_files import listing
 from efm_jax.datasets.picture_files import size as size_of
 from efm_jax.models import build
@@ -68,7 +68,7 @@ def look(spec: str, reading: tables.Reading) -> Side:
         return Side(
             name, "vectors", len(read.x), read.x.shape[1:], sample=read.x[some], told=told, numbering=numbers
         )
-    source = open_source(name, split="all")
+    source = _source(name)
     classes = tuple(source.class_names or ())
     if len(source.shape) == 3:
         gray = source.shape[-1] == 1
@@ -78,6 +78,14 @@ def look(spec: str, reading: tables.Reading) -> Side:
         )
     sample = batch(source, 0, 0, 0, min(2000, source.size or 2000))
     return Side(name, "vectors", source.size, source.shape, classes=classes, sample=sample)
+
+
+def _source(name: str) -> Source:
+    """All samples; of tar files headers alone are read, where they are not compressed."""
+    if name.startswith("tar:"):
+        with contextlib.suppress(ValueError):
+            return opened(name, Options(split="all", cache="none"))
+    return opened(name, Options(split="all"))
 
 
 def _look_at_folder(name: str) -> Side:
