@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from efm_jax import networks, training
+from efm_jax import training
 from efm_jax._core import platforms
 from efm_jax.training.packing import packing
 from efm_jax.types import Batch, FieldMatching, Network
@@ -16,45 +16,6 @@ from efm_jax.types import Batch, FieldMatching, Network
 def on_gpu():
     with platforms.made_for("gpu"):
         yield
-
-
-def pictures():
-    return networks.unet((4, 4, 1), gap=6.0, width=8, multipliers=(1,), blocks=1, attention=(4,))
-
-
-def scattered(tree):
-    """Every number another one, so that none can be taken for another."""
-    leaves, form = jax.tree.flatten(tree)
-    ends = np.cumsum([leaf.size for leaf in leaves])
-    return form.unflatten(
-        [
-            jnp.arange(end - x.size, end, dtype=x.dtype).reshape(x.shape)
-            for end, x in zip(ends, leaves, strict=True)
-        ]
-    )
-
-
-@pytest.mark.parametrize("back", ["unpacked", "fetched"])
-def test_a_packed_state_comes_back_as_it_was(back):
-    network, optimizer = pictures(), training.adam()
-    state = training.init_state(
-        jax.random.key(0), network, optimizer, params=scattered(network.init(jax.random.key(1)))
-    )
-    pack = packing(network, optimizer)
-    packed = pack.packed(state)
-    # parameters, their average, two moments; two counts of updates, and four scalars
-    assert sorted(leaf.ndim for leaf in jax.tree.leaves(packed)) == 6 * [0] + 4 * [1]
-    again = getattr(pack, back)(packed)
-    assert jax.tree.structure(again) == jax.tree.structure(state)
-    for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True):
-        assert one.dtype == other.dtype
-        assert (jnp.asarray(one) == other).all()
-    for leaf in jax.tree.leaves(again.params):
-        assert back == "unpacked" or (isinstance(leaf, np.ndarray) and leaf.flags.c_contiguous)
-    # a state made for the packed network is the same, but for the numbers of its parameters
-    assert jax.tree.structure(
-        training.init_state(jax.random.key(0), pack.network, optimizer)
-    ) == jax.tree.structure(packed)
 
 
 def convolving():
@@ -73,6 +34,41 @@ def convolving():
         return jnp.tanh(seen).reshape(-1, 80) @ params["out"]
 
     return Network(init, apply)
+
+
+def scattered(tree):
+    """Every number another one, so that none can be taken for another."""
+    leaves, form = jax.tree.flatten(tree)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    return form.unflatten(
+        [
+            jnp.arange(end - x.size, end, dtype=x.dtype).reshape(x.shape)
+            for end, x in zip(ends, leaves, strict=True)
+        ]
+    )
+
+
+@pytest.mark.parametrize("back", ["unpacked", "fetched"])
+def test_a_packed_state_comes_back_as_it_was(back):
+    network, optimizer = convolving(), training.adam()
+    state = training.init_state(
+        jax.random.key(0), network, optimizer, params=scattered(network.init(jax.random.key(1)))
+    )
+    pack = packing(network, optimizer)
+    packed = pack.packed(state)
+    # parameters, their average, two moments; two counts of updates, and four scalars
+    assert sorted(leaf.ndim for leaf in jax.tree.leaves(packed)) == 6 * [0] + 4 * [1]
+    again = getattr(pack, back)(packed)
+    assert jax.tree.structure(again) == jax.tree.structure(state)
+    for one, other in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True):
+        assert one.dtype == other.dtype
+        assert (jnp.asarray(one) == other).all()
+    for leaf in jax.tree.leaves(again.params):
+        assert back == "unpacked" or (isinstance(leaf, np.ndarray) and leaf.flags.c_contiguous)
+    # a state made for the packed network is the same, but for the numbers of its parameters
+    assert jax.tree.structure(
+        training.init_state(jax.random.key(0), pack.network, optimizer)
+    ) == jax.tree.structure(packed)
 
 
 def draw(key, x_pos, x_neg):
@@ -103,7 +99,7 @@ def test_training_a_packed_state_is_training_the_state(decay):
 
 
 def test_only_what_does_the_same_to_every_number_is_packed():
-    network, adam = pictures(), training.adam()
+    network, adam = convolving(), training.adam()
     one = Network(lambda key: jnp.ones(3), lambda params, points, **_: points)
     half = Network(lambda key: {"a": jnp.ones(3), "b": jnp.ones(2, jnp.bfloat16)}, one.apply)
     for plain, optimizer in (
