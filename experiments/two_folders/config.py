@@ -33,6 +33,6 @@ class Config:
     training: int = 4000
     held_out: int = 800
     size: int = 32
-    steps: int = 2700
+    steps: int = 2000
     ways: tuple[str, ...] = tuple(WAYS)
     seeds: tuple[int, ...] = (0, 1, 2)
