@@ -1,6 +1,7 @@
 """What is suggested for two sets of data: the right kind of run, numbers that fit, and options that stand above it."""
 
 import io
+import re
 import tarfile
 import time
 from dataclasses import replace
@@ -46,7 +47,16 @@ def test_two_folders_get_a_common_size_and_the_recipe_of_the_tables(tmp_path):
     assert (side.count, side.shape, side.smallest, side.largest) == (70, None, 50, 60)
     assert found.sides[0].classes == ("x", "y")
     assert found.warnings == []
+    assert found.reasons["data.size"] == "the smallest picture fills it"
     build.network(found.run, found.shape)  # 24 pixels can be halved as often as the network does
+
+
+@pytest.mark.parametrize(("size", "why"), [(32, "that of the pictures"), (40, "the pictures are larger; .*")])
+def test_it_is_said_whether_pictures_are_made_smaller(tmp_path, size, why):
+    a, b = (pictures(tmp_path / name, 3, (size, size)) for name in "ab")
+    found = suggestions.suggest(a, b)
+    assert found.shape == (32, 32, 3)
+    assert re.fullmatch(why, found.reasons["data.size"])
 
 
 def test_gray_folders_are_trained_in_gray_and_small_sets_are_warned_of(tmp_path):

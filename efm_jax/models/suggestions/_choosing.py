@@ -89,10 +89,13 @@ def _pictures(p: Side, q: Side) -> Suggestion:
     data = configs.Data(p.spec, q.spec, gray=own is None and all(side.gray for side in sides))
     warnings = _warned(p, q)
     if own is None:
-        smallest, limit = min(side.smallest for side in sides), 64 if fast else 32
+        smallest, largest = min(side.smallest for side in sides), max(side.largest for side in sides)
+        limit = 64 if fast else 32
         side = max(16, min(limit, smallest // 8 * 8))
         data, shape = replace(data, size=side), (side, side, 1 if data.gray else 3)
         why = f"the pictures are larger; {'' if fast else 'on a CPU '}small ones are learned in minutes"
+        if smallest <= limit:
+            why = "that of the pictures" if smallest == largest == side else "the smallest picture fills it"
         if smallest < side:
             why, warnings = (
                 "the smallest that is learned",
