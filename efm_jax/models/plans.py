@@ -1,4 +1,4 @@
-"""Plans of whole training sets: each sample of P is paired with one of Q, once, before training.
+"""Plans of whole training sets, in which each sample of P is paired with one of Q once, and of minibatches, ahead of them.
 
 A plan of a minibatch sees a few hundred samples; a plan of the whole set finds closer pairs. It compares samples as they
 are, or pictures by features, which recognize a shape in another style (docs/evidence/images.md).
@@ -6,10 +6,13 @@ are, or pictures by features, which recognize a shape in another style (docs/evi
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
+from jaxtyping import Float, Int
 
 from efm_jax.datasets import Source, as_pictures, batch, from_pairs
 from efm_jax.datasets.spaces import principal_components
@@ -17,7 +20,7 @@ from efm_jax.evaluation import features
 from efm_jax.matching import couplings
 from efm_jax.models import configs, seeds
 
-__all__ = ["BLOCK", "EACH_STEP", "MOST", "PLANS", "check", "paired", "samples"]
+__all__ = ["BLOCK", "EACH_STEP", "MOST", "PLANS", "ahead", "check", "of_batch", "paired", "samples"]
 
 MOST = 10_000
 """Most samples a side that one plan pairs unless `recipe.plan_samples` says so."""
@@ -133,6 +136,36 @@ def _told(x: np.ndarray, y: np.ndarray, partner: np.ndarray) -> str:
         f"Paired {len(x):,} samples: partners are {apart(y[partner]):.3g} apart, of independent pairs {apart(y):.3g}; "
         f"{met:.0%} of Q's samples have one."
     )
+
+
+def ahead(config: configs.Run) -> configs.Run | None:
+    """Return the run whose step takes pairs as they come, for minibatches that are paired before it; None if they are not.
+
+    The plans of `minibatch_ot` are made ahead, by `of_batch`, where the step sees nothing of the samples but their pairs.
+    Its numbers are the same. A host that reads only its rows of a batch cannot pair them.
+
+    Examples:
+        >>> ahead(configs.Run(recipe=configs.CFM())).recipe.coupling
+        'given'
+        >>> ahead(configs.Run(recipe=configs.EFM(coupling="minibatch_ot")))  # the field is that of all charges
+    """
+    recipe = config.recipe
+    of_pairs = isinstance(recipe, configs.CFM | configs.IFM) and recipe.coupling == "minibatch_ot"
+    if not of_pairs or jax.process_count() > 1:
+        return None
+    return replace(config, recipe=replace(recipe, coupling="given"))
+
+
+def of_batch(x_pos: Float[np.ndarray, "n dim"], x_neg: Float[np.ndarray, "n dim"]) -> Int[np.ndarray, " n"]:
+    """Return the plan of least squared distance of a minibatch, as `couplings.whole_plan`.
+
+    NaN and infinity count as 0: the step's own check finds them.
+
+    Examples:
+        >>> of_batch(np.array([[3.0], [10.0], [np.nan]]), np.array([[11.0], [3.0], [0.0]])).tolist()
+        [1, 0, 2]
+    """
+    return couplings.whole_plan(*(np.where(np.abs(x) < 1e100, x, 0.0) for x in (x_pos, x_neg)))
 
 
 def check(config: configs.Run, pair: tuple[Source, Source]) -> None:

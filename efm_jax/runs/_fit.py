@@ -33,6 +33,7 @@ from efm_jax import __version__
 from efm_jax._core import blas, files, logs
 from efm_jax.datasets import Source
 from efm_jax.matching import classes
+from efm_jax.models import plans
 from efm_jax.models.build import Built, Pairs
 from efm_jax.runs import _folder, _journal, _loop, _pairs, _saving
 from efm_jax.runs._plan import Plan
@@ -159,7 +160,8 @@ def fit(
         else:
             there = {"noise": plan.device_noise, "held": plan.device_data}
             makers = on_devices.makers(pair, sizes, mesh, **there)
-            feed = feeding.batches(*pair, plan.seed, sizes, steps, rows, *how, makers)
+            partners = plans.of_batch if plan.pair_ahead else None
+            feed = feeding.batches(*pair, plan.seed, sizes, steps, rows, *how, makers, partners)
         stack.enter_context(blas.one_thread())
         stack.enter_context(contextlib.closing(feed))
         bar = stack.enter_context(_loop.progress_bar(done, plan.steps, progress and crew.first))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from efm_jax._core import checks, files
-from efm_jax.models import configs
+from efm_jax.models import configs, plans
 from efm_jax.runs._folder import MAY_CHANGE
 from efm_jax.training import feeding, on_devices
 
@@ -47,6 +47,8 @@ class Plan:
             of its own, as many as the recipe's.
         data_threads: Threads that make batches ahead. With more than one, sources must be able to draw several batches at
             once, as all of `datasets` are. What is computed does not depend on it.
+        pair_ahead: Pair the samples of each batch by the plan of least squared distance, in these threads. The recipe takes
+            row k of P with row k of Q.
         device_noise: Let the devices draw white noise, other numbers than the host's; the same on any number of devices.
         device_data: Bytes of 8-bit pictures that each device may hold, from which it makes its batches; nothing is computed
             otherwise.
@@ -79,6 +81,7 @@ class Plan:
     label_dropout: float | None = None
     label_groups: int = 1
     data_threads: int = 1
+    pair_ahead: bool = False
     device_noise: bool = False
     device_data: int = 0
     profile: tuple[int, int] | None = None
@@ -111,6 +114,7 @@ class Plan:
             label_dropout=None if config.network.classes is None else recipe.label_dropout,
             label_groups=recipe.label_groups,
             data_threads=config.parallel.data_threads,
+            pair_ahead=plans.ahead(config) is not None,
             device_noise=config.data.noise == "device",
             device_data=on_devices.held_bytes(config.parallel.device_data),
             profile=_steps_of(config.parallel.profile),

@@ -90,7 +90,7 @@ def train(
 
         try:
             digests = _data.digests(config)
-            built = build.run(config, space=fitted)
+            built = build.run(plans.ahead(config) or config, space=fitted)
         except FileNotFoundError as error:
             if not (folder / "config.json").is_file():
                 raise

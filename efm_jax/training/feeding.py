@@ -16,10 +16,14 @@ from efm_jax.datasets import Source, batch, class_shares, draw_labels
 from efm_jax.datasets.classes import check_labeling, common_names
 from efm_jax.training.on_devices import Make
 
-__all__ = ["AHEAD", "Labeling", "batches", "check", "check_labels"]
+__all__ = ["AHEAD", "Labeling", "Partners", "batches", "check", "check_labels"]
 
 AHEAD = 2
 """Batches made before they are needed, by one thread; each more makes one more."""
+
+
+Partners = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""From as many samples of P as of Q to the row of Q that belongs to each of P."""
 
 
 class Labeling(NamedTuple):
@@ -35,17 +39,21 @@ def batches(
     seed: int,
     sizes: tuple[int, int],
     steps: range,
-    rows: tuple[slice | None, slice | None] = (None, None),
+    rows: tuple[slice | None, ...] = (None, None),
     labeling: Labeling | None = None,
     threads: int = 1,
     put: Callable[[np.ndarray, int], Any] = lambda rows, n: rows,
-    makers: tuple[Make | None, Make | None] = (None, None),
-) -> Generator[tuple[Any, ...], None, None]:
+    makers: tuple[Make | None, ...] = (None, None),
+    partners: Partners | None = None,
+) -> Generator[tuple, None, None]:
     """Yield `(x_pos, x_neg)` for each of `steps`, in order: of each, the rows asked for; with a labeling, their labels too.
 
     Labels are drawn by the shares of Q's classes; by those of P's where Q has none. Several threads draw from the sources
     at once. They also call `put(rows, n)`, which puts the rows of a batch of n on the devices. A side with a maker has its
     batches made there by `maker(seed, side, step, labels)`.
+
+    With `partners(x_pos, x_neg) -> j` row i of Q is the partner of row i of P, within each group of labels: the pairs of a
+    plan are made here, ahead of the step.
     """
     ahead = AHEAD - 1 + threads
     labeled = source_pos if source_neg.classes is None else source_neg
@@ -56,13 +64,22 @@ def batches(
             if labeling is not None:
                 labels = draw_labels(labeled, seed, step, labeling.groups, dropout=labeling.dropout)
             plates = tuple(plate(side, step, labels) for side in (0, 1))
+            if partners is not None:
+                plates = paired(plates)
         return plates if labels is None else (*plates, labels)
 
     def plate(side: int, step: int, labels: np.ndarray | None) -> Any:
         source, n, make = (source_pos, source_neg)[side], sizes[side], makers[side]
         if make is not None:
             return make(seed, side, step, labels)
-        return put(batch(source, seed, side, step, n, rows=rows[side], labels=labels), n)
+        x = batch(source, seed, side, step, n, rows=rows[side], labels=labels)
+        return x if partners is not None else put(x, n)
+
+    def paired(plates: tuple[Any, ...]) -> tuple[Any, ...]:
+        x, y = (np.asarray(plate) for plate in plates)
+        groups = np.split(np.arange(len(x)), 1 if labeling is None else labeling.groups)
+        y = np.concatenate([y[rows][partners(x[rows], y[rows])] for rows in groups])
+        return put(x, sizes[0]), put(y, sizes[1])
 
     with ThreadPoolExecutor(threads, thread_name_prefix="efm-data") as pool:
         try:

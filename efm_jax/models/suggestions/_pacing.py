@@ -66,7 +66,10 @@ def measured(run: configs.Run) -> Timing:
 def _opened(run: configs.Run) -> tuple[build.Built, float]:
     """What a run is made of, with as much of its plan as a block holds, and the seconds that all of it takes."""
     run, began = _startable(run), time.perf_counter()
-    built = build.run(run, space=lambda pair: space.fitted(run.data, pair) if run.data.in_space else None)
+    built = build.run(
+        plans.ahead(run) or run,
+        space=lambda pair: space.fitted(run.data, pair) if run.data.in_space else None,
+    )
     seconds = time.perf_counter() - began
     pair = cast(tuple[Source, Source], built.sources)
     plans.check(run, pair)
@@ -101,8 +104,16 @@ def _timed(run: configs.Run, opened: Callable[[], tuple[build.Built, float]]) ->
     noise = jax.default_backend() != "cpu" if run.data.noise is None else run.data.noise == "device"
     held = on_devices.held_bytes(run.parallel.device_data)
     makers = on_devices.makers(pair, (n, n), None, noise=noise, held=held)
+    partners = None if plans.ahead(run) is None else plans.of_batch
     feed = feeding.batches(
-        *pair, run.seed, (n, n), range(_MOST_TIMED), labeling=labeling, threads=threads, makers=makers
+        *pair,
+        run.seed,
+        (n, n),
+        range(_MOST_TIMED),
+        labeling=labeling,
+        threads=threads,
+        makers=makers,
+        partners=partners,
     )
     seconds, fed = [], [0.0]
     with blas.one_thread(), contextlib.closing(feed):
