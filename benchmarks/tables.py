@@ -242,10 +242,10 @@ def _step_row(row: dict[str, Any]) -> list[str]:
 
 
 def host_threads() -> Table:
-    """A step of two presets, with one thread for NumPy's products and with as many as there are cores."""
-    head = ["training", "threads of a product", "step, ms", "waiting for data, ms"]
+    """A step of two presets by the threads of NumPy's products, and by where its plan is made."""
+    head = ["training", "threads of a product", "plans", "step, ms", "waiting for data, ms"]
     return head, [
-        [row["run"], str(row["blas"]), f"{row['step_ms']:.0f}", f"{row['data_wait_ms']:.0f}"]
+        [row["run"], str(row["blas"]), row["plans"], f"{row['step_ms']:.0f}", f"{row['data_wait_ms']:.0f}"]
         for row in _rows("host_threads")
     ]
 

@@ -165,7 +165,8 @@ def of_batch(x_pos: Float[np.ndarray, "n dim"], x_neg: Float[np.ndarray, "n dim"
         >>> of_batch(np.array([[3.0], [10.0], [np.nan]]), np.array([[11.0], [3.0], [0.0]])).tolist()
         [1, 0, 2]
     """
-    return couplings.whole_plan(*(np.where(np.abs(x) < 1e100, x, 0.0) for x in (x_pos, x_neg)))
+    a, b = (np.asarray(x, np.float64) for x in (x_pos, x_neg))
+    return couplings.whole_plan(*(np.where(np.abs(x) < 1e100, x, 0.0) for x in (a, b)))
 
 
 def check(config: configs.Run, pair: tuple[Source, Source]) -> None:

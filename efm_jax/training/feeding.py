@@ -65,7 +65,7 @@ def batches(
                 labels = draw_labels(labeled, seed, step, labeling.groups, dropout=labeling.dropout)
             plates = tuple(plate(side, step, labels) for side in (0, 1))
             if partners is not None:
-                plates = paired(plates)
+                plates = paired(partners, plates)
         return plates if labels is None else (*plates, labels)
 
     def plate(side: int, step: int, labels: np.ndarray | None) -> Any:
@@ -75,7 +75,7 @@ def batches(
         x = batch(source, seed, side, step, n, rows=rows[side], labels=labels)
         return x if partners is not None else put(x, n)
 
-    def paired(plates: tuple[Any, ...]) -> tuple[Any, ...]:
+    def paired(partners: Partners, plates: tuple[Any, ...]) -> tuple[Any, ...]:
         x, y = (np.asarray(plate) for plate in plates)
         groups = np.split(np.arange(len(x)), 1 if labeling is None else labeling.groups)
         y = np.concatenate([y[rows][partners(x[rows], y[rows])] for rows in groups])

@@ -77,6 +77,7 @@ def test_the_threads_bring_pairs_only_where_the_field_is_that_of_pairs(monkeypat
     assert plans.ahead(CASES["flow"]) is None
 
 
+@pytest.mark.filterwarnings("error")
 def test_numbers_that_are_not_finite_are_left_to_the_step():
     x = np.array([[0.0, 1.0], [np.inf, 0.0], [4.0, 4.0]], np.float32)
     y = np.array([[4.0, 5.0], [0.0, 2.0], [np.nan, 0.0]], np.float32)
