@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from efm_jax import cli, runs
-from efm_jax.models import configs
+from efm_jax.models import configs, pictures
 from efm_jax.runs import _pictures
 
 one_build = _runs.one_build  # fixture
@@ -35,7 +35,7 @@ def always(monkeypatch):
     """A picture after every step."""
     monkeypatch.setattr(_pictures, "LEAST", -1.0)
     monkeypatch.setattr(_pictures, "FIRST", 0.0)
-    monkeypatch.setattr(_pictures, "SHARE", np.inf)
+    monkeypatch.setattr(pictures, "SHARE", np.inf)
 
 
 class StandIn:
