@@ -36,7 +36,7 @@ def find() -> Path:
 def write(folder: Path, root: Path, config: Config) -> None:
     """Write `photographs` and `relief` below `root`, and the held-out places under both names below `root/held_out`."""
     maps = {name: read(folder / file) for name, file in NAMES.items()}
-    sea = maps["relief"][..., 2] > maps["relief"][..., 0]
+    sea = maps["relief"][..., 2] > maps["relief"][..., 0]  # and some low land: enough to choose places by
     rng = np.random.default_rng(0)
     places = {name: coasts(sea, rng, config.training, config.piece, east=False) for name in NAMES}
     shared = coasts(sea, rng, config.held_out, config.piece, east=True)

@@ -1,4 +1,4 @@
-"""One row a way and seed: trained as `efm train A B` would, then judged on places that both maps show."""
+"""One row a seed: trained as `efm train A B` would, then judged on places that both maps show."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,30 +11,30 @@ from efm_jax.datasets import as_pictures, read_folder
 from efm_jax.evaluation import drawing, features
 from efm_jax.models import suggestions
 from experiments._lib.record import Record
-from experiments.two_folders.config import WAYS, Config
+from experiments.two_folders.config import Config
 from experiments.two_folders.maps import NAMES
 
 DRAWN = 10
-AS_IT_IS = "as it is"
+AS_IT_IS = "inputs as they are"
+MAPPED = "mapped"
 _seen = features.efficientnet_lite0()
 
 
 def table(config: Config, root: Path, path: Path) -> None:
     """Fill the table at `path`; the folders of pictures lie below `root`, and runs are kept there."""
     record = Record(path, config, "rows")
-    places = [{"way": AS_IT_IS, "seed": 0}]
-    places += [{"way": way, "seed": seed} for seed in config.seeds for way in config.ways]
-    record.fill("rows", places, lambda place: row(config, root, place["way"], place["seed"]))
+    places = [{"way": AS_IT_IS, "seed": 0}, *({"way": MAPPED, "seed": seed} for seed in config.seeds)]
+    record.fill("rows", places, lambda place: row(config, root, **place))
 
 
 def row(config: Config, root: Path, way: str, seed: int) -> dict[str, Any]:
     """Train, carry the held-out places both ways, and score: nearness to the true partner, and the law."""
-    trained = None if way == AS_IT_IS else _trained(config, root, way, seed)
+    trained = None if way == AS_IT_IS else _trained(config, root, seed)
     held_out = [read_folder(root / "held_out" / name, size=config.size).images for name in NAMES]
     sides, others = ([part[half] for part in held_out] for half in (slice(None, None, 2), slice(1, None, 2)))
     found: dict[str, Any] = {}
     if trained is not None:
-        found = {"minutes": trained.seconds / 60, "method": trained.config.recipe.method}
+        found = {"method": trained.config.recipe.method, "coupling": trained.config.recipe.coupling}
     for key, (source, target), (_, other), reverse in (
         ("there", sides, others, False),
         ("back", sides[::-1], others[::-1], True),
@@ -52,8 +52,8 @@ def row(config: Config, root: Path, way: str, seed: int) -> dict[str, Any]:
 
 
 def sea(pictures: np.ndarray) -> np.ndarray:
-    """Where pictures show water: more blue than red, on both maps."""
-    return pictures[..., 2] > pictures[..., 0]
+    """Where pictures show water: more blue than green, on both maps."""
+    return pictures[..., 2] > pictures[..., 1]
 
 
 def carried(trained: models.Trained, pictures: np.ndarray, *, reverse: bool) -> np.ndarray:
@@ -67,21 +67,17 @@ def _kid(made: np.ndarray, real: np.ndarray, root: Path) -> metrics.KernelDistan
     return metrics.kid(*(features.extract(_seen, part, cache=root / "features") for part in (made, real)))
 
 
-def _trained(config: Config, root: Path, way: str, seed: int) -> models.Trained:
-    """The run of a way: what the command suggests for the two folders, and the change."""
-    folders = [f"folder:{root / name}" for name in NAMES]
-    run = suggestions.suggest(*folders).run
-    change = WAYS[way]
-    recipe = replace(run.recipe, **change) if isinstance(change, dict) else change
-    run = suggestions.of_steps(replace(run, recipe=recipe, seed=seed), config.steps)
-    folder = root / f"run_{'_'.join(way.replace(',', '').split())}_{seed}"
-    runs.train(folder, run)
+def _trained(config: Config, root: Path, seed: int) -> models.Trained:
+    """The run that the command suggests for the two folders."""
+    run = suggestions.suggest(*(f"folder:{root / name}" for name in NAMES)).run
+    folder = root / f"run_{seed}"
+    runs.train(folder, suggestions.of_steps(replace(run, seed=seed), config.steps))
     return models.load(folder)
 
 
 def draw(config: Config, root: Path, folder: Path) -> None:
-    """Write `forward.png` and `backward.png`: held-out places, their ends in the suggested run of seed 0, the other map."""
-    trained = _trained(config, root, config.ways[0], 0)
+    """Write `forward.png` and `backward.png`: held-out places, their ends in the run of seed 0, the other map."""
+    trained = _trained(config, root, 0)
     sides = [read_folder(root / "held_out" / name, size=config.size).images[:DRAWN] for name in NAMES]
     for name, (source, target), reverse in (("forward", sides, False), ("backward", sides[::-1], True)):
         rows = (source, carried(trained, source, reverse=reverse), target)
