@@ -1,6 +1,6 @@
 """One row a seed: trained as `efm train A B` would, then judged on places that both maps show."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def row(config: Config, root: Path, way: str, seed: int) -> dict[str, Any]:
     sides, others = ([part[half] for part in held_out] for half in (slice(None, None, 2), slice(1, None, 2)))
     found: dict[str, Any] = {}
     if trained is not None:
-        found = {"method": trained.config.recipe.method, "coupling": trained.config.recipe.coupling}
+        found = {"recipe": asdict(trained.config.recipe)}
     for key, (source, target), (_, other), reverse in (
         ("there", sides, others, False),
         ("back", sides[::-1], others[::-1], True),

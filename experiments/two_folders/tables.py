@@ -15,8 +15,8 @@ def two_folders() -> Table:
         "map",
         "pictures",
         "water where it is",
-        "to the true place, features",
-        "its rank",
+        "to the true place, on features",
+        "its rank, in pixels",
         "KID (floor)",
         "seeds",
     ]
