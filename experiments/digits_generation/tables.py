@@ -21,6 +21,7 @@ def generation() -> Table:
     rows = []
     names = {
         "quick": "quick",
+        "quick, Poisson flow, K = infinity": "quick_pfgm",
         "full": "full",
         "EFM in pixels": "efm_quick",
         "EFM in pixels, MNIST": "efm_full",

@@ -17,7 +17,6 @@ from experiments.two_folders.maps import NAMES
 DRAWN = 10
 AS_IT_IS = "inputs as they are"
 MAPPED = "mapped"
-_seen = features.efficientnet_lite0()
 
 
 def table(config: Config, root: Path, path: Path) -> None:
@@ -40,7 +39,7 @@ def row(config: Config, root: Path, way: str, seed: int) -> dict[str, Any]:
         ("back", sides[::-1], others[::-1], True),
     ):
         made = source if trained is None else carried(trained, source, reverse=reverse)
-        scores = evaluation.paired_report(made, target, extractor=_seen, cache=root / "features")
+        scores = evaluation.paired_report(made, target, cache=root / "features")
         law, floor = (_kid(pictures, other, root) for pictures in (made, target))
         kid = {"value": law.mean, "standard_error": law.standard_error, "floor": floor.mean}
         right = (sea(made) == sea(target)).mean(axis=(1, 2))
@@ -64,7 +63,8 @@ def carried(trained: models.Trained, pictures: np.ndarray, *, reverse: bool) -> 
 
 
 def _kid(made: np.ndarray, real: np.ndarray, root: Path) -> metrics.KernelDistance:
-    return metrics.kid(*(features.extract(_seen, part, cache=root / "features") for part in (made, real)))
+    seen = features.efficientnet_lite0()
+    return metrics.kid(*(features.extract(seen, part, cache=root / "features") for part in (made, real)))
 
 
 def _trained(config: Config, root: Path, seed: int) -> models.Trained:
