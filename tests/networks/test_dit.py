@@ -33,7 +33,7 @@ def test_sizes_are_those_of_the_paper(size, millions):
 
 @pytest.mark.parametrize(
     ("size", "patch", "billions"),
-    [("S", 2, 6.06), ("S", 4, 1.41), ("S", 8, 0.36), ("B", 2, 23.01), ("B", 8, 1.42), ("L", 4, 19.70)],
+    [("S", 2, 6.06), ("B", 8, 1.42), ("L", 4, 19.70)],
 )
 def test_operations_are_those_of_the_paper(size, patch, billions):
     """Table 4 of arXiv 2212.09748 counts a multiplication and its addition as one."""
