@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -75,6 +75,7 @@ class Table(NamedTuple):
     told: str
 
 
+@runtime_checkable
 class File(Protocol):
     """An open file of a table.
 

@@ -19,19 +19,19 @@ LOST = "#999999"
 
 
 def projected(
-    lines: Float[np.ndarray, "t n dim1"],
+    lines: Float[np.ndarray, "t k dim1"],
     source: Float[np.ndarray, "n dim"],
     target: Float[np.ndarray, "m dim"],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Project lines and samples of more than two dimensions to the plane of the samples' first two principal components.
 
     Args:
-        lines: Positions along each line, z last, [t, n, D+1].
+        lines: Positions along each line, z last, [t, k, D+1].
         source: Samples of P, [., D].
         target: Samples of Q, [., D].
 
     Returns:
-        Lines [t, n, 3], samples [., 2] and [., 2]; all unchanged for D <= 2.
+        Lines [t, k, 3], samples [., 2] and [., 2]; all unchanged for D <= 2.
 
     Examples:
         >>> import numpy as np

@@ -41,7 +41,7 @@ def picture_frames(
 
 
 def lines_frames(
-    lines: Float[np.ndarray, "t n dim1"],
+    lines: Float[np.ndarray, "t k dim1"],
     source: Float[np.ndarray, "n dim"],
     target: Float[np.ndarray, "m dim"],
     *,
@@ -55,7 +55,7 @@ def lines_frames(
     two principal components.
 
     Args:
-        lines: Positions along each line, z last, [t, n, D+1].
+        lines: Positions along each line, z last, [t, k, D+1].
         source: Samples of P, [., D].
         target: Samples of Q, [., D].
         gap: Distance of the plates.

@@ -47,7 +47,7 @@ class Curve(NamedTuple):
     log: bool
 
 
-def curve(log: Iterable[Mapping[str, Any]], width: float, height: float) -> Curve | None:
+def curve(log: Iterable[Mapping[str, Any]], width: int, height: int) -> Curve | None:
     """Lay the losses of a run's log out in a box; None where there are fewer than two.
 
     The height is logarithmic where the largest loss is more than five times the smallest.

@@ -81,7 +81,7 @@ def clipped(y: Float32[np.ndarray, "n dim"], one: Columns | None) -> Float32[np.
     """Return numbers cut to the range of their column in the training set.
 
     Examples:
-        >>> clipped(np.array([[2.0, -1.0]]), Columns(("a", "b"), (0.0, 0.0), (1.0, 1.0))).tolist()
+        >>> clipped(np.array([[2.0, -1.0]], np.float32), Columns(("a", "b"), (0.0, 0.0), (1.0, 1.0))).tolist()
         [[1.0, 0.0]]
     """
     if one is None or one.low is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ __all__ = ["Make", "drawn", "held_bytes", "makers"]
 _GIB = 2**30
 
 
+@runtime_checkable
 class Make(Protocol):
     """Makes a batch on the devices."""
 
