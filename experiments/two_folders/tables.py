@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments._lib.domain_tables import spread
+from experiments._lib.domain_tables import mean, spread
 from experiments._lib.tables import Table, read
 
 RESULTS = Path(__file__).parent / "results"
@@ -18,7 +18,6 @@ def two_folders() -> Table:
         "to the true place, on features",
         "its rank, in pixels",
         "KID (floor)",
-        "seeds",
     ]
     rows = []
     for key, label in MAPS.items():
@@ -32,7 +31,6 @@ def two_folders() -> Table:
                     spread([score["features"]["distance"] for score in scores], "value", ".1f"),
                     spread([score["pixels"]["rank"] for score in scores], "value", ".0f"),
                     f"{spread([score['kid'] for score in scores], 'value', '.3f')} ({scores[0]['kid']['floor']:.3f})",
-                    str(len(found)),
                 ]
             )
     return head, rows
@@ -41,7 +39,7 @@ def two_folders() -> Table:
 def water() -> str:
     """Share of the pixels whose water is where it is, photograph -> relief."""
     found = _by_way().get("mapped", ())
-    return spread([row["there"]["coast"] for row in found], "value", ".0%") if found else "?"
+    return mean([row["there"]["coast"] for row in found], "value", ".0%") if found else "?"
 
 
 def chance() -> str:
