@@ -1,7 +1,7 @@
 """What mkdocs.yml adds to the pages: files from outside docs/, the lower modules' names, commands, options.
 
 A page links to pictures and results of experiments by their place in the repository, so that the link works there too. The
-site has these files at the same place below its root.
+site has these files at the same place below its root. Of a `<picture>` the site shows what suits its own palette.
 """
 
 import contextlib
@@ -20,6 +20,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"(\]\(|src=\")((?:\.\./)+[^)#\"\s]+)")
+PICTURE = re.compile(r'<picture><source [^>]*srcset="([^"]*)"><img alt="([^"]*)" src="([^"]*)"></picture>')
+BOTH = r"![\2](\3#only-light)![\2](\1#only-dark)"
 LISTED = re.compile(r"^::: (efm_jax[\w.]*)", re.MULTILINE)
 ROOT_PAGES = {
     "README.md": "index.md",
@@ -162,9 +164,8 @@ def on_files(files: Any, config: Any) -> Any:
     taken: set[str] = set()
     for page in files.documentation_pages():
         if page.src_uri.endswith(".md"):
-            taken |= {
-                path for _, link in LINK.findall(page.content_string) if (path := outside(page.src_uri, link))
-            }
+            links = LINK.findall(PICTURE.sub(BOTH, page.content_string))
+            taken |= {path for _, link in links if (path := outside(page.src_uri, link))}
     for path in sorted(taken - ROOT_PAGES.keys()):
         # a file that is not there is named by mkdocs, as the target of a broken link
         if (ROOT / path).is_file():
@@ -174,7 +175,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Let links to files outside docs/ lead to their copies in the site."""
+    """Let links to files outside docs/ lead to their copies in the site, and pictures follow its palette."""
     here = posixpath.dirname(page.file.src_uri)
 
     def moved(found: re.Match) -> str:
@@ -184,4 +185,4 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         path = ROOT_PAGES.get(path, path.replace(".md", ".txt"))
         return found[1] + posixpath.relpath(path, here or ".")
 
-    return LINK.sub(moved, markdown)
+    return LINK.sub(moved, PICTURE.sub(BOTH, markdown))

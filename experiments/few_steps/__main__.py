@@ -1,6 +1,6 @@
 """Quality against evaluations: `python -m experiments.few_steps [--methods ...] [--seeds ...]`, toys; what is done is kept.
 
-With `--runs FOLDER [FOLDER ...]`: trained run folders of digits instead.
+With `--runs FOLDER [FOLDER ...]`: trained run folders of digits instead. With `--pictures`: digits of released models.
 """
 
 import argparse
@@ -10,6 +10,7 @@ from pathlib import Path
 from experiments._lib.record import Record
 from experiments._lib.workers import workers
 from experiments.few_steps import config as configs
+from experiments.few_steps import pictures
 from experiments.few_steps.digits import score_runs
 from experiments.few_steps.drawing import draw
 from experiments.few_steps.run import cell, floors
@@ -26,7 +27,11 @@ def main() -> None:
         "--jobs", type=int, default=1, help="cells made at a time, each by a process of its own"
     )
     parser.add_argument("--runs", type=Path, nargs="+", help="run folders of `efm train`, of digits")
+    parser.add_argument("--pictures", action="store_true", help="only draw digits of released models")
     options = parser.parse_args()
+    if options.pictures:
+        pictures.draw(RESULTS / "evaluations.png")
+        return
     if options.runs:
         score_runs(options.runs, RESULTS / "digits.json", configs.DigitsConfig())
         return

@@ -140,7 +140,9 @@ def figure(curves: list[dict[str, Any]]) -> None:
     FigureCanvasAgg(canvas)
     axes = canvas.add_subplot()
     for curve in curves:
-        (line,) = axes.semilogx(curve["gaps"], curve["share"], marker="o", ms=3, label=curve["data"])
+        (line,) = axes.semilogx(
+            curve["gaps"], curve["share"], marker="o", ms=3, label=curve["data"].replace("->", "→")
+        )
         axes.axvline(curve["median_distance"], color=line.get_color(), lw=0.8, ls=":")
     axes.set(xlabel="gap L (dotted: median distance between a sample of P and one of Q)")
     axes.set(ylabel="share of charges felt at mid-gap", ylim=(0, 1.02))

@@ -3,18 +3,15 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from efm_jax import models
-from efm_jax.evaluation import drawing
 from efm_jax.models import build, scoring
+from experiments._lib.rows import save_rows
 from experiments.images.config import METHODS, Task
 from experiments.images.run import RESULTS, Place, slug
 
 COLUMNS = 12
 HEIGHTS = 9
-MARGIN = 150
-"""Pixels for the names of the rows."""
 
 
 def draw(name: str, task: Task, root: Path) -> None:
@@ -34,20 +31,6 @@ def draw(name: str, task: Task, root: Path) -> None:
             paths[method] = np.asarray(lines.path)[:, 0, :-1]
         suffix = "_back" if reverse else ""
         where = RESULTS / slug(name)
-        _save(where / f"same_inputs{suffix}.png", rows, pair[0].shape)
-        _save(where / f"path{suffix}.png", paths, pair[0].shape)
+        save_rows(where / f"same_inputs{suffix}.png", rows, pair[0].shape)
+        save_rows(where / f"path{suffix}.png", paths, pair[0].shape)
         print(f"wrote {where}/same_inputs{suffix}.png and path{suffix}.png")
-
-
-def _save(path: Path, rows: dict[str, np.ndarray], shape: tuple[int, ...]) -> None:
-    """Rows of drawing, each behind its name; a row without a name is left out."""
-    rows = {name: row for name, row in rows.items() if name}
-    zoom = max(1, 64 // shape[0])
-    sheets = [drawing.grid(row, shape, len(row), zoom=zoom) for row in rows.values()]
-    sheet = Image.fromarray(np.concatenate(sheets))
-    page = Image.new("RGB", (sheet.width + MARGIN, sheet.height), "white")
-    page.paste(sheet, (MARGIN, 0))
-    pen, font = ImageDraw.Draw(page), ImageFont.load_default(13)
-    for i, name in enumerate(rows):
-        pen.text((MARGIN - 6, (i + 0.5) * sheet.height / len(rows)), name, "black", font, anchor="rm")
-    drawing.save_png(path, np.asarray(page))
