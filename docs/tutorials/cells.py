@@ -20,6 +20,7 @@ import numpy as np
 import efm_jax
 from efm_jax import metrics
 from efm_jax.datasets import tables
+from efm_jax.evaluation.drawing import END, SOURCE, TARGET
 
 [place] = importlib.util.find_spec("scanpy").submodule_search_locations
 file = Path(place) / "datasets" / "10x_pbmc68k_reduced.h5ad"
@@ -65,9 +66,9 @@ print("method:", model.config.recipe.method)
 
 # %%
 figure, axis = plt.subplots(figsize=(6, 4.5))
-axis.scatter(*y_held[:, :2].T, s=12, color="0.6", label="dendritic, real")
-axis.scatter(*x_held[:, :2].T, s=12, color="C0", label="B, held out")
-axis.scatter(*carried[:, :2].T, s=12, color="C1", label="B, carried")
+axis.scatter(*y_held[:, :2].T, s=12, color=TARGET, label="dendritic, real")
+axis.scatter(*x_held[:, :2].T, s=12, color=SOURCE, label="B, held out")
+axis.scatter(*carried[:, :2].T, s=12, color=END, label="B, carried")
 for pair in np.stack([x_held, carried], axis=1)[:, :, :2]:
     axis.plot(*pair.T, color="0.8", lw=0.5, zorder=0)
 axis.set(xlabel="principal component 1", ylabel="principal component 2")

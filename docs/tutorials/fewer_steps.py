@@ -2,8 +2,8 @@
 # # Fewer steps
 #
 # A line costs as many network evaluations as its solver takes. We train one
-# field and compare 1 to 48 evaluations: equal steps, steps where the lines
-# bend, and a second field with straighter lines.
+# field and follow its lines with few of them: with equal steps, with steps
+# where the lines bend, and along a second field with straighter lines.
 
 # %%
 import jax

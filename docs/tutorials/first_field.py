@@ -9,16 +9,11 @@
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
-from efm_jax import (
-    datasets,
-    lines,
-    matching,
-    metrics,
-    networks,
-    sampling,
-    training,
-)
+
+from efm_jax import datasets, lines, matching, metrics
+from efm_jax import networks, sampling, training
 from efm_jax.datasets import toys
+from efm_jax.evaluation.drawing import END, SOURCE, TARGET
 
 P, Q = toys.moons(), toys.eight_gaussians()
 
@@ -69,15 +64,19 @@ found = sampling.transport(
 )
 ends = np.asarray(found.end[:, :-1])
 w2 = metrics.wasserstein2(ends, fresh)
-print("W2 before:", metrics.wasserstein2(new, fresh))
-print("W2 after: ", w2)
-print("floor:    ", metrics.wasserstein2(other, fresh))
+print(f"W2 before: {metrics.wasserstein2(new, fresh):.2f}")
+print(f"W2 after:  {w2:.2f}")
+print(f"floor:     {metrics.wasserstein2(other, fresh):.2f}")
 
 # %%
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.8), sharex=True, sharey=True)
-titles = "new samples of P", "ends of their lines", "samples of Q"
-for axis, points, title in zip(axes, (new, ends, fresh), titles, strict=True):
-    axis.scatter(*points.T, s=2)
+panels = {
+    "new samples of P": (new, SOURCE),
+    "ends of their lines": (ends, END),
+    "samples of Q": (fresh, TARGET),
+}
+for axis, (title, (points, color)) in zip(axes, panels.items(), strict=True):
+    axis.scatter(*points.T, s=2, color=color)
     axis.set(title=title, xlabel="x", aspect="equal")
 path = np.asarray(found.path)[:, :60]
 for line in path.transpose(1, 0, 2):
@@ -86,8 +85,8 @@ axes[0].set_ylabel("y")
 plt.show()
 
 # %% [markdown]
-# The lines (gray) run almost straight, and the ends fill all eight
-# Gaussians.
+# The lines (gray) run almost straight. The ends fill all eight Gaussians,
+# and after this short training some lie between them.
 
 # %%
 assert bool(np.all(found.arrived))

@@ -12,6 +12,7 @@ import numpy as np
 from efm_jax import charges, fields, gaps, launches
 from efm_jax import lines, metrics, whole_space
 from efm_jax.datasets.toys import gaussian, swiss_roll
+from efm_jax.evaluation.drawing import END, TARGET
 
 rng = np.random.default_rng(0)
 P, Q = gaussian(2), swiss_roll()
@@ -41,17 +42,21 @@ for gap in GAPS:
 figure, axes = plt.subplots(2, 3, figsize=(11, 7), constrained_layout=True)
 for above, below, gap in zip(*axes, GAPS, strict=True):
     for x, _, z in np.asarray(found[gap].path)[:, :80].transpose(1, 2, 0):
-        above.plot(x, z / gap, lw=0.5, color="tab:blue")
+        above.plot(x, z / gap, lw=0.5, color="gray")
     above.set(title=f"L = {gap:.0f}", xlabel="x", ylabel="height / L")
-    below.scatter(*x_neg.T, s=1, color="lightgray", label="Q")
-    below.scatter(*found[gap].end[:, :2].T, s=3, label="ends of lines")
-    below.set(xlabel="x", ylabel="y", aspect="equal")
-axes[1, 0].legend()
+    ends = np.asarray(found[gap].end)
+    below.scatter(*x_neg.T, s=4, color=TARGET, alpha=0.4, label="Q")
+    below.scatter(*ends[:, :2].T, s=3, color=END, label="ends of lines")
+    below.set(title=f"W2 {scores[gap]:.2f}", xlabel="x", ylabel="y")
+    below.set_aspect("equal")
+figure.legend(*below.get_legend_handles_labels(), loc="outside lower center")
 plt.show()
 
 # %% [markdown]
 # At L = 1 each sample sees few charges, so its line goes straight up. At
-# L = 30 lines bulge far outwards. Of these three gaps the middle one is best.
+# L = 30 lines bulge far outwards, and some end beside the roll. Of these
+# three gaps the middle one is best. With more charges all scores are lower:
+# see "Toys" in the evidence.
 #
 # `suggest_gap` finds a good start from the samples alone:
 

@@ -44,7 +44,7 @@ def _pictures() -> list[list[str]]:
     if not reports:
         return []
     maps = [next(iter(report["maps"].values())) for report in reports]
-    text = f"{_spread([100 * m['read_as_target']['value'] for m in maps], '.1f')} % read as 2"
+    text = f"{_spread([m['read_as_target']['value'] for m in maps], '.1%')} read as 2"
     real = f"{maps[0]['read_as_target_real']['value']:.1%}"
     seconds = [report["training_seconds"] for report in reports]
     task = "[digits 3 → 2, MNIST](docs/evidence/images.md)"
