@@ -67,6 +67,7 @@ def _markdown(name: str, make: Callable[[], tuple[list[str], list[list[str]]] | 
     head, rows = table
     lines = [head, ["---"] * len(head), *rows]
     text = "\n" + "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+    text = text.replace(" -> ", " → ")  # how reports name maps
     if len(head) <= COLUMNS and len(rows) <= ROWS:
         return text
     return f'\n<details markdown="1"><summary>Table: {name}, {len(rows)} rows</summary>\n{text}\n</details>\n'

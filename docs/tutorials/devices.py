@@ -54,7 +54,7 @@ def start():
 
 many = losses(together, place(start()))
 one = losses(alone, start())
-print("largest difference of the losses:", np.abs(many - one).max())
+print(f"largest difference of the losses: {np.abs(many - one).max():.1e}")
 
 # %% [markdown]
 # Each step draws the samples, points and dropout that one device would draw.
@@ -71,8 +71,8 @@ plt.show()
 # %% [markdown]
 # ## An exact field, its charges split
 #
-# Each device keeps an eighth of the charges. The sums are added up exactly
-# as on one device.
+# Each device keeps an eighth of the charges and sums over them. The sum of
+# these sums is that of one device up to rounding.
 
 # %%
 rng = np.random.default_rng(0)
@@ -86,7 +86,7 @@ split = split_charges(capacitor, grid)
 shared = sharded_field(points, split, grid, points_over="points")
 whole = fields.coulomb(points, capacitor)
 apart = float(np.abs(shared.direction - whole.direction).max())
-print("largest difference of the directions:", apart)
+print(f"largest difference of the directions: {apart:.1e}")
 
 # %% [markdown]
 # On the command line one option does the same:

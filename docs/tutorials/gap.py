@@ -49,7 +49,8 @@ for above, below, gap in zip(*axes, GAPS, strict=True):
     below.scatter(*ends[:, :2].T, s=3, color=END, label="ends of lines")
     below.set(title=f"W2 {scores[gap]:.2f}", xlabel="x", ylabel="y")
     below.set_aspect("equal")
-figure.legend(*below.get_legend_handles_labels(), loc="outside lower center")
+names = below.get_legend_handles_labels()
+figure.legend(*names, loc="outside lower center", ncols=2, markerscale=3)
 plt.show()
 
 # %% [markdown]

@@ -33,7 +33,7 @@ def draw(config: Config, folder: Path) -> None:
         x, y = (samples[:_CHARGES] for samples in plates(config, source, target, 0))
         figure = Figure(figsize=(9.0, 4.0), dpi=100, layout="constrained")
         FigureCanvasAgg(figure)
-        figure.suptitle(f"{colors.NAMES[source]} → {colors.NAMES[target]}, L = {_GAP:g}")
+        figure.suptitle(f"{colors.named(source, target)}, L = {_GAP:g}")
         for k, name in enumerate(("stochastic map", "capacitor chain")):
             axes = figure.add_subplot(1, 2, k + 1)
             found = follow(config, x, y, _GAP, 0, name, _LINES, save=200)

@@ -46,7 +46,7 @@ def draw(rows: list[dict], floors: list[dict], path: Path) -> None:
             axes.set_xticks([1, 2, 4, 8, 100], ["1", "2", "4", "8", "100"])
             axes.set_yticks([0.5, 1, 2, 4, 8], ["0.5", "1", "2", "4", "8"])
             axes.minorticks_off()
-        line[0].set_ylabel(f"{colors.NAMES[source]} → {colors.NAMES[target]}\nW2 to Q")
+        line[0].set_ylabel(f"{colors.named(source, target)}\nW2 to Q")
     for top, bottom, title in zip(panels[0], panels[-1], WAYS.values(), strict=True):
         top.set_title(title, fontsize=10)
         bottom.set_xlabel("evaluations a line")

@@ -1,4 +1,4 @@
-"""Print and write the table: `python -m experiments.flux_density` (minutes on two cores)."""
+"""Write the results: `python -m experiments.flux_density` (minutes on two cores)."""
 
 import json
 from pathlib import Path
@@ -16,12 +16,6 @@ def main(config: tyro.conf.OmitArgPrefixes[Config] = Config(), results: Path = R
     results.mkdir(parents=True, exist_ok=True)
     report = table(config)
     (results / "tails.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(
-        "| field | D | a / L | median | rms | 99.9 % | largest |\n| --- | --- | --- | --- | --- | --- | --- |"
-    )
-    for row in report["rows"]:
-        numbers = (f"{row[name]:.3g}" for name in ("median", "rms", "quantile_999", "largest"))
-        print(f"| {row['field']} | {row['dim']} | {row['distance_per_gap']:g} | {' | '.join(numbers)} |")
     print(f"wrote {results / 'tails.json'}")
 
 

@@ -61,7 +61,7 @@ def draw(rows: list[dict], suggested: list[dict], path: Path) -> None:
             axes.set_xlabel("gap L")
             axes.set_ylabel(label)
             if i == 0:
-                axes.set_title(" → ".join(colors.NAMES[name] for name in pair), fontsize=10)
+                axes.set_title(colors.named(*pair), fontsize=10)
             if k == 0:
                 axes.legend(fontsize=7)
     figure.savefig(path)
