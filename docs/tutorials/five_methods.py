@@ -78,8 +78,9 @@ plt.show()
 # %% [markdown]
 # Red: samples of Q. Green: ends of lines. The titles hold W2. Methods that
 # join pairs come near to the floor in this short training. Two plates keep
-# the bias of lines that only go forward. Longer trainings with five seeds
-# are under "Toys" in the evidence.
+# the bias of lines that only go forward. The chain's targets are noisy, so
+# it needs a longer training. Such trainings, with five seeds, are under
+# "Toys" in the evidence.
 
 # %%
 # P itself is at 1.3; every method brings it nearer, pairs by far
