@@ -1,5 +1,6 @@
 """Pytrees described in words (path, shape and dtype of each leaf, differences) and packed as plain arrays."""
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -31,8 +32,11 @@ def leaves(tree: Any) -> list[Leaf]:
     described = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         dtype = leaf.dtype if hasattr(leaf, "dtype") else jnp.asarray(leaf).dtype
-        described.append(Leaf(jax.tree_util.keystr(path).lstrip("."), tuple(np.shape(leaf)), str(dtype)))
+        described.append(Leaf(jax.tree_util.keystr(path).lstrip("."), tuple(np.shape(leaf)), _name(dtype)))
     return described
+
+
+_name = functools.cache(str)  # NumPy spells the name of a dtype anew each time
 
 
 def difference(expected: list[Leaf], got: list[Leaf], *, most: int = 3) -> str | None:

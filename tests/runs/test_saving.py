@@ -1,5 +1,7 @@
 """Checkpoints written while training goes on: what is written, when, and what becomes of errors."""
 
+import os
+import sys
 import threading
 
 import _runs
@@ -67,6 +69,14 @@ def test_steps_go_on_while_a_checkpoint_is_written(tmp_path, held, straight):
     run(tmp_path, on_step=on_step)
     assert seen == [None]
     assert outcome(tmp_path) == outcome(straight)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a priority of their own on Linux")
+def test_the_thread_that_writes_lets_those_of_a_step_go_before(tmp_path):
+    nice = []
+    with _saving.Saver() as saver:
+        saver.save(tmp_path, state_of(1, 1.0), meta={}, keep=1, first=lambda: nice.append(os.nice(0)))
+    assert nice == [min(os.nice(0) + 10, 19)]
 
 
 def test_one_is_written_at_a_time_and_in_order(tmp_path):
