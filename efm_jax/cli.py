@@ -309,6 +309,7 @@ def export(
     weights: Literal["average", "last"] = "average",
     license: Annotated[str | None, _optional("TEXT", "to be written")] = None,
     picture: Annotated[bool, FlagCreatePairsOff] = False,
+    half: Annotated[bool, FlagCreatePairsOff] = False,
     overwrite: Annotated[bool, FlagCreatePairsOff] = False,
 ) -> None:
     """Export a run as a shareable model folder.
@@ -319,11 +320,12 @@ def export(
         weights: Which parameters to export: their moving average, or the last ones.
         license: License to state on the model card.
         picture: Show held-out samples of the report on the card; they then go with the model.
+        half: Round the weights to float16: half the size.
         overwrite: Replace a model folder that is there.
     """
     from efm_jax import models
 
-    options: dict[str, Any] = {"weights": weights, "license": license, "picture": picture}
+    options: dict[str, Any] = {"weights": weights, "license": license, "picture": picture, "half": half}
     written = models.export(model, output, **options, overwrite=overwrite)
     todo = "" if license else "; state the license in its README.md"
     print(f"Saved the model to {written}{todo}")

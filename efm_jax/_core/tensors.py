@@ -1,7 +1,7 @@
 """Parameters as one safetensors file: names, shapes and numbers, nothing that could run.
 
 A tensor's name is its path in the tree, parts joined by dots: `layers.0.kernel`. Every dtype of floating-point
-parameters survives bit for bit, bfloat16 too.
+parameters survives bit for bit, bfloat16 too. Parameters of float32 may be kept as float16.
 """
 
 from pathlib import Path
@@ -29,6 +29,19 @@ def encode(params: Params) -> bytes:
     return safetensors.numpy.save(tensors, metadata={"format": "efm_jax"})
 
 
+def halved(params: Params) -> Params:
+    """Return parameters with float16 in the place of float32; ValueError where a number is too large for it."""
+    largest = float(np.finfo(np.float16).max)
+    for leaf, value in zip(described(params), jax.tree.leaves(params), strict=True):
+        most = float(np.abs(np.asarray(value, np.float32)).max(initial=0.0))
+        if leaf.dtype == "float32" and most > largest:
+            raise ValueError(
+                f"parameter {leaf.path!r} holds {most:g}, and the largest number of float16 is {largest:g}; export with "
+                "all digits."
+            )
+    return jax.tree.map(lambda x: np.float16(x) if x.dtype == np.float32 else x, params)
+
+
 def read(path: Path) -> dict[str, np.ndarray]:
     """Read the tensors of a safetensors file by name; ValueError if it is not one, or is damaged."""
     try:
@@ -43,6 +56,11 @@ def read(path: Path) -> dict[str, np.ndarray]:
 def fitted(tensors: dict[str, np.ndarray], like: Params) -> Params:
     """Return tensors in the form of `like`, parameters (or their shapes) of the network they are for; or ValueError."""
     wanted = described(like)
+    whole = {leaf.path for leaf in wanted if leaf.dtype == "float32"}
+    tensors = {
+        name: value.astype(np.float32) if name in whole and value.dtype == np.float16 else value
+        for name, value in tensors.items()
+    }
     got = [trees.Leaf(name, tuple(value.shape), str(value.dtype)) for name, value in tensors.items()]
     apart = trees.difference(wanted, got)
     if apart:

@@ -66,6 +66,7 @@ def _facts(
     recipe = {k: v for k, v in config["recipe"].items() if labeled or not k.startswith("label_")}
     network = {k: v for k, v in config["network"].items() if kind != "mlp" or k in ("kind", *_OF_MLP)}
     weights = {"average": "moving average of the parameters", "last": "parameters after the last step"}
+    rounded = ", rounded to float16 after they were scored" if record["version"] > 1 else ""
     rows = [
         ["samples", f"{_sample(shape)}"],
         *(
@@ -88,7 +89,7 @@ def _facts(
         *([["classes", ", ".join(record["classes"])]] if "classes" in record else []),
         ["method", _settings(recipe, "method")],
         ["network", f"{_settings(network, 'kind')}; {parameters:,} parameters"],
-        ["weights", weights[record["weights"]]],
+        ["weights", weights[record["weights"]] + rounded],
         ["training", f"{training['step']:,} steps, {training['seconds']:,.0f} s; seed {config['seed']}"],
         ["optimizer", "**adam**, " + _settings(config["optimizer"], None)],
         ["loss", _losses(log)],

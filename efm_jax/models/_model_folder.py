@@ -24,8 +24,8 @@ from efm_jax.models.model import Trained
 from efm_jax.training.state import TrainState
 
 FORMAT = "efm_jax model"
-VERSION = 1
-"""Version of the format; a later one is refused."""
+VERSION = 2
+"""Version of the format; a later one is refused. Tensors of float16 came with the second."""
 
 WEIGHTS, CONFIG, CARD, PICTURE = "model.safetensors", "config.json", "README.md", "samples.png"
 

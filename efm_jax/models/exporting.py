@@ -34,6 +34,7 @@ def export(
     weights: Literal["average", "last"] = "average",
     license: str | None = None,
     picture: bool = False,
+    half: bool = False,
     overwrite: bool = False,
 ) -> Path:
     """Export the newest checkpoint of a run as a model folder, whole or not at all.
@@ -46,11 +47,13 @@ def export(
         weights: The moving average of the parameters, which sampling uses, or the last ones.
         license: The license to state on the model card; None leaves it to be written.
         picture: Let the card show the report's picture of held-out samples, which are then part of the model.
+        half: Round the network's weights to float16, which makes the file half as large: one part in 2,048 at most, or 3e-8.
+            They are read as what they were. A space of principal components is not rounded.
         overwrite: Replace a folder that holds files of these names, and no others.
 
     Raises:
-        ValueError: There is no such run, its weights hold NaN, or the output folder is taken; `weights`, `license` or
-            `picture` is given for a model; or the report of these weights has no picture.
+        ValueError: There is no such run, its weights hold NaN or do not fit float16, or the output folder is taken;
+            `weights`, `license`, `picture` or `half` is given for a model; or the report of these weights has no picture.
         OSError: The folder cannot be written; nothing is left of it then.
 
     Examples:
@@ -76,13 +79,13 @@ def export(
     if present and folder.samefile(final):
         raise ValueError(f"{place} is the model to copy and the output; choose another folder.")
     if is_model(folder):
-        if weights != "average" or license is not None or picture:
+        if weights != "average" or license is not None or picture or half:
             raise ValueError(
                 f"{place} is a model already: its weights, license and picture stay as they are; leave these out."
             )
         content = {name: (folder / name).read_bytes() for name in _FILES if (folder / name).exists()}
     else:
-        content = _content(folder, final.name, trained, weights, license, picture)
+        content = _content(folder, final.name, trained, weights, license, picture, half)
     final.parent.mkdir(parents=True, exist_ok=True)
     draft = files.draft_for(final)
     try:
@@ -101,17 +104,18 @@ def export(
 
 
 def _content(
-    run: Path, name: str, trained: Trained, weights: str, license: str | None, picture: bool
+    run: Path, name: str, trained: Trained, weights: str, license: str | None, picture: bool, half: bool
 ) -> dict[str, bytes]:
     """The files of the model folder of a run."""
     params = training.ema_params(trained.state) if weights == "average" else trained.state.params
     space = trained.space
+    params = _tensors.halved(params) if half else params
     tensors = _tensors.encode(
         params if space is None else {"network": params, "space": dict(zip(ARRAYS, space, strict=False))}
     )
     record = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if half else 1,
         "config": _without_paths(configs.to_dict(trained.config)),
         "shape": list(trained.shape),
         "weights": weights,

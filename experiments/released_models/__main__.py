@@ -1,7 +1,7 @@
 """Make the models that come with the package: `python -m experiments.released_models --data FOLDER`.
 
 Each run is trained, scored and exported to `efm_jax/models`, in place of the model there; its report goes to results.
-The toys take 40 s of one core, the cells 15 s, the digits five minutes, their generator ten.
+The toys take 40 s of one core, the cells 15 s, the digits five minutes, their generator and the Earth ten each.
 """
 
 import contextlib
@@ -26,11 +26,13 @@ def main(
     models: Path = loading.RELEASED,
     results: Path = RESULTS,
     cells: Path | None = None,
+    earth: Path | None = None,
     only: tuple[str, ...] = (),
 ) -> None:
     """Make all models, or `only` some, with run folders in `folder`.
 
-    Digits are made where `data` has `mnist`, of IDX files; cells of the file `cells`, or of that in an installed scanpy.
+    Digits are made where `data` has `mnist`, of IDX files; cells of the file `cells`, or of that in an installed scanpy;
+    the Earth where `earth` has the folders that `experiments.two_folders` writes.
     """
     results.mkdir(parents=True, exist_ok=True)
     made = {name: (run_of, config.LICENCE) for name, run_of in config.RUNS.items()}
@@ -39,6 +41,8 @@ def main(
         made["digit_generator"] = config.digit_generator(data), config.LICENCE_OF_DIGITS
     with contextlib.suppress(FileNotFoundError):
         made["cells"] = config.cells(cells or find()), config.LICENCE_OF_CELLS
+    if earth is not None:
+        made["earth"] = config.earth(earth), config.LICENCE_OF_EARTH
     for name, (run_of, license) in made.items():
         if only and name not in only:
             continue
@@ -48,7 +52,8 @@ def main(
         print(reports.summary(report))
         files.write_json(results / f"{name}.json", without_paths(report))
         shutil.rmtree(models / name, ignore_errors=True)
-        print(f"wrote {exporting.export(run, models / name, license=license, picture=True)}")
+        how = {"license": license, "picture": True, "half": name in config.HALVED}
+        print(f"wrote {exporting.export(run, models / name, **how)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The runs behind the models of `efm_jax/models`: toys for the fields of charges and of pairs, digits and cells."""
+"""The runs behind the models of `efm_jax/models`: toys for the fields of charges and of pairs, digits, cells, the Earth."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +7,8 @@ from efm_jax.datasets.tables import Reading
 from efm_jax.models.configs import C2FM, IFM, Data, Network, Optimizer, Run, Sampling
 from efm_jax.models.presets import PRESETS
 from experiments.images import config as images
+from experiments.two_folders import run as two_folders
+from experiments.two_folders.config import Config
 
 _BRIEF = Optimizer(learning_rate=2e-3, warmup=50, cosine=True, ema_decay=0.99)
 
@@ -20,6 +22,14 @@ LICENCE_OF_CELLS = (
     "the 700 of the file `10x_pbmc68k_reduced.h5ad` in the package scanpy (BSD-3-Clause), with its 50 principal components "
     "and its types. No cell is part of this model, only the range of each component."
 )
+
+LICENCE_OF_EARTH = (
+    "Apache-2.0, as efm_jax is. The data are pieces of two maps in the public domain: NASA's Blue Marble Next Generation "
+    "and NOAA's ETOPO1 (doi 10.7289/V5C8276M)."
+)
+
+HALVED = ("digit_generator", "earth")
+"""Models whose weights are kept as float16, so that all of them stay below 12 MB."""
 
 RUNS = {
     "eight_gaussians": Run(
@@ -88,3 +98,8 @@ def cells(file: Path) -> Run:
         sampling=Sampling(solver="midpoint", steps=12, samples=1000),
         steps=1000,
     )
+
+
+def earth(root: Path) -> Run:
+    """Photographs from space <-> relief, seed 0 of `experiments.two_folders`; `root` holds the two folders of pieces."""
+    return two_folders.suggested(Config(), root, 0)

@@ -10,6 +10,7 @@ from efm_jax import evaluation, metrics, models, runs
 from efm_jax.datasets import as_pictures, read_folder
 from efm_jax.evaluation import drawing, features
 from efm_jax.models import suggestions
+from efm_jax.models.configs import Run
 from experiments._lib.record import Record
 from experiments.two_folders.config import Config
 from experiments.two_folders.maps import NAMES
@@ -68,11 +69,15 @@ def _kid(made: np.ndarray, real: np.ndarray, root: Path) -> metrics.KernelDistan
 
 
 def _trained(config: Config, root: Path, seed: int) -> models.Trained:
-    """The run that the command suggests for the two folders."""
-    run = suggestions.suggest(*(f"folder:{root / name}" for name in NAMES)).run
     folder = root / f"run_{seed}"
-    runs.train(folder, suggestions.of_steps(replace(run, seed=seed), config.steps))
+    runs.train(folder, suggested(config, root, seed))
     return models.load(folder)
+
+
+def suggested(config: Config, root: Path, seed: int) -> Run:
+    """The run that the command suggests for the two folders below `root`."""
+    run = suggestions.suggest(*(f"folder:{root / name}" for name in NAMES)).run
+    return suggestions.of_steps(replace(run, seed=seed), config.steps)
 
 
 def draw(config: Config, root: Path, folder: Path) -> None:

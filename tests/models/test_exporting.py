@@ -46,6 +46,37 @@ def test_the_last_weights_are_given_on_request_only(run, tmp_path):
         models.export(run, tmp_path / "best", weights="best")  # type: ignore[arg-type]
 
 
+def test_half_the_digits_are_half_the_file_and_are_read_as_float32(run, shared, tmp_path):
+    path = models.export(run, tmp_path / "half", half=True)
+    x = np.random.default_rng(1).normal(size=(3, np.prod(SHAPE))).astype(np.float32)
+    ends = [np.asarray(models.transport(models.load(one), x).end) for one in (shared, path)]
+    assert 0 < np.abs(ends[0] - ends[1]).max() < 2 / 255  # a step of an 8-bit picture
+    whole, half = models.load(shared).state.params, models.load(path).state.params
+    for wanted, got in zip(jax.tree.leaves(whole), jax.tree.leaves(half), strict=True):
+        np.testing.assert_array_equal(np.float32(np.float16(wanted)), got, strict=True)
+    bytes_of = [
+        sum(x.nbytes for x in _tensors.read(one / "model.safetensors").values()) for one in (shared, path)
+    ]
+    assert bytes_of[0] == 2 * bytes_of[1]
+    assert (
+        json.loads((path / "config.json").read_text())["version"] == 2
+    )  # what cannot read float16 refuses it
+    assert json.loads((shared / "config.json").read_text())["version"] == 1
+    assert "rounded to float16" in (path / "README.md").read_text()
+    assert "rounded" not in (shared / "README.md").read_text()
+    with pytest.raises(ValueError, match="is a model already"):
+        models.export(path, tmp_path / "again", half=True)
+
+
+def test_a_weight_that_float16_does_not_hold_is_named():
+    with pytest.raises(
+        ValueError, match=r"parameter 'a\.b' holds 70000, and the largest number of float16 is 65504"
+    ):
+        _tensors.halved({"a": {"b": jnp.array([1.0, -7e4])}})
+    kept = _tensors.halved({"a": jnp.array(7e4, jnp.bfloat16)})
+    assert kept["a"].dtype == jnp.bfloat16
+
+
 def test_no_path_of_the_maker_goes_out(run, shared):
     for name in ("config.json", "README.md"):
         text = (shared / name).read_text()
