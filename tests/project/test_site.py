@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import types
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,12 @@ def test_the_page_of_commands_shows_each_with_its_options(hooks):
     for command, option in {"train": "--recipe.gap", "translate": "--reverse", "export": "--output"}.items():
         section = page.split(f"## efm {command}\n")[1].split("\n## ")[0]
         assert option in section
+
+
+def test_a_picture_in_light_and_dark_follows_the_palette_of_the_site(hooks):
+    page = types.SimpleNamespace(file=types.SimpleNamespace(src_uri="how_to/gap.md"))
+    source = '<source media="(prefers-color-scheme: dark)" srcset="../../experiments/a_dark.png">'
+    picture = f'<picture>{source}<img alt="what to see" src="../../experiments/a.png"></picture>'
+    shown = hooks.on_page_markdown(f"| {picture} |", page)
+    light, dark = "../experiments/a.png#only-light", "../experiments/a_dark.png#only-dark"
+    assert shown == f"| ![what to see]({light})![what to see]({dark}) |"
