@@ -115,6 +115,7 @@ METHODS = {
     "C2FM, cut at 0.5": chain(cut=0.5),
     "C2FM, whitened": chain(frame="whitened"),
     "EFM, straight tubes": tubes(),
+    "EFM, straight tubes, one to one": tubes(one_to_one=True),
     "IFM, official law": Method(
         lambda k: matching.ifm(GAP, law="official", width=widths.ramped(1.0, rate=10.0), num_points=k),
         clock="sine",
@@ -167,7 +168,6 @@ LEVERS = {
     "C2FM, average over 100 steps": chain(ema_decay=0.99),
     "C2FM, width 256": chain(width=256),
     "C2FM, 1,000 steps": chain(steps=1000),
-    "EFM, straight tubes, one to one": tubes(one_to_one=True),
     "EFM, straight tubes, K = 1": tubes(extra=1),
     "EFM, straight tubes, K = 8": tubes(extra=8),
     "EFM, straight tubes, launched by flux": tubes(flux=1.0, stretch=False),
