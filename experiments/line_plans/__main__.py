@@ -8,7 +8,8 @@ from experiments._lib.record import Record
 from experiments.line_plans import drawing
 from experiments.line_plans.config import Config
 from experiments.line_plans.distributions import PAIRS
-from experiments.line_plans.run import cell, timed, ways
+from experiments.line_plans.run import CROSSING, cell, crossing, timed, ways
+from experiments.toy_table.config import LowNoise
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -16,7 +17,7 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     config = Config()
     if "--draw" not in sys.argv:
-        record = Record(RESULTS / "line_plans.json", config, "costs", "times")
+        record = Record(RESULTS / "line_plans.json", config, "costs", "times", "crossings")
         record.fill(
             "costs",
             (
@@ -24,6 +25,7 @@ def main() -> None:
                 for pair in PAIRS
                 for seed in config.seeds
                 for way in ways(config)
+                if way != "optimal"  # of which the costs are shares
             ),
             lambda place: cell(config, **place),
         )
@@ -36,6 +38,16 @@ def main() -> None:
                 if count <= {"optimal": config.most_exact, "Sinkhorn": config.most_dense}.get(way, count)
             ),
             lambda place: timed(config, **place),
+        )
+        record.fill(
+            "crossings",
+            (
+                {"source": source, "target": target, "seed": seed, "way": way}
+                for source, target in LowNoise().columns
+                for seed in config.seeds
+                for way in CROSSING
+            ),
+            lambda place: crossing(config, **place),
         )
     drawing.draw(RESULTS / "far_plates.png")
 

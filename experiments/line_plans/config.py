@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+TUBES = 2500
+"""Training samples a side of the toy table whose tubes are looked at: those it pairs at a time."""
+WIDTH = 0.1
+"""Of these tubes."""
+
 
 @dataclass(frozen=True)
 class Config:

@@ -11,9 +11,14 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from efm_jax.matching import couplings
-from experiments.line_plans.config import Config
+from experiments.line_plans.config import TUBES, WIDTH, Config
 from experiments.line_plans.distributions import PAIRS, mixture
+from experiments.toy_table.config import LowNoise
+from experiments.toy_table.run import drawn
 
+HEIGHTS = np.linspace(0.05, 0.95, 10)
+CROSSING = ("optimal", "lines", "lines, whitened", "lines, one to one", "minibatch OT")
+"""Ways whose tubes are looked at."""
 Way = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -21,6 +26,7 @@ def ways(config: Config) -> dict[str, Way]:
     """From samples of P and Q to the row of Q that each of P is paired with."""
     lines = functools.partial(functools.partial, couplings.lines_plan)
     return {
+        "optimal": couplings.whole_plan,
         "lines": lines(),
         "lines, one to one": lines(one_to_one=True),
         "lines, not stretched": lines(stretch=False),
@@ -45,11 +51,34 @@ def cell(config: Config, pair: str, seed: int, way: str) -> dict[str, Any]:
     }
 
 
+def crossing(config: Config, source: str, target: str, seed: int, way: str) -> dict[str, Any]:
+    """What no network can learn of straight tubes: how much their velocities differ at one point.
+
+    The mean over heights of `E |v - E[v | x, z]|^2 / E |v|^2`, v the partner less the sample, over points in the tubes of
+    the samples of the low-noise toy table.
+    """
+    rng = np.random.default_rng([seed, 2])
+    x, y = (
+        rng.permutation(drawn(LowNoise(), name, seed, side, "train"))[:TUBES].astype(np.float64)
+        for side, name in enumerate((source, target))
+    )
+    v = y[ways(config)[way](np.float32(x), np.float32(y))] - x
+    parts = []
+    for z in HEIGHTS:
+        middle = x + z * v
+        points = middle + WIDTH * rng.standard_normal(middle.shape)
+        density = np.exp(-cdist(points, middle, "sqeuclidean") / (2 * WIDTH**2))
+        density /= density.sum(1, keepdims=True)
+        mean = density @ v
+        parts.append(np.mean(density @ np.sum(v**2, axis=1) - np.sum(mean**2, axis=1)))
+    return {"crossing": float(np.mean(parts) / np.mean(np.sum(v**2, axis=1)))}
+
+
 def timed(config: Config, dim: int, count: int, way: str) -> dict[str, Any]:
     """Seconds of a plan, compilation apart."""
     rng = np.random.default_rng(0)
     x, y = (mixture(dim, k, k)(rng, count).astype(np.float32) for k in (5, 7))
-    plan = {"optimal": couplings.whole_plan, **ways(config)}[way]
+    plan = ways(config)[way]
     if way.startswith("lines") or way == "Sinkhorn":
         plan(x, y)
     began = time.perf_counter()

@@ -42,6 +42,24 @@ def times() -> Table | None:
     return ["", "seconds for n =", *(f"{n:,}" for n in counts)], cells
 
 
+def crossings() -> Table | None:
+    """Of straight tubes the share of the squared velocity that no network can learn, in the columns of the toy table."""
+    report = read(RESULTS, "line_plans")
+    rows = report.get("crossings", []) if report else []
+    if not rows:
+        return None
+    columns = list(dict.fromkeys((row["source"], row["target"]) for row in rows))
+    cells = []
+    for way in dict.fromkeys(row["way"] for row in rows):
+        found = [
+            [row["crossing"] for row in rows if (row["source"], row["target"], row["way"]) == (*column, way)]
+            for column in columns
+        ]
+        cells.append([way, *(f"{statistics.mean(values):.2%}" if values else "" for values in found)])
+    names = [f"{source.replace('gaussian:2', 'N')} -> {target}" for source, target in columns]
+    return ["variance of v at a point / v²", *names], cells
+
+
 def over_pairs(score: str, way: str, only: str = "") -> list[float]:
     """Means over seeds of a way's score, one a pair."""
     report = read(RESULTS, "line_plans")
@@ -64,7 +82,7 @@ def _cell(rows) -> str:
     return f"{cost:.2f} ({distinct:.2f})"
 
 
-TABLES = {"line plans": costs, "line plan times": times}
+TABLES = {"line plans": costs, "line crossings": crossings, "line plan times": times}
 VALUES = {
     "line_plans_cost": lambda: between(over_pairs("cost", "lines")),
     "one_to_one_cost": lambda: between(over_pairs("cost", "lines, one to one")),
