@@ -116,6 +116,7 @@ METHODS = {
     "C2FM, whitened": chain(frame="whitened"),
     "EFM, straight tubes": tubes(),
     "EFM, straight tubes, one to one": tubes(one_to_one=True),
+    "EFM, straight tubes, whitened": tubes(frame="whitened"),
     "IFM, official law": Method(
         lambda k: matching.ifm(GAP, law="official", width=widths.ramped(1.0, rate=10.0), num_points=k),
         clock="sine",
@@ -172,7 +173,6 @@ LEVERS = {
     "EFM, straight tubes, K = 8": tubes(extra=8),
     "EFM, straight tubes, launched by flux": tubes(flux=1.0, stretch=False),
     "EFM, straight tubes, not stretched": tubes(stretch=False),
-    "EFM, straight tubes, whitened": tubes(frame="whitened"),
     "EFM, straight tubes, blocks of 10,000": tubes()._replace(plan=10_000),
     "EFM, straight tubes, lines of each minibatch": Method(lambda k: matching.tubes(num_points=k), flow),
     "EFM, flux points, robust velocity": Method(
