@@ -256,7 +256,7 @@ def feature_scores(
     except ImportError as error:
         if features is not None:
             raise
-        return {"left_out": str(error)}
+        return {"left_out": str(error).removesuffix(".")}
     outputs, *real = (as_pictures(part, shape) for part in (y, *real))
     inputs = as_pictures(x, shape) if direction.translates else None
     report = pictures.pictures_report(outputs, *real, inputs=inputs, extractor=extractor, cache=cache)

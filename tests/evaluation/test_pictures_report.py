@@ -233,10 +233,10 @@ def test_pictures_of_a_run_are_compared_where_the_network_is_there(tmp_path, mon
     assert compared(features="inception:f")["scores"]["frechet"]["label"] == "Frechet-inception:f"
 
     def missing():
-        raise ImportError("not installed")
+        raise ImportError("not installed; install it.")
 
     monkeypatch.setattr(scoring, "efficientnet_lite0", missing)
-    assert compared() == {"left_out": "not installed"}
+    assert compared() == {"left_out": "not installed; install it"}  # other words follow it
     with pytest.raises(ImportError):
         compared(features="efficientnet")
     with pytest.raises(ValueError, match="features of a run must be"):
