@@ -63,15 +63,19 @@ def crossing(config: Config, source: str, target: str, seed: int, way: str) -> d
         for side, name in enumerate((source, target))
     )
     v = y[ways(config)[way](np.float32(x), np.float32(y))] - x
-    parts = []
+    return {"crossing": unlearnable(x, v, rng)}
+
+
+def unlearnable(x: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> float:
+    """The share of the squared velocity `v` of tubes from `x` that is left about its mean at a point."""
+    left = []
     for z in HEIGHTS:
         middle = x + z * v
         points = middle + WIDTH * rng.standard_normal(middle.shape)
         density = np.exp(-cdist(points, middle, "sqeuclidean") / (2 * WIDTH**2))
         density /= density.sum(1, keepdims=True)
-        mean = density @ v
-        parts.append(np.mean(density @ np.sum(v**2, axis=1) - np.sum(mean**2, axis=1)))
-    return {"crossing": float(np.mean(parts) / np.mean(np.sum(v**2, axis=1)))}
+        left.append(np.mean(density @ np.sum(v**2, axis=1) - np.sum((density @ v) ** 2, axis=1)))
+    return float(np.mean(left) / np.mean(np.sum(v**2, axis=1)))
 
 
 def timed(config: Config, dim: int, count: int, way: str) -> dict[str, Any]:

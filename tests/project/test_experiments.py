@@ -9,6 +9,8 @@ import pytest
 from experiments._lib.record import Record
 from experiments.gap_effect.config import Config as GapConfig
 from experiments.gap_effect.run import EXACT, exact
+from experiments.line_plans.config import WIDTH
+from experiments.line_plans.run import HEIGHTS, unlearnable
 from experiments.toy_table import run, tables
 from experiments.toy_table.config import Config, fast
 from experiments.toy_table.methods import LEVERS, METHODS
@@ -125,3 +127,21 @@ def test_tables_show_means_and_spreads(monkeypatch, tmp_path):
         ["W2", "N -> moons"],
         [["X", "1.500 ± 0.707 (2)"], ["floor: two sets of Q", "0.500 ± 0.000 (2)"]],
     )
+
+
+def test_what_no_network_can_learn_of_two_tubes_is_their_closed_form():
+    """Tubes from 0 to a and to -a: at a point the share of the second is a logistic function, and v^2 = a^2 everywhere."""
+    n, a = 2000, 0.3
+    v = a * np.where(np.arange(n) % 2, 1.0, -1.0)[:, None]
+    found = unlearnable(np.zeros((n, 1)), v, np.random.default_rng(0))
+    s = np.linspace(-1.5, 1.5, 6001)
+    left = []
+    for z in HEIGHTS:
+        one, other = (np.exp(-((s + sign * z * a) ** 2) / (2 * WIDTH**2)) for sign in (1, -1))
+        share = one / (one + other)
+        left.append(np.sum((one + other) / 2 * 4 * share * (1 - share)) / np.sum((one + other) / 2))
+    # the mean over 20,000 draws of a number between 0 and 1
+    assert found == pytest.approx(np.mean(left), abs=0.01)
+    assert 0.2 < found < 0.8
+    x = np.random.default_rng(1).standard_normal((n, 1))
+    assert unlearnable(x, np.full((n, 1), 2.0), np.random.default_rng(0)) < 1e-12  # one velocity
