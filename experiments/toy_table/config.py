@@ -63,4 +63,4 @@ LEVER_COLUMNS = 2
 
 def fast() -> Config:
     """The same table in minutes: one seed, short training, fewer samples."""
-    return Config(seeds=(0,), train=4000, test=2000, steps=1000)
+    return Config(seeds=(0,), train=2000, test=1000, steps=500)
