@@ -10,7 +10,7 @@ from efm_jax import evaluation, models, runs
 from efm_jax._core.versions import versions
 from efm_jax.datasets import Pictures, as_pictures, read_folder, split_by_name
 from efm_jax.evaluation.features import efficientnet_lite0, extract
-from efm_jax.matching.couplings import whole_plan
+from efm_jax.matching.couplings import lines_plan, whole_plan
 from efm_jax.models import reports
 from experiments._lib import publish as _publish
 from experiments.images.config import AS_IT_IS, CHARGES, LEVERS, METHODS, Method, Task, run, tasks
@@ -57,7 +57,13 @@ def leave(name: str, task: Task, root: Path) -> None:
     """Publish how near pictures are to their partners as they are, and which plans find these."""
     place = Place(name, AS_IT_IS, 0)
     if not place.result().is_file():
-        report = {"maps": {}, "partners": both_ways(None, task, root), "true_pairs": true_pairs(task, root)}
+        shares, reached = true_pairs(task, root)
+        report = {
+            "maps": {},
+            "partners": both_ways(None, task, root),
+            "true_pairs": shares,
+            "reached": reached,
+        }
         publish(place, report | {"versions": versions()})
 
 
@@ -71,8 +77,8 @@ def both_ways(folder: Path | None, task: Task, root: Path) -> dict[str, Any]:
     }
 
 
-def true_pairs(task: Task, root: Path) -> dict[str, float]:
-    """Share of the training pictures that a plan pairs with their true partners."""
+def true_pairs(task: Task, root: Path) -> tuple[dict[str, float], float]:
+    """Share of the training pictures that a plan pairs with their true partners; and of those that exact lines reach."""
     sides = [pictures_of(spec, task) for spec in (task.data.source, task.data.target)]
     training = split_by_name(sides[0].names, "train", HELD_OUT)
     images = [side.images[training] for side in sides]
@@ -84,11 +90,14 @@ def true_pairs(task: Task, root: Path) -> dict[str, float]:
         i, j = (rng.choice(len(x), CHARGES, replace=False) for x in pixels)
         shares.append(np.mean(i == j[whole_plan(pixels[0][i], pixels[1][j])]))
     order = np.arange(len(pixels[0]))
-    return {
-        f"plan of each minibatch of {CHARGES}": float(np.mean(shares)),
-        "one plan": float(np.mean(order == whole_plan(*pixels))),
-        "plan by features": float(np.mean(order == whole_plan(*seen))),
+    lines = lines_plan(*seen)
+    found = {
+        f"plan of each minibatch of {CHARGES}": np.mean(shares),
+        "one plan": np.mean(order == whole_plan(*pixels)),
+        "plan by features": np.mean(order == whole_plan(*seen)),
+        "exact lines by features": np.mean(order == lines),
     }
+    return {plan: float(share) for plan, share in found.items()}, len(np.unique(lines)) / len(order)
 
 
 def method(name: str) -> Method:

@@ -143,6 +143,12 @@ def pairs() -> Table:
     return ["plan", "paired with the true partner"], rows
 
 
+def reached() -> str:
+    """The share of the training pictures of Q that exact lines by features reach."""
+    found = [report["reached"] for report in _reports("emoji") if "reached" in report]
+    return f"{found[0]:.0%}" if found else "?"
+
+
 def independent_hue() -> str:
     """What independent pairs in pixels do to the hue, 3 -> 2."""
     return _score("digits_3_2", "I-CFM", _BOTH_WAYS[1])
@@ -269,6 +275,7 @@ TABLES = {
 }
 VALUES = {
     "independent_hue": independent_hue,
+    "emoji_reached": reached,
     "chain_in_components": chain_in_components,
     "components_keep": components_keep,
 }

@@ -82,9 +82,15 @@ def test_pictures_that_are_their_partners_are_paired_with_them(tmp_path, monkeyp
     for name in ("a", "b"):
         emoji(tmp_path / name, 0)
     task = Task(configs.Data(f"folder:{tmp_path}/a", f"folder:{tmp_path}/b", size=8), 1, 1, "partners")
-    shares = images.true_pairs(task, tmp_path / "cache")
+    shares, reached = images.true_pairs(task, tmp_path / "cache")
     size = 60 - split_by_name([f"{i}.png" for i in range(60)], "test", images.HELD_OUT).sum()
-    assert shares["one plan"] == shares["plan by features"] == 1.0
+    assert (
+        shares["one plan"]
+        == shares["plan by features"]
+        == shares["exact lines by features"]
+        == reached
+        == 1.0
+    )
     # 16 of P find their partner among 16 of Q with probability 16 / size each: 20 draws of 16, three standard errors
     expected = 16 / size
     assert shares["plan of each minibatch of 16"] == pytest.approx(
