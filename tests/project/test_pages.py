@@ -13,14 +13,32 @@ from efm_jax.evaluation.drawing import save_png
 
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SHORT = {"range(1000)": "range(2)"}
+SHORT = {"range(1000)": "range(2)", "--steps 3000": "--steps 3"}
 """What is shortened: trainings, whose length no block depends on."""
-COMMANDS = {"get_started/laptop.md": ("efm demo", "efm suggest")}
-"""Commands without a training and without data of a reader's own; `test_readme` has all commands read."""
+COMMANDS = {
+    "get_started/laptop.md": ("efm ",),
+    "how_to/conditions.md": ("efm train generate-quick", "efm generate"),
+    "how_to/resume.md": ("efm train", "efm resume"),
+    "how_to/share.md": ("efm translate digits", "efm generate digit_generator"),
+}
+"""Commands that need no data of a reader's own; `test_readme` has all commands read."""
+_BRIEFLY = "--steps 2 --optimizer.warmup 1 --sampling.samples 8 --no-report"
+SHORT_COMMANDS = {
+    "efm train digits-quick": f"{_BRIEFLY} --recipe.plan-samples 64 --network.width 8",
+    "efm train generate-quick": f"{_BRIEFLY} --network.width 16",
+    "efm resume": "--no-report",
+}
+"""What their trainings are cut to."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
     return [code for found, code in BLOCK.findall(page.read_text()) if found == language]
+
+
+def shortened(code: str) -> str:
+    for long, short in SHORT.items():
+        code = code.replace(long, short)
+    return code
 
 
 OWN = {"tables.md"}
@@ -56,9 +74,7 @@ def test_programs_are_on_pages_and_fit_the_column():
 def test_the_programs_of_a_page_run(page, folders):
     names: dict = {}
     for code in blocks(page, "python"):
-        for long, short in SHORT.items():
-            code = code.replace(long, short)
-        exec(compile(code, str(page), "exec"), names)
+        exec(compile(shortened(code), str(page), "exec"), names)
     lines = names.get("lines") or names.get("found")
     if hasattr(lines, "end"):  # what the page traced went somewhere
         assert np.isfinite(np.asarray(lines.end)).all()
@@ -66,12 +82,14 @@ def test_the_programs_of_a_page_run(page, folders):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", COMMANDS)
-def test_commands_without_a_training_run(page, folders, monkeypatch):
+def test_commands_of_a_page_run(page, folders, monkeypatch):
     monkeypatch.setattr("webbrowser.open", lambda *_, **__: True)
     ran = 0
     for code in blocks(DOCS / page, "bash"):
-        for line in code.replace("\\\n", " ").splitlines():
+        for line in shortened(code).replace("\\\n", " ").splitlines():
             if line.startswith(COMMANDS[page]):
-                cli.main(shlex.split(line, comments=True)[1:])
+                short = [more for long, more in SHORT_COMMANDS.items() if line.startswith(long)]
+                words = shlex.split(line, comments=True)[1:]
+                cli.main([*words, *shlex.split(" ".join(short))])
                 ran += 1
     assert ran >= len(COMMANDS[page])
