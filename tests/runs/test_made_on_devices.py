@@ -84,6 +84,7 @@ def test_a_run_is_the_same_with_pictures_on_the_device(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_noise_it_began_with(tmp_path):
     def log(name):
         lines = (tmp_path / name / "log.jsonl").read_text().splitlines()
