@@ -149,7 +149,7 @@ def commands(
     found = [(said[what], command) for what, command in _useful(place, config, shape)]
     found += [("Scores of more samples", f"efm evaluate {name} --samples 2000")]
     if steps is not None:
-        found.append(("A model folder to share", f"efm export {name} MODEL"))
+        found.append(("A model folder to share", f"efm export {name} --output MODEL"))
         found.append(("Train it longer", f"efm resume {name} --steps {2 * steps}"))
     return found
 

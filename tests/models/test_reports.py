@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shlex
 from pathlib import Path
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from efm_jax import checkpoint, cli, metrics, models, training
-from efm_jax.models import build, configs, pictures, reports, scoring
+from efm_jax.models import _card, build, configs, pictures, presets, reports, scoring
 from efm_jax.types import FieldLines
 
 CONFIG = configs.from_dict(
@@ -168,6 +169,30 @@ def test_mistakes_are_named_before_lines_are_followed(arguments, told, capsys, t
         cli.main(["evaluate", "moons", *arguments])
     assert stop.value.code == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("preset", "shape"),
+    [
+        ("digits-quick", (32, 32, 3)),
+        ("generate-quick", (32, 32, 3)),
+        ("toy-swiss-roll", (2,)),
+        ("table-quick", (3,)),
+    ],
+)
+def test_commands_of_reports_and_cards_are_commands(preset, shape, tmp_path):
+    place, config = tmp_path / "my run", configs.to_dict(presets.PRESETS[preset][1])
+    place.mkdir()
+    (place / "config.json").write_text(json.dumps(config))  # `efm resume` reads its options there
+    record = {"config": config, "versions": {"efm_jax": "1"}}
+    commands = [command for _, command in _card.commands(str(place), config, shape, steps=100)]
+    commands += [command for _, command in _card.commands("moons", config, shape, steps=None)]
+    block = _card._use(str(place), record, shape).partition("```bash\n")[2].partition("```")[0]
+    commands += block.splitlines()
+    names = [shlex.split(command)[1] for command in commands]
+    assert {"evaluate", "export", "resume"} <= {*names}
+    for command in commands:
+        cli._parsed(shlex.split(command, comments=True)[1:])
 
 
 def test_a_report_overwrites_no_file_of_the_user(tmp_path, capsys, monkeypatch):
