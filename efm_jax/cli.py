@@ -8,6 +8,8 @@ import difflib
 import io
 import itertools
 import os
+import re
+import shlex
 import sys
 import traceback
 import warnings
@@ -110,7 +112,7 @@ def _parsed(arguments: list[str]) -> Callable[[], object]:
         except SystemExit as stop:
             if not told.getvalue():
                 raise
-            raise ValueError(_mistake(told.getvalue(), arguments[0])) from stop
+            raise ValueError(_mistake(told.getvalue(), arguments)) from stop
     sys.stderr.write(told.getvalue())
     return call
 
@@ -135,14 +137,36 @@ def _later(command: Callable) -> Callable:
     return later
 
 
-def _mistake(box: str, command: str) -> str:
+def _mistake(box: str, arguments: list[str]) -> str:
     """The mistake that the parser shows in a box, in one line."""
+    command, *rest = arguments
     lines = [line[1:].rstrip(" │╯") for line in box.splitlines()[1:]]  # without the title
     ruled = itertools.groupby(lines, lambda line: not line.strip(" ─-"))
     parts = [[*part] for rule, part in ruled if not rule] or [[box]]
-    said = [" ".join(line for line in parts[0] if not line.startswith(" " * 9))]  # without the help texts
-    said += [f"perhaps you meant {part[1]}" for part in parts[1:] if part[0].startswith(" Perhaps")]
-    return f"{'; '.join(' '.join(one.split()) for one in said)}\n`efm {command} --help` shows the options."
+    told = " ".join(" ".join(line for line in parts[0] if not line.startswith(" " * 9)).split())
+    if told.startswith("Unrecognized"):
+        unknown = re.sub(r" \(applied to [^)]*\)", ",", told.partition(": ")[2]).rstrip(",")
+        names = [text.partition("=")[0] for text in unknown.split(", ") if text.startswith("--")]
+        offers = {part[0].strip(" :").rpartition(" ")[2]: part for part in parts[1:]}
+        near = [_meant(name, offers.get(name, offers.get("meant", [])), command) for name in names]
+        meant = ", ".join(filter(None, near))
+        told = f"Unrecognized options: {unknown}{f'; perhaps you meant {meant}' if meant else ''}"
+    if command in ("train", "suggest", "resume"):  # options depend on what is trained
+        command = shlex.join([command, *itertools.takewhile(lambda text: not text.startswith("-"), rest)])
+    return f"{told}\n`efm {command} --help` shows the options."
+
+
+def _meant(unknown: str, offered: list[str], command: str) -> str | None:
+    """The option of this command, of those that the parser offers, that is most like what was given; None without."""
+    options, option = {}, ""
+    for line in offered:
+        if line.startswith("     --"):
+            option = line.strip().partition(", --")[0]
+        elif re.match(rf" {{9}}in efm {command}\b", line):
+            # a single choice is that of a preset
+            options.setdefault(option.split()[0], re.sub(r" \{\w+\}$", "", option))
+    near = difflib.get_close_matches(unknown, options, 1, 0.0)
+    return options[near[0]] if near else None
 
 
 def train(config: configs.Run, run: Path, *, report: bool = True, progress: bool = True) -> None:
@@ -233,10 +257,17 @@ def _looked_at(arguments: list[str]) -> "tuple[suggestions.Suggestion | None, se
     if len(two) != 2:
         if command == "suggest" and {"-h", "--help"} & {*rest}:
             return None, set()
-        known = "" if command == "suggest" or two[1:] else f", and {two[0]!r} is no preset"
+        alone = command == "train" and len(two) == 1
+        listed = "`efm train --help` lists the presets"
+        if alone and (near := difflib.get_close_matches(two[0].lower(), presets.PRESETS, 1, 0.75)):
+            raise ValueError(
+                f"there is no preset {two[0]!r}; did you mean {near[0]}?\n{listed}; data of your own are two sets: "
+                "`efm train A B`."
+            )
+        known = f", and {two[0]!r} is no preset" if alone else ""
         raise ValueError(
             f"`efm {command}` takes two sets of data, got {len(two)}{known}.\nName P and Q first, as in "
-            f"`efm {command} A B`; to generate, P is `noise`."
+            f"`efm {command} A B`; to generate, P is `noise`.{f' {listed}.' if alone else ''}"
         )
     from efm_jax.models import suggestions
 

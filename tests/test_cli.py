@@ -387,6 +387,35 @@ def test_whatever_goes_wrong_is_said_in_a_line(error, status, told, capsys, monk
             "train toy-swiss-roll --run r --recipe.gapp 3",
             "Unrecognized options: --recipe.gapp, 3; perhaps you meant --recipe.gap",
         ),
+        (
+            "train digits-quick --run r --step 100",
+            "Unrecognized options: --step, 100; perhaps you meant --steps INT\n`efm train digits-quick --help` shows",
+        ),
+        (
+            "train digits-quick --run r --stepz 100",
+            "Unrecognized options: --stepz, 100; perhaps you meant --steps INT\n",
+        ),
+        (
+            "train digits-quick --run r --recipe.metod=cfm",
+            "Unrecognized options: --recipe.metod=cfm; perhaps you meant --recipe.method\n",
+        ),
+        (
+            "train digits-quick --run r --data.gry --sampling.setps 4",
+            "Unrecognized options: --data.gry, --sampling.setps, 4; perhaps you meant --data.gray, --sampling.steps INT\n",
+        ),
+        (
+            "train moons rings --step 5",
+            "Unrecognized options: --step, 5; perhaps you meant --steps INT\n`efm train moons rings --help` shows",
+        ),
+        (
+            "train digits-quik --run r",
+            "there is no preset 'digits-quik'; did you mean digits-quick?\n`efm train --help` lists the presets",
+        ),
+        ("train Toy_Swissroll", "there is no preset 'Toy_Swissroll'; did you mean toy-swiss-roll?\n"),
+        (
+            "train digits --run r",
+            "`efm train` takes two sets of data, got 1, and 'digits' is no preset.\nName P and Q",
+        ),
         ("generate moons --count 3 --output=", "--output is empty.\n"),
         ("train toy-swiss-roll --run  --steps 3", "--run is empty.\n"),
         (
