@@ -13,7 +13,7 @@ import shlex
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass, replace
 from functools import partial, wraps
@@ -185,13 +185,15 @@ def _of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str
     """The commands that take two sets of data, for those that were looked at; `given` are the options on the line."""
     run_of_two = found.run if found else configs.Run()
 
-    def said(config: configs.Run, minutes: float) -> configs.Run:
+    def said(config: configs.Run, minutes: float, fixed: Collection[str] = ()) -> configs.Run:
         from efm_jax.models import suggestions
 
         if found is None:
             raise ValueError("two sets of data are expected: efm train A B")
-        config, timing = suggestions.paced(config, minutes, given=given)
-        print("\n".join(suggestions.described(found, config, timing, minutes, given=given)), flush=True)
+        print("\n".join(suggestions.described(found, config, given=given)), flush=True)
+        print("timing some steps ...", file=sys.stderr, flush=True)  # compiling takes its time
+        config, timing = suggestions.paced(config, minutes, given={*given, *fixed})
+        print("\n".join(suggestions.expected(found, config, timing, minutes)), flush=True)
         return config
 
     def train(
@@ -218,12 +220,16 @@ def _of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str
             report: Score held-out samples at the end, draw pictures and write report.html.
             progress: Show a progress bar.
         """
+        from efm_jax import runs
         from efm_jax._core import logs
         from efm_jax.models import suggestions
 
         logs.check_board(config.log)
-        folder = suggestions.new_folder(a, b) if run is None else run
-        _train(folder, said(config, minutes), report=report, progress=progress)
+        folder, fixed = (suggestions.new_folder(a, b) if run is None else run), set()
+        if (folder / "config.json").is_file():
+            fixed = {"network.width", "optimizer.warmup"}
+            config = runs.as_begun(folder, config, undecided=fixed - given)
+        _train(folder, said(config, minutes, fixed), report=report, progress=progress)
 
     def suggest(
         a: DataSet,
@@ -732,6 +738,7 @@ def _train(
     hosts.join(where.coordinator, where.processes, where.process_index)
     with hosts.watch(run):
         if hosts.first():
+            runs.as_begun(run, config, allow_changes=allow_changes)
             print(f"Training in {run}", flush=True)
         check = partial(reports.check, config) if report else None
         runs.train(run, config, progress=progress, allow_changes=allow_changes, check=check)

@@ -48,7 +48,12 @@ def digests(config: configs.Run) -> dict[str, str]:
 
 
 def unchanged(
-    folder: Path, config: configs.Run, now: Mapping[str, str], sizes: Sequence[int | None], *, trusted: bool
+    folder: Path,
+    config: configs.Run,
+    now: Mapping[str, str],
+    sizes: Sequence[int | None] | None,
+    *,
+    trusted: bool,
 ) -> tuple[str, ...]:
     """Return the places at which data may have another name than in the run of a folder: they hold what they held.
 
@@ -56,7 +61,7 @@ def unchanged(
         folder: The run folder.
         config: The run, with absolute names.
         now: The digests of its data.
-        sizes: Samples of P and Q.
+        sizes: Samples of P and Q; None where they are not yet known.
         trusted: Take data of another name for the same where the run, of an older version, has kept no digest.
 
     Raises:
@@ -69,7 +74,7 @@ def unchanged(
     new, same = names(configs.to_dict(config)), []
     for place in old.keys() & new.keys():
         was, size = meta.get("digests", {}).get(place), None
-        if place in PLACES[:2]:
+        if sizes is not None and place in PLACES[:2]:
             side = PLACES.index(place)
             size = meta.get("sizes", sizes)[side], sizes[side]
         if was is None and old[place] != new[place] and not (trusted and "digests" not in meta):

@@ -73,7 +73,7 @@ def opened(
     if config is None and not saved and (folder / "log.jsonl").exists():
         raise ValueError(f"{folder} holds a log.jsonl but no run; choose an empty folder.")
     if config is not None:
-        _check_same(folder, "config", config, identity["config"], free)
+        check_same(folder, "config", config, identity["config"], free)
     state, meta = fresh, {}
     if saved:
         state, meta = checkpoint.restore(checkpoints, fresh)
@@ -82,7 +82,7 @@ def opened(
                 raise ValueError(
                     f"{checkpoints} was not written by a run (no {part!r} in its meta); choose another."
                 )
-            _check_same(folder, part, meta[part], identity[part], free)
+            check_same(folder, part, meta[part], identity[part], free)
         files.set_aside(checkpoints, newer_than=int(state.step))
         _record(folder, state, meta, identity, keep=len(saved))
     if config != identity["config"]:
@@ -127,7 +127,8 @@ def _canonical(config: dict) -> dict:
     return configs.canonical(config)  # as another version may have written it
 
 
-def _check_same(folder: Path, what: str, old: dict, new: dict, free: tuple[str, ...]) -> None:
+def check_same(folder: Path, what: str, old: dict, new: dict, free: tuple[str, ...]) -> None:
+    """Raise ValueError that names the settings of a run that differ, in its config or fit, but for those below `free`."""
     if what == "config":
         old, new = _canonical(old), _canonical(new)
     apart = differences(old, new, "in the run", "now", free=free)
@@ -175,8 +176,22 @@ def changes(old: dict, new: dict, *, free: tuple[str, ...] = ()) -> dict[str, tu
 def differences(
     old: dict, new: dict, old_name: str, new_name: str, *, free: tuple[str, ...] = ()
 ) -> list[str]:
-    """Return a line for each setting that differs, except those below a name in `free`."""
+    """Return a line for each setting that differs, except those below a name in `free`.
+
+    Examples:
+        >>> recipes = {"method": "cfm", "width": 1.0}, {"method": "pfgm"}
+        >>> differences(*({"recipe": one} for one in recipes), "before", "now", free=("method",))
+        ['  recipe.width: 1.0 before, not an option of pfgm now']
+    """
+    sides = (flat(old), old_name), (flat(new), new_name)
     return [
-        f"  {name}: {before!r} {old_name}, {now!r} {new_name}"
-        for name, (before, now) in changes(old, new, free=free).items()
+        f"  {name}: " + ", ".join(f"{_told(settings, name)} {when}" for settings, when in sides)
+        for name in changes(old, new, free=free)
     ]
+
+
+def _told(settings: dict[str, Any], name: str) -> str:
+    if name in settings:
+        return repr(settings[name])
+    method = settings.get("recipe.method")
+    return f"not an option of {method}" if method and name.startswith("recipe.") else "not set"

@@ -6,7 +6,7 @@ progress.png held-out samples so far, drawn every minute
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -111,12 +111,7 @@ def train(
                 pair = reflow_run.training_pairs(config, first, pair)[0]
             tell = partial(print, flush=True) if progress and hosts.first() else None
             built = built._replace(sources=plans.paired(config, pair, cache=folder / "features", tell=tell))
-        free = (
-            *_folder.MAY_CHANGE,
-            *_PRECISION,
-            *moved,
-            *(("optimizer", "ema_decay") if allow_changes else ()),
-        )
+        free = (*_may_change(allow_changes), *moved)
         plan = replace(Plan.of_run(_named_by_first(config, digests, crew)), may_change=free)
         sheets = _pictures.sheets_of(config, built, inside[0], samples)
         watch = _pictures.Watch(folder, sheets, config.picture_every, config.steps, told=progress)
@@ -126,6 +121,62 @@ def train(
         if hosts.first():
             _begin.conclude(folder, config, int(state.step))
         return state
+
+
+def as_begun(
+    folder: str | Path,
+    config: configs.Run,
+    *,
+    undecided: Collection[str] = (),
+    allow_changes: bool = False,
+) -> configs.Run:
+    """See, before any work on the data, that a run folder holds no run with other settings.
+
+    Whether data of another name are the same is known without opening them; whether those of the same name are is left to
+    `train`.
+
+    Args:
+        folder: The run folder.
+        config: The run to train in it.
+        undecided: Settings by place, `SECTION.NAME`, that are taken from the run of the folder.
+        allow_changes: As of `train`.
+
+    Returns:
+        The run to train, with what was undecided as in the folder; as it is where that holds no run.
+
+    Raises:
+        ValueError: The folder holds a run with other settings, which are named.
+
+    Examples:
+        >>> import tempfile
+        >>> as_begun(tempfile.mkdtemp(), configs.Run()) == configs.Run()
+        True
+    """
+    folder = files.expanded(folder)
+    if not (folder / "config.json").is_file():
+        return config
+    old = configs.canonical(_folder.read_config(folder))
+    settings = _folder.flat(old)
+    for place in settings.keys() & {*undecided}:
+        section, _, name = place.partition(".")
+        part = replace(getattr(config, section), **{name: settings[place]})
+        config = replace(config, **{section: part})
+    new = _data.located(configs.named(config))
+    free = [*_may_change(allow_changes), "optimizer.weight_decay"]  # of which `_begin.announce` tells more
+    if new.data.noise is None:
+        free.append("data.noise")
+    if _data.names(old) != _data.names(configs.to_dict(new)):
+        try:
+            free += _data.unchanged(folder, new, _data.digests(new), None, trusted=allow_changes)
+        except FileNotFoundError:
+            free += _data.PLACES  # `train` says where data may be that have moved
+    _folder.check_same(folder, "config", old, configs.to_dict(new), tuple(free))
+    return config
+
+
+def _may_change(allow_changes: bool) -> tuple[str, ...]:
+    """What a resumed run may change, wherever its data are."""
+    return (*_folder.MAY_CHANGE, *_PRECISION, *(("optimizer", "ema_decay") if allow_changes else ()))
 
 
 def _keep_compiled(folder: str | None) -> None:

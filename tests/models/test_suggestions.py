@@ -1,6 +1,7 @@
 """What is suggested for two sets of data: the right kind of run, numbers that fit, and options that stand above it."""
 
 import io
+import json
 import re
 import tarfile
 import time
@@ -199,7 +200,7 @@ def test_steps_fill_the_minutes_and_no_more(monkeypatch):
     kept, _ = suggestions.paced(replace(found.run, steps=77), 10.0, given={"steps"})
     assert kept.steps == 77
     few, _ = suggestions.paced(found.run, 0.1)
-    told = suggestions.described(found, few, timing, 0.1)
+    told = suggestions.expected(found, few, timing, 0.1)
     assert few.steps == suggestions.FEWEST_STEPS
     assert told[-1].startswith("warning  200 steps do not fit into 0.1 minutes")
 
@@ -279,6 +280,66 @@ def test_the_command_says_what_it_will_do_and_trains_it(tmp_path, monkeypatch, c
     assert told.splitlines()[2].startswith("method   cfm, ")
     assert told.splitlines()[2].endswith("(--recipe.method): as given")
     assert (tmp_path / "runs" / "a-to-b" / "report.json").is_file()
+
+
+def test_what_is_known_is_said_before_steps_are_timed(monkeypatch, capsys):
+    seen = []
+
+    def timed(run, opened):
+        seen.append(capsys.readouterr())
+        return Timing(20.0, 0.3)
+
+    monkeypatch.setattr(_pacing, "_timed", timed)
+    cli.main(["suggest", "moons", "rings"])
+    ((said, note),) = seen
+    assert [line.split()[0] for line in said.splitlines()] == ["P", "Q", "method", "samples"]
+    assert note == "timing some steps ...\n"
+    after = capsys.readouterr()
+    assert [line.split()[0] for line in after.out.splitlines()] == ["network", "time"]
+    assert after.err == ""
+
+
+def test_the_run_of_a_folder_is_compared_before_steps_are_timed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    a, b = vectors(tmp_path, "a.npy", [1, 2]), vectors(tmp_path, "b.npy", [2, 1])
+    monkeypatch.setattr(_pacing, "_timed", lambda run, opened: Timing(1.0, 1.0))
+    monkeypatch.setattr(_pacing, "FEWEST_STEPS", 12)
+    options = ["--run", "run", "--minutes", "0.1", "--network.width", "8", "--no-progress", "--no-report"]
+    options += ["--recipe.coupling", "field_lines"]
+    cli.main(["train", a, b, *options])
+    kept = runs.read_config("run")
+    assert kept["steps"] == 12
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(_pacing, "_timed", lambda *_: pytest.fail("steps were timed"))
+        others = ["--recipe.method", "cfm"], ["--network.width", "9"], ["--optimizer.warmup", "3"]
+        for more in others:
+            with pytest.raises(SystemExit):
+                cli.main(["train", a, b, *options[:2], *more, "--no-report"])
+            told = capsys.readouterr()
+            assert told.out == ""
+            assert "the run in run has another config:\n" in told.err
+            assert f"{more[0][2:].replace('-', '_')}: " in told.err
+        with pytest.raises(SystemExit):
+            cli.main(["train", b, a, *options])
+        assert "data.source" in capsys.readouterr().err
+    # twice the steps, of which a new run would warm up longer
+    cli.main(["train", a, b, *options, "--steps", "24"])
+    assert runs.read_config("run") == {**kept, "steps": 24, "save_every": 2}
+
+
+def test_another_method_is_refused_before_a_preset_is_said_to_train(tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    pfgm = configs.of_method(PRESETS["toy-swiss-roll"][1], "pfgm")
+    (run / "config.json").write_text(json.dumps(configs.to_dict(pfgm)))
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "toy-swiss-roll", "--run", str(run), "--recipe.method", "cfm", "--no-report"])
+    told = capsys.readouterr()
+    assert stop.value.code == 2
+    assert told.out == ""
+    assert f"recipe.extra: {pfgm.recipe.extra} in the run, not an option of cfm now" in told.err
+    assert "recipe.coupling: not an option of pfgm in the run, 'minibatch_ot' now" in told.err
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_a_run_begins_with_the_averaged_weights_and_needs_them_once(first, tmp_p
     finally:
         elsewhere.rename(place / name)
     jax.tree.map(np.testing.assert_array_equal, state.params, whole.params)
-    with pytest.raises(ValueError, match=r"init: .* in the run, 'nothing' now"):
+    with pytest.raises(ValueError, match=r"init: .* in the run, not set now"):
         runs.train(tmp_path / "tuned", replace(config, steps=4), progress=False)
     runs.train(tmp_path / "new", replace(config, steps=1), progress=False)
     assert "init" not in runs.read_config(tmp_path / "new")

@@ -85,7 +85,7 @@ def test_config_json_is_mended_from_the_checkpoint(tmp_path):
 def test_another_config_is_refused_with_what_differs(tmp_path):
     run(tmp_path, steps=3)
     other = {"network": {"width": 32, "scales": [1, 2]}, "rate": 0.01, "depth": 2, "steps": 4}
-    said = r"another config:\n  depth: 'nothing' in the run, 2 now\n  network.width: 16 in the run, 32 now\nGive it"
+    said = r"another config:\n  depth: not set in the run, 2 now\n  network.width: 16 in the run, 32 now\nGive it"
     with pytest.raises(ValueError, match=said):
         run(tmp_path, config=other)
     with pytest.raises(
@@ -109,7 +109,7 @@ def test_a_run_is_never_overwritten(tmp_path):
     with pytest.raises(ValueError, match=r"holds a log\.jsonl but no run; choose an empty folder"):
         run(foreign)
     (foreign / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(ValueError, match="model_type: 'bert' in the run, 'nothing' now"):
+    with pytest.raises(ValueError, match="model_type: 'bert' in the run, not set now"):
         run(foreign)
     assert (foreign / "log.jsonl").read_text() == '{"step": 1}\n'
 

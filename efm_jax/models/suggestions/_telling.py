@@ -14,15 +14,13 @@ from efm_jax.models.suggestions._looking import Side
 from efm_jax.models.suggestions._pacing import Timing, seconds_of
 
 
-def described(
-    found: Suggestion, run: configs.Run, timing: Timing, minutes: float, *, given: Collection[str] = ()
-) -> list[str]:
-    """Say in six lines, and one a warning, what is going to be trained, for how long, and which option changes it.
+def described(found: Suggestion, run: configs.Run, *, given: Collection[str] = ()) -> list[str]:
+    """Say in four lines what is going to be trained and which option changes it, as far as no timing decides it.
 
     What is `given` has no other reason.
     """
     reasons = {name: "as given" if name in given else why for name, why in found.reasons.items()}
-    recipe, data, network = run.recipe, run.data, run.network
+    recipe, data = run.recipe, run.data
     how = [
         recipe.method,
         *(f"{name} {getattr(recipe, name)}" for name in ("width", "coupling") if hasattr(recipe, name)),
@@ -31,12 +29,19 @@ def described(
     size, option = f"{size} {'pixels' if len(_shape(run, found.shape)) == 3 else 'numbers'}", "--data.size"
     if data.components is not None:
         size, option = f"{data.components} principal components of {size}", "--data.components"
-    count = sum(leaf.size for leaf in jax.tree.leaves(_params(run, found.shape)))
-    total = seconds_of(run, timing)
-    lines = [
+    return [
         *(f"{name}        {_facts(side)}" for name, side in zip("PQ", found.sides, strict=True)),
         f"method   {', '.join(how)} (--recipe.method): {reasons['recipe.method']}",
         f"samples  {size} ({option}): {reasons['data.size']}",
+    ]
+
+
+def expected(found: Suggestion, run: configs.Run, timing: Timing, minutes: float) -> list[str]:
+    """Say in two lines, and one a warning, which network is going to be trained and for how long."""
+    network = run.network
+    count = sum(leaf.size for leaf in jax.tree.leaves(_params(run, found.shape)))
+    total = seconds_of(run, timing)
+    lines = [
         f"network  {network.kind} of width {network.width}, {count:,} weights (--network.width)",
         f"time     {_short(timing.step)} a step, {run.steps:,} steps: about {_long(total)} with compiling and scores "
         "(--minutes, --steps)",
