@@ -13,7 +13,7 @@ import math
 import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -283,7 +283,7 @@ def _one_way(
         if direction.translates:
             left = entries.Read(x).labels == cond
             scores["read_as_label_inputs"] = entries.share(left, "the same share of the inputs")
-    if trained.columns is not None and trained.space is not None and trained.config.data.components is None:
+    if _in_own_units(trained):
         scores["units"] = "distances between rows in the units that are learned"
     scores["seconds"] = round(seconds, 2)
     scores["samples_per_second"] = round(len(y) / seconds, 2)
@@ -291,7 +291,13 @@ def _one_way(
         first = slice(round_trip)
         labels = None if cond is None else cond[first]
         back = transport(trained, y[first], reverse=not direction.reverse, cond=labels)
-        scores["round_trip"] = scoring.round_trip(_kept(trained, x[first], direction.reverse), lines, back)
+        kept = _kept(trained, x[first], direction.reverse)
+        if _in_own_units(trained):
+            side = build.sides(trained.config.data, cast(spaces.Space, trained.space))[direction.start]
+            ends = np.asarray(back.end)
+            inside = np.concatenate([side.encode(ends[:, :-1]), ends[:, -1:]], axis=1)
+            kept, back = side.encode(kept), back._replace(end=inside)
+        scores["round_trip"] = scoring.round_trip(kept, lines, back)
     return scores, y
 
 
@@ -299,16 +305,22 @@ def _in_units(
     trained: Trained, x: np.ndarray, y: np.ndarray, lines: FieldLines, direction: Direction
 ) -> tuple:
     """What is scored: rows of a table in the units in which they are learned, or large columns alone would count."""
-    data, space = trained.config.data, trained.space
-    if trained.columns is None or space is None or data.components is not None:
+    if not _in_own_units(trained):
         return x, y, lines, direction
-    sides = build.sides(data, space)
+    sides = build.sides(trained.config.data, cast(spaces.Space, trained.space))
     train, test = (
         tuple(spaces.wrap(source, side) for source, side in zip(pair, sides, strict=True))
         for pair in (direction.train, direction.test)
     )
     inside = direction._replace(train=train, test=test)
     return sides[direction.start].encode(x), sides[direction.end].encode(y), lines, inside
+
+
+def _in_own_units(trained: Trained) -> bool:
+    """Whether it is a table whose columns are learned in units of their own."""
+    return (
+        trained.columns is not None and trained.space is not None and trained.config.data.components is None
+    )
 
 
 def _kept(trained: Trained, x: np.ndarray, reverse: bool) -> np.ndarray:
