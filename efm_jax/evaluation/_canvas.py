@@ -16,6 +16,8 @@ TARGET = "#c44e52"
 END = "#2e8b57"
 """Color of the ends of lines."""
 LOST = "#999999"
+_ALIKE = 4.0
+"""Ranges that differ by no more than this are shown at one scale."""
 
 
 def projected(
@@ -47,6 +49,23 @@ def projected(
     plane = np.linalg.svd(both - mean, full_matrices=False)[2][:2].T
     flat = np.concatenate([(lines[..., :-1] - mean) @ plane, lines[..., -1:]], axis=-1)
     return flat, (source - mean) @ plane, (target - mean) @ plane
+
+
+def limits(samples: Float[np.ndarray, "n dim"]) -> tuple[Float[np.ndarray, "dim 2"], bool]:
+    """Return the limits of axes that show samples, and whether the axes have one scale: not where ranges differ much.
+
+    Args:
+        samples: What is shown, [n, D].
+
+    Examples:
+        >>> samples = np.array([[0.0, 0.0], [1.0, 100.0]])
+        >>> limits(samples)[0].tolist(), limits(samples)[1]
+        ([[-0.08, 1.08], [-8.0, 108.0]], False)
+    """
+    ranges = np.ptp(samples, axis=0)
+    one = bool(ranges.max() <= _ALIKE * ranges[ranges > 0].min(initial=np.inf))
+    reach = 0.08 * (ranges.max() if one else np.where(ranges > 0, ranges, 1.0)) + 1e-6 * one
+    return np.stack([samples.min(axis=0) - reach, samples.max(axis=0) + reach], axis=1), one
 
 
 def save_png(path: str | Path, array: UInt8[np.ndarray, "height width *rgb"]) -> None:

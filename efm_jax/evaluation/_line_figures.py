@@ -1,6 +1,7 @@
 """Figures of field lines, with matplotlib, which is imported inside the functions."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -8,13 +9,24 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image
 
-from efm_jax.evaluation._canvas import END, LOST, SOURCE, TARGET, film_kind, projected, save_film, write
+from efm_jax.evaluation._canvas import (
+    END,
+    LOST,
+    SOURCE,
+    TARGET,
+    film_kind,
+    limits,
+    projected,
+    save_film,
+    write,
+)
 from efm_jax.types import FieldLines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INK = "#555555"
+_LONGEST = 24
 _MISSING = "figures need matplotlib: pip install matplotlib"
 
 
@@ -147,7 +159,10 @@ def _drawn(ax: "Axes | None", way: _Way) -> "Axes":
             ax.set(xlabel="z", ylabel="x_1")
         else:
             name = "x_{}" if way.dim == 2 else "principal component {}"
-            ax.set(xlabel=name.format(1), ylabel=name.format(2), aspect="equal")
+            shown = way.points[[0, -1]].reshape(-1, 2)
+            shown = shown[np.isfinite(shown).all(axis=1)]
+            alike = way.dim > 2 or not len(shown) or limits(shown)[1]
+            ax.set(xlabel=name.format(1), ylabel=name.format(2), aspect="equal" if alike else "auto")
     for these, color, style in ((way.arrived, _INK, "-"), (~way.arrived, LOST, "--")):
         if these.any():
             ax.plot(
@@ -166,6 +181,7 @@ def lines_figure(
     gap: float,
     arrived: Bool[np.ndarray, " n"] | None = None,
     view: str = "3d",
+    names: Sequence[str] | None = None,
     title: str = "",
     max_lines: int = 100,
     max_points: int = 500,
@@ -185,6 +201,8 @@ def lines_figure(
         gap: Distance of the plates.
         arrived: Which lines arrived, [n]; None means all.
         view: "3d", or "side" for (z, x_1) only; D = 1 is always seen from the side.
+        names: Names of the D numbers at the axes; None for x_1 and x_2. Numbers of much different ranges get axes of their
+            own scales.
         title: Text above.
         max_lines: Lines drawn, the first ones.
         max_points: Samples drawn a plate, the first ones.
@@ -230,24 +248,53 @@ def lines_figure(
     if title:
         figure.suptitle(title)
     everything = np.concatenate([source, target])
-    reach = 0.08 * np.ptp(everything, axis=0).max() + 1e-6
-    limits = np.stack([everything.min(0) - reach, everything.max(0) + reach], axis=1)
+    frame = _Frame(*limits(everything), _labels(names, dim))
     solid = dim == 2 and view == "3d"
     left = figure.add_subplot(1, 2, 1, projection="3d" if solid else None)
     _draw_plates(
-        left, lines[:, :max_lines], reached[:max_lines], source, target, gap, limits, 2 if solid else 1
+        left, lines[:, :max_lines], reached[:max_lines], source, target, gap, frame, 2 if solid else 1
     )
     ends = lines[[0, -1]][:, reached, :dim]
     backward = float(np.median(lines[0, :, -1])) > gap / 2
     wanted, color, name = (source, SOURCE, "P") if backward else (target, TARGET, "Q")
     right = figure.add_subplot(1, 2, 2)
-    _draw_map(right, ends[0, :max_points], ends[1, :max_points], wanted, color, name, limits)
+    _draw_map(right, ends[0, :max_points], ends[1, :max_points], wanted, color, name, frame)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     write(path, buffer.getvalue())
 
 
-def _draw_plates(axes, lines, arrived, source, target, gap, limits, dims) -> None:
+class _Frame(NamedTuple):
+    """The axes of x.
+
+    Attributes:
+        limits: Their limits [D, 2].
+        one_scale: Whether a length is the same along all of them.
+        labels: What they are called.
+    """
+
+    limits: np.ndarray
+    one_scale: bool
+    labels: list[str]
+
+
+def _labels(names: Sequence[str] | None, dim: int) -> list[str]:
+    """Names of columns for axes: those too long are cut, and none is taken for a formula."""
+    names = [f"x_{k + 1}" for k in range(dim)] if names is None else names
+    short = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..." for name in names]
+    return [name.replace("$", r"\$") for name in short]
+
+
+def _ticks(axes, frame: _Frame) -> None:
+    """Write long numbers short, 20k for 20000: in three dimensions they reach into the names of the axes."""
+    from matplotlib.ticker import EngFormatter
+
+    for axis, ends in zip(axes, frame.limits, strict=False):
+        if not 1e-3 <= np.abs(ends).max() < 1e4:
+            axis.set_major_formatter(EngFormatter(sep=""))
+
+
+def _draw_plates(axes, lines, arrived, source, target, gap, frame, dims) -> None:
     """Draw lines [t, n, D+1] between the plates over z and `dims` of the x, with samples on both plates."""
     for line, ok in zip(lines.swapaxes(0, 1), arrived, strict=True):
         style = {"color": _INK, "lw": 0.5} if ok else {"color": LOST, "lw": 0.5, "ls": "--"}
@@ -258,25 +305,31 @@ def _draw_plates(axes, lines, arrived, source, target, gap, limits, dims) -> Non
     ):
         where = [samples[:, k] for k in range(dims)]
         axes.scatter(np.full(len(samples), z), *where, s=3, color=color, label=name)
-    axes.set(xlabel="z", ylabel="x_1", xlim=(-0.04 * gap, 1.04 * gap), ylim=limits[0])
+    axes.set(xlabel="z", ylabel=frame.labels[0], xlim=(-0.04 * gap, 1.04 * gap), ylim=frame.limits[0])
     if dims == 2:
-        axes.set(zlabel="x_2", zlim=limits[1])
+        axes.set(zlabel=frame.labels[1], zlim=frame.limits[1])
         axes.set_box_aspect((1.7, 1.0, 1.0))
+        _ticks((axes.yaxis, axes.zaxis), frame)
+    else:
+        _ticks((axes.yaxis,), frame)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)
 
 
-def _draw_map(axes, start, end, wanted, color, name, limits) -> None:
+def _draw_map(axes, start, end, wanted, color, name, frame) -> None:
     """Draw starts and ends of lines with the samples they should reach, in the plane or as densities."""
     if wanted.shape[1] == 1:
-        bins = np.linspace(limits[0, 0], limits[0, 1], 40)
+        bins = np.linspace(frame.limits[0, 0], frame.limits[0, 1], 40)
         axes.hist(wanted[:, 0], bins, density=True, color=color, alpha=0.4, label=name)
         if len(end):
             axes.hist(end[:, 0], bins, density=True, histtype="step", color=END, label="ends of lines")
-        axes.set(xlabel="x_1", ylabel="density")
+        axes.set(xlabel=frame.labels[0], ylabel="density")
+        _ticks((axes.xaxis,), frame)
     else:
         for a, b in zip(start[:150], end[:150], strict=True):
             axes.plot(*np.stack([a, b], axis=1), color="#bbbbbb", lw=0.4, zorder=0)
         axes.scatter(*wanted.T, s=4, color=color, alpha=0.5, label=name)
         axes.scatter(*end.T, s=4, color=END, label="ends of lines")
-        axes.set(xlabel="x_1", ylabel="x_2", xlim=limits[0], ylim=limits[1], aspect="equal")
+        axes.set(xlabel=frame.labels[0], ylabel=frame.labels[1], xlim=frame.limits[0], ylim=frame.limits[1])
+        axes.set_aspect("equal" if frame.one_scale else "auto")
+        _ticks((axes.xaxis, axes.yaxis), frame)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=8, frameon=False)

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
 from efm_jax.evaluation import drawing
-from efm_jax.evaluation._canvas import projected, save_film
+from efm_jax.evaluation._canvas import limits, projected, save_film
 
 __all__ = ["lines_frames", "picture_frames", "projected", "save_film"]
 
@@ -72,8 +72,7 @@ def lines_frames(
     lines, source, target = (np.asarray(a, float) for a in (lines, source, target))
     lines, source, target = projected(lines[:, :max_lines], source[:max_points], target[:max_points])
     everything = np.concatenate([source, target])
-    reach = 0.08 * np.ptp(everything, axis=0).max() + 1e-6
-    low, high = everything.min(axis=0) - reach, everything.max(axis=0) + reach
+    low, high = limits(everything)[0].T
     side = _Panel(0, (-0.04 * gap, 1.04 * gap), (low[0], high[0]))
     plane = None if source.shape[1] == 1 else _Panel(1, (low[0], high[0]), (low[1], high[1]))
     panels = [side] if plane is None else [side, plane]

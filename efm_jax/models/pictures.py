@@ -10,6 +10,7 @@ from efm_jax.datasets import Source
 from efm_jax.datasets.classes import aligned, common_names
 from efm_jax.evaluation import columns, drawing, films
 from efm_jax.models import build, configs, scoring
+from efm_jax.models.columns import names as names_of
 from efm_jax.models.model import Trained, transport
 from efm_jax.models.scoring import Direction
 
@@ -106,7 +107,9 @@ def draw(
         if shape[0] > 2:
             drawing.save_png(folder / files[0], _plane(trained, x, y, real[direction.end], direction))
         else:
-            drawing.lines_figure(folder / files[0], path, *real, gap=gap, arrived=np.asarray(lines.arrived))
+            columns_of = None if trained.columns is None else names_of(trained.columns)
+            arrived = np.asarray(lines.arrived)
+            drawing.lines_figure(folder / files[0], path, *real, gap=gap, arrived=arrived, names=columns_of)
         path, *real = _as_learned(trained, path, *real)
         frames = films.lines_frames(path, *real, gap=gap)
     films.save_film(folder / files[-1], frames)

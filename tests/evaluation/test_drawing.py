@@ -124,6 +124,45 @@ def test_backward_lines_are_compared_with_the_source(tmp_path):
     assert share(b, 2) > 0.0 == share(b, 0)
 
 
+def axes_of(monkeypatch, tmp_path, lines, start, end, **options):
+    """The axes of a figure when it is saved: the lines, and the map."""
+    from matplotlib.figure import Figure
+
+    figures, save = [], Figure.savefig
+
+    def kept(figure, *args, **more):
+        figures.append(figure)
+        return save(figure, *args, **more)
+
+    monkeypatch.setattr(Figure, "savefig", kept)
+    drawing.lines_figure(tmp_path / "a.png", lines, start, end, gap=6.0, **options)
+    return figures[-1].axes
+
+
+@pytest.mark.parametrize("view", ["3d", "side"])
+def test_columns_of_other_scales_fill_their_axes_under_their_names(monkeypatch, tmp_path, view):
+    scale, names = np.array([1.0, 1e4]), ("age", "price in $ or $$")
+    lines, start, end = lines_between(2)
+    lines[..., :2] *= scale
+    pair = start * scale, end * scale
+    left, right = axes_of(monkeypatch, tmp_path, lines, *pair, names=names, view=view)
+    assert right.get_aspect() == "auto"
+    both = np.concatenate(pair)
+    for (low, high), column in zip((right.get_xlim(), right.get_ylim()), both.T, strict=True):
+        assert low < column.min() < column.max() < high
+        assert np.ptp(column) > 0.8 * (high - low)
+    labels = [right.get_xlabel(), right.get_ylabel(), left.get_ylabel()]
+    assert [label.replace("\\", "") for label in labels] == [*names, names[0]]
+    if view == "3d":
+        assert left.get_zlabel().replace("\\", "") == names[1]
+
+
+def test_the_plane_of_one_scale_keeps_its_angles(monkeypatch, tmp_path):
+    right = axes_of(monkeypatch, tmp_path, *lines_between(2))[1]
+    assert right.get_aspect() == 1.0
+    assert (right.get_xlabel(), right.get_ylabel()) == ("x_1", "x_2")
+
+
 def test_lines_figure_survives_lost_lines(tmp_path):
     lines, start, end = lines_between(2)
     lines[5:, 3] = np.nan

@@ -34,6 +34,15 @@ def test_samples_move_from_their_start_to_their_end():
     np.testing.assert_allclose(np.diff(seen), np.diff(seen).mean(), atol=0.01)
 
 
+def test_columns_of_other_scales_fill_the_plane():
+    start, end = np.array([[0.0, 0.0]]), np.array([[1.0, 1e4]])
+    lines = np.linspace(np.c_[start, 0.0], np.c_[end, 6.0], 5)
+    frames = films.lines_frames(lines, start, end, gap=6.0)
+    first, last = (centers(frames[t], drawing.END, 1) for t in (0, -1))
+    assert first[0] < 0.2 < 0.8 < last[0]
+    assert last[1] < 0.2 < 0.8 < first[1]
+
+
 def test_backward_lines_and_lost_ones_are_drawn_too():
     lines = np.linspace([[0.0, 6.0], [np.nan, np.nan]], [[1.0, 0.0], [np.inf, 1e30]], 3)
     frames = films.lines_frames(lines, np.zeros((4, 1)), np.ones((4, 1)), gap=6.0)
