@@ -79,6 +79,11 @@ def written(folder: Path, marker: str = MARKER) -> list[str]:
     return [*_listed(found, "files", str), *_listed(found, "earlier", str)]
 
 
+def left(folder: Path, files: list[str]) -> list[str]:
+    """List the files in a folder that earlier calls wrote and that writing `files` leaves there."""
+    return sorted({file for file in written(folder) if os.path.lexists(folder / file)} - {*files})
+
+
 def check(
     folder: Path,
     files: list[str],
@@ -128,7 +133,7 @@ def check(
 
 def mark(folder: Path, files: list[str], **facts: Any) -> None:
     """Write `lines.json`: before the files, so that a stopped call may be repeated, and after them with the facts."""
-    earlier = sorted({file for file in written(folder) if os.path.lexists(folder / file)} - {*files})
+    earlier = left(folder, files)
     _files.write_json(folder / MARKER, {"made_by": MADE_BY, "files": files, "earlier": earlier, **facts})
 
 

@@ -31,7 +31,8 @@ class Saved(NamedTuple):
         unreadable: Paths of pictures that could not be read and were left out.
         unsupported: Paths of pictures of other formats, left out too.
         missed: Files whose lines did not arrive, of an array the numbers of its rows; `lines.json` says the same.
-        told: What was read and what was left out of a table, and what is in the one written.
+        told: What was read and what was left out of a table, what is in the one written, and which files of earlier calls
+            remain beside the results.
     """
 
     folder: Path
@@ -136,7 +137,7 @@ def translate(
     facts = {} if found is None else {"source": str(read.parent if read.is_file() else read)}
     saved = _write(output, trained, x, files, lines, names if found is not None else None, back, facts)
     if table is not None:
-        saved = saved._replace(told=(f"Read {table.told}",))
+        saved = saved._replace(told=(f"Read {table.told}", *saved.told))
     return saved if found is None else saved._replace(unreadable=found.skipped, unsupported=found.other)
 
 
@@ -307,8 +308,9 @@ def _write(
     y, arrived = np.asarray(lines.end)[:, :-1], [bool(one) for one in np.asarray(lines.arrived)]
     output.mkdir(parents=True, exist_ok=True)
     *results, overview = files[:-1]
+    earlier = outputs.left(output, files[:-1])
     outputs.mark(output, files[:-1])
-    saved = Saved(output, len(y), sum(arrived))
+    saved = Saved(output, len(y), sum(arrived), told=_told_earlier(output, earlier))
     if not _pictures_come_out(trained):
         _files.write_array(output / overview, y.reshape(-1, *trained.shape))
         outputs.mark(output, files[:-1], arrived=arrived)
@@ -328,6 +330,15 @@ def _write(
     listed = [{"input": of, "file": file, "arrived": one} for of, file, one in lines_of]
     outputs.mark(output, files[:-1], lines=listed, **(facts or {}))
     return saved._replace(missed=tuple(file for file, one in zip(results, arrived, strict=True) if not one))
+
+
+def _told_earlier(output: Path, earlier: list[str]) -> tuple[str, ...]:
+    """What is said of the files that earlier calls left in the folder."""
+    if not earlier:
+        return ()
+    kind = "picture" if all(file.endswith(".png") for file in earlier) else "file"
+    many = len(earlier) > 1
+    return (f"{len(earlier)} {kind}{'s' * many} of an earlier call remain{'s' * (not many)} in {output}/",)
 
 
 def _numbered(n: int) -> list[str]:

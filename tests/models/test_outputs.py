@@ -91,10 +91,11 @@ def test_what_a_run_before_wrote_may_be_replaced_and_stays_known(arrives, tmp_pa
     save(tmp_path, {"one/a.png": 1, "one/b.png": 2, "two/a.png": 3, "three/b.png": 4, "four/mine.png": 5})
     out = tmp_path / "out"
     for name in ("one", "two", "three"):
-        apply.translate("run", tmp_path / name, out)
+        last = apply.translate("run", tmp_path / name, out)
     assert (level(out / "a.png"), level(out / "b.png")) == (3, 4)
     told = json.loads((out / "lines.json").read_text())
     assert (told["files"], told["earlier"]) == (["b.png", "pairs.png"], ["a.png"])
+    assert last.told == (f"1 picture of an earlier call remains in {tmp_path / 'out'}/",)
     save(out, {"mine.png": 9})
     with pytest.raises(ValueError, match=r"1 of the 3 files .* the first is .*mine\.png"):
         apply.translate("run", tmp_path / "four", out)
