@@ -125,7 +125,10 @@ def translate(
         table_output.check(output, trained, inputs, overwrite=overwrite)
         lines = transport(trained, x, reverse=reverse, cond=cond, guidance=guidance)
         others = table.others if table else {}
-        written = table_output.save(output, trained, x, lines, reverse=reverse, others=others, clip=clip)
+        order = table_output.order(spec) if table else ()
+        written = table_output.save(
+            output, trained, x, lines, reverse=reverse, others=others, order=order, clip=clip
+        )
         return _as_saved(written, table)
     if clip:
         raise ValueError("--clip is for tables.\nGive a file as output: --output out.csv")

@@ -90,6 +90,22 @@ def test_a_table_comes_back_under_its_names(run, tmp_path, capsys):
         np.testing.assert_allclose(table.x, expected, rtol=1e-4, atol=1e-3)
         assert table.others["name"].tolist() == [f"p{k}" for k in range(120)]
         assert set(table.others["arrived"].astype(str)) <= {"true", "True"}
+    # csv and parquet keep the order of the input, h5ad has its numbers in X and the rest in obs
+    first = (tmp_path / "out.csv").read_text().partition("\n")[0]
+    assert first.replace('"', "") == "age,name,income,score,arrived"
+    parquet = pytest.importorskip("pyarrow.parquet")
+    assert parquet.read_schema(tmp_path / "out.parquet").names == [
+        "age",
+        "name",
+        "income",
+        "score",
+        "arrived",
+    ]
+    cli.main(
+        ["translate", str(run), "--input", str(tmp_path / "out.parquet"), "--output", str(tmp_path / "2.csv")]
+    )
+    again = (tmp_path / "2.csv").read_text().partition("\n")[0]
+    assert again.replace('"', "") == "age,name,income,score,arrived"
 
 
 def test_the_report_has_a_plane_and_a_row_for_each_column(run):
@@ -100,6 +116,8 @@ def test_the_report_has_a_plane_and_a_row_for_each_column(run):
         assert (run / "pictures" / f"{name}_pca.png").stat().st_size > 1000
         # of columns in units of their deviation: in plain units incomes make it thousands
         assert scores["wasserstein2"]["inputs"] < 5
+        assert scores["round_trip"]["of_others"] < 5
+        assert scores["round_trip"]["value"] < 5
     assert page.count('<table class="columns">') == 2
     assert "efm translate" in page
     assert "SAMPLES.csv --output OUT.csv" in page
