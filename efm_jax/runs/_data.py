@@ -72,7 +72,7 @@ def unchanged(
         return ()  # a new run
     old = names(configs.canonical(meta["config"] if "config" in meta else _folder.read_config(folder)))
     new, same = names(configs.to_dict(config)), []
-    for place in old.keys() & new.keys():
+    for place in sorted(old.keys() & new.keys(), key=PLACES.index):  # P before Q
         was, size = meta.get("digests", {}).get(place), None
         if sizes is not None and place in PLACES[:2]:
             side = PLACES.index(place)

@@ -322,7 +322,7 @@ def test_the_run_of_a_folder_is_compared_before_steps_are_timed(tmp_path, monkey
             assert f"{more[0][2:].replace('-', '_')}: " in told.err
         with pytest.raises(SystemExit):
             cli.main(["train", b, a, *options])
-        assert "data.source" in capsys.readouterr().err
+        assert "data.source npy:" in capsys.readouterr().err
     # twice the steps, of which a new run would warm up longer
     cli.main(["train", a, b, *options, "--steps", "24"])
     assert runs.read_config("run") == {**kept, "steps": 24, "save_every": 2}
