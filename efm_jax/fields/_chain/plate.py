@@ -1,6 +1,6 @@
 """One plate of the chain and its images: sums over charges and over the times of a Brownian motion.
 
-For charges x_i of total 1 at height 0, with the kernels of `_slab`,
+For charges x_i of total 1 at height 0, with the kernels of `slab`,
 
     E_x = 1/2 int dT mean_i N(x; x_i, T I) (x - x_i) / T stay(z, T),    E_z = 1/2 int dT mean_i N(x; x_i, T I) leave(z, T).
 
