@@ -246,7 +246,7 @@ def chain_fn(x_pos: SamplesP, x_neg: SamplesQ, gap: float, *, tolerance: float =
         same shapes share their compiled lines.
 
     Raises:
-        ValueError: As `chain` does.
+        ValueError: As `chain` does, for the samples and options at once, for points when the function is called.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -256,8 +256,9 @@ def chain_fn(x_pos: SamplesP, x_neg: SamplesQ, gap: float, *, tolerance: float =
 
     Source: The chain: "Capacitor chain" abstract, OpenReview VDnHEHyVl5.
     """
-    x_pos, x_neg = checks.samples("x_pos", x_pos), checks.samples("x_neg", x_neg)
-    return jax.tree_util.Partial(_folded(tolerance), checks.length("gap", gap), x_pos, x_neg)
+    x_pos, x_neg = checks.both_plates(x_pos, x_neg)
+    gap, tolerance = checks.length("gap", gap), checks.positive("tolerance", tolerance)
+    return jax.tree_util.Partial(_folded(tolerance), gap, x_pos, x_neg)
 
 
 @lru_cache

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from efm_jax._core import checks
 from efm_jax._core.distances import unit_of_squares
 from efm_jax._core.heights import at_heights
-from efm_jax.charges.plates import Charges, as_points_and_charges
+from efm_jax.charges.plates import Charges, as_charges, as_points_and_charges
 from efm_jax.fields._sums.combine_plates import (
     both_signs,
     checked_gamma,
@@ -121,7 +121,7 @@ def field_fn(
         options and shapes share their compiled lines.
 
     Raises:
-        ValueError: As `coulomb` does, when the function is called.
+        ValueError: As `coulomb` does, for the charges and options at once, for points when the function is called.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -132,7 +132,10 @@ def field_fn(
 
     Source: Kolesov, Manukhov, Palyulin, Korotin (2025), arXiv 2502.02367, eq. 2 and Algorithm 2.
     """
-    return jax.tree_util.Partial(_directions(convention, gamma, block_size, certified), charges)
+    gamma = checked_gamma(gamma, convention) or None
+    if block_size is not None:
+        block_size = checks.count("block_size", block_size)
+    return jax.tree_util.Partial(_directions(convention, gamma, block_size, certified), as_charges(charges))
 
 
 @lru_cache

@@ -364,12 +364,19 @@ INSIDE = np.full((1, 3), 0.5, np.float32)
         (lambda: fields.chain(INSIDE, GOOD * np.nan, GOOD, 1.0), r"x_pos holds 8 NaN"),
         (lambda: fields.chain_velocity(INSIDE, GOOD, GOOD[:, :1], 1.0), r"same number of dimensions"),
         (lambda: fields.log_density_path(INSIDE, GOOD, GOOD, 1.0, tolerance=-1.0), r"tolerance must be"),
+        (lambda: fields.chain_fn(GOOD, GOOD, 1.0, tolerance=-1.0), r"tolerance must be"),
+        (lambda: fields.chain_fn(GOOD, GOOD[:, :1], 1.0), r"same number of dimensions"),
         (lambda: fields.log_density_path(INSIDE.astype(int), GOOD, GOOD, 1.0), r"points must hold floating"),
     ],
 )
 def test_bad_input_is_refused_with_a_fix(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_tolerance_of_a_chain_s_function_may_be_a_number_of_an_array():
+    chains = [fields.chain_fn(GOOD, GOOD, 1.0, tolerance=t) for t in (2.0**-10, jnp.float32(2.0**-10))]
+    assert chains[0].func is chains[1].func  # one function, so that compiled lines are shared
 
 
 def test_chains_under_jit_with_reach_or_images():

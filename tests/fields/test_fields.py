@@ -121,7 +121,13 @@ def test_a_lone_charge_exerts_no_force_on_itself():
         (lambda p, c: coulomb(p, c, convention="per_plate", gamma=-1.0), r"gamma must be >= 0, got -1.0"),
         (lambda p, c: coulomb(p, c, block_size=0), r"block_size must be a whole number >= 1, got 0"),
         (lambda p, c: coulomb(p, c, block_size=2.5), r"block_size must be a whole number >= 1, got 2.5"),
-        (lambda p, c: field_fn(c, convention="both")(p), r"convention must be one of"),
+        (lambda p, c: field_fn(c, convention="both"), r"convention must be one of"),
+        (lambda p, c: field_fn(c, gamma=1.0), r"gamma shrinks the plates of convention=\"per_plate\" only"),
+        (lambda p, c: field_fn(c, block_size=0), r"block_size must be a whole number >= 1, got 0"),
+        (
+            lambda p, c: field_fn(Charges(c.positions, c.charge[:-1])),
+            r"charges must be .*\(40, 4\) and \(39,\)",
+        ),
     ],
 )
 def test_bad_input_is_refused_with_a_fix(call, message):
@@ -141,3 +147,13 @@ def test_the_field_holds_where_squares_overflow(dim):
         np.testing.assert_allclose(
             far.log_magnitude, near.log_magnitude - dim * np.log(unit), rtol=1e-6, atol=1e-4
         )
+
+
+def test_options_of_a_field_function_may_be_numbers_of_arrays():
+    points, charges = random_capacitor()
+    plain = field_fn(charges, convention="per_plate", gamma=5.0, block_size=16)
+    arrays = field_fn(charges, convention="per_plate", gamma=jnp.float32(5), block_size=np.int64(16))
+    assert arrays.func is plain.func  # one function, so that compiled lines are shared
+    np.testing.assert_array_equal(arrays(points), plain(points))
+    none = field_fn(charges, convention="per_plate")
+    assert field_fn(charges, convention="per_plate", gamma=np.float32(0)).func is none.func
