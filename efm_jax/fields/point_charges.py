@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
@@ -168,13 +169,18 @@ def mean_displacement(
 ) -> tuple[Float[Array, "k dim1"], Float[Array, "k 1"]]:
     """Mean of `points - (x_i, 0)` with weights `r_i^-(D + K)`, and its length.
 
-    It has the direction of one plate's field in K extra dimensions. Memory is O(points x samples).
+    It has the direction of one plate's field in K extra dimensions. Where a point sits on a sample, it is that of the
+    others, and zero if there are none, as in `coulomb`. Memory is O(points x samples).
     """
     unit = unit_of_squares(points.shape[1], points, x)
     points, x = points / unit, x / unit
     charges = at_heights(x, jnp.zeros_like(x[:, 0]))
     squared = squared_distances(points, charges)
-    nearest = jnp.min(squared, axis=1, keepdims=True)
+    squared = jnp.where(squared != 0, squared, jnp.inf)
+    nearest = lax.stop_gradient(jnp.min(squared, axis=1, keepdims=True))
     weights = jnp.exp(log_relative_weight(squared, nearest, x.shape[1] + num_extra))
-    mean = weighted_displacements(weights / jnp.sum(weights, axis=1, keepdims=True), points, charges)
-    return mean * unit, jnp.sqrt(jnp.sum(mean * mean, axis=1, keepdims=True)) * unit
+    total = jnp.sum(weights, axis=1, keepdims=True)
+    mean = weighted_displacements(weights / jnp.where(total == 0, 1, total), points, charges)
+    square = jnp.sum(mean * mean, axis=1, keepdims=True)
+    length = jnp.where(square == 0, 0, jnp.sqrt(jnp.where(square == 0, 1, square)))
+    return mean * unit, length * unit

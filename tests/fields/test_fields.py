@@ -9,6 +9,7 @@ from reference import error_over_tolerance
 from efm_jax.charges.plates import Charges, capacitor
 from efm_jax.fields import coulomb, field_fn
 from efm_jax.fields._sums.products import by_products
+from efm_jax.fields.point_charges import mean_displacement
 
 field = jax.jit(coulomb, static_argnames=("convention", "gamma", "block_size", "certified"))
 
@@ -157,3 +158,34 @@ def test_options_of_a_field_function_may_be_numbers_of_arrays():
     np.testing.assert_array_equal(arrays(points), plain(points))
     none = field_fn(charges, convention="per_plate")
     assert field_fn(charges, convention="per_plate", gamma=np.float32(0)).func is none.func
+
+
+@pytest.mark.parametrize("dim", [2, 100])
+def test_the_mean_displacement_on_a_charge_is_that_from_the_others(dim):
+    x = jnp.asarray(np.random.default_rng(dim).standard_normal((6, dim)), jnp.float32)
+    on_them = jnp.pad(x[:2], ((0, 0), (0, 1)))
+    mean, length = mean_displacement(on_them, x, 1)
+    for k in range(2):
+        others = mean_displacement(on_them[k : k + 1], jnp.delete(x, k, axis=0), 1)
+        np.testing.assert_allclose(mean[k], others[0][0], rtol=1e-5, atol=1e-6)  # sums in another order
+        np.testing.assert_allclose(length[k], others[1][0], rtol=1e-5)
+    # all charges at one place: none is left
+    alone = mean_displacement(on_them[:1], jnp.tile(x[:1], (3, 1)), 1)
+    assert not alone[0].any()
+    assert not alone[1].any()
+
+
+def test_the_mean_displacement_has_a_gradient_on_a_charge():
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((6, 2)), jnp.float32)
+    point = jnp.pad(x[:1], ((0, 0), (0, 1)))
+
+    def length(point, x):
+        return jnp.sum(mean_displacement(point, x, 1)[1])
+
+    of_point, of_x = jax.grad(length, argnums=(0, 1))(point, x)
+    expected = jax.grad(length, argnums=(0, 1))(point, x[1:])
+    np.testing.assert_allclose(of_point, expected[0], rtol=1e-4, atol=1e-5)  # sums in another order
+    np.testing.assert_allclose(of_x[1:], expected[1], rtol=1e-4, atol=1e-5)
+    assert not of_x[0].any()
+    for part in jax.grad(length, argnums=(0, 1))(point, x[:1]):
+        assert not part.any()
