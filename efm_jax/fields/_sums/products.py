@@ -24,10 +24,7 @@ def by_products(
 ) -> PlateSums:
     """As `by_differences`, where the charges that count are the nearest or as far as the middle of all charges."""
     dim1 = points.shape[-1]
-    middle = _middle(positions, charge)
-    x, a = points - middle, positions - middle
-    size = squared_lengths(x)[:, None] + _norms(a)[None, :]  # an error of |x|^2 is one of all distances
-    squared = squared_by_products(x, a, size)
+    x, a, size, squared = about_middle(points, positions, charge)
     size = lax.stop_gradient(size)
 
     nearest, found, others = nearest_first(lax.stop_gradient(squared), charge != 0)
@@ -49,6 +46,16 @@ def by_products(
     far_doubt = _far_doubt(charge, others, log_weights, squared, size, dim1)
     doubt = lax.stop_gradient(roundoff(points) * (near_doubt + far_doubt))
     return PlateSums(near_vector + far_vector, weight + near_weights.sum(axis=1), reference, doubt)
+
+
+def about_middle(
+    points: Float[Array, "p dim1"], positions: Float[Array, "n dim1"], charge: Float[Array, " n"]
+) -> tuple[Float[Array, "p dim1"], Float[Array, "n dim1"], Float[Array, "p n"], Float[Array, "p n"]]:
+    """Points x and positions a from the middle of charges >= 0; of each pair `|x|^2 + |a|^2` and `|x - a|^2` by products."""
+    middle = _middle(positions, charge)
+    x, a = points - middle, positions - middle
+    size = squared_lengths(x)[:, None] + _norms(a)[None, :]  # an error of |x|^2 is one of all distances
+    return x, a, size, squared_by_products(x, a, size)
 
 
 def _norms(vectors: Float[Array, "n dim1"]) -> Float[Array, " n"]:
