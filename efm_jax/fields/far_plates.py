@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 from scipy import stats
@@ -87,8 +88,11 @@ def far_plate(
         extra: K >= 1; None for the limit of many.
         block_size: Charges summed at a time; None chooses by the number of points.
 
+    Returns:
+        The field; NaN where a traced angle is outside (0, pi/2].
+
     Raises:
-        ValueError: Shapes do not fit, or extra or block_size is not a whole number >= 1.
+        ValueError: Shapes do not fit, a known angle is outside (0, pi/2], or extra or block_size is not a whole number >= 1.
 
     Examples:
         One charge: lines are straight, and the velocity is that of `x~ = cos(theta) y + sin(theta) tau`.
@@ -102,10 +106,21 @@ def far_plate(
     """
     points, charges = checks.both_plates(points, charges)
     extra = None if extra is None else checks.count("extra", extra)
-    angle = jnp.broadcast_to(jnp.asarray(angle, points.dtype), points.shape[:1])
     if block_size is None:
         block_size = default_block_size(len(points), len(charges), points.shape[1])
-    return _far_plate(points, angle, charges, None, extra, checks.count("block_size", block_size))
+    block_size = checks.count("block_size", block_size)
+    if not isinstance(angle, Tracer):
+        angle = np.asarray(angle)
+        outside = angle[~_is_angle(angle)]
+        if len(outside):
+            raise ValueError(
+                f"angle must lie in (0, pi/2].\n{len(outside)} of {angle.size} do not, e.g. {outside[0]}; a height "
+                "z > 0 has the angle arctan(z)."
+            )
+    angle = jnp.broadcast_to(jnp.asarray(angle, points.dtype), points.shape[:1])
+    field = _far_plate(points, angle, charges, None, extra, block_size)
+    inside = _is_angle(angle)
+    return FarField(*(jnp.where(inside.reshape(-1, *[1] * (part.ndim - 1)), part, jnp.nan) for part in field))
 
 
 def far_lines(
@@ -211,6 +226,11 @@ def directions(
         return tau
     length = jnp.sqrt(squared_lengths(tau))
     return tau * jnp.minimum(1.0, _length(shape[1], extra, cut) / length)[:, None]
+
+
+def _is_angle(angle):
+    """Whether angles lie in (0, pi/2], up to a rounding of pi/2 in float32."""
+    return (angle > 0) & (angle <= (1 + 1e-6) * pi / 2)
 
 
 class _Sums(NamedTuple):

@@ -268,9 +268,32 @@ def test_one_to_one_is_the_least_change_of_the_ends():
         (lambda: far_plates(np.eye(2), np.eye(3)), "same number of dimensions"),
         (lambda: far_plates(np.eye(2), np.eye(2), frame="box"), "frame"),
         (lambda: far_plate(np.eye(2), 0.1, np.eye(2), extra=0), "extra"),
+        (lambda: far_plate(np.eye(2), 0.0, np.eye(2)), r"angle must lie in \(0, pi/2\].\n.* e.g. 0.0;"),
+        (lambda: far_plate(np.eye(2), 2.0, np.eye(2)), r"angle must lie in \(0, pi/2\].\n.* e.g. 2.0;"),
+        (lambda: far_plate(np.eye(2), np.nan, np.eye(2)), "angle must lie in"),
+        (lambda: far_plate(np.eye(2), jnp.asarray([0.5, -0.5]), np.eye(2)), "1 of 2 do not, e.g. -0.5;"),
         (lambda: far_lines(far_plates(np.eye(2), np.eye(2)), np.eye(2), first=2.0), "below pi/2"),
     ],
 )
 def test_bad_input_is_named(make, said):
     with pytest.raises(ValueError, match=said):
         make()
+
+
+def test_a_traced_angle_out_of_range_gives_nan_for_its_point_alone():
+    x, y = on_lines(2, n=8, p=5)
+    angles = np.float32([0.3, 0.0, 2.0, np.nan, 0.5 * np.pi])
+    within = np.array([True, False, False, False, True])
+    for part in jax.jit(far_plate)(x, angles, y):
+        np.testing.assert_array_equal(np.isfinite(part.reshape(5, -1)).all(1), within)
+        assert np.isnan(part[~within]).all()
+    known = far_plate(x[within], angles[within], y)
+    np.testing.assert_allclose(jax.jit(far_plate)(x, angles, y).mean[within], known.mean, rtol=1e-6)
+
+
+def test_a_right_angle_of_any_dtype_is_taken():
+    x, y = on_lines(2, n=8, p=5)
+    for angle in (np.pi / 2, np.float32(np.pi / 2), np.float64(np.pi / 2), jnp.arctan2(1.0, 0.0)):
+        assert np.isfinite(far_plate(x, angle, y).velocity).all()
+    with jax.enable_x64(True):
+        assert np.isfinite(far_plate(x.astype(float), np.float32(np.pi / 2), y.astype(float)).velocity).all()
