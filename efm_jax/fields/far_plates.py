@@ -110,11 +110,11 @@ def far_plate(
         block_size = default_block_size(len(points), len(charges), points.shape[1])
     block_size = checks.count("block_size", block_size)
     if not isinstance(angle, Tracer):
-        angle = np.asarray(angle)
-        outside = angle[~_is_angle(angle)]
+        known = np.asarray(angle)
+        outside = known[~_is_angle(known)]
         if len(outside):
             raise ValueError(
-                f"angle must lie in (0, pi/2].\n{len(outside)} of {angle.size} do not, e.g. {outside[0]}; a height "
+                f"angle must lie in (0, pi/2].\n{len(outside)} of {known.size} do not, e.g. {outside[0]}; a height "
                 "z > 0 has the angle arctan(z)."
             )
     angle = jnp.broadcast_to(jnp.asarray(angle, points.dtype), points.shape[:1])
