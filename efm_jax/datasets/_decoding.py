@@ -38,7 +38,7 @@ class Files(NamedTuple):
         items: The name of each, its path or its bytes, and its label or None, in their order.
         made_of: The kind of the files and their paths, as JSON takes it.
         digest: A digest of their names, sizes and times.
-        later: Finds what can be read in any order, and reads nothing of it; None where they are read in their order alone.
+        later: Finds what can be read in any order, and reads nothing of it.
     """
 
     where: str
@@ -46,7 +46,7 @@ class Files(NamedTuple):
     items: Callable[[], Iterable[Item]]
     made_of: dict[str, Any]
     digest: Callable[[], str]
-    later: Callable[[], Later] | None = None
+    later: Callable[[], Later]
 
 
 class Shape(NamedTuple):
@@ -149,11 +149,6 @@ def decoded(found: Files, wanted: Wanted) -> Decoded:
 
 def _on_demand(found: Files, wanted: Wanted) -> Decoded:
     """Nothing is decoded but the first picture, which tells the size."""
-    if found.later is None:
-        raise ValueError(
-            f"cache 'none' reads pictures in any order, which {found.where} does not allow; take a folder or tar files, or "
-            "'disk'."
-        )
     if wanted.on_error == "skip":
         raise ValueError(
             "cache 'none' decodes pictures when they are drawn, which is too late to leave some out; on_error must be "

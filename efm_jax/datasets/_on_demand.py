@@ -1,7 +1,7 @@
 """Pictures that are decoded whenever they are drawn: only the files of the rows asked for are opened."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,18 +28,32 @@ class Member(NamedTuple):
             return file.read(self.size)
 
 
+Content = Path | Member | bytes
+Contents = Callable[[Sequence[int]], Iterable[tuple[int, Content]]]
+
+
 class Later(NamedTuple):
     """Pictures before anything of them is read.
 
     Attributes:
         names: The name of each.
-        content: From a number to what is read then.
+        contents: From numbers of pictures to what is read then, in any order, each with its place among the numbers.
         labels: The label of each, or None.
     """
 
     names: list[str]
-    content: Callable[[int], Path | Member]
+    contents: Contents
     labels: list[str | None]
+
+
+def each(content: Callable[[int], Path | Member]) -> Contents:
+    """Contents found one by one.
+
+    Examples:
+        >>> [*each(lambda k: Path(f"{k}.png"))([7, 5])]
+        [(0, PosixPath('7.png')), (1, PosixPath('5.png'))]
+    """
+    return lambda numbers: ((place, content(k)) for place, k in enumerate(numbers))
 
 
 class OnDemand:
@@ -53,21 +67,22 @@ class OnDemand:
     ):
         self._where, self._later, self._decode = where, later, decode
         self._sides: tuple[int, ...] | None = None
-        self._sides = self._one(0).shape
+        [(_, first)] = later.contents([0])
+        self._sides = self._decoded(0, first).shape
         self.shape = (len(later.names), *self._sides)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, index: np.ndarray | slice) -> np.ndarray:
-        rows = range(len(self))[index] if isinstance(index, slice) else index
+        rows = range(len(self))[index] if isinstance(index, slice) else [int(k) for k in index]
         found = np.empty((len(rows), *self.shape[1:]), np.uint8)
-        for place, k in zip(found, rows, strict=True):
-            place[:] = self._one(int(k))
+        for place, content in self._later.contents(rows):
+            found[place] = self._decoded(rows[place], content)
         return found
 
-    def _one(self, k: int) -> np.ndarray:
-        content, path = self._later.content(k), os.path.join(self._where, self._later.names[k])
+    def _decoded(self, k: int, content: Content) -> np.ndarray:
+        path = os.path.join(self._where, self._later.names[k])
         try:
             picture, _ = self._decode(content.read() if isinstance(content, Member) else content)
         except (ValueError, OSError) as error:

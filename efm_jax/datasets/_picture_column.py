@@ -3,14 +3,20 @@
 pyarrow reads them (the extra `tables`). Nothing is unpickled, and no path that a file holds is opened.
 """
 
+import array
+import itertools
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from efm_jax._core import files, lazy
 from efm_jax.datasets import _decoding, _picture_cache, picture_files, tables
+from efm_jax.datasets._on_demand import Later
 from efm_jax.datasets.shards import Labeled
 
 pa, parquet = map(lazy.optional, ("pyarrow", "pyarrow.parquet"))
@@ -101,23 +107,58 @@ def read(column: Column, wanted: _decoding.Wanted) -> Labeled:
         lambda: _items(column),
         {"parquet": column._replace(path=Path(real))._asdict()},
         lambda: _picture_cache.digest(Path(), [real]),
+        lambda: _later(column),
     )
     read = _decoding.decoded(found, wanted)
     labels = None if key and key == column.label else _decoding.classes(read, found.where, str(column.label))
     return Labeled(read.images, read.names, [*read.skipped], labels)
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, metadata: Any = None) -> Any:
     # without these it reads a whole group of rows, which may be all of a file
-    return parquet.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+    return parquet.ParquetFile(path, metadata=metadata, buffer_size=1 << 20, pre_buffer=False)
 
 
 def _items(column: Column) -> Iterator[_decoding.Item]:
     for k, row in enumerate(_rows(column, {column.name, column.label, column.key[0]})):
         if column.chosen(row):
-            content = row[column.name]
-            content = content["bytes"] if isinstance(content, dict) else content
-            yield f"row {k}", content or b"", column.class_of(row)
+            yield f"row {k}", _content(row[column.name]), column.class_of(row)
+
+
+def _content(cell: Any) -> bytes:
+    return (cell["bytes"] if isinstance(cell, dict) else cell) or b""
+
+
+def _later(column: Column) -> Later:
+    """The rows that are read, and their classes: of the pictures nothing is read."""
+    with _opened(column.path) as file:
+        metadata = file.metadata
+    rows, labels = range(metadata.num_rows), [None] * metadata.num_rows
+    if told := {column.label, column.key[0]} - {None, ""}:
+        rows, labels = array.array("q"), []
+        for k, row in enumerate(_rows(column, told)):
+            if column.chosen(row):
+                label = column.class_of(row)
+                rows.append(k)
+                labels.append(label and sys.intern(label))
+    numbers = np.asarray(rows)
+    return Later([f"row {k}" for k in rows], lambda asked: _cells(column, metadata, numbers[asked]), labels)
+
+
+def _cells(column: Column, metadata: Any, rows: np.ndarray) -> Iterator[tuple[int, bytes]]:
+    """The pictures of some rows, each with its place: a group of rows is read once, up to the last that is asked for."""
+    sizes = (metadata.row_group(k).num_rows for k in range(metadata.num_row_groups))
+    starts = np.cumsum([0, *sizes])
+    groups = np.searchsorted(starts, rows, "right") - 1
+    with files.parsing(column.path, "parquet file"), _opened(column.path, metadata) as file:
+        for group, places in itertools.groupby(np.argsort(rows).tolist(), lambda place: int(groups[place])):
+            batches = file.iter_batches(_ROWS, row_groups=[group], columns=[column.name])
+            cells, start, end = [], starts[group], starts[group]
+            for place in places:
+                while rows[place] >= end:
+                    cells = next(batches).column(0)
+                    start, end = end, end + len(cells)
+                yield place, _content(cells[int(rows[place] - start)].as_py())
 
 
 def _rows(column: Column, names: set[str | None]) -> Iterator[dict[str, Any]]:

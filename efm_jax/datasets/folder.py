@@ -108,7 +108,7 @@ def read_folder(
         lambda: ((name, root / name, None) for name in chosen),
         {"folder": os.path.realpath(root), **part},
         lambda: _picture_cache.digest(root, chosen),
-        lambda: _on_demand.Later(chosen, lambda k: root / chosen[k], [None] * len(chosen)),
+        lambda: _on_demand.Later(chosen, _on_demand.each(lambda k: root / chosen[k]), [None] * len(chosen)),
     )
     read = _decoding.decoded(found, wanted)
     return Pictures(read.images, read.names, [*read.skipped])

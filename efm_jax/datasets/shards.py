@@ -16,7 +16,7 @@ from jaxtyping import Integer, UInt8
 
 from efm_jax._core import files
 from efm_jax.datasets import _decoding, _picture_cache, picture_files
-from efm_jax.datasets._on_demand import Later, Member
+from efm_jax.datasets._on_demand import Later, Member, each
 from efm_jax.datasets.folder import labels_by_folder
 
 __all__ = ["Labeled", "expanded", "read_tar"]
@@ -154,7 +154,7 @@ def _later(paths: list[Path]) -> Later:
         number, offset, size = places[3 * k : 3 * k + 3]
         return Member(paths[number], offset, size)
 
-    return Later(names, content, labels)
+    return Later(names, each(content), labels)
 
 
 def _samples(path: Path, read: Callable[[tarfile.TarFile, tarfile.TarInfo], Any]) -> Iterator[tuple]:

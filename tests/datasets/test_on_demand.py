@@ -1,4 +1,4 @@
-"""Pictures decoded when they are drawn: the samples of those in memory, and no other file is opened."""
+"""Pictures decoded when they are drawn: the samples of those in memory, and no others are decoded."""
 
 import io
 import tarfile
@@ -22,9 +22,9 @@ def png(seed: int) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture(params=["folder", "tar"])
+@pytest.fixture(params=["folder", "tar", "parquet"])
 def spec(request, tmp_path) -> str:
-    """Sixty pictures of three classes, in a folder or in two tar files."""
+    """Sixty pictures of three classes, in a folder, in two tar files, or in nine groups of rows of a parquet file."""
     contents = {f"{'abc'[k % 3]}/{k:03d}.png": png(k) for k in range(COUNT)}
     for name, content in contents.items():
         path = tmp_path / "folder" / name
@@ -34,6 +34,14 @@ def spec(request, tmp_path) -> str:
         with tarfile.open(tmp_path / f"{shard}.tar", "w") as tar:
             for name in sorted(contents)[shard * COUNT // 2 : (shard + 1) * COUNT // 2]:
                 tar.add(tmp_path / "folder" / name, name)
+    if request.param == "parquet":
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        names = sorted(contents)
+        columns = {"photo": [contents[name] for name in names], "label": [name[0] for name in names]}
+        # no dictionary and no compression: the bytes of each picture lie in the file as they are
+        options = {"row_group_size": 7, "use_dictionary": False, "compression": "none"}
+        parquet.write_table(pa.table(columns), tmp_path / "a.parquet", **options)
+        return f"parquet:{tmp_path}/a.parquet"
     return f"folder:{tmp_path}/folder" if request.param == "folder" else f"tar:{tmp_path}/{{0..1}}.tar"
 
 
@@ -53,6 +61,12 @@ def test_samples_are_those_from_memory_bit_for_bit(spec, options):
         for rows in (None, slice(1, 4)):
             one, other = (batch(source, 3, 0, 7, N, rows=rows, labels=labels) for source in (plain, drawn))
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("asked", [[59, 0, 31, 0, 30, 6, 7, 59], [*range(COUNT)][::-1]])
+def test_samples_come_in_the_order_asked_for_and_twice_where_asked_twice(spec, asked):
+    plain, drawn = (opened(spec, Options(split="all", cache=cache)) for cache in ("memory", "none"))
+    np.testing.assert_array_equal(drawn.draw.read(np.array(asked)), plain.draw.read(np.array(asked)))
 
 
 def held(source: Source, steps: range, rows: slice) -> set[int]:
@@ -86,12 +100,20 @@ def destroy(spec: str, k: int) -> None:
         path = sorted(Path(place).rglob("*.png"))[k]
         path.write_bytes(bytes(path.stat().st_size))
         return
+    if kind == "parquet":
+        names = sorted((Path(place).parent / "folder").rglob("*.png"))
+        overwrite(Path(place), Path(place).read_bytes().index(names[k].read_bytes()), names[k].stat().st_size)
+        return
     path = Path(place).parent / f"{2 * k // COUNT}.tar"
     with tarfile.open(path) as tar:
         member = sorted(tar.getmembers(), key=lambda one: one.name)[k % (COUNT // 2)]
+    overwrite(path, member.offset_data, member.size)
+
+
+def overwrite(path: Path, start: int, count: int) -> None:
     with open(path, "r+b") as file:
-        file.seek(member.offset_data)
-        file.write(bytes(member.size))
+        file.seek(start)
+        file.write(bytes(count))
 
 
 def test_what_cannot_be_read_so_is_said(tmp_path):
@@ -112,10 +134,3 @@ def test_what_cannot_be_read_so_is_said(tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no picture"):
         read_folder(tmp_path / "none", cache="none")
-
-
-def test_parquet_files_are_read_in_their_order(tmp_path):
-    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    parquet.write_table(pa.table({"image": [png(0), png(1)]}), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match="take a folder or tar files, or 'disk'"):
-        opened(f"parquet:{tmp_path}/a.parquet", Options(cache="none"))

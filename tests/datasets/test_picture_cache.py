@@ -301,9 +301,8 @@ def test_large_files_are_not_read_far_ahead(monkeypatch):
     counted = Counted()
     one = len(counted.item(0))
     monkeypatch.setattr(_decoding, "_BYTES_AHEAD", 20 * one)
-    found = _decoding.Files(
-        "noise", None, lambda: ((f"{k}.png", counted.item(k), None) for k in range(200)), {}, lambda: ""
-    )
+    items = ((f"{k}.png", counted.item(k), None) for k in range(200))
+    found = _decoding.Files("noise", None, lambda: items, {}, str, pytest.fail)
     read = _decoding.decoded(found, _decoding.Wanted(cache="memory"))
     assert read.images[:, 0, 0, 0].tolist() == list(range(200))
     assert counted.most <= 20 + os.cpu_count() + 2  # those that wait, those of the threads, and the next

@@ -47,7 +47,7 @@ def pixels(path, **options):
 
 
 @pytest.mark.parametrize("plain", [False, True])
-@pytest.mark.parametrize("cache", ["memory", "auto", "disk"])
+@pytest.mark.parametrize("cache", ["memory", "auto", "disk", "none"])
 def test_samples_are_those_of_a_folder_of_the_same_files(tmp_path, monkeypatch, plain, cache):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     contents = [png(k) for k in range(300)]  # more than are decoded ahead, and several groups of rows
@@ -71,11 +71,12 @@ def test_samples_are_those_of_a_folder_of_the_same_files(tmp_path, monkeypatch, 
     assert 60 < sizes[1] < 120  # 90, four standard deviations of 8
 
 
-def test_classes_have_the_names_that_the_file_gives(tmp_path, monkeypatch):
+@pytest.mark.parametrize("cache", ["auto", "none"])
+def test_classes_have_the_names_that_the_file_gives(tmp_path, monkeypatch, cache):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     contents, labels = [png(k) for k in range(6)], [0, 1, 2, 0, 1, 2]
     path = hugging_face(tmp_path / "a.parquet", contents, labels, ["cat", "ant", "bee"])
-    source, x = pixels(path)
+    source, x = pixels(path, cache=cache)
     assert source.class_names == ("ant", "bee", "cat")
     np.testing.assert_array_equal(
         np.unique(source.of_class(2).draw.read(np.array([0, 3])), axis=0).shape[0], 2
@@ -83,19 +84,22 @@ def test_classes_have_the_names_that_the_file_gives(tmp_path, monkeypatch):
     drawn = batch(source, 0, 0, 0, 2, labels=[2])
     assert {row.tobytes() for row in drawn} == {x[0].tobytes(), x[3].tobytes()}
     for one in ("cat", "0"):
-        only, y = pixels(f"{path}:label={one}")
+        only, y = pixels(f"{path}:label={one}", cache=cache)
         np.testing.assert_array_equal(y, x[[0, 3]])
         assert only.classes is None
     assert not (tmp_path / "home").exists()  # a few small pictures stay in memory
     with pytest.raises(ValueError, match=r"no row with label = 'dog'"):
-        pixels(f"{path}:label=dog")
+        pixels(f"{path}:label=dog", cache=cache)
     with pytest.raises(ValueError, match="has no column 'labl'"):
-        pixels(f"{path}:labl=cat")
+        pixels(f"{path}:labl=cat", cache=cache)
     plain = hugging_face(tmp_path / "b.parquet", contents, ["10", "2", "2", "10", "2", "2"])
-    assert pixels(plain)[0].class_names == ("2", "10")
+    assert pixels(plain, cache=cache)[0].class_names == ("2", "10")
     with pytest.raises(ValueError, match=r"2 of 6 pictures .* have no label, the others have"):
-        pixels(hugging_face(tmp_path / "c.parquet", contents, [0, -1, 1, None, 1, 0], ["a", "b"]))
-    assert pixels(hugging_face(tmp_path / "d.parquet", contents, [-1] * 6, ["a", "b"]))[0].classes is None
+        pixels(
+            hugging_face(tmp_path / "c.parquet", contents, [0, -1, 1, None, 1, 0], ["a", "b"]), cache=cache
+        )
+    none = hugging_face(tmp_path / "d.parquet", contents, [-1] * 6, ["a", "b"])
+    assert pixels(none, cache=cache)[0].classes is None
 
 
 def test_the_split_of_a_row_does_not_depend_on_what_else_is_read(tmp_path):
@@ -108,7 +112,8 @@ def test_the_split_of_a_row_does_not_depend_on_what_else_is_read(tmp_path):
     assert 0 < part.size < whole.size
 
 
-def test_a_path_in_the_file_is_not_opened(tmp_path):
+@pytest.mark.parametrize("cache", ["auto", "none"])
+def test_a_path_in_the_file_is_not_opened(tmp_path, cache):
     (tmp_path / "secret.png").write_bytes(png(0))
     image = pa.array(
         [{"bytes": None, "path": str(tmp_path / "secret.png")}, {"bytes": png(1), "path": None}],
@@ -116,36 +121,37 @@ def test_a_path_in_the_file_is_not_opened(tmp_path):
     )
     parquet.write_table(pa.table({"image": image}), tmp_path / "a.parquet")
     with pytest.raises(ValueError, match=r"a\.parquet/row 0 cannot be read as a picture \(it is empty\)"):
-        pixels(tmp_path / "a.parquet")
+        pixels(tmp_path / "a.parquet", cache=cache)
     with pytest.warns(UserWarning, match="left out 1 of 2 pictures"):
         assert pixels(tmp_path / "a.parquet", on_error="skip")[0].size == 1
 
 
-def test_what_is_wrong_is_told(tmp_path):
+@pytest.mark.parametrize("cache", ["auto", "none"])
+def test_what_is_wrong_is_told(tmp_path, cache):
     contents = [png(0), b"no picture", png(2)]
     bad = hugging_face(tmp_path / "bad.parquet", contents)
     with pytest.raises(ValueError, match=r"bad\.parquet/row 1 cannot be read as a picture"):
-        pixels(bad)
+        pixels(bad, cache=cache)
     with pytest.raises(ValueError, match="differ in size"):
-        pixels(hugging_face(tmp_path / "two.parquet", [png(0), png(1, 9)]))
+        pixels(hugging_face(tmp_path / "two.parquet", [png(0), png(1, 9)]), cache=cache)
     two = hugging_face(tmp_path / "mask.parquet", [png(0), png(1)], mask=[png(2), png(3)])
     with pytest.raises(
         ValueError, match=r"several columns of pictures: image, mask\.\nChoose one with --columns image"
     ):
-        pixels(two)
+        pixels(two, cache=cache)
     for name, first in (("image", 0), ("mask", 2)):
         (tmp_path / "one.png").write_bytes(png(first))
-        got = pixels(two, table=tables.Reading(columns=(name,)))[1]
+        got = pixels(two, table=tables.Reading(columns=(name,)), cache=cache)[1]
         want = np.asarray(Image.open(tmp_path / "one.png"), np.float32).ravel() / 127.5 - 1
         np.testing.assert_allclose(got[0], want, atol=1e-6)  # rounding of float32
     cut = tmp_path / "cut.parquet"
     cut.write_bytes(two.read_bytes()[:-20])
     with pytest.raises(ValueError, match=r"cut\.parquet is no readable parquet file"):
-        pixels(cut)
+        pixels(cut, cache=cache)
     empty = parquet.ParquetFile(bad).schema_arrow.empty_table()
     parquet.write_table(empty, tmp_path / "empty.parquet")
     with pytest.raises(FileNotFoundError, match=r"empty\.parquet holds no picture"):
-        pixels(tmp_path / "empty.parquet")
+        pixels(tmp_path / "empty.parquet", cache=cache)
 
 
 def test_a_file_is_not_read_whole(tmp_path):
@@ -157,6 +163,30 @@ def test_a_file_is_not_read_whole(tmp_path):
     before = pa.total_allocated_bytes()
     most = max(pa.total_allocated_bytes() - before for _ in _picture_column._items(column))
     assert 0 < most < path.stat().st_size / 2  # pyarrow holds some 1,024 rows, twice
+    later = _picture_column._later(column)
+    for k in (0, 3_000, 5_999):
+        most, content = max((pa.total_allocated_bytes() - before, one) for _, one in later.contents([k]))
+        assert 0 < most < path.stat().st_size / 2  # likewise
+        assert content == parquet.read_table(path)["photo"][k].as_py()
+
+
+def test_of_pictures_decoded_when_they_are_drawn_only_their_groups_of_rows_are_read(tmp_path):
+    """The pages of the other groups are destroyed; their headers can no longer be read."""
+    path = hugging_face(tmp_path / "a.parquet", [png(k) for k in range(300)], label=[7] * 300)
+    source, x = pixels(path, cache="none")
+    with open(path, "r+b") as file:
+        for group in (0, 2):
+            chunk = parquet.ParquetFile(path).metadata.row_group(group).column(0)
+            file.seek(chunk.dictionary_page_offset or chunk.data_page_offset)
+            file.write(bytes(chunk.total_compressed_size))
+    rows = np.array([199, 100, 150])
+    np.testing.assert_array_equal(source.draw.read(rows), x[rows])
+    for row in (99, 200):
+        with pytest.raises(ValueError, match=r"a\.parquet is no readable parquet file, or it is damaged"):
+            source.draw.read(np.array([row]))
+    path.unlink()
+    with pytest.raises(ValueError, match=r"a\.parquet is no readable parquet file.*No such file"):
+        source.draw.read(rows)
 
 
 def test_tables_of_numbers_stay_tables(tmp_path):

@@ -143,6 +143,17 @@ def test_pictures_in_a_column_of_a_file_are_pictures(tmp_path):
     assert _card.maps("m", config, found.shape)[0][1] == "efm translate m --input PICTURES --output OUT"
 
 
+def test_a_look_at_a_column_of_pictures_decodes_the_first_alone(tmp_path):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 12)).save(buffer, "PNG")
+    contents = [buffer.getvalue()] + [b"no picture"] * 69
+    for name in "ab":
+        parquet.write_table(pa.table({"photo": contents}), tmp_path / f"{name}.parquet")
+    found = suggestions.suggest(*(f"{tmp_path}/{name}.parquet" for name in "ab"))
+    assert [(side.count, side.shape) for side in found.sides] == [(70, (12, 16, 3))] * 2
+
+
 def test_vectors_of_other_scales_get_units(tmp_path):
     plain = suggestions.suggest(vectors(tmp_path, "a.npy", [1, 2]), vectors(tmp_path, "b.npy", [2, 1]))
     assert plain.run.data.components is None

@@ -5,7 +5,9 @@ import shlex
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from efm_jax import cli
 from efm_jax.datasets import batch, open_source
@@ -48,13 +50,15 @@ PAGES = [page for page in sorted(DOCS.rglob("*.md")) if blocks(page, "python") a
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    """A working directory with the two folders of pictures that pages speak of."""
+    """A working directory with the two folders of pictures and the parquet file that pages speak of."""
     monkeypatch.chdir(tmp_path)
     pictures = batch(open_source("digits:3"), 0, 0, 0, 40).reshape(40, 32, 32, 3)
     for k, picture in enumerate(np.asarray((pictures + 1) * 127.5, np.uint8)):
         folder = tmp_path / ("generated", "real")[k % 2]
         folder.mkdir(exist_ok=True)
         save_png(folder / f"{k}.png", picture)
+    contents = [path.read_bytes() for path in sorted(tmp_path.glob("*/*.png"))]
+    parquet.write_table(pa.table({"image": contents}), tmp_path / "pets.parquet")
 
 
 def test_programs_are_on_pages_and_fit_the_column():

@@ -81,8 +81,8 @@ def look(spec: str, reading: tables.Reading) -> Side:
 
 
 def _source(name: str) -> Source:
-    """All samples; of tar files headers alone are read, where they are not compressed."""
-    if name.startswith("tar:"):
+    """All samples; of parquet files and tar files that are not compressed no picture is decoded but the first."""
+    if name.startswith(("tar:", "parquet:")):
         with contextlib.suppress(ValueError):
             return opened(name, Options(split="all", cache="none"))
     return opened(name, Options(split="all"))
