@@ -25,6 +25,7 @@ from parallel_cases import (
     STEPS,
     finite_source,
     fit,
+    folder_options,
     numbers,
     parallel_options,
 )
@@ -132,6 +133,20 @@ def the_command() -> dict:
     return {}
 
 
+def pictures_on_demand() -> dict:
+    """`efm train` on pictures that are decoded when they are drawn, and the files that it opens."""
+    pictures, opened = FOLDER / "pictures", []
+
+    def note(event, arguments):
+        if event == "open" and str(arguments[0]).startswith(str(pictures)):
+            opened.append(Path(arguments[0]).name)
+
+    sys.addaudithook(note)
+    options = [*folder_options(pictures, "none"), *parallel_options(INDEX, PORT)]
+    cli.main(["train", *COMMAND, *options, "--run", str(MINE / "on demand")])
+    return {"opened": opened}
+
+
 def texts() -> dict:
     crew = hosts.crew(parallel.data_mesh())
     state = {
@@ -154,6 +169,7 @@ if __name__ == "__main__":
     )  # runs of one recipe share one compilation
     works = [
         the_command,
+        pictures_on_demand,
         straight,
         parts,
         a_signal,

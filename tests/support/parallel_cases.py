@@ -38,6 +38,19 @@ def parallel_options(index: int, port: str) -> list[str]:
     return [*options, "--parallel.process-index", str(index)]
 
 
+def folder_options(pictures: Path, cache: str) -> list[str]:
+    """Options of `efm train` for a folder of pictures as Q, which takes 16 of them a step."""
+    return [
+        "--data.source",
+        "noise",
+        "--data.target",
+        f"folder:{pictures}",
+        "--data.gray",
+        "--data.cache",
+        cache,
+    ]
+
+
 def draw(key, x_pos, x_neg, *, part=None):
     """Random points, and at each the difference of two sums over all charges."""
     points = jax.random.normal(key, (POINTS, DIM + 1))

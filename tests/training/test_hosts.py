@@ -6,12 +6,24 @@ import re
 import signal
 import socket
 import time
+from collections import Counter
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from parallel_cases import COMMAND, STEPS, finite_source, fit, numbers, parallel_options, start
+from parallel_cases import (
+    CHARGES,
+    COMMAND,
+    STEPS,
+    finite_source,
+    fit,
+    folder_options,
+    numbers,
+    parallel_options,
+    start,
+)
+from PIL import Image
 from test_devices import run_program
 
 from efm_jax import checkpoint, cli, datasets
@@ -47,6 +59,11 @@ def folder(made_once):
 
     def work(folder):
         fit(folder / "parts", 2)
+        (folder / "pictures").mkdir()
+        rng = np.random.default_rng(0)
+        for k in range(300):
+            pixels = rng.integers(0, 256, (1, 2), np.uint8)
+            Image.fromarray(pixels).save(folder / "pictures" / f"{k:03d}.png")
         port = free_port()
         output = together([run_program(PROGRAM, folder, str(i), port) for i in range(2)], 600)
         assert all((folder / f"told {i}.json").exists() for i in range(2)), "\n".join(output)
@@ -156,6 +173,32 @@ def test_the_command_trains_on_two_hosts(folder, tmp_path):
     assert read_config(folder / "command") == read_config(tmp_path / "one")
     assert checkpoint.latest(folder / "command" / "checkpoints") == 4
     losses = [runs.read_log(run)[-1]["loss"] for run in (folder / "command", tmp_path / "one")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # means over 16 points, 4 steps, float32
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_host_opens_the_files_of_its_own_rows_alone(folder, told, index):
+    """Each as often as it is drawn; besides, 64 files tell which data they are, and the first the size."""
+    config = read_config(folder / "on demand")
+    seed, held_out = config["seed"], config["data"]["held_out"]
+    options = datasets.opening.Options(
+        gray=True, held_out=held_out, cache="none"
+    )  # rows are those of all files
+    source = datasets.opening.opened(f"folder:{folder / 'pictures'}", options)
+    half = CHARGES // 2
+    rows = [datasets.source.chosen(source, seed, 1, step, CHARGES)[0] for step in range(4)]
+    own = Counter(f"{k:03d}.png" for row in rows for k in row[half * index :][:half])
+    opened = Counter(told[index]["pictures_on_demand"]["opened"])
+    assert own <= opened
+    beside = opened - own
+    assert beside.total() == 64 + 1
+    assert beside["000.png"] == 1 + 1
+
+
+def test_hosts_that_decode_when_they_draw_have_the_losses_of_one_process(folder, tmp_path):
+    options = folder_options(folder / "pictures", "memory")
+    cli.main(["train", *COMMAND, *options, "--run", str(tmp_path / "one")])
+    losses = [runs.read_log(run)[-1]["loss"] for run in (folder / "on demand", tmp_path / "one")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # means over 16 points, 4 steps, float32
 
 
