@@ -27,7 +27,8 @@ from PIL import Image
 from test_devices import run_program
 
 from efm_jax import checkpoint, cli, datasets
-from efm_jax.datasets.source import Choice
+from efm_jax.datasets.opening import Options, opened
+from efm_jax.datasets.source import Choice, chosen
 from efm_jax.runs import _fit as runs
 from efm_jax.runs import read_config
 from efm_jax.training import _watch, hosts
@@ -181,16 +182,14 @@ def test_a_host_opens_the_files_of_its_own_rows_alone(folder, told, index):
     """Each as often as it is drawn; besides, 64 files tell which data they are, and the first the size."""
     config = read_config(folder / "on demand")
     seed, held_out = config["seed"], config["data"]["held_out"]
-    options = datasets.opening.Options(
-        gray=True, held_out=held_out, cache="none"
-    )  # rows are those of all files
-    source = datasets.opening.opened(f"folder:{folder / 'pictures'}", options)
+    options = Options(gray=True, held_out=held_out, cache="none")  # rows are those of all files
+    source = opened(f"folder:{folder / 'pictures'}", options)
     half = CHARGES // 2
-    rows = [datasets.source.chosen(source, seed, 1, step, CHARGES)[0] for step in range(4)]
+    rows = [chosen(source, seed, 1, step, CHARGES)[0] for step in range(4)]
     own = Counter(f"{k:03d}.png" for row in rows for k in row[half * index :][:half])
-    opened = Counter(told[index]["pictures_on_demand"]["opened"])
-    assert own <= opened
-    beside = opened - own
+    files = Counter(told[index]["pictures_on_demand"]["opened"])
+    assert own <= files
+    beside = files - own
     assert beside.total() == 64 + 1
     assert beside["000.png"] == 1 + 1
 
