@@ -41,6 +41,12 @@ def forward(source: str, target: str, gap: float) -> list[float]:
     ]
 
 
+def mean_forward(gap: float) -> str:
+    """Mean W2 of forward lines from a Gaussian to the Swiss roll."""
+    found = forward("gaussian:2", "swiss_roll", gap)
+    return f"{statistics.mean(found):.2f}" if found else "?"
+
+
 def far() -> Table:
     """W2 of forward lines between plates far apart over that of a perfect map, means over the seeds."""
     report = read(RESULTS, "far")
@@ -93,6 +99,7 @@ TABLES = {
     "exact far": far,
 }
 VALUES = {
+    **{f"forward_L{gap:g}": partial(mean_forward, gap) for gap in (6.0, 30.0)},
     "far_by_flux": partial(far_ratio, "by flux"),
     "far_upright": partial(far_ratio, "upright"),
     "perfect_swiss_roll": partial(perfect, "swiss_roll"),

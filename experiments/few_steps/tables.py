@@ -5,6 +5,7 @@ import statistics
 from pathlib import Path
 
 from experiments._lib.tables import Table, read
+from experiments.images.config import METHODS, slug
 
 RESULTS = Path(__file__).parent / "results"
 WAYS = {
@@ -62,8 +63,15 @@ def digits() -> Table | None:
                 }
                 if found:
                     label = f"{label}, {'equal steps' if way == 'equal' else 'placed'}"
-                    rows.append([run["run"], label, *(_digits(found.get(n)) for n in counts)])
-    return ["run", "read as target, median hue change, KID at evaluations:", *map(str, counts)], rows
+                    rows.append([_method(run), label, *(_digits(found.get(n)) for n in counts)])
+    return ["method", "read as target, median hue change, KID at evaluations:", *map(str, counts)], rows
+
+
+def _method(run: dict) -> str:
+    """The method of a run of `experiments.images`; the folder's name of another."""
+    made = run["run"].removeprefix("images_digits_3_2_")
+    name = next((name for name in METHODS if made.startswith(f"{slug(name)}_{run['seed']}")), run["run"])
+    return f"{name}, reflow" if run["reflow"] else name
 
 
 def _digits(row: dict | None) -> str:

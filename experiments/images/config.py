@@ -197,3 +197,8 @@ def run(task: Task, method: Method, seed: int) -> Run:
         log_every=25,
         seed=seed,
     )
+
+
+def slug(name: str) -> str:
+    """A name of files."""
+    return "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())

@@ -13,7 +13,7 @@ from efm_jax.evaluation.features import efficientnet_lite0, extract
 from efm_jax.matching.couplings import lines_plan, whole_plan
 from efm_jax.models import reports
 from experiments._lib import publish as _publish
-from experiments.images.config import AS_IT_IS, CHARGES, LEVERS, METHODS, Method, Task, run, tasks
+from experiments.images.config import AS_IT_IS, CHARGES, LEVERS, METHODS, Method, Task, run, slug, tasks
 
 RESULTS = Path(__file__).parent / "results"
 HELD_OUT = 0.2
@@ -103,11 +103,6 @@ def true_pairs(task: Task, root: Path) -> tuple[dict[str, float], float]:
 def method(name: str) -> Method:
     """A method or a change of one."""
     return (METHODS | LEVERS)[name]
-
-
-def slug(name: str) -> str:
-    """A name of files."""
-    return "_".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
 
 
 def publish(place: Place, report: dict[str, Any]) -> None:

@@ -64,7 +64,8 @@ def _toy() -> list[list[str]]:
     floors = [
         floor["w2"] for report in reports for floor in report["floors"] if floor["target"] == "swiss_roll"
     ]
-    text, real = f"W2 {_spread([row['w2'] for row in rows])}", f"W2 {_spread(floors)}"
+    ends = reports[0]["config"]["test"]
+    text, real = f"W2 of {ends:,}: {_spread([row['w2'] for row in rows])}", f"W2 {_spread(floors)}"
     page = "[Gaussian → Swiss roll](docs/evidence/toys.md)"
     return [
         [page, "EFM, straight tubes", text, real, f"{statistics.mean(row['seconds'] for row in rows):.0f} s"]
@@ -80,7 +81,7 @@ def _exact() -> list[list[str]]:
     ]
     if not rows:
         return []
-    text = f"W2 {_spread([row['wasserstein2'] for row in rows])}"
+    text = f"W2 of {report['config']['lines']:,}: {_spread([row['wasserstein2'] for row in rows])}"
     real = f"W2 {_spread([row['floor'] for row in rows])}"
     page = "[Gaussian → Swiss roll, exact lines](docs/concepts/theory.md)"
     return [[page, "capacitor chain", text, real, "none"]]
@@ -96,7 +97,8 @@ def _spread(values: list[float], form: str = ".3f") -> str:
 
 
 def _minutes(seconds: list[float]) -> str:
-    return f"{statistics.mean(seconds) / 60:.0f} min"
+    least, most = (f"{of(seconds) / 60:.0f}" for of in (min, max))
+    return f"{least} min" if least == most else f"{least} to {most} min"
 
 
 TABLES = {"summary": summary}
