@@ -1,5 +1,6 @@
 """The tables of colored digits, 3 -> 2 and back."""
 
+import statistics
 from pathlib import Path
 
 from experiments._lib.tables import Table, kid, read, share, training
@@ -48,6 +49,22 @@ def changes() -> Table:
     return head, cells
 
 
+def jitter() -> Table | None:
+    """What jittered real digits score: the KID that a perfect map of them would have."""
+    report = read(RESULTS, "jitter")
+    if report is None:
+        return None
+    rows = [
+        [
+            f"{amount:g}",
+            *(cell for digit in report["config"]["digits"] for cell in _moved(report["rows"], digit, amount)),
+        ]
+        for amount in report["config"]["amounts"]
+    ]
+    head = [f"{digit}s: {score}" for digit in report["config"]["digits"] for score in ("read right", "KID")]
+    return ["jitter", *head], rows
+
+
 def quick_minutes() -> str:
     """Training time of the README's first command."""
     report = read(RESULTS, "quick")
@@ -58,6 +75,13 @@ def classifier_accuracy() -> str:
     """The share of MNIST's test digits that the digit classifier reads right."""
     report = read(RESULTS.parent.parent / "digit_classifier", "result")
     return "?" if report is None else f"{report['scores']['mnist_test']['accuracy']:.2%}"
+
+
+def _moved(rows: list[dict], digit: int, amount: float) -> list[str]:
+    mine = [row for row in rows if (row["digit"], row["amount"]) == (digit, amount)]
+    kids = [row["kid"] for row in mine]
+    spread = f" ± {statistics.stdev(kids):.2f}" if len(kids) > 1 else ""
+    return [f"{statistics.mean(row['read'] for row in mine):.1%}", f"{statistics.mean(kids):.2f}{spread}"]
 
 
 def _maps(label: str, name: str) -> list[list[str]]:
@@ -78,5 +102,5 @@ def _maps(label: str, name: str) -> list[list[str]]:
     return rows
 
 
-TABLES = {"translation": translation, "gap": changes}
+TABLES = {"translation": translation, "gap": changes, "jitter": jitter}
 VALUES = {"quick_minutes": quick_minutes, "classifier_accuracy": classifier_accuracy}
