@@ -178,7 +178,7 @@ PRESETS: dict[str, tuple[str, Run]] = {
             _DIGITS,
             data=Data("mnist:mnist:3", "mnist:mnist:2"),
             recipe=replace(_DIGITS.recipe, plan_samples=30_000),
-            steps=12_000,
+            steps=8_000,
             save_every=500,
         ),
     ),

@@ -45,8 +45,8 @@ def minutes(root: Path, path: Path) -> None:
                 reports = [json.loads(found.read_text()) for found in sorted(root.glob(f"{pattern}.json"))]
                 if reports:
                     _point(axes, reports, key, scale, color)
-        axes.set(xscale="log", xlabel="minutes of training", ylabel=label, xlim=(2.5, 42))
-        axes.set_xticks([3, 5, 10, 20, 30], ["3", "5", "10", "20", "30"])
+        axes.set(xscale="log", xlabel="minutes of training", ylabel=label, xlim=(2.5, 110))
+        axes.set_xticks([3, 5, 10, 20, 40, 80], ["3", "5", "10", "20", "40", "80"])
         axes.minorticks_off()
     named = [Line2D([], [], color=color, marker="o", ls="", label=name) for name, (color, _) in RUNS.items()]
     data = [
