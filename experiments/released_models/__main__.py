@@ -1,7 +1,8 @@
 """Make the models that come with the package: `python -m experiments.released_models --data FOLDER`.
 
 Each run is trained, scored and exported to `efm_jax/models`, in place of the model there; its report goes to results.
-The toys take 40 s of one core, the cells 15 s, the digits five minutes, their generator and the Earth ten each.
+The toys take 40 s of one core, the cells 15 s, the digits an hour or more, their generator and the Earth ten
+minutes each.
 """
 
 import contextlib

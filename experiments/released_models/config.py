@@ -6,7 +6,6 @@ from pathlib import Path
 from efm_jax.datasets.tables import Reading
 from efm_jax.models.configs import C2FM, IFM, Data, Network, Optimizer, Run, Sampling
 from efm_jax.models.presets import PRESETS
-from experiments.images import config as images
 from experiments.two_folders import run as two_folders
 from experiments.two_folders.config import Config
 
@@ -28,7 +27,7 @@ LICENCE_OF_EARTH = (
     "and NOAA's ETOPO1 (doi 10.7289/V5C8276M)."
 )
 
-HALVED = ("digit_generator", "earth")
+HALVED = ("digits", "digit_generator", "earth")
 """Models whose weights are kept as float16, so that all of them stay below 12 MB."""
 
 RUNS = {
@@ -70,8 +69,9 @@ RUNS = {
 
 
 def digits(data: Path) -> Run:
-    """Colored digits 3 <-> 2, the row "IFM, one plan" of `experiments.images`; `data` holds the folder `mnist`."""
-    return images.run(images.tasks(data)["digits 3 - 2"], images.METHODS["IFM, one plan"], 0)
+    """Colored digits 3 <-> 2 of MNIST, preset `digits-full`; `data` holds the folder `mnist`."""
+    run, mnist = PRESETS["digits-full"][1], f"mnist:{data / 'mnist'}"
+    return replace(run, data=replace(run.data, source=f"{mnist}:3", target=f"{mnist}:2"))
 
 
 def digit_generator(data: Path) -> Run:
