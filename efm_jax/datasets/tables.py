@@ -67,12 +67,14 @@ class Table(NamedTuple):
         columns: Names of the D columns.
         others: What else the file says of the n rows: columns that are not in x, each [n].
         told: What was read and what was left out, in words.
+        order: All columns of the file that could be learned, in their order.
     """
 
     x: Float32[np.ndarray, "n dim"]
     columns: tuple[str, ...]
     others: dict[str, np.ndarray]
     told: str
+    order: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -172,6 +174,7 @@ def read(
         if not len(rows):
             raise ValueError(f"{path} has no rows.")
         left: list[str] = []
+        order = tuple(file.columns)
         columns = _chosen(file, path, reading, column, left)
         fix = "Choose fewer columns with --columns."
         memory.check(f"{len(rows)} rows of {len(columns)} columns", 12 * len(rows) * len(columns), fix)
@@ -184,7 +187,7 @@ def read(
             with files.parsing(path, f"{kind} file", "write it again"):
                 rest = {key: file.values(key)[rows] for key in file.keys if key not in columns}
     told = f"{label}: {len(x):,}{of_all} rows, {told_columns(columns, 'of numbers')}"
-    return Table(x, tuple(columns), rest, told + ("; left out: " if left else "") + ", ".join(left))
+    return Table(x, tuple(columns), rest, told + ("; left out: " if left else "") + ", ".join(left), order)
 
 
 def sides(name: str | Path, column: str | None = None) -> list[str]:

@@ -125,7 +125,7 @@ def translate(
         table_output.check(output, trained, inputs, overwrite=overwrite)
         lines = transport(trained, x, reverse=reverse, cond=cond, guidance=guidance)
         others = table.others if table else {}
-        order = table_output.order(spec) if table else ()
+        order = table.order if table else ()
         written = table_output.save(
             output, trained, x, lines, reverse=reverse, others=others, order=order, clip=clip
         )

@@ -1,7 +1,5 @@
 """Results of a run on tables as a file: the same columns under their names, whether each line arrived, log-likelihoods."""
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -18,7 +16,7 @@ from efm_jax.models import build, columns, scoring
 from efm_jax.models.model import Trained
 from efm_jax.types import FieldLines
 
-__all__ = ["Written", "check", "is_table", "log_likelihood", "order", "save"]
+__all__ = ["Written", "check", "is_table", "log_likelihood", "save"]
 
 _BATCH = 250
 
@@ -116,33 +114,6 @@ def save(
         ordered = {name: known[name] for name in (*order, *known) if name in known}
         path = tables.write(output, y[:, :0], (), {**ordered, **more})
     return Written(path, arrived.tolist(), told)
-
-
-def order(spec: str) -> tuple[str, ...]:
-    """Return the names of the columns of a csv or parquet file in their order; of h5ad none, which keeps numbers apart.
-
-    Args:
-        spec: The table, as `tables.read` takes it, which has read it before.
-
-    Examples:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     order(f"csv:{tables.write(f'{folder}/a.csv', [[1.0, 2.0]], ['b', 'a'], {'c': ['x']})}")
-        ('b', 'a', 'c')
-    """
-    kind, _, rest = spec.partition(":")
-    path = files.expanded(tables.split(rest)[0])
-    if kind == "parquet":
-        from pyarrow import parquet
-
-        return tuple(parquet.read_schema(path).names)
-    if kind != "csv":
-        return ()
-    import pyarrow
-
-    with pyarrow.input_stream(path) as stream:
-        head = io.TextIOWrapper(stream, encoding="utf-8-sig").readline()
-    return tuple(next(csv.reader([head], delimiter=max(",;\t", key=head.count))))
 
 
 def log_likelihood(trained: Trained, x: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, " n"] | None:
