@@ -26,6 +26,7 @@ def two_seconds(monkeypatch):
     monkeypatch.setattr(_doctor, "_seconds", timed)
 
 
+@pytest.mark.slow
 def test_a_run_of_one_block_is_timed_as_it_is(two_seconds):
     assert _doctor.expected(run_of(1), SHAPE, points=2) == 0.5
 

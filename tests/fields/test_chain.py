@@ -402,6 +402,7 @@ def test_outside_the_slab_the_field_is_mirrored():
     np.testing.assert_allclose(field(jnp.asarray(above)), images, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [2, pytest.param(16, marks=pytest.mark.slow)])
 def test_a_sample_far_away_on_either_plate_takes_its_share_only(dim):
     rng = np.random.default_rng(dim)

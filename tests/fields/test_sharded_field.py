@@ -18,6 +18,8 @@ from efm_jax.charges.plates import Charges, capacitor
 from efm_jax.fields import streamed
 from efm_jax.parallel import sharded_field, split_charges, streamed_field
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -35,6 +35,7 @@ def directional(f, at, along, step):
     return (8 * (near(1) - near(-1)) - (near(2) - near(-2))) / (12 * step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "stepping", [*QUICK, *(pytest.param(stepping, marks=pytest.mark.slow) for stepping in LONG)]
 )

@@ -11,6 +11,8 @@ from efm_jax.charges.plates import capacitor, capacitor_chain
 from efm_jax.datasets import toys
 from efm_jax.lines import _arrivals, launches, whole_space
 
+pytestmark = pytest.mark.slow
+
 plane = _lines_to_charges.plane  # the fixture
 
 

@@ -25,6 +25,7 @@ def kept(plane):
 # ---- single lines ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [1, *(pytest.param(dim, marks=pytest.mark.slow) for dim in (2, 3, 4))])
 def test_the_flux_enclosed_by_a_line_of_a_dipole_is_conserved(dim):
     """`C(theta1) - C(theta2)`, C the share of the sphere within an angle of the axis: theta at D = 1, cos at D = 2."""

@@ -93,6 +93,7 @@ class TestWhateverIsLearned:
         assert np.isfinite(np.asarray(slope)).all()
 
 
+@pytest.mark.slow
 def test_the_moments_are_kept_with_the_parameters_and_stay():
     x, y = samples(2)
     network = capacitor_network(networks.mlp(2, gap=GAP, width=8, depth=1), GAP, x, y)

@@ -102,6 +102,7 @@ def test_the_quadrature_is_the_sum_over_images(scene):
     np.testing.assert_allclose(fast + slow, total[:, :-1] / total[:, -1:], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_target_is_the_bounded_part_and_the_slow_part_cut(scene):
     p, taught, (fast, slow, _), _ = scene
     # float32 sums err by 1e-6 of a plate's part, the truncated chain by 1e-6 of a charge's, both over E_z
@@ -130,6 +131,7 @@ def test_the_bounded_part_is_bounded_where_the_velocity_explodes():
     assert np.linalg.norm(slow[:9], axis=1).max() > 1e7
 
 
+@pytest.mark.slow
 def test_frames_carry_each_plate_to_itself_and_the_velocity_is_that_of_the_moving_points():
     """Points near a plate lie about its own samples; far up the exact map of Gaussians is a straight line."""
     rng = np.random.default_rng(0)
@@ -147,6 +149,7 @@ def test_frames_carry_each_plate_to_itself_and_the_velocity_is_that_of_the_movin
             assert (np.abs(mine - theirs) < 0.35 * side[:, d].std()).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frame", ["rms", "whitened"])
 def test_the_mean_of_the_velocity_is_that_of_the_means(frame):
     """d/dz of the mean of p_z, by the continuity equation: the integral of p v, for every minibatch."""

@@ -90,6 +90,7 @@ def test_lines_start_on_their_plate(recipe):
     assert recipe.span == (0.0, GAP)
 
 
+@pytest.mark.slow
 def test_the_conventions_differ():
     x_pos, x_neg = plates()
     p = points.box()(jax.random.key(0), x_pos, x_neg, GAP, 200)
@@ -235,6 +236,7 @@ def carried(convention, shift, gap, *, steps=600):
     return x[:, 0], np.asarray(lines.end)[:, 0], np.asarray(lines.arrived)
 
 
+@pytest.mark.slow
 def test_a_gaussian_goes_where_the_flux_of_the_slab_says():
     shift, gap = 5.0, 4.0
     x, y, arrived = carried("superposed", shift, gap)

@@ -74,6 +74,7 @@ def test_a_unet_for_vectors_is_refused():
         build.network(configs.Run(network=configs.Network(kind="unet")), (2,))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["efm", "c2fm", "ifm"])
 def test_flux_points_and_velocities_can_be_configured(method):
     config = configs.METHODS[method](gap=4.0, points="flux", height="logit", target="velocity", num_points=50)
@@ -166,6 +167,7 @@ def test_poisson_flow_of_the_limit_starts_at_noise_and_takes_the_whole_set(tmp_p
         build.run(dataclasses.replace(config, data=configs.Data("moons", "swiss_roll")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "output"), [("velocity", "denoiser"), ("direction", "field")])
 def test_poisson_flow_of_earlier_versions_goes_by_height(target, output):
     old = {"method": "pfgm", "gap": 40.0, "extra": 8, "target": target, "gamma": 0.5}

@@ -310,6 +310,7 @@ def test_what_is_known_is_said_before_steps_are_timed(monkeypatch, capsys):
     assert after.err == ""
 
 
+@pytest.mark.slow
 def test_the_run_of_a_folder_is_compared_before_steps_are_timed(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     a, b = vectors(tmp_path, "a.npy", [1, 2]), vectors(tmp_path, "b.npy", [2, 1])

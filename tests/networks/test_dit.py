@@ -61,6 +61,7 @@ def test_it_starts_as_the_zero_field_and_learns():
     assert np.mean(losses[-5:]) < 0.9 * losses[0]
 
 
+@pytest.mark.slow
 def test_height_label_and_place_matter():
     network = networks.dit((4, 6, 2), gap=2.0, width=8, depth=2, num_classes=3)
     params = filled(network.init(jax.random.key(0)))
@@ -77,6 +78,7 @@ def test_height_label_and_place_matter():
     assert jnp.abs(back - base[:, :-1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_configured_run_builds_it_and_bfloat16_stays_close():
     network = configs.Network(kind="dit", width=16, depth=2, patch=2)
     one = build.network(configs.Run(network=network), (8, 8, 3))

@@ -130,6 +130,7 @@ def test_pictures_of_a_batch_do_not_see_each_other(net):
 # --- dropout, labels, precision --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_dropout_follows_its_key(net, training):
     _, params, apply = net
     first, same, other = (training(jax.random.key(seed))[1] for seed in (1, 1, 2))

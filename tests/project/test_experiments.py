@@ -61,6 +61,7 @@ def test_a_row_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path):
     assert record.path.read_text() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -52,6 +52,7 @@ def kill_often(folder, seed, kills, steps):
     assert all(name.isdecimal() for name in os.listdir(folder / "killed" / "checkpoints"))
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(tmp_path):
     kill_often(tmp_path, seed=0, kills=3, steps=80)
 

@@ -62,6 +62,7 @@ def test_the_host_makes_what_no_device_can_hold_or_draw():
         np.testing.assert_array_equal(made[1], read[1])
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_with_pictures_on_the_device(tmp_path):
     labels = np.arange(40) % 2
     images = np.random.default_rng(1).integers(256, size=(40, 4, 4, 3), dtype=np.uint8)

@@ -53,6 +53,7 @@ def miss(folder, n=1000):
     return distance(ends(folder, "gaussian:2", n), roll)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [pytest.param(one, marks=() if one in ("efm", "pfgm") else pytest.mark.slow) for one in METHODS],

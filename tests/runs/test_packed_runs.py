@@ -40,6 +40,7 @@ def numbers(folder):
     return [np.frombuffer(leaf, np.float32) for leaf in outcome(folder)[0]]
 
 
+@pytest.mark.slow
 def test_a_packed_run_in_parts_is_one_in_one_and_its_folder_is_any_runs(
     tmp_path, straight, packed, monkeypatch
 ):

@@ -33,6 +33,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("flow", marks=pytest.mark.slow), "pairs", "by class"])
 def test_a_run_has_the_numbers_of_plans_made_in_the_step(name, tmp_path, monkeypatch):
     asked = []

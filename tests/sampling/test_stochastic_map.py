@@ -13,6 +13,8 @@ from efm_jax.charges.plates import capacitor
 from efm_jax.fields import field_fn
 from efm_jax.lines import adaptive, launches, whole_space
 
+pytestmark = pytest.mark.slow
+
 FIELD = Strips()
 
 

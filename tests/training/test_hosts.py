@@ -51,7 +51,7 @@ def together(programs: list, patience: float) -> list[str]:
             program.kill()
 
 
-pytestmark = pytest.mark.usefixtures("one_compilation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_compilation")]
 
 
 @pytest.fixture(scope="module")

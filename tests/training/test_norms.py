@@ -22,6 +22,7 @@ def test_the_norm_is_that_of_all_numbers(form):
     np.testing.assert_allclose(jax.jit(form)(tree()), exact, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("platform", "sums"), [("cuda", 3), ("cpu", 42)])
 def test_a_gpu_sums_small_arrays_together(platform, sums):
     lowered = jax.jit(_norms.norm).trace(tree()).lower(lowering_platforms=(platform,))

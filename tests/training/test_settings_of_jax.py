@@ -67,6 +67,7 @@ def test_a_step_makes_no_nan_on_its_way(recipe):
         assert info.finite
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_sampler_is_exported_for_any_number_of_samples(network):
     state = init_state(jax.random.key(0), NETWORKS[network], optax.sgd(1e-3))
