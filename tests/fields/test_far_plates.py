@@ -94,6 +94,7 @@ def test_blocks_change_nothing_but_rounding_and_angles_may_differ():
     np.testing.assert_allclose(one.velocity[0], whole.velocity[5], rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", [1, None])
 def test_flux_is_conserved_along_the_way(extra):
     x, y = on_lines(2, n=9, p=20, angle=0.8, extra=extra)

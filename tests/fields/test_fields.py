@@ -81,6 +81,7 @@ def test_products_are_trusted_beside_charges():
     assert (sums.doubt <= 60e-9 * 800 * np.linalg.norm(sums.vector, axis=1)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("convention", "sizes"), [("superposed", (1, 7, 39, 1000)), ("per_plate", (7,))])
 def test_the_block_size_does_not_matter(convention, sizes):
     """Both conventions combine the same sums of blocks, and what is summed again with more care has blocks of its own."""

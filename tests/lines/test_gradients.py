@@ -133,6 +133,7 @@ def test_the_gradient_of_a_log_density_is_in_closed_form(key):
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_gradients_go_through_transport():
     recipe = matching.cfm(gap=1.0)
     network = matching.flow_network(networks.mlp(2, gap=1.0, width=8, depth=1))

@@ -266,6 +266,7 @@ def test_a_fast_device_gets_a_wider_network(monkeypatch):
     assert suggestions.paced(found.run, 10.0, given={"network.width"})[0].network.width == 32
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_will_do_and_trains_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     a, b = vectors(tmp_path, "a.npy", [1, 2]), vectors(tmp_path, "b.npy", [2, 1])

@@ -71,6 +71,7 @@ def asked(run: Path, name: str, *options: str) -> np.ndarray:
     return np.load(run / name / "generated.npy")[:, 0]
 
 
+@pytest.mark.slow
 def test_samples_asked_of_a_class_are_of_that_class(tmp_path, capsys):
     run = tmp_path / "run"
     flow = ["--recipe.method", "cfm", "--recipe.gap", "1", "--network.output", "flow", "--no-report"]

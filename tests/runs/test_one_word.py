@@ -53,10 +53,9 @@ def miss(folder, n=1000):
     return distance(ends(folder, "gaussian:2", n), roll)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
-    [pytest.param(one, marks=() if one in ("efm", "pfgm") else pytest.mark.slow) for one in METHODS],
+    [pytest.param(one, marks=() if one == "efm" else pytest.mark.slow) for one in METHODS],
 )
 def test_the_toy_maps_by_one_word(toy, method):
     assert miss(toy(method)) < {"pfgm": 2.5, "c2fm": 1.3}.get(method, 0.8)
@@ -70,9 +69,8 @@ def test_the_toy_maps_well_when_it_is_trained_for_long(tmp_path, method):
     assert miss(train(tmp_path / "run", "toy-swiss-roll", method, 2000)) < bound
 
 
-@pytest.mark.parametrize(
-    "method", [name if name == "pfgm" else pytest.param(name, marks=LONG) for name in METHODS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_goes_through_one_folder(tmp_path, toy, method):
     report = reports.evaluate(toy(method), samples=20)
     assert report["step"] == STEPS.get(method, 150)

@@ -58,6 +58,7 @@ def outcome(folder):
     return arrays, log
 
 
+@pytest.mark.slow
 @pytest.mark.smoke
 def test_pictures_change_nothing_of_what_is_computed(tmp_path, always, one_build, capsys):
     states = {}
