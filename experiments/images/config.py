@@ -138,6 +138,12 @@ METHODS: dict[str, Method] = {
     "EFM, straight tubes, lines by features": Method(
         {**_TUBES, "plan_features": "efficientnet"}, _FLOW, _LINEAR, only=_of_partners
     ),
+    "EFM, straight tubes, lines by features, one to one": Method(
+        {**_TUBES, "plan_features": "efficientnet", "one_to_one": True},
+        _FLOW,
+        _LINEAR,
+        only=_of_partners,
+    ),
     "EFM, plan by features": Method({**_EFM, **_BY_FEATURES}, only=_of_partners),
 }
 

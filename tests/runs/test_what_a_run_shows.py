@@ -56,7 +56,8 @@ def test_batches_are_put_on_the_device_by_the_threads_that_make_them():
         assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize("last", [5, 50])
+# a batch asked for in the trace has come by its last step: the threads are this far ahead and no further
+@pytest.mark.parametrize("last", [3 + feeding.AHEAD + 1, 50])
 def test_a_trace_of_some_steps_names_the_parts_of_a_step(tmp_path, last):
     plan = dict(steps=8, batch_pos=8, batch_neg=8, seed=0, progress=False, profile=(3, last))
     fit(tmp_path, RECIPE, NETWORK, adam(1e-3), source(), source(), **plan)
