@@ -1,11 +1,47 @@
 """What all tests and examples share."""
 
+import os
 from pathlib import Path
 
 import jax
 import pytest
 
 MAPS = Path("/proc/self/maps")
+NOT_MUCH = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+NUMERIC = {"charges", "fields", "lines", "metrics"}
+"""Rooms whose tests are about digits: their programs are optimized always."""
+
+
+def pytest_addoption(parser):
+    """Add `--optimized`."""
+    parser.addoption(
+        "--optimized",
+        action="store_true",
+        help="compile default tests as users do; slow and smoke tests always are",
+    )
+
+
+def pytest_configure(config):
+    """Let default tests compile quickly: most of their time would go into optimizing programs that run once."""
+    config.quick = config.option.markexpr == "not slow" and not config.option.optimized
+    if config.quick:  # XLA_FLAGS are read as JAX starts its backend
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+        _optimize(False)
+
+
+def _optimize(wanted: bool) -> None:
+    os.environ[NOT_MUCH] = str(int(not wanted))  # and programs that tests start
+    jax.config.update("jax_disable_most_optimizations", not wanted)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def optimization(request):
+    """Optimize programs where digits are tested; a program compiled the other way is forgotten."""
+    rooms = request.path.relative_to(request.config.rootpath).parts
+    wanted = not request.config.quick or not NUMERIC.isdisjoint(rooms)
+    if (os.environ.get(NOT_MUCH, "0") == "0") != wanted:
+        jax.clear_caches()
+        _optimize(wanted)
 
 
 @pytest.fixture(scope="module", autouse=True)
