@@ -1,7 +1,8 @@
 """What mkdocs.yml adds to the pages: files from outside docs/, the lower modules' names, commands, options.
 
 A page links to pictures and results of experiments by their place in the repository, so that the link works there too. The
-site has these files at the same place below its root. Of a `<picture>` the site shows what suits its own palette.
+site has these files at the same place below its root. Of a `<picture>` the site shows what suits its own palette; a click
+shows it at its full size.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"(\]\(|src=\")((?:\.\./)+[^)#\"\s]+)")
 PICTURE = re.compile(r'<picture><source [^>]*srcset="([^"]*)"><img alt="([^"]*)" src="([^"]*)"></picture>')
-BOTH = r"![\2](\3#only-light)![\2](\1#only-dark)"
+BOTH = r"[![\2](\3#only-light)](\3)[![\2](\1#only-dark)](\1)"
 LISTED = re.compile(r"^::: (efm_jax[\w.]*)", re.MULTILINE)
 ROOT_PAGES = {
     "README.md": "index.md",

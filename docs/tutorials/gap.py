@@ -59,7 +59,8 @@ plt.show()
 # three gaps the middle one is best. With more charges all scores are lower:
 # see "Toys" in the evidence.
 #
-# `suggest_gap` finds a good start from the samples alone:
+# `suggest_gap` finds a good start from the samples alone. When to use it:
+# see "Choose the gap" under how-to.
 
 # %%
 suggested = gaps.suggest_gap(x_pos, x_neg)

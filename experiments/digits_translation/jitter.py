@@ -1,4 +1,4 @@
-"""What jitter costs a perfect map: `python -m experiments.digits_translation.jitter --mnist FOLDER`.
+"""What jitter costs: `python -m experiments.digits_translation.jitter --mnist FOLDER`.
 
 Real training digits, jittered, are scored against real digits as they are. A map that learned jittered digits exactly would
 score as they do.

@@ -1,6 +1,7 @@
 """The tables of colored digits, 3 -> 2 and back."""
 
 import statistics
+from functools import partial
 from pathlib import Path
 
 from experiments._lib.tables import Table, kid, read, share, training
@@ -50,7 +51,7 @@ def changes() -> Table:
 
 
 def jitter() -> Table | None:
-    """What jittered real digits score: the KID that a perfect map of them would have."""
+    """What jittered real digits score: the floor of a map onto them."""
     report = read(RESULTS, "jitter")
     if report is None:
         return None
@@ -65,10 +66,16 @@ def jitter() -> Table | None:
     return ["jitter", *head], rows
 
 
-def quick_minutes() -> str:
-    """Training time of the README's first command."""
-    report = read(RESULTS, "quick")
+def minutes(name: str) -> str:
+    """Training time of a run; `quick` is the README's first command."""
+    report = read(RESULTS, name)
     return "?" if report is None else f"{report['training_seconds'] / 60:.0f}"
+
+
+def full_kid() -> str:
+    """KID of the full run, 3 -> 2."""
+    report = read(RESULTS, "full")
+    return "?" if report is None else f"{next(iter(report['maps'].values()))['kid']['value']:.2f}"
 
 
 def classifier_accuracy() -> str:
@@ -103,4 +110,8 @@ def _maps(label: str, name: str) -> list[list[str]]:
 
 
 TABLES = {"translation": translation, "gap": changes, "jitter": jitter}
-VALUES = {"quick_minutes": quick_minutes, "classifier_accuracy": classifier_accuracy}
+VALUES = {
+    **{f"{name}_minutes": partial(minutes, name) for name in ("quick", "full")},
+    "full_kid": full_kid,
+    "classifier_accuracy": classifier_accuracy,
+}

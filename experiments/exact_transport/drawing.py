@@ -21,7 +21,7 @@ FORWARD, BACKWARD, P, Q = colors.LINE, "#c98a1b", colors.P, colors.Q
 _LINES, _ENDS, _CHARGES, _GAP = 120, 400, 1024, 6.0
 _TITLES = {
     "forward only": "two plates, forward only",
-    "stochastic map": "two plates, all directions",
+    "stochastic map": "two plates, stochastic map",
     "capacitor chain": "capacitor chain",
     "far": "plates far apart",
 }

@@ -51,10 +51,10 @@ def row(config: Config, source: str, target: str, gap: float, seed: int, name: s
 
 
 def far_row(config: Far, source: str, target: str, seed: int, extra: int | None) -> dict[str, Any]:
-    """Score the ends of forward lines between plates far apart: of charges by their flux, of new samples upright.
+    """Score the ends of forward lines between plates far apart: launched by flux from charges, upright from new samples.
 
-    Lines by the flux hit every charge of Q equally often, at random. So does the perfect map: charges of Q drawn with
-    replacement.
+    Lines launched by flux hit every charge of Q equally often, at random. They are compared with random charges of Q,
+    drawn with replacement (`perfect` in the results).
     """
     x, y = plates(config, source, target, seed)
     q, p = open_source(target), open_source(source)
@@ -78,7 +78,7 @@ def far_row(config: Far, source: str, target: str, seed: int, extra: int | None)
 
 
 def perfect(config: Config, target: str, seed: int) -> dict[str, Any]:
-    """W2 of what a map without any error would give: as many of Q's own charges, none twice."""
+    """W2 of distinct charges of Q: as many as there are lines, none twice."""
     q = open_source(target)
     own, wanted = batch(q, seed, 1, 0, config.charges), batch(q, seed, 2, 2, config.lines)
     chosen = np.random.default_rng(seed).permutation(config.charges)[: config.lines]
@@ -103,7 +103,7 @@ def follow(
     count: int,
     save: int | None = None,
 ) -> whole_space.EndedLines:
-    """Lines from the charges of P to those of Q, all directions on two plates, upwards on the chain."""
+    """Lines from the charges of P to those of Q, of two plates launched by flux in all directions, of the chain upwards."""
     caught = capacitor(x, y, gap)
     stepping = lines.adaptive(config.solver, rtol=config.tolerance)
     if name == "stochastic map":

@@ -67,6 +67,23 @@ def digits() -> Table | None:
     return ["method", "read as target, median hue change, KID at evaluations:", *map(str, counts)], rows
 
 
+def reflow_one_step() -> str:
+    """W2 of one Euler step after reflow over that of many steps before it: the largest of all pairs and methods."""
+    report = read(RESULTS, "few_steps")
+    found: dict[tuple, list[float]] = {}
+    for row in report["rows"] if report else ():
+        for one in row["scores"]:
+            key = (row["source"], row["method"], one["way"], one["solver"], one["evaluations"])
+            found.setdefault(key, []).append(one["w2"])
+    ratios = [
+        statistics.mean(values)
+        / statistics.mean(found[source, method, "equal", solver, report["config"]["many"]])
+        for (source, method, way, solver, count), values in found.items()
+        if (way, solver, count) == ("reflow", "euler", 1)
+    ]
+    return f"{max(ratios):.2f}" if ratios else "?"
+
+
 def _method(run: dict) -> str:
     """The method of a run of `experiments.images`; the folder's name of another."""
     made = run["run"].removeprefix("images_digits_3_2_")
@@ -95,3 +112,4 @@ TABLES = {
     "few steps moons": functools.partial(toys, "moons"),
     "few steps digits": digits,
 }
+VALUES = {"reflow_one_step": reflow_one_step}

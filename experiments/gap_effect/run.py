@@ -44,7 +44,7 @@ def suggested(config: Config, source: str, target: str, seed: int) -> float:
 
 
 def far(config: Config, source: str, target: str, gap: None, seed: int, *, upright: bool) -> dict:
-    """The same of plates far apart: lines of charges by their flux, or of new samples, launched upright."""
+    """The same of plates far apart: lines of charges, launched by flux, or of new samples, launched upright."""
     lines = Lines(charges=config.charges, lines=config.lines)
     x, y = plates(lines, source, target, seed)
     start, towards = samples(source, seed, 0, config.lines, "test"), None

@@ -3,10 +3,11 @@
 import json
 import statistics
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments._lib.tables import Table
+from experiments._lib.tables import Table, between
 from experiments.images.config import AS_IT_IS, LEVERS, METHODS
 
 RESULTS = Path(__file__).parent / "results"
@@ -165,6 +166,43 @@ def components_keep() -> str:
     return f"{found[0]:.0%}" if found else "?"
 
 
+def brief_kid() -> str:
+    """KID of wide tubes on one plan in pixels, 3 -> 2, after the steps of an equal budget."""
+    mean = _means("digits_3_2", _BOTH_WAYS[2]).get("IFM, one plan, width 0.3")
+    return "?" if mean is None else f"{mean:.2f}"
+
+
+def paired(plan: str) -> str:
+    """The share of the training emoji that a plan pairs with their true partners."""
+    shares = [
+        share
+        for report in _reports("emoji")
+        for name, share in report.get("true_pairs", {}).items()
+        if name.startswith(plan)
+    ]
+    return f"{shares[0]:.0%}" if shares else "?"
+
+
+def of_pixels(key: str) -> str:
+    """CIFAR-10 in components: a score over that in pixels, the range of the methods that are in both."""
+    means = [_means("noise_cifar_10" + space, _feature(0, key, key)) for space in ("", "_192_components")]
+    common = (means[0].keys() & means[1].keys()) - {"C2FM"}
+    return between(means[1][name] / means[0][name] for name in common)
+
+
+def median_minutes(task: str) -> str:
+    """The median of the minutes that trainings of a task took."""
+    found = [report["training_seconds"] / 60 for report in _reports(task) if report["method"] in METHODS]
+    return f"{statistics.median(found):.0f}" if found else "?"
+
+
+def _means(task: str, column: Column) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for report in _reports(task):
+        found.setdefault(report["method"], []).append(column.read(report)[0])
+    return {method: statistics.mean(values) for method, values in found.items()}
+
+
 def _score(task: str, method: str, column: Column) -> str:
     reports = [report for report in _reports(task) if report["method"] == method]
     return _cell(column, column.read, reports) if reports else "?"
@@ -278,4 +316,13 @@ VALUES = {
     "emoji_reached": reached,
     "chain_in_components": chain_in_components,
     "components_keep": components_keep,
+    "brief_kid": brief_kid,
+    "paired_by_features": partial(paired, "plan by features"),
+    "paired_by_minibatch": partial(paired, "plan of each minibatch"),
+    "components_kid_of_pixels": partial(of_pixels, "kid"),
+    "components_frechet_of_pixels": partial(of_pixels, "frechet"),
+    "cifar_minutes": partial(median_minutes, "noise_cifar_10"),
+    "cifar_components_minutes": partial(median_minutes, "noise_cifar_10_192_components"),
+    "noise_components_minutes": partial(median_minutes, "noise_digits_192_components"),
+    "components_minutes": partial(median_minutes, "digits_3_2_64_components"),
 }

@@ -25,7 +25,7 @@ def costs() -> Table:
     for row in report["costs"] if report else ():
         rows.setdefault(row["pair"], {}).setdefault(row["way"], []).append(row)
     cells = [[pair, *(_cell(found.get(way, ())) for way in WAYS)] for pair, found in rows.items()]
-    return ["cost / W2² (distinct)", *WAYS], cells
+    return ["cost / W2² (distinct)", *(way.replace(", by flux", ", launched by flux") for way in WAYS)], cells
 
 
 def times() -> Table | None:

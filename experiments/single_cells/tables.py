@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 
 from experiments._lib.domain_tables import LABELS, grouped, mean, spread
-from experiments._lib.tables import Table, read
+from experiments._lib.tables import Table, between, read
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -40,5 +40,13 @@ def reader_accuracy() -> str:
     return f"{statistics.mean(found.values()):.0%}" if found else "?"
 
 
+def suggested() -> str:
+    """The range of the gaps that `gaps.suggest_gap` finds for the pairs and splits."""
+    report = read(RESULTS, "single_cells")
+    return between(
+        (row["suggested_gap"] for row in (report["rows"] if report else ()) if "suggested_gap" in row), ".0f"
+    )
+
+
 TABLES = {"single cells": single_cells}
-VALUES = {"reader_accuracy": reader_accuracy}
+VALUES = {"reader_accuracy": reader_accuracy, "cells_gaps": suggested}

@@ -10,7 +10,7 @@ RESULTS = Path(__file__).parent.parent
 
 
 def summary() -> Table:
-    """One row an experiment: what is mapped, how, how well, what perfect would be, minutes of training."""
+    """One row an experiment: what is mapped, how, how well, what real samples score, minutes of training."""
     head = ["task", "recipe", "score", "real samples", "training"]
     digits = "[digits 3 → 2, first command](docs/evidence/results.md#colored-digits)"
     mnist = "[digits 3 → 2, MNIST](docs/evidence/results.md#colored-digits)"

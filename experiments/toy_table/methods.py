@@ -62,7 +62,7 @@ def chain(
     frame: str | None = None,
     **budget: float,
 ) -> Method:
-    """The capacitor chain, its points drawn by flux unless a law is given."""
+    """The capacitor chain, its points drawn from the flux density unless a law is given."""
     form = matching.velocity_network if target != "direction" else Method._field_defaults["form"]
 
     def recipe(k):

@@ -58,5 +58,6 @@ def test_a_picture_in_light_and_dark_follows_the_palette_of_the_site(hooks):
     source = '<source media="(prefers-color-scheme: dark)" srcset="../../experiments/a_dark.png">'
     picture = f'<picture>{source}<img alt="what to see" src="../../experiments/a.png"></picture>'
     shown = hooks.on_page_markdown(f"| {picture} |", page)
-    light, dark = "../experiments/a.png#only-light", "../experiments/a_dark.png#only-dark"
-    assert shown == f"| ![what to see]({light})![what to see]({dark}) |"
+    light, dark = "../experiments/a.png", "../experiments/a_dark.png"
+    both = f"[![what to see]({light}#only-light)]({light})[![what to see]({dark}#only-dark)]({dark})"
+    assert shown == f"| {both} |"

@@ -161,7 +161,7 @@ class Tubes(Method):
     extra: int | None = None
     """Extra dimensions of the field whose lines make the pairs: 1 is Coulomb's law; None: infinitely many."""
     flux: float = 0.0
-    """How lines leave their charges: 0 upright, 1 in random directions by the flux."""
+    """How lines are launched from their charges: 0 upright, 1 by flux, in random directions."""
     frame: Literal["rms", "whitened"] = "rms"
     """Units of each plate: its own root mean square, or its own covariance, for data much longer than wide."""
     one_to_one: bool = False
