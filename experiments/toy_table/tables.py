@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from experiments._lib.tables import Table, mean_and_spread
+from experiments.toy_table.methods import LEVERS, METHODS
 
 RESULTS = Path(__file__).parent / "results"
 BASES = ("C2FM", "EFM, superposed", "EFM, straight tubes", "IFM, one plan")
@@ -90,10 +91,11 @@ def _columns(reports: list[dict]) -> list[tuple[str, str]]:
 
 
 def _methods(reports: list[dict]) -> list[str]:
-    """In the order of their first rows, those of one name next to each other."""
-    found = list(dict.fromkeys(row["method"] for report in reports for row in report["rows"]))
-    names = [method.partition(",")[0] for method in found]
-    return sorted(found, key=lambda method: names.index(method.partition(",")[0]))
+    """In the order of the programs' own lists, changes of a method after it."""
+    found = {row["method"] for report in reports for row in report["rows"]}
+    known = [*METHODS, *LEVERS]
+    families = [method.partition(",")[0] for method in known]
+    return sorted(found, key=lambda one: (families.index(one.partition(",")[0]), known.index(one)))
 
 
 def _names(columns: list[tuple[str, str]]) -> list[str]:
