@@ -33,11 +33,10 @@ from efm_jax import __version__
 from efm_jax._core import blas, files, logs
 from efm_jax.datasets import Source
 from efm_jax.matching import classes
-from efm_jax.models import plans
 from efm_jax.models.build import Built, Pairs
 from efm_jax.runs import _folder, _journal, _loop, _pairs, _saving
 from efm_jax.runs._plan import Plan
-from efm_jax.training import feeding, hosts, on_devices
+from efm_jax.training import feeding, hosts
 from efm_jax.training.devices import check_division, data_parallel_step
 from efm_jax.training.packing import packing
 from efm_jax.training.state import TrainState, init_state
@@ -151,17 +150,14 @@ def fit(
         journal = crew.on_first(lambda: _journal.opened(folder, done, board, plan.config))
         log = stack.enter_context(contextlib.closing(journal or _journal.NoLog()))
         saver = stack.enter_context(_saving.Saver())
-        sizes = plan.batch_pos, plan.batch_neg
-        rows = crew.rows(plan.batch_pos), crew.rows(plan.batch_neg)
         steps = range(done, plan.steps)
-        pair, how = _sources(built), (plan.labeling, plan.data_threads, crew.spread)
+        pair = _sources(built)
         if pair is None:
+            sizes = plan.batch_pos, plan.batch_neg
             feed = _pairs.of_pairs(cast(Pairs, built.sources), steps, sizes)
         else:
-            there = {"noise": plan.device_noise, "held": plan.device_data}
-            makers = on_devices.makers(pair, sizes, mesh, **there)
-            partners = plans.of_batch if plan.pair_ahead else None
-            feed = feeding.batches(*pair, plan.seed, sizes, steps, rows, *how, makers, partners)
+            rows = crew.rows(plan.batch_pos), crew.rows(plan.batch_neg)
+            feed = plan.feed.batches(pair, steps, mesh=mesh, rows=rows, put=crew.spread)
         stack.enter_context(blas.one_thread())
         stack.enter_context(contextlib.closing(feed))
         bar = stack.enter_context(_loop.progress_bar(done, plan.steps, progress and crew.first))

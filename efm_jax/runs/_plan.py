@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from efm_jax._core import checks, files
-from efm_jax.models import configs, plans
+from efm_jax.models import configs
+from efm_jax.models.feed import Feed
 from efm_jax.runs._folder import MAY_CHANGE
-from efm_jax.training import feeding, on_devices
+from efm_jax.training import feeding
 
 _COUNTS = (
     "steps",
@@ -99,31 +100,27 @@ class Plan:
     @classmethod
     def of_run(cls, config: configs.Run) -> "Plan":
         """The plan of a configured run."""
-        recipe = config.recipe
         return cls(
             steps=config.steps,
-            batch_pos=recipe.charges,
-            batch_neg=recipe.charges,
-            seed=config.seed,
+            **Feed.of_run(config)._asdict(),
             config=configs.to_dict(config),
             ema_decay=config.optimizer.ema_decay,
             save_every=config.save_every,
             log_every=config.log_every,
             max_seconds=config.max_seconds,
             shard_state=config.parallel.shard_state,
-            label_dropout=None if config.network.classes is None else recipe.label_dropout,
-            label_groups=recipe.label_groups,
-            data_threads=config.parallel.data_threads,
-            pair_ahead=plans.ahead(config) is not None,
-            device_noise=config.data.noise == "device",
-            device_data=on_devices.held_bytes(config.parallel.device_data),
             profile=_steps_of(config.parallel.profile),
         )
 
     @property
+    def feed(self) -> Feed:
+        """How the batches of its steps are made."""
+        return Feed(*(getattr(self, name) for name in Feed._fields))
+
+    @property
     def labeling(self) -> feeding.Labeling | None:
         """How steps are labeled; None for without labels."""
-        return None if self.label_dropout is None else feeding.Labeling(self.label_dropout, self.label_groups)
+        return self.feed.labeling
 
     def numbers(self) -> dict[str, Any]:
         """How long and how often: what may change on resuming, but not between the hosts of one run."""

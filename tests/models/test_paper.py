@@ -14,6 +14,7 @@ from PIL import Image
 
 from benchmarks import paper_hours
 from efm_jax import cli, matching
+from efm_jax.cli import _reports, _training
 from efm_jax.datasets import open_source, read_folder
 from efm_jax.evaluation.drawing import save_png
 from efm_jax.models import apply, build, configs
@@ -94,8 +95,10 @@ def test_the_published_codes_field_is_one_option_away(name, monkeypatch):
 
 def test_every_command_of_the_page_can_be_given(monkeypatch):
     given = []
-    monkeypatch.setattr(cli, "_train", lambda run, config, **options: given.append((run.name, config)))
-    monkeypatch.setattr(cli, "_print_report", lambda run, report: None)
+    monkeypatch.setattr(
+        _training, "train_in", lambda run, config, **options: given.append((run.name, config))
+    )
+    monkeypatch.setattr(_reports, "print_report", lambda run, report: None)
     monkeypatch.setattr("efm_jax.models.reports.destination", lambda *_, **__: None)
     monkeypatch.setattr(
         "efm_jax.models.reports.evaluate", lambda run, **options: given.append((Path(run).name, options))

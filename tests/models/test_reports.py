@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from efm_jax import checkpoint, cli, metrics, models, training
+from efm_jax.cli import _parsing
 from efm_jax.models import _card, build, configs, pictures, presets, reports, scoring
 from efm_jax.types import FieldLines
 
@@ -192,7 +193,7 @@ def test_commands_of_reports_and_cards_are_commands(preset, shape, tmp_path):
     names = [shlex.split(command)[1] for command in commands]
     assert {"evaluate", "export", "resume"} <= {*names}
     for command in commands:
-        cli._parsed(shlex.split(command, comments=True)[1:])
+        _parsing.parsed(shlex.split(command, comments=True)[1:])
 
 
 def test_a_report_overwrites_no_file_of_the_user(tmp_path, capsys, monkeypatch):

@@ -34,7 +34,7 @@ ORDER = (
 )
 """Every module and folder of the package, lowest first: each imports only from those before it."""
 
-ROOT_FILES = {"__init__.py", "types.py", "checkpoint.py", "parallel.py", "cli.py", "_doctor.py", "py.typed"}
+ROOT_FILES = {"__init__.py", "types.py", "checkpoint.py", "parallel.py", "_doctor.py", "py.typed"}
 
 
 def modules(package: Path) -> dict[str, Path]:

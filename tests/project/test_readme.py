@@ -12,6 +12,7 @@ import pytest
 
 import efm_jax
 from efm_jax import cli
+from efm_jax.cli import _parsing, _training
 from efm_jax.models import suggestions
 
 ROOT = Path(__file__).parents[2]
@@ -123,16 +124,14 @@ def test_the_commands_of_the_readme_are_commands(monkeypatch):
 
         return record
 
-    listed = re.search(r"for one in \(([^)]*)\)", Path(cli.__file__).read_text())
-    names = re.findall(r"\w+", listed[1])
-    assert "train" in names  # else the commands would run
-    for name in names:
-        monkeypatch.setattr(cli, name, recorded(name, getattr(cli, name)))
+    for name, command in _parsing.COMMANDS.items():
+        if command is not None:
+            monkeypatch.setitem(_parsing.COMMANDS, name, recorded(name, command))
     # data of a reader's own: what is suggested for the digits, measured and trained by nobody
     found = suggestions.suggest("digits:3", "digits:2")
     monkeypatch.setattr(suggestions, "suggest", lambda *_, **__: found)
     monkeypatch.setattr(suggestions, "paced", lambda run, *_, **__: (run, suggestions.Timing(1.0, 1.0)))
-    monkeypatch.setattr(cli, "_train", recorded("train", cli._train))
+    monkeypatch.setattr(_training, "train_in", recorded("train", _training.train_in))
     known = [command for command in commands() if not command.startswith("efm suggest")]
     assert len(known) > 12
     for command in known:

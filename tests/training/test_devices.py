@@ -14,6 +14,7 @@ import pytest
 from parallel_cases import CHARGES, POINTS
 
 from efm_jax import cli, parallel
+from efm_jax.cli import _training
 from efm_jax.models import configs
 from efm_jax.training import _placement
 
@@ -176,7 +177,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "how_to" / "scale.md").read_text()
 
 def test_the_commands_of_the_page_are_commands(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(cli, "_train", lambda run, config, **_: asked.append((str(run), config.parallel)))
+    monkeypatch.setattr(
+        _training, "train_in", lambda run, config, **_: asked.append((str(run), config.parallel))
+    )
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs" / "digits").mkdir(parents=True)
     (tmp_path / "runs" / "digits" / "config.json").write_text("{}")

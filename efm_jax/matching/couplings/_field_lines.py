@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from efm_jax._core import checks
 from efm_jax._core.assignment import assignment
 from efm_jax.charges.far_plates import FRAMES, far_plates
-from efm_jax.fields.far_plates import FarLines, directions, far_lines
+from efm_jax.fields.far_lines import FarLines, far_lines
+from efm_jax.fields.far_plates import directions
 from efm_jax.matching.couplings._pairing import checked, in_turn, none_without
 from efm_jax.types import LabeledCoupling
 

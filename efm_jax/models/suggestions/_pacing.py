@@ -16,8 +16,9 @@ from efm_jax import checkpoint, training
 from efm_jax._core import blas, checks
 from efm_jax.datasets import Source
 from efm_jax.models import build, configs, plans, space
+from efm_jax.models.feed import Feed
 from efm_jax.models.pictures import SHARE
-from efm_jax.training import feeding, on_devices
+from efm_jax.training import feeding
 from efm_jax.training.packing import packing
 
 MOST_STEPS = {"unet": 100_000, "mlp": 8000}
@@ -88,33 +89,16 @@ def _startable(run: configs.Run) -> configs.Run:
 def _timed(run: configs.Run, opened: Callable[[], tuple[build.Built, float]]) -> Timing:
     built, setup = opened()
     run = _startable(run)
-    pair, n, threads = (
-        cast(tuple[Source, Source], built.sources),
-        run.recipe.charges,
-        run.parallel.data_threads,
-    )
+    pair = cast(tuple[Source, Source], built.sources)
     network = build.network(run, tuple(built.notes["shape"]), pair)
     network = packing(network, built.optimizer, split=run.parallel.shard_state).network
     parts = built.recipe, network, built.optimizer
     step = training.make_train_step(*parts, ema_decay=run.optimizer.ema_decay)
     state = training.init_state(jax.random.key(0), network, built.optimizer)
-    labeling = None
-    if run.network.classes is not None:
-        labeling = feeding.Labeling(run.recipe.label_dropout, run.recipe.label_groups)
-    noise = jax.default_backend() != "cpu" if run.data.noise is None else run.data.noise == "device"
-    held = on_devices.held_bytes(run.parallel.device_data)
-    makers = on_devices.makers(pair, (n, n), None, noise=noise, held=held)
-    partners = None if plans.ahead(run) is None else plans.of_batch
-    feed = feeding.batches(
-        *pair,
-        run.seed,
-        (n, n),
-        range(_MOST_TIMED),
-        labeling=labeling,
-        threads=threads,
-        makers=makers,
-        partners=partners,
-    )
+    how = Feed.of_run(run)
+    if run.data.noise is None:
+        how = how._replace(device_noise=jax.default_backend() != "cpu")
+    feed = how.batches(pair, range(_MOST_TIMED))
     seconds, fed = [], [0.0]
     with blas.one_thread(), contextlib.closing(feed):
         began = time.perf_counter()
@@ -123,7 +107,7 @@ def _timed(run: configs.Run, opened: Callable[[], tuple[build.Built, float]]) ->
             jax.block_until_ready(info)
             seconds.append(time.perf_counter() - began - sum(seconds))
             # batches of the first were made while the step was compiled
-            fed = seconds[feeding.AHEAD + threads :]
+            fed = seconds[feeding.AHEAD + how.data_threads :]
             if len(fed) >= 3 and sum(fed) >= 1.0:
                 break
     with tempfile.TemporaryDirectory(prefix="efm_timed_") as folder:
