@@ -123,10 +123,15 @@ def test_tables_show_means_and_spreads(monkeypatch, tmp_path):
     for seed, w2 in ((0, 1.0), (1, 2.0)):
         record = Record(tmp_path / f"seed_{seed}.json", SMALL, "floors", "rows")
         record.add("floors", {"target": "moons", "w2": 0.5})
-        record.add("rows", {"source": "gaussian:2", "target": "moons", "method": "X", "w2": w2})
+        for name in ("PFGM", "I-CFM"):  # rows are in the order of the program's list, not of the file
+            record.add("rows", {"source": "gaussian:2", "target": "moons", "method": name, "w2": w2})
     assert tables.distances() == (
         ["W2", "N -> moons"],
-        [["X", "1.500 ± 0.707 (2)"], ["floor: two sets of Q", "0.500 ± 0.000 (2)"]],
+        [
+            ["I-CFM", "1.500 ± 0.707 (2)"],
+            ["PFGM", "1.500 ± 0.707 (2)"],
+            ["floor: two sets of Q", "0.500 ± 0.000 (2)"],
+        ],
     )
 
 
