@@ -7,6 +7,7 @@ store of keys and values, which only private parts of jax can reach. Where they 
 import contextlib
 import ctypes
 import json
+import math
 import os
 import re
 import signal
@@ -96,7 +97,7 @@ class _Watch:
 
     def start(self) -> None:
         """Begin to give signs and to look for those of others."""
-        self._abort = on_abort(lambda: self._gone(0))
+        self._abort = on_abort(self._aborted)
         for thread in self._threads:
             thread.start()
 
@@ -157,6 +158,13 @@ class _Watch:
             if now - since > PATIENCE:
                 return self._gone(index)
         return None
+
+    def _aborted(self) -> str:
+        """Name the process that jax misses: the one that was silent longest."""
+        heard = {i: since for i, (_, since) in self._told.items() if i != self._index}
+        silent = min(heard, key=lambda i: heard[i])
+        # where the coordinator, process 0, is lost, nobody is heard any more: all fell silent at once
+        return self._gone(0 if heard.get(0, math.inf) - heard[silent] < 2 * EVERY else silent)
 
     def _gone(self, index: int) -> str:
         text = self._told[index][0]

@@ -342,34 +342,3 @@ def test_an_error_on_one_host_ends_the_other_too(tmp_path):
     assert re.search(
         r"efm: process 1 \(.*\) failed: FileNotFoundError: there is no file .*none\.npy", output[0]
     )
-
-
-# --- signs of life, in parts
-
-
-@pytest.mark.parametrize(
-    ("sign", "after", "said"),
-    [
-        (None, 10.0, None),  # not heard of yet
-        (None, 60.0, "process 1 is gone"),
-        ({"beat": 3}, 10.0, None),
-        ({"beat": 3}, 60.0, "me is gone: it gives no sign of life. The checkpoint of step 7 is kept in RUN"),
-        ({"beat": -1}, 60.0, None),  # it has come to its end
-        (
-            {"beat": -1, "error": "ValueError: no\ndata"},
-            1.0,
-            "me failed: ValueError: no data The checkpoint of step 7",
-        ),
-        ({"beat": -1, "error": "ValueError", "session": 1}, 1.0, None),  # of a run before this one
-    ],
-)
-def test_a_lost_host_is_named(monkeypatch, sign, after, said):
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    watch = _watch._Watch(None, Path("RUN"), 2)
-    now = time.monotonic()
-    known = {"session": 2, "error": None, "who": "me"}
-    text = "" if sign is None else json.dumps(known | sign)
-    kept = {"kept": "The checkpoint of step 7 is kept in RUN"}
-    watch._told = {0: (json.dumps(known | kept | {"beat": 3}), now), 1: (text, now)}
-    lost = watch._lost(now + after)
-    assert lost is None if said is None else lost.startswith(said)
