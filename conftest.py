@@ -8,8 +8,8 @@ import pytest
 
 MAPS = Path("/proc/self/maps")
 NOT_MUCH = "JAX_DISABLE_MOST_OPTIMIZATIONS"
-NUMERIC = {"charges", "fields", "lines", "metrics"}
-"""Rooms whose tests are about digits: their programs are optimized always."""
+NUMERIC = {"charges", "fields"}
+"""Rooms whose tests are about digits: their programs are optimized always, as those of modules marked `optimized`."""
 
 
 def pytest_addoption(parser):
@@ -38,7 +38,8 @@ def _optimize(wanted: bool) -> None:
 def optimization(request):
     """Optimize programs where digits are tested; a program compiled the other way is forgotten."""
     rooms = request.path.relative_to(request.config.rootpath).parts
-    wanted = not request.config.quick or not NUMERIC.isdisjoint(rooms)
+    numeric = not NUMERIC.isdisjoint(rooms) or request.node.get_closest_marker("optimized")
+    wanted = not request.config.quick or bool(numeric)
     if (os.environ.get(NOT_MUCH, "0") == "0") != wanted:
         jax.clear_caches()
         _optimize(wanted)

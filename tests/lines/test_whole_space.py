@@ -12,6 +12,8 @@ from scipy import stats
 from efm_jax.charges.plates import Charges, capacitor
 from efm_jax.lines import adaptive, fixed, launches, whole_space
 
+pytestmark = pytest.mark.optimized  # thousands of lines
+
 plane = _lines_to_charges.plane  # the fixture
 
 
@@ -61,6 +63,7 @@ def test_the_flux_enclosed_by_a_line_of_a_dipole_is_conserved(dim):
         np.testing.assert_allclose(lines.length, 2 * angle / np.sin(angle) - 0.02, rtol=5e-3)
 
 
+@pytest.mark.slow
 def test_a_line_traced_back_returns_to_where_it_left(plane, kept):
     charges, launch, _ = plane
     close = whole_space.capture_radius(charges, reverse=True, share=0.1)
@@ -101,6 +104,7 @@ def test_ends_do_not_depend_on_who_else_is_under_way(plane):
     assert np.mean(np.abs(np.asarray(beside.num_evaluations - lines.num_evaluations)) <= 6) > 0.95
 
 
+@pytest.mark.slow
 def test_paths_run_from_the_launch_to_the_charge(plane, kept):
     charges, launch, lines = plane
     np.testing.assert_array_equal(kept.path[0], launch.points)
