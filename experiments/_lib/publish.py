@@ -8,6 +8,7 @@ from efm_jax import runs
 from efm_jax.datasets import identity
 from efm_jax.models import reports
 from efm_jax.models.configs import Run
+from experiments._lib import places
 
 
 def perform(known: dict[str, Run], names: tuple[str, ...], experiment: str, folder: Path) -> None:
@@ -19,7 +20,7 @@ def perform(known: dict[str, Run], names: tuple[str, ...], experiment: str, fold
         run = folder / f"{experiment}_{name}"
         runs.train(run, known[name])
         print(reports.summary(reports.evaluate(run)))
-        publish(run, Path(__file__).parents[1] / experiment / "results", name)
+        publish(run, places.results(Path(__file__).parents[1] / experiment / "__main__.py"), name)
 
 
 def publish(run: Path, results: Path, name: str) -> None:

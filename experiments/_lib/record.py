@@ -16,7 +16,7 @@ class Record:
 
     Opened again with the same configuration it holds the rows that were made before, so that a program cut short goes on
     where it stopped; another configuration is refused. Settings in tuples say what to run and may change; any other must be
-    as it was.
+    as it was. A row made with other versions than the first says with which.
     """
 
     def __init__(self, path: Path, config: Any, *tables: str):
@@ -29,7 +29,7 @@ class Record:
             old = json.loads(path.read_text())
             if _fixed(old["config"]) != _fixed(self.report["config"]):
                 raise SystemExit(f"{path} was made with another configuration; move it away first")
-            self.report |= {table: old.get(table, []) for table in tables}
+            self.report |= {"versions": old["versions"]} | {table: old.get(table, []) for table in tables}
 
     def __getitem__(self, table: str) -> list[dict[str, Any]]:
         return self.report[table]
@@ -40,6 +40,8 @@ class Record:
 
     def add(self, table: str, row: dict[str, Any]) -> None:
         """Append a row and write everything."""
+        if (now := versions()) != self.report["versions"]:
+            row = row | {"versions": now}
         self.report[table].append(row)
         new = self.path.with_suffix(".new")
         new.write_text(json.dumps(self.report, indent=1) + "\n")
@@ -53,7 +55,10 @@ class Record:
         each: Callable[..., Iterable[dict[str, Any]]] = map,
     ) -> None:
         """Add `place | make(place)` for every place that has no row yet, with a progress bar; `each` maps over them."""
-        left = [place for place in places if not self.has(table, **place)]
+        left = []
+        for place in places:
+            if place not in left and not self.has(table, **place):
+                left.append(place)
         bar = tqdm(zip(left, each(make, left), strict=True), total=len(left))
         for place, row in bar:
             self.add(table, place | row)

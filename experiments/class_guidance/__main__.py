@@ -8,10 +8,11 @@ import tyro
 from efm_jax import models, runs
 from efm_jax.evaluation import digits, drawing, entries
 from efm_jax.models import build, scoring
+from experiments._lib import places
 from experiments._lib.record import Record
 from experiments.class_guidance.config import Config, run
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 CLASSES = 10
 
 

@@ -12,9 +12,10 @@ import tyro
 
 from efm_jax.datasets import batch, open_source
 from efm_jax.evaluation import digits
+from experiments._lib import places
 from experiments._lib.record import Record
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 
 
 @dataclass(frozen=True)

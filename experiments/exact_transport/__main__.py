@@ -2,15 +2,15 @@
 
 import itertools
 import sys
-from pathlib import Path
 
+from experiments._lib import places
 from experiments._lib.record import Record
 from experiments._lib.tables import read
 from experiments.exact_transport import drawing
 from experiments.exact_transport.config import Config, Far
 from experiments.exact_transport.run import MAPS, far_row, perfect, row
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
+from experiments._lib import places
 from experiments._lib.record import Record
 from experiments._lib.workers import workers
 from experiments.few_steps import config as configs
@@ -16,7 +17,7 @@ from experiments.few_steps.drawing import draw
 from experiments.few_steps.run import cell, floors
 from experiments.toy_table.methods import METHODS
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 
 
 def main() -> None:

@@ -5,13 +5,13 @@ Cells that are there are kept: a program that was stopped goes on.
 
 import argparse
 from functools import partial
-from pathlib import Path
 
+from experiments._lib import places
 from experiments._lib.record import Record
 from experiments.flung_lines.config import Config
 from experiments.flung_lines.run import cell
 
-RESULT = Path(__file__).parent / "results" / "result.json"
+RESULT = places.results(__file__) / "result.json"
 
 
 def main() -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import tyro
 
+from experiments._lib import places
 from experiments.flux_density.config import Config
 from experiments.flux_density.run import table
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 
 
 def main(config: tyro.conf.OmitArgPrefixes[Config] = Config(), results: Path = RESULTS) -> None:  # noqa: B008

@@ -2,14 +2,14 @@
 
 import itertools
 import sys
-from pathlib import Path
 
+from experiments._lib import places
 from experiments._lib.record import Record
 from experiments.gap_effect import drawing
 from experiments.gap_effect.config import Config
 from experiments.gap_effect.run import FAR, FIELDS, suggested
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 
 
 def main() -> None:

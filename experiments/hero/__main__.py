@@ -1,7 +1,5 @@
 """Draw it: `python -m experiments.hero`, half a minute."""
 
-from pathlib import Path
-
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -9,8 +7,9 @@ from matplotlib.figure import Figure
 from efm_jax import charges, fields, lines
 from efm_jax.datasets import toys
 from efm_jax.evaluation import drawing
+from experiments._lib import places
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 GAP, CHARGES, LINES, POSITIONS, FRAMES = 10.0, 1024, 100, 61, 19
 WIDTH, SHEAR = 2.8, 0.35
 """Of the oblique view: width of the gap on the page, and how far the second coordinate leans."""

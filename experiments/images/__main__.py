@@ -8,7 +8,7 @@ import tyro
 from experiments._lib.workers import workers
 from experiments.images import drawing
 from experiments.images.config import LEVERS, METHODS, tasks
-from experiments.images.run import Place, leave, perform
+from experiments.images.run import Place, leave, perform, published
 
 
 def main(
@@ -26,15 +26,15 @@ def main(
     Args:
         data: Folder of `mnist`, `cifar10` (with `cifar-10-batches-bin`) and `emoji` (with `noto` and `twemoji`).
         task: Which tasks; all when none is named.
-        method: Which methods or levers; all methods when none is named.
+        method: Which methods or levers; when none is named, those with a committed result of that task.
         seeds: Seeds of data, parameters and draws.
-        levers: Pull all levers instead, on the second task.
+        levers: Pull the levers instead: single changes of a method.
         draw: Draw the pictures of seed 0 at the end, from the run folders that are there.
         jobs: Cells side by side, one thread each.
         folder: Where run folders are kept; a run that was cut short goes on.
     """
     known = tasks(data)
-    chosen = task or (tuple(known)[1:2] if levers else tuple(known))
+    chosen = task or tuple(known)
     named = method or tuple(LEVERS if levers else METHODS)
     for what, names, there in (("task", chosen, known), ("method", named, METHODS | LEVERS)):
         for name in names:
@@ -45,7 +45,7 @@ def main(
         for seed in seeds
         for one in chosen
         for row in named
-        if (METHODS | LEVERS)[row].suits(known[one])
+        if (METHODS | LEVERS)[row].suits(known[one]) and (method or published(one, row))
     ]
     with workers(jobs) as each:
         for told in each(functools.partial(perform, data=data, root=folder), places):

@@ -12,10 +12,11 @@ from efm_jax.datasets import Pictures, as_pictures, read_folder, split_by_name
 from efm_jax.evaluation.features import efficientnet_lite0, extract
 from efm_jax.matching.couplings import lines_plan, whole_plan
 from efm_jax.models import reports
+from experiments._lib import places
 from experiments._lib import publish as _publish
 from experiments.images.config import AS_IT_IS, CHARGES, LEVERS, METHODS, Method, Task, run, slug, tasks
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 HELD_OUT = 0.2
 """Share of a folder's pictures that no training sees, as in `datasets.open_source`."""
 
@@ -37,6 +38,11 @@ class Place(NamedTuple):
     def result(self) -> Path:
         """Where its report is published."""
         return RESULTS / slug(self.task) / f"{slug(self.method)}_{self.seed}.json"
+
+
+def published(task: str, method: str) -> bool:
+    """Whether the tables have this cell, of any seed."""
+    return any((Path(__file__).parent / "results" / slug(task)).glob(f"{slug(method)}_[0-9]*.json"))
 
 
 def perform(place: Place, data: Path, root: Path) -> str:

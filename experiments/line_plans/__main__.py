@@ -2,8 +2,8 @@
 
 import itertools
 import sys
-from pathlib import Path
 
+from experiments._lib import places
 from experiments._lib.record import Record
 from experiments.line_plans import drawing
 from experiments.line_plans.config import Config
@@ -11,7 +11,7 @@ from experiments.line_plans.distributions import PAIRS
 from experiments.line_plans.run import CROSSING, cell, crossing, timed, ways
 from experiments.toy_table.config import LowNoise
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 
 
 def main() -> None:

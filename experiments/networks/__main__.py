@@ -15,10 +15,11 @@ import tyro
 from efm_jax import models, runs
 from efm_jax._core import trees
 from efm_jax.models import reports, suggestions
+from experiments._lib import places
 from experiments._lib.record import Record
 from experiments.networks.config import NETWORKS, Config, run, tasks
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 TIMED = 1000
 """Steps of the run that is timed; few of them are taken."""
 REPEATS = 3

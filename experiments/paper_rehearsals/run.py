@@ -27,10 +27,11 @@ from efm_jax._core.versions import versions
 from efm_jax.models import configs
 from efm_jax.models.presets import PRESETS
 from efm_jax.runs import _folder
+from experiments._lib import places
 from experiments._lib.publish import without_paths
 from experiments.paper_rehearsals.config import END, PICTURES, SMALL, STOP, Data, draw, options
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 
 
 class Used(NamedTuple):

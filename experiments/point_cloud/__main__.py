@@ -4,10 +4,11 @@ from pathlib import Path
 
 import tyro
 
+from experiments._lib import places
 from experiments.point_cloud.config import Config
 from experiments.point_cloud.run import table
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 
 
 def main(

@@ -14,11 +14,12 @@ import tyro
 from efm_jax import runs
 from efm_jax._core import files
 from efm_jax.models import exporting, loading, reports
+from experiments._lib import places
 from experiments._lib.publish import without_paths
 from experiments.released_models import config
 from experiments.single_cells.cells import find
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 
 
 def main(

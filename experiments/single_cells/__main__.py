@@ -4,11 +4,12 @@ from pathlib import Path
 
 import tyro
 
+from experiments._lib import places
 from experiments.single_cells import cells
 from experiments.single_cells.config import Config
 from experiments.single_cells.run import table
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 
 
 def main(

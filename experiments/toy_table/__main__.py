@@ -6,8 +6,8 @@ Rows that are there are kept: a program that was stopped goes on.
 import argparse
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
+from experiments._lib import places
 from experiments._lib.record import Record
 from experiments._lib.workers import workers
 from experiments.toy_table import config as configs
@@ -15,7 +15,7 @@ from experiments.toy_table.methods import LEVERS, METHODS, Method
 from experiments.toy_table.run import named_cell, named_floor
 from experiments.toy_table.tables import CHIEF
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 
 
 def main() -> None:

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import tyro
 
+from experiments._lib import places
 from experiments.two_folders import maps
 from experiments.two_folders.config import Config
 from experiments.two_folders.run import draw, table
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = places.results(__file__)
 
 
 def main(

@@ -2,18 +2,24 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from experiments._lib import places
 from experiments._lib.record import Record
 from experiments.gap_effect.config import Config as GapConfig
 from experiments.gap_effect.run import EXACT, exact
+from experiments.images.run import published
 from experiments.line_plans.config import WIDTH
 from experiments.line_plans.run import HEIGHTS, unlearnable
 from experiments.toy_table import run, tables
 from experiments.toy_table.config import Config, fast
 from experiments.toy_table.methods import LEVERS, METHODS
+
+ROOT = Path(__file__).parents[2]
 
 SMALL = Config(train=256, test=128, steps=200, width=8, depth=1, batch=32, euler=10)
 
@@ -50,6 +56,47 @@ def test_a_table_is_filled_where_it_has_no_row_and_may_grow(tmp_path):
         record.fill("rows", ({"seed": seed} for seed in seeds), make)
     assert made == [0, 1, 5]
     assert record["rows"][-1] == {"seed": 5, "square": 25}
+
+
+def test_a_place_named_twice_is_made_once(tmp_path):
+    record = Record(tmp_path / "record.json", Anything(), "rows")
+    record.fill("rows", [{"seed": 0}, {"seed": 1}, {"seed": 0}], lambda place: {"square": place["seed"] ** 2})
+    assert record["rows"] == [{"seed": 0, "square": 0}, {"seed": 1, "square": 1}]
+
+
+def test_a_row_made_with_other_versions_says_so(tmp_path, monkeypatch):
+    path = tmp_path / "record.json"
+    Record(path, Anything(), "rows").add("rows", {"a": 1})
+    first = json.loads(path.read_text())["versions"]
+    newer = first | {"jax": "99.0"}
+    monkeypatch.setattr("experiments._lib.record.versions", lambda: newer)
+    Record(path, Anything(), "rows").add("rows", {"a": 2})
+    report = json.loads(path.read_text())
+    assert report["versions"] == first
+    assert report["rows"] == [{"a": 1}, {"a": 2, "versions": newer}]
+
+
+def test_results_of_ones_own_are_begun_anew(tmp_path, monkeypatch):
+    program = ROOT / "experiments" / "toy_table" / "__main__.py"
+    assert (places.results(program) / "seed_0.json").is_file()
+    monkeypatch.setenv("EFM_RESULTS", str(tmp_path / "mine"))
+    assert places.results(program) == tmp_path / "mine" / "toy_table"
+    assert list(places.results(program).iterdir()) == []
+
+
+def test_every_program_keeps_its_results_where_it_is_told():
+    beside = re.compile(r"__file__\)\.parent.*results")
+    for path in (ROOT / "experiments").rglob("*.py"):
+        if path.name != "tables.py" and path.parent.name != "_lib":
+            assert not beside.search(path.read_text()) or (
+                path.name == "run.py" and path.parent.name == "images"
+            ), path
+
+
+def test_pictures_are_made_again_for_the_cells_of_the_tables():
+    assert published("digits 3 - 2", "IFM, one plan")
+    assert not published("digits 3 - 2", "no such method")
+    assert not published("no such task", "IFM, one plan")
 
 
 def test_a_row_that_cannot_be_written_leaves_the_file_as_it_was(tmp_path):
