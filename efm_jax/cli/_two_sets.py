@@ -1,5 +1,6 @@
 """Commands on two sets of data, `efm suggest A B` and `efm train A B`: a look at the data makes their options."""
 
+import contextlib
 import difflib
 import itertools
 import sys
@@ -42,10 +43,19 @@ def looked_at(arguments: list[str]) -> "tuple[suggestions.Suggestion | None, set
         )
     from efm_jax.models import suggestions
 
-    found = suggestions.suggest(*two, reading=table_options.reading(rest))
+    found = suggestions.suggest(*two, reading=table_options.reading(rest), held_out=_held_out(rest))
     run = presets.named(rest, {"": ("", found.run)})[""][1]
     names = {text[2:].partition("=")[0].replace("-", "_") for text in rest if text.startswith("--")}
     return found._replace(run=run), names
+
+
+def _held_out(arguments: list[str]) -> float:
+    """The share that the options on the line hold out; a mistake in it is for the parser to tell."""
+    parts = [part for text in arguments for part in text.replace("held_out", "held-out").split("=", 1)]
+    with contextlib.suppress(ValueError):
+        if 0 < (share := float(dict(itertools.pairwise(parts)).get("--data.held-out", ""))) < 1:
+            return share
+    return configs.Data().held_out
 
 
 def of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str, Callable]:

@@ -1,5 +1,6 @@
 """Train on two arrays in one call, as `efm train A B` does on two sets of data."""
 
+import shutil
 import signal
 import tempfile
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from efm_jax._core import checks, files
+from efm_jax.datasets import splits
 from efm_jax.datasets.spaces import Own
 from efm_jax.models import configs, given, suggestions
 from efm_jax.models.loading import load
@@ -55,7 +57,8 @@ def fit(
         The trained model, as `models.load` returns it.
 
     Raises:
-        ValueError: The arrays hold no samples, or not of one shape; there is no such method; or the folder holds a run.
+        ValueError: The arrays hold no samples, or not of one shape; an option is out of range; or the folder
+            holds a run, or `data`. Nothing is written then.
         KeyboardInterrupt: Training was interrupted; the message says where the model is so far.
 
     Examples:
@@ -73,6 +76,12 @@ def fit(
     if shapes[0] != shapes[-1]:
         raise ValueError(f"x and y must have samples of one shape, got {shapes[0]} and {shapes[1]}.")
     checks.positive("minutes", minutes)
+    if steps is not None:
+        checks.count("steps", steps)
+    if method is not None:
+        configs.of_method(configs.Run(), method)
+    checks.count("seed", seed, least=0)
+    splits.split_mask(len(arrays["y"]), "train", held_out)
     if run is None:
         _kept.append(tempfile.TemporaryDirectory(prefix="efm_fit_"))
     folder = files.expanded(_kept[-1].name if run is None else run)
@@ -80,21 +89,29 @@ def fit(
         raise ValueError(
             f"{folder} holds a run already.\nGive a new folder, or open this one with models.load."
         )
-    (folder / "data").mkdir(parents=True, exist_ok=True)
-    for name, one in arrays.items():
-        np.save(folder / "data" / f"{name}.npy", one)
-    specs = {name: f"npy:{folder / 'data' / name}.npy" for name in arrays}
-    found = suggestions.suggest(specs.get("x", "noise"), specs["y"])
-    config = found.run if method is None else configs.of_method(found.run, method)
-    config = replace(config, data=replace(config.data, held_out=held_out), seed=seed)
-    if run is None:
-        config = replace(config, picture_every=0.0)
-    if steps is None:
-        config = suggestions.paced(config, minutes)[0]
-    else:
-        config = suggestions.of_steps(config, checks.count("steps", steps), given=())
+    data = folder / "data"
+    if data.exists():
+        raise ValueError(
+            f"{data} exists, and the samples would be written there.\nGive a new folder for the run."
+        )
+    data.mkdir(parents=True)
     try:
-        train(folder, config, progress=progress)
+        for name, one in arrays.items():
+            np.save(data / f"{name}.npy", one)
+        specs = {name: f"npy:{data / name}.npy" for name in arrays}
+        found = suggestions.suggest(specs.get("x", "noise"), specs["y"], held_out=held_out)
+        config = found.run if method is None else configs.of_method(found.run, method)
+        config = replace(config, seed=seed)
+        if run is None:
+            config = replace(config, picture_every=0.0)
+        paced = (
+            suggestions.paced(config, minutes)[0] if steps is None else suggestions.of_steps(config, steps)
+        )
+    except BaseException:  # an interrupt too: nothing of a run that has not begun is left
+        shutil.rmtree(data)
+        raise
+    try:
+        train(folder, paced, progress=progress)
     except SystemExit as stop:
         if stop.code != 128 + signal.SIGINT:
             raise

@@ -13,7 +13,7 @@ from PIL import Image
 
 from efm_jax import cli, models, runs
 from efm_jax.datasets import toys
-from efm_jax.models import _card, build, configs, suggestions
+from efm_jax.models import _card, build, configs, space, suggestions
 from efm_jax.models.build import _run
 from efm_jax.models.presets import PRESETS
 from efm_jax.models.suggestions import Timing, _pacing
@@ -86,8 +86,8 @@ def test_small_pictures_from_noise_are_learned_in_components_and_by_class(tmp_pa
     plain = suggestions.suggest("noise", pictures(tmp_path / "few", 70, (40, 40)))
     run = plain.run
     assert (run.network.classes, run.recipe.label_groups, run.sampling.guidance) == (None, 1, 1.0)
-    # 56 of 70 pictures are trained on, and their deviations from the mean span 55 dimensions
-    assert (run.data.components, run.data.size, run.data.jitter) == (55, 32, 0.5)
+    # 56 of 70 pictures are trained on, ten fewer by an unlucky choice of names; less the mean
+    assert (run.data.components, run.data.size, run.data.jitter) == (44, 32, 0.5)
     build.labeled(run, build.sources(run.data))
     many = suggestions.suggest("noise", pictures(tmp_path / "many", 120, (40, 40), classes=("x", "y")))
     assert many.run.network.classes == 2
@@ -163,7 +163,16 @@ def test_vectors_of_other_scales_get_units(tmp_path):
     assert money.run.data.standardize
     assert money.run.data.components is None
     many = suggestions.suggest(vectors(tmp_path, "a.npy", [1] * 60, 40), vectors(tmp_path, "b.npy", [1] * 60))
-    assert many.run.data.components == 39
+    assert many.run.data.components == 29  # of 32 to train on, two fewer by the split, less the mean
+
+
+@pytest.mark.parametrize("count", [12, 30, 50, 60, 63])
+def test_components_of_few_rows_are_no_more_than_their_training_set_spans(count, tmp_path):
+    table = vectors(tmp_path, "b.npy", [1] * 100, count)
+    for held_out in (0.2, 0.5):
+        found = suggestions.suggest("noise", table, held_out=held_out)
+        assert found.run.data.held_out == held_out
+        space.fitted(found.run.data, build.sources(found.run.data))
 
 
 @pytest.mark.slow

@@ -99,13 +99,30 @@ def test_arrays_that_cannot_be_trained_on_are_refused(x, y, said, monkeypatch):
         ({"steps": 0}, "steps must be a whole number >= 1"),
         ({"minutes": -1}, "minutes must be"),
         ({"held_out": 2.0}, "held_out must be a share"),
+        ({"seed": -1}, "seed must be"),
     ],
 )
 def test_options_out_of_range_leave_no_run(options, said, tmp_path, monkeypatch):
     monkeypatch.setattr(_pacing, "_timed", lambda *_: suggestions.Timing(1.0, 1.0))
     with pytest.raises(ValueError, match=said):
         efm_jax.fit(X, X + 1, run=tmp_path / "run", progress=False, **options)
-    assert not (tmp_path / "run" / "config.json").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_samples_replace_no_file_and_those_of_a_run_that_cannot_begin_are_removed(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x.npy").write_text("mine")
+    with pytest.raises(ValueError, match=r"data exists, and the samples would be written there.\nGive a new"):
+        efm_jax.fit(X, X + 1, steps=1, run=tmp_path)
+    assert (tmp_path / "data" / "x.npy").read_text() == "mine"
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(suggestions, "paced", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        efm_jax.fit(X, X + 1, run=tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_an_interrupt_says_where_the_model_is(tmp_path, monkeypatch):

@@ -43,7 +43,9 @@ class Suggestion(NamedTuple):
     warnings: list[str]
 
 
-def suggest(source: str | Path, target: str | Path, *, reading: tables.Reading = tables.ALL) -> Suggestion:
+def suggest(
+    source: str | Path, target: str | Path, *, reading: tables.Reading = tables.ALL, held_out: float = 0.2
+) -> Suggestion:
     """Look at P and Q and choose what to train.
 
     Two sets of pictures: interaction fields of wide tubes, at 32 pixels on a CPU and 64 on other devices. Two sets of
@@ -54,6 +56,7 @@ def suggest(source: str | Path, target: str | Path, *, reading: tables.Reading =
         source: P by name, as `datasets.open_source` takes it; `noise` to generate.
         target: Q by name.
         reading: What of tables is read.
+        held_out: Share of the samples kept from training, in (0, 1).
 
     Raises:
         ValueError: Data are not known or cannot be read, or the two do not go together.
@@ -74,19 +77,21 @@ def suggest(source: str | Path, target: str | Path, *, reading: tables.Reading =
         raise ValueError(
             f"{source} holds {sides[0].kind} and {target} {sides[1].kind}.\nGive two sets of one kind, or `noise` and one."
         )
-    found = _pictures(*sides) if kinds == {"pictures"} else _vectors(*sides, reading)
+    found = _pictures(*sides, held_out) if kinds == {"pictures"} else _vectors(*sides, reading, held_out)
     if any(side.told for side in sides):
         build.sources(found.run.data)  # two tables must have the same columns
     return found
 
 
-def _pictures(p: Side, q: Side) -> Suggestion:
+def _pictures(p: Side, q: Side, held_out: float) -> Suggestion:
     fast = jax.default_backend() != "cpu"
     sides = [side for side in (p, q) if side.kind == "pictures"]
     generates = len(sides) == 1
     own = next((side.shape for side in sides if side.shape is not None), None)
     base = PRESETS["generate-pictures" if generates else "translate-quick"][1]
-    data = configs.Data(p.spec, q.spec, gray=own is None and all(side.gray for side in sides))
+    data = configs.Data(
+        p.spec, q.spec, held_out=held_out, gray=own is None and all(side.gray for side in sides)
+    )
     warnings = _warned(p, q)
     if own is None:
         smallest, largest = min(side.smallest for side in sides), max(side.largest for side in sides)
@@ -131,10 +136,10 @@ def _generated(
     """Small pictures from noise, in minutes of a CPU: preset `generate-quick`, by class only where there are classes."""
     base = PRESETS["generate-quick"][1]
     count, classes = q.count or FEW, len(q.classes)
-    most = int((1 - data.held_out) * count) - 1
+    most = _spanned(q, data.held_out)
     data = replace(
         data,
-        components=max(1, min(base.data.components or most, most, int(np.prod(shape)))),
+        components=min(base.data.components or most, most, int(np.prod(shape))),
         jitter=base.data.jitter if count < MANY else 0.0,
     )
     labeled = classes > 1 and q.rarest >= A_CLASS
@@ -171,7 +176,7 @@ def _unet(network: configs.Network, shape: tuple[int, ...]) -> configs.Network:
     )
 
 
-def _vectors(p: Side, q: Side, reading: tables.Reading) -> Suggestion:
+def _vectors(p: Side, q: Side, reading: tables.Reading, held_out: float) -> Suggestion:
     finite = [side for side in (p, q) if side.count is not None]
     shapes = {side.shape for side in (p, q) if side.shape is not None}
     if len(shapes) > 1 and not all(side.told for side in (p, q)):
@@ -183,7 +188,7 @@ def _vectors(p: Side, q: Side, reading: tables.Reading) -> Suggestion:
     base = PRESETS["table-quick"][1]
     if not finite:
         base = replace(base, recipe=replace(base.recipe, coupling="field_lines"))
-    data, why = configs.Data(p.spec, q.spec, table=reading), "that of the data"
+    data, why = configs.Data(p.spec, q.spec, held_out=held_out, table=reading), "that of the data"
     samples = [side.sample for side in (p, q) if side.sample is not None]
     if len(shapes) > 1:
         build.sources(data)  # says which columns differ
@@ -193,7 +198,7 @@ def _vectors(p: Side, q: Side, reading: tables.Reading) -> Suggestion:
     spreads = np.stack([sample.std(axis=0) for sample in samples])
     if dim > MOST_COMPONENTS:
         data = replace(
-            data, components=min([MOST_COMPONENTS, *(side.count - 1 for side in finite if side.count)])
+            data, components=min([MOST_COMPONENTS, *(_spanned(side, held_out) for side in finite)])
         )
         why = "many numbers are learned as their principal components (--data.components)"
     elif len(samples) == 1 and "noise" in (p.kind, q.kind):
@@ -212,6 +217,14 @@ def _vectors(p: Side, q: Side, reading: tables.Reading) -> Suggestion:
     }
     run = replace(base, data=data, network=replace(base.network, width=128 if dim <= 8 else 256))
     return Suggestion(run, (p, q), shape, reasons, _warned(p, q))
+
+
+def _spanned(side: Side, held_out: float) -> int:
+    """Directions that the training samples of a side span at least, if no two are alike."""
+    trained = (1 - held_out) * (side.count or FEW)
+    # files fall to a split by their names, as if at random; rows by their numbers, two more or fewer
+    spare = 2 if side.shape is not None else 3 * (held_out * trained) ** 0.5
+    return max(1, int(trained - spare) - 1)
 
 
 def _wide(samples: Sequence[np.ndarray]) -> bool:
