@@ -201,7 +201,7 @@ def capacitor_chain(
     elif isinstance(x_pos, Tracer) or isinstance(x_neg, Tracer):
         if images is None:
             raise ValueError("under jit the spread of the samples is not known: give reach=, or images=.")
-        gaps = images * gap / gap
+        gaps = float(images)
     else:
         sides = np.asarray(x_pos, np.float64), np.asarray(x_neg, np.float64)
         center = 0.5 * (sides[0].mean(0) + sides[1].mean(0))

@@ -27,8 +27,8 @@ class FarLines(NamedTuple):
         end: Where each line ends, [n, D], in the units of the data: on a charge, or between some where it passes so near to
             both that the last step cannot tell.
         partner: Index of the charge nearest to the end, [n].
-        path: `(x~, theta)` along the lines, [k, n, D+1], theta from 0 to pi, in the frame of the plate that is nearer; None
-            without `save`.
+        path: `(x~, theta)` along the lines, [k, n, D+1], theta from `first` to pi - `first`, in the frame of the plate that
+            is nearer; None without `save`.
     """
 
     end: Float[Array, "n dim"]
@@ -54,7 +54,7 @@ def far_lines(
     """Follow the lines that start at x on one plate to the charges of the other, exactly but for the steps.
 
     The angles of a plate's steps grow by a constant factor from `first` to pi/2; each step is a midpoint step, so that a
-    line takes `4 steps` evaluations. All lines arrive.
+    line takes `4 steps` evaluations, and one for its end. All lines arrive.
 
     Args:
         plates: `charges.far_plates(x_pos, x_neg)`.
@@ -69,7 +69,7 @@ def far_lines(
             the flux. An upright line is the middle of its charge's lines. In many dimensions its direction is therefore
             too short, and ends crowd on few charges; stretched, they reach nearly all that random ones would.
         save: Keep the way.
-        groups: Numbers of the group of each x and of each charge of the other plate, all >= 0: lines end in their own. The
+        groups: Whole numbers, the group of each x and of each charge of the other plate: lines end in their own. The
             charges of the first plate have the groups of x, and must then be x.
         block_size: Charges summed at a time; None chooses by the number of points.
         mesh: Devices: charges are split along its axis "charges", lines along "points"; it may have one of them. Neither
@@ -104,15 +104,24 @@ def far_lines(
     start = jnp.cos(first) * near.inside(x) + jnp.sin(first) * towards
     block_size = checks.count("block_size", block_size)
     length = length_by_flux(x.shape[1], extra, 0.5) if stretch else None
-    members = None if groups is None else (groups[0], groups[0], groups[1])
+    marks = None if groups is None else _counted(*groups)
+    members = None if marks is None else (marks[0], marks[0], marks[1])
     policy = (length, extra, steps, save, block_size)
     if mesh is None:
         mean, path = _follow(start, first, near.charges, far.charges, members, *policy)
-        partner = _nearest(mean, far.charges, groups)
+        partner = _nearest(mean, far.charges, marks)
     else:
         split = _split(mesh, charges_over, points_over, policy)
         mean, partner, path = split(start, first, near.charges, far.charges, members)
     return FarLines(far.outside(mean), partner, path)
+
+
+def _counted(*groups: Int[Array, " n"]) -> tuple[Int[Array, " n"], ...]:
+    """Groups numbered from 0 in their order: sums mark a charge by its group's number in the type of the samples."""
+    ordered = jnp.sort(jnp.concatenate([jnp.asarray(group) for group in groups]))
+    first = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.diff(ordered) != 0])
+    number = jnp.cumsum(first, dtype=jnp.int32)
+    return tuple(number[jnp.searchsorted(ordered, jnp.asarray(group))] for group in groups)
 
 
 def _axes(mesh: Mesh | None) -> tuple[str | None, str | None]:

@@ -52,7 +52,7 @@ def slow_velocity(
 
     P the regularized incomplete gamma function. That is the part of Brownian motions longer than tau, for which the density
     at all heights is `1 / L`. What is left of the velocity is bounded by a multiple of the distance to the charges over the
-    height. Without the blur both parts are infinite over every charge.
+    height. Without the blur both parts are infinite over every charge. Memory is O(points x charges x D).
     """
     dim, twice_tau = x.shape[1], 4 * (gap / pi) ** 2
     total = jnp.zeros_like(x)

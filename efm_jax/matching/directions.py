@@ -93,7 +93,8 @@ def _of_two_charges(points: Points, pos: Array, neg: Array) -> Points:
     `c (a + b)`: no digits are lost far out, where the two fields cancel.
     """
     a, b, c = points - pos, points - neg, neg - pos
-    ratio = jnp.log1p((a + b) @ c / jnp.sum(b**2, axis=1))
+    apart = jnp.matmul(a + b, c, precision=jax.lax.Precision.HIGHEST)  # |a|^2 - |b|^2
+    ratio = jnp.log1p(apart / jnp.sum(b**2, axis=1))
     # beyond e^30 the first term is not felt
     grown = jnp.expm1(jnp.minimum(0.5 * points.shape[1] * ratio, 30.0))
     field = c - b * grown[:, None]

@@ -89,34 +89,33 @@ def take(
             raise FloatingPointError(_not_finite(folder, step, books.ledger.in_row))
 
     step, before, asked = books.done, None, False
-    profile = _Profile(folder / "profile", plan.profile)
-    for step, batch in enumerate(books.ledger.waits(batches), start=books.done + 1):
-        profile.before(step)
-        with jax.profiler.StepTraceAnnotation("step", step_num=step):
-            state, info = step_fn(state, *batch)
-        profile.after(step, info)
-        if before is not None:
-            enter(*before)
-        before = step, info
-        if watch is not None:
-            watch(step, state)
-        new = None
-        if books.rate is not None and not asked:
-            asked, new = True, relaid(step)
-            step_fn, plan = new or (step_fn, plan)
-        stop = wish_to_stop() or step == plan.steps
-        if stop or new or step % plan.save_every == 0:
-            enter(*before)
-            before = None
-            if stop or not books.ledger.in_row:  # bad steps must not push out the last good checkpoint
+    with contextlib.closing(_Profile(folder / "profile", plan.profile)) as profile:
+        for step, batch in enumerate(books.ledger.waits(batches), start=books.done + 1):
+            profile.before(step)
+            with jax.profiler.StepTraceAnnotation("step", step_num=step):
+                state, info = step_fn(state, *batch)
+            profile.after(step, info)
+            if before is not None:
+                enter(*before)
+            before = step, info
+            if watch is not None:
+                watch(step, state)
+            new = None
+            if books.rate is not None and not asked:
+                asked, new = True, relaid(step)
+                step_fn, plan = new or (step_fn, plan)
+            stop = wish_to_stop() or step == plan.steps
+            if stop or new or step % plan.save_every == 0:
+                enter(*before)
+                before = None
+                if stop or not books.ledger.in_row:  # bad steps must not push out the last good checkpoint
+                    save(state)
+            if stop:
+                break
+        else:  # the data have ended
+            if before is not None:
+                enter(*before)
                 save(state)
-        if stop:
-            break
-    else:  # the data have ended
-        if before is not None:
-            enter(*before)
-            save(state)
-    profile.close()
     return state, step
 
 

@@ -80,10 +80,8 @@ def transport(
     with `stepping=lines.fixed("euler", step=dz)`. The parameters are the moving average of the state.
 
     The default, midpoint with 24 steps in the clock `z = gap sin^2(pi u / 2)`, spends 48 evaluations a line, and steps
-    near the plates are short, where the direction of the field turns fastest. On a network taught the field from a
-    Gaussian to eight Gaussians (radius 5, gap 6) it misses the exact ends of its lines by 0.002 in the median. Heun in
-    the same clock misses by 0.013, midpoint in plain height by 0.005, Euler (Algorithm 2) by 0.042, at equal cost. Error
-    control costs more there: the batch waits for its hardest line.
+    near the plates are short, where the direction of the field turns fastest. docs/evidence/few_steps.md compares it
+    with other solvers at equal cost. With error control the batch waits for its hardest line.
 
     Args:
         state: A trained state.

@@ -115,7 +115,7 @@ def step_function(
     def step(
         draw: Callable[..., Batch], state: TrainState, x_pos, x_neg, cond=None
     ) -> tuple[TrainState, StepInfo]:
-        x_pos, x_neg = _both_plates(x_pos, x_neg)
+        x_pos, x_neg = map(at_least_float32, checks.both_plates(x_pos, x_neg))
         _check_state(state, network, optimizer)
         if cond is not None:
             cond = classes.checked(cond)
@@ -199,16 +199,6 @@ class BoundStep:
 
 def _cast(leaf, dtype) -> jax.Array:
     return leaf if trees.is_key(leaf) else jnp.asarray(leaf).astype(dtype)
-
-
-def _both_plates(x_pos, x_neg) -> tuple[jax.Array, jax.Array]:
-    x_pos, x_neg = checks.samples("x_pos", x_pos), checks.samples("x_neg", x_neg)
-    if x_pos.shape[1] != x_neg.shape[1]:
-        raise ValueError(
-            f"x_pos and x_neg must lie in one space, got D = {x_pos.shape[1]} for x_pos {x_pos.shape} and "
-            f"D = {x_neg.shape[1]} for x_neg {x_neg.shape}; bring both to one size (pictures: one H, W, C)."
-        )
-    return at_least_float32(x_pos), at_least_float32(x_neg)
 
 
 def _check_state(state: TrainState, network: Network, optimizer: optax.GradientTransformation) -> None:

@@ -200,6 +200,20 @@ def test_whitened_plates_do_not_see_linear_maps():
     np.testing.assert_allclose(np.cov(np.asarray(inside).T, bias=True), np.eye(3), atol=1e-3)
 
 
+@pytest.mark.parametrize("first", [-1, 2**24 - 1, 2**31 - 2])
+def test_groups_may_have_any_whole_numbers(first):
+    """Above 2^24 a number and the next are one in float32."""
+    x, y = jnp.asarray([[0.0], [1.0], [0.1], [1.1]]), jnp.asarray([[200.0], [201.0], [100.0], [101.0]])
+    groups = np.asarray([1, 1, 0, 0])
+    wanted = far_lines(far_plates(x, y), x, groups=(groups, groups)).end
+    numbers = np.int32(groups.astype(np.int64) + first)
+    np.testing.assert_array_equal(far_lines(far_plates(x, y), x, groups=(numbers, numbers)).end, wanted)
+    traced = jax.jit(lambda g: far_lines(far_plates(x, y), x, groups=(g, g)).end)(numbers)
+    # two programs; a group's charges lie 1 apart and the other group's 99
+    np.testing.assert_allclose(traced, wanted, atol=0.01)
+    assert (np.abs(np.asarray(wanted)[:, 0] - [200.5, 200.5, 100.5, 100.5]) < 1).all()
+
+
 def test_lines_of_groups_are_those_of_the_groups_alone():
     rng = np.random.default_rng(7)
     x, y = rng.normal(size=(30, 2)), rng.normal(size=(40, 2))

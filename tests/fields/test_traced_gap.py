@@ -80,6 +80,15 @@ def test_the_plates_of_a_chain_move_with_a_traced_gap():
             assert not moves.charge[k].any()
 
 
+@pytest.mark.parametrize("gap", [0.1, 0.7, 3.0])
+def test_a_number_of_images_makes_one_chain_whichever_argument_is_traced(gap):
+    """3 x 0.1 / 0.1 is more than 3 in floating point, and was rounded up to 3.1."""
+    x, y = jnp.zeros((1, 2)), jnp.ones((1, 2))
+    of_samples = jax.jit(lambda x, y: capacitor_chain(x, y, gap, images=3))(x, y)
+    of_gap = jax.jit(lambda gap: capacitor_chain(x, y, gap, images=3))(gap)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), of_samples, of_gap)
+
+
 def test_a_chain_of_a_traced_gap_needs_its_number_of_images():
     x = jnp.zeros((1, 2))
     for options in ({}, {"images": 2, "reach": 3.0}):

@@ -130,6 +130,16 @@ def test_labels_reach_the_network():
     assert seen[0].shape == (400,)
 
 
+def test_products_of_the_two_charges_keep_their_digits():
+    """An accelerator multiplies in less than float32 unless it is asked not to."""
+    plain = networks.mlp(2, gap=GAP, width=8, depth=1)._replace(apply=lambda params, points, **_: points)
+    network = capacitor_network(plain, GAP, *samples(2))
+    params = network.init(jax.random.key(0))
+    text = str(jax.make_jaxpr(network.apply)(params, jnp.ones((4, 3))))
+    assert text.count("dot_general[") == 1
+    assert "precision=(Precision.HIGHEST, Precision.HIGHEST)" in text
+
+
 def test_another_gap_is_refused():
     with pytest.raises(ValueError, match="made with gap=1, the capacitor with gap=6"):
         capacitor_network(networks.mlp(2, gap=1.0), GAP, *samples(2))

@@ -68,6 +68,18 @@ def test_a_trace_of_some_steps_names_the_parts_of_a_step(tmp_path, last):
     assert "data" in names
 
 
+def test_a_training_that_fails_in_a_trace_ends_the_trace(tmp_path):
+    def failing(step, _):
+        if step == 4:
+            raise OSError("the disk is full")
+
+    plan = dict(steps=8, batch_pos=8, batch_neg=8, seed=0, progress=False, profile=(2, 7), on_step=failing)
+    with pytest.raises(OSError, match="the disk is full"):
+        fit(tmp_path, RECIPE, NETWORK, adam(1e-3), source(), source(), **plan)
+    jax.profiler.start_trace(str(tmp_path / "another"))  # there is one at a time
+    jax.profiler.stop_trace()
+
+
 def test_a_step_names_its_parts():
     from efm_jax import training
 
