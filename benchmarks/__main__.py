@@ -8,7 +8,18 @@ import argparse
 import subprocess
 import sys
 
-NAMES = ("field", "growth", "lines", "network", "train_step", "saving", "devices", "roofline")
+NAMES = (
+    "field",
+    "growth",
+    "lines",
+    "network",
+    "train_step",
+    "host_threads",
+    "pages",
+    "saving",
+    "devices",
+    "roofline",
+)
 
 
 def main() -> None:

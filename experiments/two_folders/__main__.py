@@ -1,4 +1,4 @@
-"""Cut the maps, train, score, draw: `python -m experiments.two_folders [--maps FOLDER]`; what is done already is kept."""
+"""Cut the maps, train, score, draw: `python -m experiments.two_folders [--maps-in FOLDER]`; what is done already is kept."""
 
 from pathlib import Path
 
