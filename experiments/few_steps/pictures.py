@@ -14,7 +14,7 @@ COUNT = 10
 
 
 def draw(path: Path) -> None:
-    """Rows of the same ten samples, by 1, 2, 4 and 24 steps of Euler: digits by class from noise, then held-out 3s."""
+    """Rows of the same ten samples, by 1, 2, 4 and 24 steps of Euler: digits by class from noise, then 2s from 3s."""
     generator, digits = models.load("digit_generator"), models.load("digits")
     noise = np.random.default_rng(0).standard_normal((COUNT, 3072)).astype(np.float32)
     threes = batch(open_source("digits:3", split="test"), 1, 0, 0, COUNT)
