@@ -31,9 +31,9 @@ def show(rows, titles):
 # ## The released model
 #
 # `models.load` takes the name of a released model, or the path of a run or a
-# model folder. The digit classifier of the package reads the result. This model
-# was trained on the 60,000 training digits of MNIST, and these 3s are among
-# them. [Its scores](../how_to/share.md) are on digits that it has not seen.
+# model folder. The digit classifier of the package reads the result. This
+# model was trained on the 60,000 training digits of MNIST, and these 3s are
+# among them. [Its scores](../how_to/share.md) are on digits it has not seen.
 
 # %%
 digits = models.load("digits")
