@@ -1,4 +1,4 @@
-"""The field of plates infinitely far apart, and its lines, in stereographic coordinates.
+"""The field of plates infinitely far apart, in stereographic coordinates; `far_lines` follows its lines.
 
 With the gap L going to infinity and the data fixed, the field near each plate is that of its own charges. A line of P's
 plate tends to a direction `tau = lim x / z`. Between the plates the field is a dipole's, whose lines leave P under the
@@ -24,10 +24,9 @@ from efm_jax._core import checks
 from efm_jax.fields._sums.differences import squared_lengths
 from efm_jax.fields._sums.far_plate import by_angle, length_by_flux
 from efm_jax.fields._sums.plates import default_block_size
-from efm_jax.fields.far_lines import FarLines, far_lines
 from efm_jax.types import Key
 
-__all__ = ["FarField", "FarLines", "directions", "far_lines", "far_plate"]
+__all__ = ["FarField", "directions", "far_plate"]
 
 
 class FarField(NamedTuple):
