@@ -5,6 +5,7 @@ import signal
 
 import _runs
 import pytest
+from _commands import failure
 
 from efm_jax import checkpoint, cli
 from efm_jax.models.suggestions import Timing, _pacing
@@ -36,6 +37,7 @@ def stopped(monkeypatch):
     [
         ("train moons rings", "runs/moons-to-rings"),
         ("train moons rings --run 'a b'", "a b"),
+        ("train toy-swiss-roll", "runs/toy-swiss-roll"),
     ],
 )
 def test_what_resumes_a_stopped_training_is_said(command, folder, tmp_path, monkeypatch, capfd):
@@ -59,3 +61,30 @@ def test_more_time_is_offered_where_it_was_over(tmp_path, monkeypatch, capfd):
     first, last = capfd.readouterr().err.splitlines()[-2:]
     assert first.startswith("0.02 seconds are over at step ")
     assert last == f"To resume: efm resume {run} --max-seconds 0.04"
+
+
+@pytest.mark.usefixtures("stopped")
+@pytest.mark.parametrize(
+    ("command", "name"), [("moons rings", "moons-to-rings"), ("toy-swiss-roll", "toy-swiss-roll")]
+)
+def test_a_default_folder_is_new_and_says_where_the_earlier_run_is(
+    command, name, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_pictures.Watch, "due", lambda *_: False)
+    for _ in range(2):
+        cli.main(["train", *command.split(), *_BRIEF])
+    told = capfd.readouterr()
+    assert f"Training in runs/{name}-2\n" in told.out
+    assert f"runs/{name} holds an earlier run; `efm resume runs/{name}` resumes it.\n" in told.err
+    assert (
+        checkpoint.latest(f"runs/{name}/checkpoints") == checkpoint.latest(f"runs/{name}-2/checkpoints") == 4
+    )
+
+
+@pytest.mark.parametrize("command", ["toy-swiss-roll", "moons rings"])
+def test_several_hosts_are_given_one_folder(command, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    said = failure(capfd, ["train", *command.split(), "--parallel.coordinator", "auto"])
+    assert said.startswith("efm: several hosts train in one run folder, and --run is missing.\nGive it")
+    assert not list(tmp_path.iterdir())
