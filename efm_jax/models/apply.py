@@ -15,7 +15,7 @@ from efm_jax.datasets.readers import split_key
 from efm_jax.evaluation import drawing
 from efm_jax.models import build, columns, configs, given, seeds, table_output
 from efm_jax.models.loading import load
-from efm_jax.models.model import Trained, labels_in_turn, labels_of, start, transport
+from efm_jax.models.model import Trained, check_start, labels_in_turn, labels_of, start, transport
 from efm_jax.types import FieldLines
 
 __all__ = ["Saved", "generate", "translate"]
@@ -95,9 +95,9 @@ def translate(
         overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
 
     Raises:
-        ValueError: The samples do not have the field's shape, no picture can be read, one is smaller than the square cut
-            out, `limit` is below 1, the field does not know the label, `fit` and `own_size` are asked of what are no
-            pictures in files, or a file that no earlier call wrote would be overwritten.
+        ValueError: The samples do not have the field's shape or are data where P is white noise, no picture can be read, one
+            is smaller than the square cut out, `limit` is below 1, the field does not know the label, `fit` and `own_size`
+            are asked of what are no pictures in files, or a file that no earlier call wrote would be overwritten.
     """
     spec, output = _specification(spec), _files.expanded(output)
     if limit is not None and limit < 1:
@@ -114,12 +114,15 @@ def translate(
     if within is not None and not overwrite:
         _check_within(within, read)
     trained = load(model)
+    takes, fix = _taken(trained)
+    what = _kind(spec, trained)
+    if what is not None:
+        raise ValueError(f"{model} maps {takes}; got {what}.\n{fix}")
+    if not reverse and not _may_be_noise(spec):
+        check_start(trained, spec, str(model))
     x, shape, names, inputs, found, table = _samples(spec, trained, limit, fit, within)
     if shape != trained.shape:
-        fix = "pictures have 1 or 3 channels here" if kind == "folder" else "give samples of that shape"
-        raise ValueError(
-            f"{model} was trained on samples of shape {trained.shape}, {spec} has {shape}; {fix}."
-        )
+        raise ValueError(f"{model} maps {takes}; {spec} has samples of shape {shape}.\n{fix}")
     cond = labels_of(trained, label, len(x), guidance=guidance)
     if table_output.is_table(output):
         table_output.check(output, trained, inputs, overwrite=overwrite)
@@ -212,6 +215,36 @@ def _specification(spec: str | Path) -> str:
     return f"folder:{spec}" if fit_pictures.is_picture(spec) else specification(spec)
 
 
+def _taken(trained: Trained) -> tuple[str, str]:
+    """What `translate` takes, in words, and how it is given."""
+    if trained.columns is not None:
+        named = ", ".join(tables.few(columns.names(trained.columns)))
+        return f"tables with the columns {named}", "Give a csv, parquet or h5ad file."
+    if _pictures_come_out(trained):
+        height, width, channels = trained.shape
+        color = "gray pictures" if channels == 1 else "pictures"
+        return f"{color} of {height} x {width} pixels", "Give a folder of pictures, or one picture."
+    numbers = ", ".join(map(str, ("n", *trained.shape)))
+    return f"arrays [{numbers}]", "Give npy:FILE, an array of that shape."
+
+
+def _kind(spec: str, trained: Trained) -> str | None:
+    """What the samples are where that is of another kind than the model's, pictures or rows; None if it is not."""
+    kind, _, path = spec.partition(":")
+    if kind == "folder" and len(trained.shape) != 3:
+        return "a picture" if _files.expanded(path).is_file() else "a folder of pictures"
+    rows = kind in tables.KINDS and not holds_pictures(spec, trained.config.data.table)
+    return "a table" if rows and _pictures_come_out(trained) else None
+
+
+def _may_be_noise(spec: str) -> bool:
+    """Whether samples may be white noise: drawn by its name, or an array of floating-point numbers."""
+    kind, _, path = spec.partition(":")
+    if kind not in ("npz", "npy"):
+        return kind in ("noise", "gaussian")
+    return read_array(*(split_key(path) if kind == "npz" else (path, None)), 1).dtype != np.uint8
+
+
 def _check_within(output: Path, read: Path) -> None:
     """Refuse an output folder inside the input that holds other pictures: they would not be read."""
     try:
@@ -236,11 +269,6 @@ def _samples(
     shape, data = trained.shape, trained.config.data
     files, pictures = [], None
     if kind == "folder":
-        if len(shape) != 3:
-            raise ValueError(
-                f"the field carries samples of shape {shape}, not pictures; give them as npy:FILE, an array "
-                f"[n, {', '.join(map(str, shape))}]."
-            )
         channels = 1 if shape[2] == 1 else 3
         pictures = fit_pictures.read(
             rest,

@@ -17,7 +17,7 @@ SHAPE = (4, 4, 3)
 @pytest.fixture
 def arrives(monkeypatch):
     """A field whose lines stay where they are; of each call, which arrive."""
-    config = configs.Run(data=configs.Data("noise", "folder:b", size=4))
+    config = configs.Run(data=configs.Data("gaussian:48", "folder:b"))
     trained = models.Trained(config, build.recipe(config.recipe), None, None, SHAPE, 0.0)
     which, followed = [True], []
 
