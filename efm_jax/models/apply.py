@@ -31,8 +31,8 @@ class Saved(NamedTuple):
         unreadable: Paths of pictures that could not be read and were left out.
         unsupported: Paths of pictures of other formats, left out too.
         missed: Files whose lines did not arrive, of an array the numbers of its rows; `lines.json` says the same.
-        told: What was read and what was left out of a table, what is in the one written, and which files of earlier calls
-            remain beside the results.
+        told: What was read and what was left out of a table, what is in the one written, and how many files of earlier calls
+            were removed.
     """
 
     folder: Path
@@ -92,12 +92,13 @@ def translate(
             again.
         own_size: Write pictures at the size they were given in (of cropped ones: of the part kept), not at the field's.
         clip: Cut the numbers of a table to the range of their column in the training set.
-        overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
+        overwrite: Replace the results of an earlier call, all that `lines.json` lists, and overwrite other files.
 
     Raises:
         ValueError: The samples do not have the field's shape or are data where P is white noise, no picture can be read, one
             is smaller than the square cut out, `limit` is below 1, the field does not know the label, `fit` and `own_size`
-            are asked of what are no pictures in files, or a file that no earlier call wrote would be overwritten.
+            are asked of what are no pictures in files, or the folder holds results of an earlier call or a file that would
+            be overwritten.
     """
     spec, output = _specification(spec), _files.expanded(output)
     if limit is not None and limit < 1:
@@ -170,11 +171,11 @@ def generate(
             that one, and None draws of all without labels.
         guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][]; None for that of the run.
         clip: Cut the numbers of a table to the range of their column in the training set.
-        overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
+        overwrite: Replace the results of an earlier call, all that `lines.json` lists, and overwrite other files.
 
     Raises:
-        ValueError: `count` is below 1, P is data that are not here, the run does not know the label, or a file that no
-            earlier call wrote would be overwritten.
+        ValueError: `count` is below 1, P is data that are not here, the run does not know the label, or the folder holds
+            results of an earlier call or a file that would be overwritten.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}.")
@@ -339,8 +340,8 @@ def _write(
     y, arrived = np.asarray(lines.end)[:, :-1], [bool(one) for one in np.asarray(lines.arrived)]
     output.mkdir(parents=True, exist_ok=True)
     *results, overview = files[:-1]
-    earlier = outputs.left(output, files[:-1])
     outputs.mark(output, files[:-1])
+    earlier = outputs.remove_earlier(output, files[:-1])
     saved = Saved(output, len(y), sum(arrived), told=_told_earlier(output, earlier))
     if not _pictures_come_out(trained):
         _files.write_array(output / overview, y.reshape(-1, *trained.shape))
@@ -364,12 +365,11 @@ def _write(
 
 
 def _told_earlier(output: Path, earlier: list[str]) -> tuple[str, ...]:
-    """What is said of the files that earlier calls left in the folder."""
+    """What is said of the files of an earlier call that were removed."""
     if not earlier:
         return ()
     kind = "picture" if all(file.endswith(".png") for file in earlier) else "file"
-    many = len(earlier) > 1
-    return (f"{len(earlier)} {kind}{'s' * many} of an earlier call remain{'s' * (not many)} in {output}/",)
+    return (f"Removed {len(earlier)} {kind}{'s' * (len(earlier) > 1)} of an earlier call from {output}/",)
 
 
 def _numbered(n: int) -> list[str]:

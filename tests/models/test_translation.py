@@ -77,9 +77,10 @@ def test_generate_needs_the_model_alone(shared, translator, tmp_path, capsys, mo
     assert "Saved 3 samples" in capsys.readouterr().out
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"00000.png", "00001.png", "00002.png", "grid.png", "lines.json"}
-    (tmp_path / "out" / "00003.png").write_bytes(b"mine")
-    with pytest.raises(ValueError, match=r"1 of the 6 files .* the first is out/00003.png"):
-        apply.generate(shared, 4, "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "00003.png").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"1 of the 6 files .* the first is mine/00003.png"):
+        apply.generate(shared, 4, "mine")
     with pytest.raises(
         ValueError, match="there is no data named 'nowhere', and no file or folder of that name"
     ):
