@@ -4,7 +4,7 @@ A marker lies with the results: `lines.json`, or a report. It lists the files th
 
 made_by  "efm_jax"; without it the file is not ours
 files    what the call wrote, or was about to write when it was stopped
-earlier  what calls before it wrote here and it did not replace
+earlier  what calls before it wrote here and it has not yet removed
 
 `lines.json` also says of each line whether it arrived:
 
@@ -13,6 +13,7 @@ source   the folder of these inputs, where they are files
 arrived  of arrays: of each row
 """
 
+import contextlib
 import os
 import unicodedata
 from collections import Counter
@@ -95,7 +96,8 @@ def check(
     """Raise ValueError if writing `files`, the marker among them, would replace one of the user's, or one of the `inputs`.
 
     `marker` lists what an earlier call wrote. `overwrite` allows to replace the user's files, never inputs; it is None where
-    the command has no such option. Nothing is written or changed.
+    the command has no such option. With `lines.json` as marker, results of an earlier call are refused without it, lest two
+    calls are mixed; those of a call that was stopped are not. Nothing is written or changed.
     """
     for place in (folder, *folder.parents):
         if os.path.lexists(place) and not place.is_dir():
@@ -122,6 +124,8 @@ def check(
             raise ValueError(
                 f"{folder / file} is an input and would be overwritten; give another output folder."
             )
+    if marker == MARKER:
+        _check_earlier(folder, files, read, overwrite=bool(overwrite))
     foreign = [] if overwrite else [file for file in present if file not in own]
     if foreign:
         option = "" if overwrite is None else ", or overwrite them with --overwrite (overwrite=True)"
@@ -129,6 +133,37 @@ def check(
             f"{len(foreign)} of the {len(files)} files to write exist, the first is "
             f"{folder / foreign[0]}.\nGive another output folder{option}."
         )
+
+
+def _check_earlier(folder: Path, files: list[str], read: set[Path], *, overwrite: bool) -> None:
+    """Refuse to replace the results of an earlier call unasked, and to remove those that are read."""
+    earlier, found = left(folder, []), _read(folder, MARKER)
+    if earlier and not overwrite and {"lines", "arrived"} & found.keys():
+        raise ValueError(
+            f"output {folder} holds {len(earlier)} files of an earlier call.\n"
+            "Give another output folder, or replace all of them with --overwrite (overwrite=True)."
+        )
+    for file in {*earlier} - {*files}:
+        if (folder / file).resolve() in read:
+            raise ValueError(f"{folder / file} is an input and would be removed; give another output folder.")
+
+
+def remove_earlier(folder: Path, files: list[str]) -> list[str]:
+    """Remove what earlier calls wrote in a folder and writing `files` leaves there; return what was removed."""
+    removed = [file for file in left(folder, files) if _lies_in(folder, file)]
+    for file in removed:
+        (folder / file).unlink()
+        for parent in PurePosixPath(file).parents[:-1]:
+            with contextlib.suppress(OSError):  # it holds something else
+                (folder / parent).rmdir()
+    return removed
+
+
+def _lies_in(folder: Path, file: str) -> bool:
+    """Whether a name in a list, which anybody may have written, is that of a file below the folder."""
+    path = folder / file
+    inside = path.parent.resolve().is_relative_to(folder.resolve())
+    return inside and ".." not in path.parts and (path.is_symlink() or path.is_file())
 
 
 def mark(folder: Path, files: list[str], **facts: Any) -> None:

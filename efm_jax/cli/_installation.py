@@ -2,6 +2,7 @@
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +13,12 @@ def demo(*, output: Annotated[Path, arg(metavar="FOLDER")] = Path("efm_demo"), s
     """Translate samples with a model that comes with efm_jax, and show the report: half a minute, no training.
 
     Args:
-        output: Folder to write report.html, report.json and pictures to.
+        output: Folder to write report.html, report.json and pictures to: a new one, or that of an earlier report.
         show: Open the report in the browser, where there is a screen.
     """
     from efm_jax.models import reports
 
-    made = reports.demo(output)
+    made = reports.demo(output, tell=partial(print, file=sys.stderr, flush=True))
     print(f"Open {made}")
     screen = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & {*os.environ}
     if show and sys.stdout.isatty() and screen:

@@ -77,7 +77,7 @@ class OutputFolder:
     clip: bool = False
     """Cut the numbers of a table to the range of their column in the training data."""
     overwrite: bool = False
-    """Overwrite files that efm did not write."""
+    """Replace all results of an earlier call, and files that efm did not write."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Commands that train: train, resume, reflow."""
 
+import shlex
 import sys
 from dataclasses import replace
 from functools import partial
@@ -14,16 +15,24 @@ from efm_jax.cli._reports import print_report
 from efm_jax.models import configs, presets
 
 
-def train(config: configs.Run, run: Path, *, report: bool = True, progress: bool = True) -> None:
-    """Train a preset, or resume it if the run folder holds it already; `efm train A B` trains on two sets of data.
+def train(
+    config: configs.Run,
+    *,
+    run: Annotated[Path | None, optional("RUN", "runs/PRESET")] = None,
+    preset: Annotated[str, tyro.conf.Suppress] = "PRESET",
+    report: bool = True,
+    progress: bool = True,
+) -> None:
+    """Train a preset; `efm train A B` trains on two sets of data.
 
     Args:
         config: The preset; every field of it is an option.
-        run: Run folder to write.
+        run: Run folder to write; one that holds this run is resumed. The default is a new folder.
+        preset: Its name.
         report: Score held-out samples at the end, draw pictures and write report.html.
         progress: Show a progress bar.
     """
-    train_in(run, config, report=report, progress=progress)
+    train_in(new_run(config, preset) if run is None else run, config, report=report, progress=progress)
 
 
 def resume(
@@ -81,6 +90,27 @@ def reflow(
     train_in(run, config, report=report, progress=progress)
 
 
+def new_run(config: configs.Run, *specs: str) -> Path:
+    """Name a new run folder after a preset or two sets of data, and say where an earlier run of the same is.
+
+    Raises:
+        ValueError: Several hosts train: each would name a folder of its own.
+    """
+    from efm_jax.models import suggestions
+
+    folder, earlier = suggestions.new_folder(*specs), suggestions.earlier_run(*specs)
+    if config.parallel.coordinator is not None:
+        raise ValueError(
+            f"several hosts train in one run folder, and --run is missing.\nGive it on every host: --run {folder}"
+        )
+    if earlier is not None:
+        print(
+            f"{earlier} holds an earlier run; `efm resume {shlex.quote(str(earlier))}` resumes it.",
+            file=sys.stderr,
+        )
+    return folder
+
+
 def train_in(
     run: Path, config: configs.Run, *, report: bool, progress: bool, allow_changes: bool = False
 ) -> None:
@@ -113,7 +143,7 @@ def train_in(
 
 
 def take_presets(arguments: list[str]) -> None:
-    """Let `train` take the presets with the method that the arguments name: its options are those of the parser."""
+    """Let `train` take the presets with the method that the arguments name, and name its run folder after the preset."""
     of_preset = arguments[:1] == ["train"] and {*arguments[1:2]} <= {*presets.PRESETS}
     chosen = presets.named(arguments if of_preset else ())
     kind = tyro.extras.subcommand_type_from_defaults(
@@ -121,7 +151,10 @@ def take_presets(arguments: list[str]) -> None:
         {name: text for name, (text, _) in chosen.items()},
         prefix_names=False,
     )
+    name = next((text for text in arguments if text in chosen), "PRESET")
     train.__annotations__["config"] = Annotated[kind, arg(name="")]
+    train.__annotations__["run"] = Annotated[Path | None, optional("RUN", f"runs/{name}")]
+    train.__kwdefaults__ = {**(train.__kwdefaults__ or {}), "preset": name}
 
 
 def take_run(arguments: list[str]) -> None:

@@ -99,10 +99,9 @@ def of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str,
         """
         from efm_jax import runs
         from efm_jax._core import logs
-        from efm_jax.models import suggestions
 
         logs.check_board(config.log)
-        folder, fixed = (suggestions.new_folder(a, b) if run is None else run), set()
+        folder, fixed = (_training.new_run(config, a, b) if run is None else run), set()
         if (folder / "config.json").is_file():
             fixed = {"network.width", "optimizer.warmup"}
             config = runs.as_begun(folder, config, undecided=fixed - given)

@@ -15,7 +15,7 @@ from efm_jax.datasets.readers import split_key
 from efm_jax.evaluation import drawing
 from efm_jax.models import build, columns, configs, given, seeds, table_output
 from efm_jax.models.loading import load
-from efm_jax.models.model import Trained, labels_in_turn, labels_of, start, transport
+from efm_jax.models.model import Trained, check_start, labels_in_turn, labels_of, start, transport
 from efm_jax.types import FieldLines
 
 __all__ = ["Saved", "generate", "translate"]
@@ -31,8 +31,8 @@ class Saved(NamedTuple):
         unreadable: Paths of pictures that could not be read and were left out.
         unsupported: Paths of pictures of other formats, left out too.
         missed: Files whose lines did not arrive, of an array the numbers of its rows; `lines.json` says the same.
-        told: What was read and what was left out of a table, what is in the one written, and which files of earlier calls
-            remain beside the results.
+        told: What was read and what was left out of a table, what is in the one written, and how many files of earlier calls
+            were removed.
     """
 
     folder: Path
@@ -92,12 +92,13 @@ def translate(
             again.
         own_size: Write pictures at the size they were given in (of cropped ones: of the part kept), not at the field's.
         clip: Cut the numbers of a table to the range of their column in the training set.
-        overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
+        overwrite: Replace the results of an earlier call, all that `lines.json` lists, and overwrite other files.
 
     Raises:
-        ValueError: The samples do not have the field's shape, no picture can be read, one is smaller than the square cut
-            out, `limit` is below 1, the field does not know the label, `fit` and `own_size` are asked of what are no
-            pictures in files, or a file that no earlier call wrote would be overwritten.
+        ValueError: The samples do not have the field's shape or are data where P is white noise, no picture can be read, one
+            is smaller than the square cut out, `limit` is below 1, the field does not know the label, `fit` and `own_size`
+            are asked of what are no pictures in files, or the folder holds results of an earlier call or a file that would
+            be overwritten.
     """
     spec, output = _specification(spec), _files.expanded(output)
     if limit is not None and limit < 1:
@@ -114,12 +115,15 @@ def translate(
     if within is not None and not overwrite:
         _check_within(within, read)
     trained = load(model)
+    takes, fix = _taken(trained)
+    what = _kind(spec, trained)
+    if what is not None:
+        raise ValueError(f"{model} maps {takes}; got {what}.\n{fix}")
+    if not reverse and not _may_be_noise(spec):
+        check_start(trained, spec, str(model))
     x, shape, names, inputs, found, table = _samples(spec, trained, limit, fit, within)
     if shape != trained.shape:
-        fix = "pictures have 1 or 3 channels here" if kind == "folder" else "give samples of that shape"
-        raise ValueError(
-            f"{model} was trained on samples of shape {trained.shape}, {spec} has {shape}; {fix}."
-        )
+        raise ValueError(f"{model} maps {takes}; {spec} has samples of shape {shape}.\n{fix}")
     cond = labels_of(trained, label, len(x), guidance=guidance)
     if table_output.is_table(output):
         table_output.check(output, trained, inputs, overwrite=overwrite)
@@ -167,11 +171,11 @@ def generate(
             that one, and None draws of all without labels.
         guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][]; None for that of the run.
         clip: Cut the numbers of a table to the range of their column in the training set.
-        overwrite: Overwrite any file; without it only files that an earlier call wrote, as `lines.json` says.
+        overwrite: Replace the results of an earlier call, all that `lines.json` lists, and overwrite other files.
 
     Raises:
-        ValueError: `count` is below 1, P is data that are not here, the run does not know the label, or a file that no
-            earlier call wrote would be overwritten.
+        ValueError: `count` is below 1, P is data that are not here, the run does not know the label, or the folder holds
+            results of an earlier call or a file that would be overwritten.
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}.")
@@ -212,6 +216,36 @@ def _specification(spec: str | Path) -> str:
     return f"folder:{spec}" if fit_pictures.is_picture(spec) else specification(spec)
 
 
+def _taken(trained: Trained) -> tuple[str, str]:
+    """What `translate` takes, in words, and how it is given."""
+    if trained.columns is not None:
+        named = ", ".join(tables.few(columns.names(trained.columns)))
+        return f"tables with the columns {named}", "Give a csv, parquet or h5ad file."
+    if _pictures_come_out(trained):
+        height, width, channels = trained.shape
+        color = "gray pictures" if channels == 1 else "pictures"
+        return f"{color} of {height} x {width} pixels", "Give a folder of pictures, or one picture."
+    numbers = ", ".join(map(str, ("n", *trained.shape)))
+    return f"arrays [{numbers}]", "Give npy:FILE, an array of that shape."
+
+
+def _kind(spec: str, trained: Trained) -> str | None:
+    """What the samples are where that is of another kind than the model's, pictures or rows; None if it is not."""
+    kind, _, path = spec.partition(":")
+    if kind == "folder" and len(trained.shape) != 3:
+        return "a picture" if _files.expanded(path).is_file() else "a folder of pictures"
+    rows = kind in tables.KINDS and not holds_pictures(spec, trained.config.data.table)
+    return "a table" if rows and _pictures_come_out(trained) else None
+
+
+def _may_be_noise(spec: str) -> bool:
+    """Whether samples may be white noise: drawn by its name, or an array of floating-point numbers."""
+    kind, _, path = spec.partition(":")
+    if kind not in ("npz", "npy"):
+        return kind in ("noise", "gaussian")
+    return read_array(*(split_key(path) if kind == "npz" else (path, None)), 1).dtype != np.uint8
+
+
 def _check_within(output: Path, read: Path) -> None:
     """Refuse an output folder inside the input that holds other pictures: they would not be read."""
     try:
@@ -236,11 +270,6 @@ def _samples(
     shape, data = trained.shape, trained.config.data
     files, pictures = [], None
     if kind == "folder":
-        if len(shape) != 3:
-            raise ValueError(
-                f"the field carries samples of shape {shape}, not pictures; give them as npy:FILE, an array "
-                f"[n, {', '.join(map(str, shape))}]."
-            )
         channels = 1 if shape[2] == 1 else 3
         pictures = fit_pictures.read(
             rest,
@@ -311,8 +340,8 @@ def _write(
     y, arrived = np.asarray(lines.end)[:, :-1], [bool(one) for one in np.asarray(lines.arrived)]
     output.mkdir(parents=True, exist_ok=True)
     *results, overview = files[:-1]
-    earlier = outputs.left(output, files[:-1])
     outputs.mark(output, files[:-1])
+    earlier = outputs.remove_earlier(output, files[:-1])
     saved = Saved(output, len(y), sum(arrived), told=_told_earlier(output, earlier))
     if not _pictures_come_out(trained):
         _files.write_array(output / overview, y.reshape(-1, *trained.shape))
@@ -336,12 +365,11 @@ def _write(
 
 
 def _told_earlier(output: Path, earlier: list[str]) -> tuple[str, ...]:
-    """What is said of the files that earlier calls left in the folder."""
+    """What is said of the files of an earlier call that were removed."""
     if not earlier:
         return ()
     kind = "picture" if all(file.endswith(".png") for file in earlier) else "file"
-    many = len(earlier) > 1
-    return (f"{len(earlier)} {kind}{'s' * many} of an earlier call remain{'s' * (not many)} in {output}/",)
+    return (f"Removed {len(earlier)} {kind}{'s' * (len(earlier) > 1)} of an earlier call from {output}/",)
 
 
 def _numbered(n: int) -> list[str]:

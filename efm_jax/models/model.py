@@ -22,7 +22,7 @@ from efm_jax.models import space as _run_space
 from efm_jax.models.columns import Named
 from efm_jax.types import FieldLines, FieldMatching, Network
 
-__all__ = ["Trained", "labels_in_turn", "labels_of", "start", "transport"]
+__all__ = ["Trained", "check_start", "labels_in_turn", "labels_of", "start", "transport"]
 
 
 class Trained(NamedTuple):
@@ -64,13 +64,15 @@ class Trained(NamedTuple):
 
         Args:
             x: Pictures of Pillow, one or a list of any sizes, cropped and resized as training pictures are; or an array
-                [n, ...] of samples, or one sample: floating-point, pictures in [-1, 1], or uint8 pictures.
+                [n, ...] of samples, or one sample: floating-point, pictures in [-1, 1], or uint8 pictures. Where P is white
+                noise, noise of your own, floating-point.
             reverse: Carry Q to P.
             label: Class of the field whose lines they follow, by name or number; None for that of all classes.
             guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][]; None for that of the run.
 
         Raises:
-            ValueError: The samples are of another kind or shape, or the model does not know the label.
+            ValueError: The samples are of another kind or shape, they are data and P is white noise, or the model does not
+                know the label.
 
         Examples:
             >>> from efm_jax import models
@@ -78,6 +80,8 @@ class Trained(NamedTuple):
             >>> y.shape, y.dtype.name
             ((3, 2), 'float32')
         """
+        if not reverse and (self.own is not None or _are_pictures(x)):
+            check_start(self, "pictures" if _are_pictures(x) else "samples to encode")
         rows, back = given.rows(x, self.outside, self.config.data)
         cond = labels_of(self, label, len(rows), guidance=guidance)
         rows = rows if self.own is None else self.own.encode(rows)
@@ -152,6 +156,29 @@ class Trained(NamedTuple):
             f"{self.config.recipe.method}, {network.kind} of {count:,} weights, {int(self.state.step):,} steps in "
             f"{durations.in_words(self.seconds)}",
         )
+
+
+def check_start(trained: Trained, what: str, name: str | None = None) -> None:
+    """Raise ValueError if lines from P would take samples of data for white noise.
+
+    Args:
+        trained: The run or model.
+        what: What the samples are.
+        name: What an error calls it on the command line; None in Python.
+    """
+    if not build.is_noise(trained.config.data.source):
+        return
+    draw, back = ("`efm generate`", "--reverse") if name else ("`generate`", "`reverse=True`")
+    raise ValueError(
+        f"{name or 'the model'} starts at white noise, got {what}.\n"
+        f"Draw new samples with {draw}, or carry samples of Q to noise with {back}."
+    )
+
+
+def _are_pictures(x: Any) -> bool:
+    """Whether samples are pictures of Pillow or of bytes, which no noise is."""
+    listed = isinstance(x, list | tuple) and any(isinstance(one, Image.Image) for one in x)
+    return listed or isinstance(x, Image.Image) or getattr(x, "dtype", None) == np.uint8
 
 
 def start(trained: Trained, name: str | None = None) -> Source:

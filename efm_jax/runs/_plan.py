@@ -56,6 +56,7 @@ class Plan:
         profile: First and last step of a trace in the folder `profile`; None for none.
         may_change: Fields of `config`, with all inside them, that a resumed run may change. The log holds each change of
             one that is not in `MAY_CHANGE`.
+        command: The command that resumes a run that was stopped, as its last line says; None for a call of `fit`.
 
     Raises:
         ValueError: A number is out of range, or JSON cannot hold `config`.
@@ -87,6 +88,7 @@ class Plan:
     device_data: int = 0
     profile: tuple[int, int] | None = None
     may_change: tuple[str, ...] = MAY_CHANGE
+    command: str | None = None
 
     def __post_init__(self):
         for name in _COUNTS:

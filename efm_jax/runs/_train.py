@@ -6,6 +6,7 @@ progress.png held-out samples so far, drawn every minute
 """
 
 import json
+import shlex
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
@@ -112,7 +113,8 @@ def train(
             tell = partial(print, flush=True) if progress and hosts.first() else None
             built = built._replace(sources=plans.paired(config, pair, cache=folder / "features", tell=tell))
         free = (*_may_change(allow_changes), *moved)
-        plan = replace(Plan.of_run(_named_by_first(config, digests, crew)), may_change=free)
+        named, command = _named_by_first(config, digests, crew), f"efm resume {shlex.quote(str(folder))}"
+        plan = replace(Plan.of_run(named), may_change=free, command=command)
         sheets = _pictures.sheets_of(config, built, inside[0], samples)
         watch = _pictures.Watch(folder, sheets, config.picture_every, config.steps, told=progress)
         state = fit(

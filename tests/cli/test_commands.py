@@ -133,11 +133,21 @@ def test_the_demo_needs_no_data_and_may_be_repeated(tmp_path, capsys, monkeypatc
     monkeypatch.setattr("webbrowser.open", opened.append)
     for _ in range(2):
         cli.main(["demo", "--output", str(tmp_path / "demo")])
-        assert capsys.readouterr().out == f"Open {tmp_path / 'demo' / 'report.html'}\n"
+        told = capsys.readouterr()
+        assert told.out == f"Open {tmp_path / 'demo' / 'report.html'}\n"
+        assert told.err == "Mapping 500 points to two moons and back, about half a minute ...\n"
     text = (tmp_path / "demo" / "report.html").read_text()
     assert text.count("data:image/") == 4  # lines and a film, both ways
     assert "efm translate moons --input npy:SAMPLES.npy" in text
     assert opened == []  # no terminal
+
+
+def test_the_demo_does_not_write_among_other_files(tmp_path, capsys):
+    (tmp_path / "cat.png").touch()
+    for place in (tmp_path, tmp_path / "cat.png"):
+        told = failure(capsys, ["demo", "--output", str(place)])
+        assert told.startswith(f"efm: output {place} ")
+    assert [path.name for path in tmp_path.iterdir()] == ["cat.png"]
 
 
 def test_doctor_finds_this_machine_healthy(capsys):

@@ -61,6 +61,14 @@ def test_unknown_options_are_named(capsys):
             "Unrecognized options: --step, 100; perhaps you meant --steps INT\n`efm train digits-quick --help` shows",
         ),
         (
+            "train digits-quick --stepz 100",
+            "Unrecognized options: --stepz, 100; perhaps you meant --steps INT\n",
+        ),
+        (
+            "train digits-quick --steps abc",
+            "Error parsing --steps: invalid literal for int() with base 10: 'abc'\n",
+        ),
+        (
             "train digits-quick --run r --stepz 100",
             "Unrecognized options: --stepz, 100; perhaps you meant --steps INT\n",
         ),

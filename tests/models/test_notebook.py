@@ -37,32 +37,33 @@ def shifting(shape, source="noise", target="noise", own=None):
 
 
 MODEL = shifting((6, 8, 3))
+OF_CATS = shifting((6, 8, 3), "folder:cats")
 
 
 def test_pictures_of_pillow_and_arrays_come_back_as_what_they_were():
-    moved = MODEL.translate(LEVELS)
+    moved = OF_CATS.translate(LEVELS)
     assert (moved.dtype, moved.shape) == (np.uint8, LEVELS.shape)
     np.testing.assert_array_equal(moved, LEVELS + 51)  # two steps in float32 are far below half a level
     floats = LEVELS / 127.5 - 1
-    ends = MODEL.translate(floats)
+    ends = OF_CATS.translate(floats)
     np.testing.assert_allclose(ends, floats + SHIFT, atol=1e-6)  # float32
-    np.testing.assert_array_equal(MODEL.translate(floats.reshape(3, -1)), ends.reshape(3, -1))
+    np.testing.assert_array_equal(OF_CATS.translate(floats.reshape(3, -1)), ends.reshape(3, -1))
     pictures = [Image.fromarray(one) for one in LEVELS]
-    listed = MODEL.translate(pictures)
+    listed = OF_CATS.translate(pictures)
     np.testing.assert_array_equal([np.asarray(one) for one in listed], moved)
-    np.testing.assert_array_equal(np.asarray(MODEL.translate(pictures[1])), moved[1])
+    np.testing.assert_array_equal(np.asarray(OF_CATS.translate(pictures[1])), moved[1])
     np.testing.assert_array_equal(np.asarray(pictures[1]), LEVELS[1])  # as they were
-    np.testing.assert_array_equal(MODEL.translate(LEVELS[2]), moved[2])
-    assert isinstance(MODEL.translate(jnp.asarray(LEVELS)), jnp.ndarray)
-    np.testing.assert_array_equal(MODEL.translate(moved, reverse=True), LEVELS)
+    np.testing.assert_array_equal(OF_CATS.translate(LEVELS[2]), moved[2])
+    assert isinstance(OF_CATS.translate(jnp.asarray(LEVELS)), jnp.ndarray)
+    np.testing.assert_array_equal(OF_CATS.translate(moved, reverse=True), LEVELS)
 
 
 def test_pictures_of_other_sizes_and_modes_are_fitted_as_those_of_a_folder():
     wide = Image.fromarray(np.full((12, 40), 100, np.uint8)).convert("LA")
     wide.putalpha(255)
-    assert [one.size for one in MODEL.translate((wide, wide))] == [(8, 6)] * 2
-    assert MODEL.translate([wide])[0].getpixel((3, 3)) == (151, 151, 151)
-    gray = shifting((6, 8, 1))
+    assert [one.size for one in OF_CATS.translate((wide, wide))] == [(8, 6)] * 2
+    assert OF_CATS.translate([wide])[0].getpixel((3, 3)) == (151, 151, 151)
+    gray = shifting((6, 8, 1), "folder:cats")
     assert gray.translate(wide).mode == "L"
     assert gray.translate(LEVELS[..., 0]).shape == (3, 6, 8)
     assert gray.to_pil(LEVELS[0, ..., 0]).size == (8, 6)
@@ -92,11 +93,20 @@ def test_arrays_become_pictures_of_pillow():
 )
 def test_another_kind_of_samples_is_refused(x, said):
     with pytest.raises(ValueError, match=said):
+        OF_CATS.translate(x)
+
+
+@pytest.mark.parametrize("x", [LEVELS, LEVELS[0], Image.new("RGB", (8, 6)), [Image.new("RGB", (8, 6))]])
+def test_pictures_are_no_noise(x):
+    with pytest.raises(ValueError, match=r"the model starts at white noise, got pictures.\n.*`reverse=True`"):
         MODEL.translate(x)
+    MODEL.translate(x, reverse=True)
+    noise = RNG.normal(size=(3, 6, 8, 3))
+    np.testing.assert_allclose(MODEL.translate(noise), noise + SHIFT, atol=1e-6)  # float32
 
 
 def test_vectors_are_no_pictures():
-    plane = shifting((2,))
+    plane = shifting((2,), "moons")
     with pytest.raises(ValueError, match="no pictures, got uint8"):
         plane.translate(np.zeros((3, 2), np.uint8))
     with pytest.raises(ValueError, match=r"are no pictures.\nGive an array"):
@@ -143,7 +153,7 @@ HALVES = spaces.own(lambda x: x[:, ::2] / 2, lambda u: 2 * u.repeat(2, axis=1), 
 
 
 def test_a_model_of_latents_translates_pictures_through_functions_of_the_caller():
-    model = shifting((3, 8, 3), own=HALVES)
+    model = shifting((3, 8, 3), "gaussian:72", own=HALVES)
     x = (LEVELS[:, ::2].repeat(2, axis=1) - 51) / 127.5 - 1  # rows in pairs, which the latents hold
     # what is added to latents is doubled
     np.testing.assert_allclose(model.translate(x), x + 2 * SHIFT, atol=1e-5)

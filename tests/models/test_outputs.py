@@ -17,7 +17,7 @@ SHAPE = (4, 4, 3)
 @pytest.fixture
 def arrives(monkeypatch):
     """A field whose lines stay where they are; of each call, which arrive."""
-    config = configs.Run(data=configs.Data("noise", "folder:b", size=4))
+    config = configs.Run(data=configs.Data("gaussian:48", "folder:b"))
     trained = models.Trained(config, build.recipe(config.recipe), None, None, SHAPE, 0.0)
     which, followed = [True], []
 
@@ -87,30 +87,63 @@ def test_a_file_of_the_persons_is_never_overwritten_unasked(arrives, tmp_path):
     }
 
 
-def test_what_a_run_before_wrote_may_be_replaced_and_stays_known(arrives, tmp_path):
-    save(tmp_path, {"one/a.png": 1, "one/b.png": 2, "two/a.png": 3, "three/b.png": 4, "four/mine.png": 5})
+def test_results_of_two_calls_are_not_mixed(arrives, tmp_path):
+    save(tmp_path, {"one/a.png": 1, "one/deep/b.png": 2, "two/a.png": 3})
     out = tmp_path / "out"
-    for name in ("one", "two", "three"):
-        last = apply.translate("run", tmp_path / name, out)
-    assert (level(out / "a.png"), level(out / "b.png")) == (3, 4)
-    told = json.loads((out / "lines.json").read_text())
-    assert (told["files"], told["earlier"]) == (["b.png", "pairs.png"], ["a.png"])
-    assert last.told == (f"1 picture of an earlier call remains in {tmp_path / 'out'}/",)
+    apply.translate("run", tmp_path / "one", out)
     save(out, {"mine.png": 9})
-    with pytest.raises(ValueError, match=r"1 of the 3 files .* the first is .*mine\.png"):
-        apply.translate("run", tmp_path / "four", out)
-    # a run stopped among its files can be done again; a list that is somebody else's lists nothing
-    outputs.mark(out, ["mine.png", "pairs.png"])
-    apply.translate("run", tmp_path / "four", out)
-    (out / "lines.json").write_text('{"files": ["mine.png"]}')
+    before, followed = contents(out), [*arrives[1]]
+    told = r"output .*/out holds 3 files of an earlier call.\nGive another output folder, or replace all .*--overwrite"
+    with pytest.raises(ValueError, match=told):
+        apply.translate("run", tmp_path / "two", out)
+    with pytest.raises(ValueError, match=told):
+        apply.generate("run", 2, out)
+    assert (contents(out), arrives[1]) == (before, followed)
+    last = apply.translate("run", tmp_path / "two", out, overwrite=True)
+    assert sorted(contents(out)) == ["a.png", "lines.json", "mine.png", "pairs.png"]
+    assert not (out / "deep").exists()
+    assert (level(out / "a.png"), level(out / "mine.png")) == (3, 9)
+    assert last.told == (f"Removed 1 picture of an earlier call from {out}/",)
+    marked = json.loads((out / "lines.json").read_text())
+    assert (marked["files"], marked["earlier"]) == (["a.png", "pairs.png"], [])
+    assert apply.generate("run", 2, out, overwrite=True).told == (
+        f"Removed 2 pictures of an earlier call from {out}/",
+    )
+    assert sorted(contents(out)) == ["00000.png", "00001.png", "grid.png", "lines.json", "mine.png"]
+
+
+def test_a_call_that_was_stopped_may_be_done_again(arrives, tmp_path):
+    out = tmp_path / "out"
+    save(tmp_path, {"in/a.png": 5, "out/a.png": 1, "out/b.png": 2})
+    outputs.mark(out, ["a.png", "b.png", "pairs.png"])
+    apply.translate("run", tmp_path / "in", out)
+    assert sorted(contents(out)) == ["a.png", "lines.json", "pairs.png"]
+    # a list that is somebody else's lists nothing
+    (out / "lines.json").write_text('{"files": ["a.png"]}')
     with pytest.raises(ValueError, match=r"3 of the 3 files"):
-        apply.translate("run", tmp_path / "four", out)
+        apply.translate("run", tmp_path / "in", out)
+
+
+def test_only_files_below_the_folder_are_removed(arrives, tmp_path):
+    save(tmp_path, {"in/a.png": 5, "other/b.png": 1, "c.png": 2, "out/sub/d.png": 3})
+    out = tmp_path / "out"
+    (out / "link").symlink_to(tmp_path / "other")
+    outputs.mark(out, ["../c.png", str(tmp_path / "c.png"), "link/b.png", "sub"], arrived=[])
+    apply.translate("run", tmp_path / "in", out, overwrite=True)
+    assert {"c.png", "other/b.png", "out/sub/d.png"} <= contents(tmp_path).keys()
+
+
+def test_results_that_are_read_are_not_removed(arrives, tmp_path):
+    save(tmp_path, {"in/deep/a.png": 1, "in/b.png": 2})
+    apply.translate("run", tmp_path / "in", tmp_path / "out")
+    with pytest.raises(ValueError, match=r"out/deep/a\.png is an input and would be removed"):
+        apply.translate("run", tmp_path / "out" / "deep", tmp_path / "out", overwrite=True)
 
 
 def test_an_output_in_the_input_is_not_read_again(arrives, tmp_path):
     save(tmp_path, {"a.png": 1, "deep/b.png": 2})
-    for _ in range(2):
-        assert apply.translate("run", tmp_path, tmp_path / "out").samples == 2
+    for overwrite in (False, True):
+        assert apply.translate("run", tmp_path, tmp_path / "out", overwrite=overwrite).samples == 2
     save(tmp_path, {"out/mine.png": 3})
     with pytest.raises(ValueError, match=r"would not be read, and holds 1 .* the first is mine\.png"):
         apply.translate("run", tmp_path, tmp_path / "out")
@@ -154,7 +187,7 @@ def test_lines_that_did_not_arrive_are_marked_and_named(arrives, tmp_path, capsy
     )
     which[:] = [False]
     with pytest.raises(SystemExit) as stop:
-        cli.main(command)
+        cli.main([*command, "--overwrite"])
     assert stop.value.code == 1
     with pytest.raises(SystemExit):
         cli.main(["generate", "run", "--count", "5", "--output", str(tmp_path / "new")])

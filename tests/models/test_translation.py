@@ -6,7 +6,8 @@ import json
 import _models
 import numpy as np
 import pytest
-from _models import SHAPE, rewrite
+from _commands import failure
+from _models import SHAPE, made_run, rewrite
 from PIL import Image
 
 from efm_jax import cli, models
@@ -14,9 +15,10 @@ from efm_jax.datasets.folder import read_folder
 from efm_jax.models import apply, build
 
 run, shared, model = _models.run, _models.shared, _models.model  # fixtures
+translator = _models.translator
 
 
-def test_own_pictures_of_any_size_through_the_command_line(shared, tmp_path, capsys):
+def test_own_pictures_of_any_size_through_the_command_line(translator, tmp_path, capsys):
     rng = np.random.default_rng(0)
     given = tmp_path / "given"
     (given / "deep").mkdir(parents=True)
@@ -29,7 +31,7 @@ def test_own_pictures_of_any_size_through_the_command_line(shared, tmp_path, cap
     (given / "notes.txt").write_text("no picture")
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as stop:
-        cli.main(["translate", str(shared), "--input", str(given), "--output", str(out)])
+        cli.main(["translate", str(translator), "--input", str(given), "--output", str(out)])
     assert stop.value.code == 1  # some were left out
     told = capsys.readouterr()
     assert "Saved 5 samples" in told.out
@@ -42,18 +44,18 @@ def test_own_pictures_of_any_size_through_the_command_line(shared, tmp_path, cap
     (given / "broken.png").unlink()
     read = read_folder(given, size=SHAPE[:2])
     x = (read.images.reshape(5, -1) / 127.5 - 1.0).astype(np.float32)
-    y = np.asarray(models.transport(models.load(shared), x).end)[:, :-1].reshape(5, *SHAPE)
+    y = np.asarray(models.transport(models.load(translator), x).end)[:, :-1].reshape(5, *SHAPE)
     written = np.asarray(Image.open(out / "gray.png"), float)
     # levels are rounded; float32 sums in another order may move a value across the middle between two
     assert np.abs(written - 255 * (np.clip(y[read.names.index("gray.png")], -1, 1) + 1) / 2).max() < 0.51
 
 
-def test_a_picture_of_its_own_whole_and_at_its_own_size(shared, tmp_path, capsys, monkeypatch):
+def test_a_picture_of_its_own_whole_and_at_its_own_size(translator, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(build, "network", functools.cache(build.network))  # lines are compiled once
     rng = np.random.default_rng(0)
     path = tmp_path / "photo.jpeg"
     Image.fromarray(rng.integers(0, 255, (50, 20, 3), dtype=np.uint8)).save(path)
-    command = ["translate", str(shared), "--input", str(path), "--output"]
+    command = ["translate", str(translator), "--input", str(path), "--output"]
     sizes = {"crop": (6, 4), "pad": (2, 4), "crop-own": (20, 13), "pad-own": (20, 50)}
     for name, size in sizes.items():
         fit, _, own = name.partition("-")
@@ -62,33 +64,65 @@ def test_a_picture_of_its_own_whole_and_at_its_own_size(shared, tmp_path, capsys
         assert Image.open(tmp_path / name / "photo.png").size == size
     assert capsys.readouterr().out.count("Saved 1 sample ") == 4
     with pytest.raises(ValueError, match="another folder than that of the input"):
-        apply.translate(shared, f"folder:{path}", tmp_path)
+        apply.translate(translator, f"folder:{path}", tmp_path)
     with pytest.raises(
         ValueError, match="fit and own_size are for pictures in files, folder:PATH, got digits"
     ):
-        apply.translate(shared, "digits", tmp_path / "out", fit="pad")
+        apply.translate(translator, "digits", tmp_path / "out", fit="pad")
 
 
-def test_generate_needs_the_model_alone(shared, run, tmp_path, capsys, monkeypatch):
+def test_generate_needs_the_model_alone(shared, translator, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where no folder `photos` is
     cli.main(["generate", str(shared), "--count", "3", "--output", "out"])
     assert "Saved 3 samples" in capsys.readouterr().out
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"00000.png", "00001.png", "00002.png", "grid.png", "lines.json"}
-    (tmp_path / "out" / "00003.png").write_bytes(b"mine")
-    with pytest.raises(ValueError, match=r"1 of the 6 files .* the first is out/00003.png"):
-        apply.generate(shared, 4, "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "00003.png").write_bytes(b"mine")
+    with pytest.raises(ValueError, match=r"1 of the 6 files .* the first is mine/00003.png"):
+        apply.generate(shared, 4, "mine")
     with pytest.raises(
         ValueError, match="there is no data named 'nowhere', and no file or folder of that name"
     ):
-        apply.translate(shared, "nowhere", "out")
+        apply.translate(translator, "nowhere", "out")
     (tmp_path / "x.txt").write_text("hello")
     with pytest.raises(
         ValueError, match=r"expected a folder or a picture \(.png, .* got the file x.txt; .* as npy:FILE"
     ):
-        apply.translate(shared, "x.txt", "out")
+        apply.translate(translator, "x.txt", "out")
     np.save("x.npy", np.zeros((2, *SHAPE)))
     assert apply.translate(shared, "x.npy", "out2").samples == 2
+
+
+@pytest.mark.parametrize("kind", ["folder", "picture", "bytes", "digits:3"])
+def test_data_are_no_noise(kind, shared, tmp_path, capsys):
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
+    np.save(tmp_path / "x.npy", np.zeros((2, *SHAPE), np.uint8))
+    files = {"folder": ".", "picture": "a.png", "bytes": "x.npy"}
+    given = str(tmp_path / files[kind]) if kind in files else kind
+    command = ["translate", str(shared), "--input", given, "--output", str(tmp_path / "out")]
+    said = failure(capsys, command)
+    assert said.startswith(f"efm: {shared} starts at white noise, got ")
+    assert said.endswith(
+        "\nDraw new samples with `efm generate`, or carry samples of Q to noise with --reverse.\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_rows_of_a_table_are_no_noise(tmp_path):
+    run = made_run(tmp_path / "run", target="gaussian:2", shape=(2,), keeps_shape=True)
+    (tmp_path / "x.csv").write_text("a,b\n1,2\n3,5\n")
+    with pytest.raises(ValueError, match="run starts at white noise, got csv:"):
+        apply.translate(run, tmp_path / "x.csv", tmp_path / "out")
+    assert apply.translate(run, tmp_path / "x.csv", tmp_path / "out", reverse=True).samples == 2
+
+
+def test_pictures_go_to_noise_and_noise_of_ones_own_to_pictures(shared, tmp_path):
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
+    assert apply.translate(shared, tmp_path / "a.png", tmp_path / "back", reverse=True).samples == 1
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=(2, *SHAPE)))
+    assert apply.translate(shared, tmp_path / "z.npy", tmp_path / "out").samples == 2
+    assert apply.translate(shared, "noise:4x6x3", tmp_path / "new", limit=3).samples == 3
 
 
 @pytest.mark.parametrize(
@@ -113,20 +147,31 @@ def test_mistakes_on_the_command_line(arguments, told, tmp_path, monkeypatch, ca
     assert not list(tmp_path.iterdir())
 
 
-def test_samples_that_do_not_fit_are_refused_before_any_line(shared, tmp_path):
+def test_samples_that_do_not_fit_are_refused_before_any_line(translator, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((3, 5), np.float32))
-    with pytest.raises(ValueError, match=r"trained on samples of shape \(4, 6, 3\), npy:.* has \(5,\)"):
-        apply.translate(shared, f"npy:{tmp_path / 'x.npy'}", tmp_path / "out")
+    with pytest.raises(
+        ValueError, match=r"maps pictures of 4 x 6 pixels; npy:.* has samples of shape \(5,\)"
+    ):
+        apply.translate(translator, f"npy:{tmp_path / 'x.npy'}", tmp_path / "out")
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "a.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"none of the 1 pictures in .* can be read; the first is a.png"):
-        apply.translate(shared, f"folder:{tmp_path / 'none'}", tmp_path / "out")
+        apply.translate(translator, f"folder:{tmp_path / 'none'}", tmp_path / "out")
     with pytest.raises(ValueError, match="output must be another folder than that of the input"):
-        apply.translate(shared, f"folder:{tmp_path}", tmp_path / "none" / "..")
+        apply.translate(translator, f"folder:{tmp_path}", tmp_path / "none" / "..")
     with pytest.raises(
-        ValueError, match=r"carries samples of shape \(2,\), not pictures; give them as npy:FILE"
+        ValueError, match=r"moons maps arrays \[n, 2\]; got a folder of pictures.\nGive npy:FILE"
     ):
         apply.translate("moons", f"folder:{tmp_path}", tmp_path / "out")
+    (tmp_path / "x.csv").write_text("name,age\nzoe,3\n")
+    with pytest.raises(
+        ValueError, match=r"maps pictures of 4 x 6 pixels; got a table.\nGive a folder of pictures"
+    ):
+        apply.translate(translator, tmp_path / "x.csv", tmp_path / "out")
+    with pytest.raises(
+        ValueError, match=r"cells maps tables with the columns X_pca1, .*, 42 more; got a picture.\n"
+    ):
+        apply.translate("cells", tmp_path / "none" / "a.png", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

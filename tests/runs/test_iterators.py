@@ -62,7 +62,7 @@ def test_an_iterable_is_taken_from_where_it_stands(tmp_path, straight):
 def test_data_that_end_are_saved_and_said(tmp_path, capsys, straight):
     state = run(tmp_path, itertools.islice(from_step(0), 9))
     assert int(state.step) == checkpoint.latest(tmp_path / "checkpoints") == 9
-    assert f"The data have ended at step 9 of 20; all is saved in {tmp_path}: give more to resume." in (
+    assert f"The data have ended at step 9 of 20; all is saved in {tmp_path}.\nGive more to resume." in (
         capsys.readouterr().err
     )
     run(tmp_path, from_step)

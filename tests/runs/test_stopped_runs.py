@@ -49,7 +49,8 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, capfd, straight, number)
     told = capfd.readouterr().err
     assert "finishing this step and saving" in told
     assert (
-        f"Stopped at step {step} of 20; all is saved in {tmp_path}: run the same command to resume." in told
+        f"Stopped at step {step} of 20; all is saved in {tmp_path}.\nTo resume: call fit with the same arguments\n"
+        in told
     )
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
     run(tmp_path)
@@ -122,7 +123,9 @@ def test_the_time_budget_counts_over_resumes(tmp_path, capfd, ticking, straight)
     first = run(tmp_path, pos=ticking(), max_seconds=60.0)
     stopped = int(first.step)
     assert stopped == 6
-    assert f"60 seconds are over at step {stopped} of 20" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert f"60 seconds are over at step {stopped} of 20; all is saved in {tmp_path}.\n" in told
+    assert told.endswith("\nTo resume: call fit with the same arguments, with a larger max_seconds\n")
     again = run(tmp_path, pos=ticking(), max_seconds=60.0)
     assert int(again.step) == stopped
     more = run(tmp_path, pos=ticking(), max_seconds=100.0)

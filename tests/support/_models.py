@@ -69,6 +69,13 @@ def shared(run):
     return models.export(run, run.parent / "model")
 
 
+@pytest.fixture(scope="module")
+def translator(tmp_path_factory):
+    """A run on pictures whose lines do not start at noise: it translates."""
+    place = tmp_path_factory.mktemp("translator") / "run"
+    return made_run(place, source="gaussian:72", keeps_shape=True)
+
+
 @pytest.fixture
 def model(shared, tmp_path):
     """A copy to spoil."""

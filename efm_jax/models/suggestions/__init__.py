@@ -7,7 +7,7 @@ the network, into the minutes given.
 from efm_jax.models.suggestions._choosing import Suggestion, suggest
 from efm_jax.models.suggestions._looking import Side
 from efm_jax.models.suggestions._pacing import FEWEST_STEPS, Timing, measured, of_steps, paced
-from efm_jax.models.suggestions._telling import described, expected, new_folder
+from efm_jax.models.suggestions._telling import described, earlier_run, expected, new_folder
 
 __all__ = [
     "FEWEST_STEPS",
@@ -15,6 +15,7 @@ __all__ = [
     "Suggestion",
     "Timing",
     "described",
+    "earlier_run",
     "expected",
     "measured",
     "new_folder",

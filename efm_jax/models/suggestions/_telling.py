@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import jax
@@ -52,18 +52,32 @@ def expected(found: Suggestion, run: configs.Run, timing: Timing, minutes: float
     return lines + [f"warning  {text}" for text in warnings]
 
 
-def new_folder(source: str, target: str) -> Path:
-    """Return a run folder `runs/A-to-B` that is not there yet.
+def new_folder(*specs: str) -> Path:
+    """Return a run folder that is not there yet: `runs/A-to-B` of two sets of data, `runs/PRESET` of a preset's name.
 
     Examples:
-        >>> new_folder("folder:photos/cats", "dogs.npy").as_posix()
-        'runs/cats-to-dogs'
+        >>> new_folder("folder:photos/cats", "dogs.npy").as_posix(), new_folder("toy-swiss-roll").as_posix()
+        ('runs/cats-to-dogs', 'runs/toy-swiss-roll')
     """
-    names = [_stem(spec) for spec in (source, target)]
-    base = Path("runs", "-to-".join(re.sub(r"[^\w.-]+", "_", name) for name in names))
-    return next(
-        path for k in itertools.count(1) if not (path := base if k == 1 else Path(f"{base}-{k}")).exists()
-    )
+    return next(path for path in _folders(specs) if not path.exists())
+
+
+def earlier_run(*specs: str) -> Path | None:
+    """Return the run folder that `new_folder` named last, if it holds a run.
+
+    Examples:
+        >>> earlier_run("none-of-this-name") is None
+        True
+    """
+    taken = [*itertools.takewhile(Path.exists, _folders(specs))]
+    return taken[-1] if taken and (taken[-1] / "config.json").is_file() else None
+
+
+def _folders(specs: Collection[str]) -> Iterator[Path]:
+    """The run folder named after data or a preset, and the same with a number, without end."""
+    base = Path("runs", "-to-".join(re.sub(r"[^\w.-]+", "_", _stem(spec)) for spec in specs))
+    yield base
+    yield from (Path(f"{base}-{k}") for k in itertools.count(2))
 
 
 def _stem(spec: str) -> str:
