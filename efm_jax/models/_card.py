@@ -214,7 +214,9 @@ def _in_short(scores: dict[str, dict[str, Any]] | None) -> str:
         for title, (value, inputs, real) in summary.leading(one).items():
             rows.append([label, title, value, inputs, real, summary.says(title)])
     return (
-        _table(["map", "score", "mapped", "inputs as they are", "real", "what it is"], rows) if rows else ""
+        _table(["map", "score", "mapped", "inputs as they are", summary.FLOOR, "what it is"], rows)
+        if rows
+        else ""
     )
 
 

@@ -284,7 +284,7 @@ def _one_way(
             left = entries.Read(x).labels == cond
             scores["read_as_label_inputs"] = entries.share(left, "the same share of the inputs")
     if _in_own_units(trained):
-        scores["units"] = "distances between rows in the units that are learned"
+        scores["units"] = _units(trained.config.data)
     scores["seconds"] = round(seconds, 2)
     scores["samples_per_second"] = round(len(y) / seconds, 2)
     if round_trip > 0:
@@ -321,6 +321,12 @@ def _in_own_units(trained: Trained) -> bool:
     return (
         trained.columns is not None and trained.space is not None and trained.config.data.components is None
     )
+
+
+def _units(data: configs.Data) -> str:
+    """In which units the rows of a table are compared."""
+    unit = "each column's standard deviation" if data.standardize else ""
+    return " of ".join(filter(None, [unit, "log(1 + x)" if data.log1p else ""]))
 
 
 def _kept(trained: Trained, x: np.ndarray, reverse: bool) -> np.ndarray:

@@ -116,7 +116,7 @@ def test_the_card_is_made_from_the_run(shared):
 
 def test_the_card_begins_with_the_leading_scores_and_shows_a_picture_on_request_only(run, shared, tmp_path):
     assert {path.name for path in shared.iterdir()} == {"README.md", "config.json", "model.safetensors"}
-    row = "| noise -> folder:photos | KID | 0.1250 |  | 0.0625 | distance between features of mapped and real pictures |"
+    row = "| noise -> folder:photos | KID | 0.125 |  | 0.062 | distance between features of mapped and real pictures |"
     assert row in (shared / "README.md").read_text()
     bare = shutil.copytree(run, tmp_path / "run")
     with pytest.raises(ValueError, match="has no picture of these weights"):
