@@ -136,18 +136,36 @@ def maps(model: str, config: dict[str, Any], shape: tuple[int, ...]) -> list[tup
 
 
 def commands(
-    place: str, config: dict[str, Any], shape: tuple[int, ...], *, steps: int | None
+    place: str,
+    config: dict[str, Any],
+    shape: tuple[int, ...],
+    *,
+    steps: int | None,
+    more: int | None = None,
+    **options: str | int | None,
 ) -> list[tuple[str, str]]:
-    """What to do next with a run or model at a place, and the command that does it; `steps`: those of a run."""
+    """What to do next with a run or model at a place, and the command that does it.
+
+    Args:
+        place: The run folder, the model folder, or the model's name.
+        config: Its own configuration.
+        shape: Shape of a sample.
+        steps: Steps of a run; None of a model.
+        more: How many samples another report could score; None where there are no more.
+        options: What `evaluate` was given for this report: source, target, step.
+    """
     name = shlex.quote(place)
-    p, q = (page.short(config["data"][side]) for side in ("source", "target"))
+    p, q = (page.short(str(options.get(side) or config["data"][side])) for side in ("source", "target"))
     said = {
         "P -> Q": f"Translate {p} → {q}",
         "Q -> P": f"Translate {q} → {p}",
         "new samples of P -> Q": f"New {q}",
     }
     found = [(said[what], command) for what, command in _useful(place, config, shape)]
-    found += [("Scores of more samples", f"efm evaluate {name} --samples 2000")]
+    if more is not None:
+        given = [f"--{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None]
+        evaluate = " ".join(["efm evaluate", name, *given, f"--samples {more}"])
+        found.append(("Scores of more samples", evaluate))
     if steps is not None:
         found.append(("A model folder to share", f"efm export {name} --output MODEL"))
         found.append(("Train it longer", f"efm resume {name} --steps {2 * steps}"))

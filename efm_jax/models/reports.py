@@ -19,7 +19,8 @@ import numpy as np
 
 from efm_jax._core import checks, files, logs, memory, outputs
 from efm_jax._core.versions import versions
-from efm_jax.datasets import Source, spaces
+from efm_jax.datasets import Source, identity, spaces
+from efm_jax.datasets.opening import specification
 from efm_jax.evaluation import drawing, entries, page
 from efm_jax.evaluation.columns import column_scores
 from efm_jax.evaluation.features import extractors
@@ -130,11 +131,30 @@ def evaluate(
             commands=[]
             if place is None or folder is None
             else _card.commands(
-                place, report["config"], trained.shape, steps=None if is_model(folder) else config.steps
+                place,
+                configs.to_dict(trained.config),
+                trained.shape,
+                steps=None if is_model(folder) else config.steps,
+                more=_more(directions, count),
+                source=_anywhere(source),
+                target=_anywhere(target),
+                step=step,
             ),
         )
         files.write_text(output / _PAGE, text)
     return report
+
+
+def _more(directions: list[Direction], count: int) -> int | None:
+    """How many samples a larger report scores; None where nearly all held-out ones are scored."""
+    sizes = [one.test[one.start].size for one in directions]
+    most = max(math.inf if size is None else size for size in sizes)
+    return None if most < 1.5 * count else int(min(most, max(2000, 2 * count)))
+
+
+def _anywhere(spec: str | None) -> str | None:
+    """The name of the same data from any folder."""
+    return spec and identity.absolute(specification(spec))
 
 
 def demo(output: str | Path) -> Path:

@@ -1,7 +1,9 @@
 """Reports of runs and models: which checkpoint, on which data, where they go; and lines there and back again."""
 
 import functools
+import html
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -191,8 +193,9 @@ def test_commands_of_reports_and_cards_are_commands(preset, shape, tmp_path):
     place.mkdir()
     (place / "config.json").write_text(json.dumps(config))  # `efm resume` reads its options there
     record = {"config": config, "versions": {"efm_jax": "1"}}
-    commands = [command for _, command in _card.commands(str(place), config, shape, steps=100)]
-    commands += [command for _, command in _card.commands("moons", config, shape, steps=None)]
+    options = {"source": "folder:/my data/A", "target": "csv:b.csv:of=CD14+ c", "step": 3}
+    commands = [c for _, c in _card.commands(str(place), config, shape, steps=100, more=2000, **options)]
+    commands += [command for _, command in _card.commands("moons", config, shape, steps=None, more=10)]
     block = _card._use(str(place), record, shape).partition("```bash\n")[2].partition("```")[0]
     commands += block.splitlines()
     names = [shlex.split(command)[1] for command in commands]
@@ -310,3 +313,41 @@ def test_remarks_are_sentences():
 )
 def test_units_of_a_table_are_named(data, told):
     assert reports._units(configs.Data("csv:a.csv", "csv:b.csv", **data)) == told
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """The commands on a page of a report, in words."""
+    found = re.findall(r"<code>(.*?)</code>", page.read_text())
+    return [shlex.split(html.unescape(command)) for command in found]
+
+
+def test_commands_of_a_report_on_other_data_take_these_data(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in "pq":
+        np.save(f"{name}.npy", rng.normal(size=(300, 2)).astype(np.float32))
+    given = {"source": "npy:p.npy", "target": "q.npy", "step": 10}
+    reports.evaluate(run, **given, samples=10, round_trip=0, output="few")
+    (more,) = [
+        command for command in commands_of(tmp_path / "few" / "report.html") if command[1] == "evaluate"
+    ]
+    monkeypatch.chdir("/")  # as from anywhere
+    data = ["--source", f"npy:{tmp_path}/p.npy", "--target", f"npy:{tmp_path}/q.npy"]
+    assert more[:-1] == ["efm", "evaluate", str(run), *data, "--step", "10", "--samples"]
+    assert 50 < int(more[-1]) < 70  # all that are held out
+    cli.main(more[1:])
+    reports.evaluate(run, source=data[1], target=data[3], samples=60, output=tmp_path / "all")
+    names = [command[1] for command in commands_of(tmp_path / "all" / "report.html")]
+    assert "export" in names
+    assert "evaluate" not in names
+
+
+def test_new_samples_are_offered_where_the_model_has_its_own_p_alone(tmp_path):
+    """A report on other data changes nothing of where `generate` starts."""
+    config = configs.to_dict(CONFIG)
+    told = dict(_card.commands("m", config, (2,), steps=None, source="npy:/p.npy", more=9))
+    assert told["New moons"] == "efm generate m --count 16 --output OUT"
+    assert "Translate p.npy → moons" in told
+    config["data"]["source"] = "npy:p.npy"
+    told = _card.commands("m", config, (2,), steps=None, source="gaussian:2")
+    assert [command for _, command in told if "generate" in command] == []
