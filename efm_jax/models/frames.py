@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from efm_jax.datasets import tables
 
-__all__ = ["names_of", "numbers", "rows"]
+__all__ = ["names_of", "numbers", "of_row", "rows"]
 
 
 def names_of(x: Any) -> list[Any] | None:
@@ -21,6 +21,12 @@ def names_of(x: Any) -> list[Any] | None:
     """
     names = getattr(x, "column_names", getattr(x, "columns", None))
     return None if names is None or callable(names) or not hasattr(x, "__getitem__") else list(names)
+
+
+def of_row(x: Any) -> Any:
+    """Return the DataFrame of one row that a row of one of pandas, a Series, makes; None of anything else."""
+    make = getattr(x, "to_frame", None)
+    return None if make is None else make().T
 
 
 def rows(

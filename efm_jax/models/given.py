@@ -42,8 +42,8 @@ def rows(
         return one, lambda y: back(y)[0]
     if isinstance(x, list | tuple) and any(isinstance(one, Image.Image) for one in x):
         return _of_pictures(x, shape, data or configs.Data()), partial(images, shape=shape)
-    if hasattr(x, "to_frame") and columns is not None:  # a row of a DataFrame
-        one, back = rows(x.to_frame().T, shape, data, columns)
+    if columns is not None and (row := frames.of_row(x)) is not None:
+        one, back = rows(row, shape, data, columns)
         return one, lambda y: back(y).iloc[0]
     if frames.names_of(x) is not None:
         array, back = frames.rows(x, columns)

@@ -160,7 +160,7 @@ def test_what_a_dataframe_lacks_is_named(change, said):
     with pytest.raises(ValueError, match="several columns of one name: age"):
         TABLE.translate(twice)
     nullable = pandas.DataFrame({"age": [30, None], "income": [3, 5]}, dtype="Int64")
-    with pytest.raises(ValueError, match="numbers alone in age"):
+    with pytest.raises(ValueError, match="misses values in 1 of 2 rows, in age"):
         TABLE.translate(nullable)
     with pytest.raises(ValueError, match="numbers alone in name"):
         shifting((3,)).translate(pandas.DataFrame(PEOPLE))
