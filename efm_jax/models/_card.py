@@ -201,15 +201,31 @@ def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
         label = f", label={json.dumps(record['classes'][0])}" if "classes" in record else ""
         program.append(f"y = model.generate(16{label})  # [16, {', '.join(map(str, shape))}]")
     else:
-        program.append(f"lines = models.transport(model, x)  # x: samples [n, {math.prod(shape)}]")
-        program.append("y = lines.end[:, :-1]")
+        program += [f"# x: {_held(record, shape)}", "y = model.translate(x)"]
     head = f"With efm_jax {record['versions']['efm_jax']} or newer, from the folder that holds this one:"
-    parts = [head, "", "```bash", *lines, "```", "", _inputs(config, shape), "", "```python", *program, "```"]
+    parts = [head, "", "```bash", *lines, "```", "", _inputs(record, shape), "", "```python", *program, "```"]
     return "\n".join(parts)
 
 
-def _inputs(config: dict[str, Any], shape: tuple[int, ...]) -> str:
+def _held(record: dict[str, Any], shape: tuple[int, ...]) -> str:
+    """What `translate` takes in Python."""
+    array = f"an array [n, {', '.join(map(str, shape))}]"
+    if _of_pictures(shape):
+        return f"images of Pillow, or {array}, uint8 or in -1..1"
+    return f"a DataFrame with these columns, or {array}" if "columns" in record else array
+
+
+def _columns(record: dict[str, Any]) -> str:
+    """Names of the columns that a table must have."""
+    names = record["columns"]["names"]
+    shown = tables.few(names)
+    all_in = " (`config.json` lists all)" if len(shown) < len(names) else ""
+    return f"{', '.join(f'`{name}`' if name in names else name for name in shown)}{all_in}"
+
+
+def _inputs(record: dict[str, Any], shape: tuple[int, ...]) -> str:
     """What the files of the commands hold."""
+    config = record["config"]
     if _made(config, shape):
         return f"OUT will hold pictures of {shape[1]} x {shape[0]} pixels as png."
     if _of_pictures(shape):
@@ -221,7 +237,12 @@ def _inputs(config: dict[str, Any], shape: tuple[int, ...]) -> str:
             "its own name; `--fit pad --own-size`: all of it, at its own size."
         )
     if table := _table_kind(config):
-        return f"SAMPLES.{table} is a table with columns of the names that were learned; OUT.{table} will have the same."
+        others = " or ".join(kind for kind in tables.KINDS if kind != table)
+        needed = _columns(record) if "columns" in record else "that were learned"
+        return (
+            f"SAMPLES.{table}, or a {others} file, has the columns {needed}, in any order. OUT.{table} will hold their new "
+            "values and copies of other columns."
+        )
     return f"SAMPLES.npy holds an array [n, {', '.join(map(str, shape))}]; OUT/translated.npy will hold its ends."
 
 

@@ -153,6 +153,7 @@ def test_a_run_without_report_or_with_that_of_another_step_has_no_scores(tmp_pat
     assert "were not scored" in card
     assert "not logged" in card
     assert "efm translate 'a b' --input npy:SAMPLES.npy" in card
+    assert "# x: an array [n, 2]\ny = model.translate(x)\n" in card
 
 
 def test_the_card_shows_scores_on_features_too():
