@@ -22,6 +22,7 @@ _FILM = (
     "Samples on their way from plate to plate.",
     "Samples on their way (green) from plate to plate, over the height z and in the plane; blue P, red Q.",
 )
+_READ = "± is the standard error; the floor is what real samples score."
 _COLUMNS, _SEEN = 30, 8
 """Columns of a table that are shown, and those of them at once."""
 _COLUMNS_HEAD = (
@@ -164,6 +165,7 @@ def _facts(report: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 
 
 def _map(name: str, start: str, end: str, scores: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
+    label = f"{start} -> {end}"
     made, vectors = start.partition(":")[0] == "noise", f"{name}_path.png" not in pictures
     start, end = (html.escape(short(spec)) for spec in (start, end))
     ends = (
@@ -189,26 +191,32 @@ def _map(name: str, start: str, end: str, scores: Mapping[str, Any], pictures: M
         if file in pictures
     ]
     figures = f'<div class="figures">{"".join(figures)}</div>'
-    return f"<section><h2>{start} → {end}</h2>{figures}{_table(scores)}{_columns(scores.get('columns', ()))}</section>"
+    tables = _table(scores, label) + _columns(scores.get("columns", ()))
+    return f"<section><h2>{start} → {end}</h2>{figures}{tables}</section>"
 
 
 def _uri(name: str, content: bytes) -> str:
     return f"data:{_KINDS[Path(name).suffix]};base64,{base64.b64encode(content).decode()}"
 
 
-def _table(scores: Mapping[str, Any]) -> str:
+def _table(scores: Mapping[str, Any], label: str) -> str:
     rows = []
     for title, (mapped, inputs, real) in summary.leading(dict(scores)).items():
         arrow = "↓" if title.startswith(_SMALLER_IS_BETTER) else "↑"
-        cells = "".join(f"<td>{html.escape(value) or '–'}</td>" for value in (inputs, mapped, real))
+        cells = "".join(f"<td>{_unbroken(value) or '–'}</td>" for value in (inputs, mapped, real))
         rows.append(
             f"<tr><th>{html.escape(title)} {arrow}<small>{summary.says(title)}</small></th>{cells}</tr>"
         )
-    remarks = "; ".join(html.escape(text) for text in summary.remarks(dict(scores)))
+    remarks = html.escape(" ".join(summary.remarks(dict(scores), label)))
     return (
-        '<table><thead><tr><th></th><th>inputs as they are</th><th class="mapped">mapped</th><th>real</th></tr></thead>'
-        f'<tbody>{"".join(rows)}</tbody></table><p class="note">{remarks}</p>'
+        f'<table><thead><tr><th></th><th>inputs as they are</th><th class="mapped">mapped</th><th>{summary.FLOOR}</th></tr>'
+        f'</thead><tbody>{"".join(rows)}</tbody></table><p class="note">{remarks} {_READ}</p>'
     )
+
+
+def _unbroken(value: str) -> str:
+    """A number that a narrow screen breaks before ± alone."""
+    return html.escape(value).replace("-", "\N{MINUS SIGN}").replace("± ", "±\N{NO-BREAK SPACE}")
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -235,13 +243,13 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> str:
         else ""
     )
     return (
-        f'{first}{rest}<p class="note">Mean, standard deviation and distance W1 to real samples.'
-        f"{fewer if len(shown) < len(rows) else ''}</p>"
+        f'{first}{rest}<p class="note">Mean, standard deviation (SD) and distance W1 to real samples. '
+        f"W1 of real samples is the floor.{fewer if len(shown) < len(rows) else ''}</p>"
     )
 
 
 def _cell(mean: float, deviation: float, w1: float) -> str:
-    return f"<td>{_short(mean)}<small>± {_short(deviation)}</small><small>W1 {_short(w1)}</small></td>"
+    return f"<td>{_short(mean)}<small>SD {_short(deviation)}</small><small>W1 {_short(w1)}</small></td>"
 
 
 def _short(value: float) -> str:

@@ -136,18 +136,36 @@ def maps(model: str, config: dict[str, Any], shape: tuple[int, ...]) -> list[tup
 
 
 def commands(
-    place: str, config: dict[str, Any], shape: tuple[int, ...], *, steps: int | None
+    place: str,
+    config: dict[str, Any],
+    shape: tuple[int, ...],
+    *,
+    steps: int | None,
+    more: int | None = None,
+    **options: str | int | None,
 ) -> list[tuple[str, str]]:
-    """What to do next with a run or model at a place, and the command that does it; `steps`: those of a run."""
+    """What to do next with a run or model at a place, and the command that does it.
+
+    Args:
+        place: The run folder, the model folder, or the model's name.
+        config: Its own configuration.
+        shape: Shape of a sample.
+        steps: Steps of a run; None of a model.
+        more: How many samples another report could score; None where there are no more.
+        options: What `evaluate` was given for this report: source, target, step.
+    """
     name = shlex.quote(place)
-    p, q = (page.short(config["data"][side]) for side in ("source", "target"))
+    p, q = (page.short(str(options.get(side) or config["data"][side])) for side in ("source", "target"))
     said = {
         "P -> Q": f"Translate {p} → {q}",
         "Q -> P": f"Translate {q} → {p}",
         "new samples of P -> Q": f"New {q}",
     }
     found = [(said[what], command) for what, command in _useful(place, config, shape)]
-    found += [("Scores of more samples", f"efm evaluate {name} --samples 2000")]
+    if more is not None:
+        given = [f"--{key} {shlex.quote(str(value))}" for key, value in options.items() if value is not None]
+        evaluate = " ".join(["efm evaluate", name, *given, f"--samples {more}"])
+        found.append(("Scores of more samples", evaluate))
     if steps is not None:
         found.append(("A model folder to share", f"efm export {name} --output MODEL"))
         found.append(("Train it longer", f"efm resume {name} --steps {2 * steps}"))
@@ -183,15 +201,31 @@ def _use(name: str, record: dict[str, Any], shape: tuple[int, ...]) -> str:
         label = f", label={json.dumps(record['classes'][0])}" if "classes" in record else ""
         program.append(f"y = model.generate(16{label})  # [16, {', '.join(map(str, shape))}]")
     else:
-        program.append(f"lines = models.transport(model, x)  # x: samples [n, {math.prod(shape)}]")
-        program.append("y = lines.end[:, :-1]")
+        program += [f"# x: {_held(record, shape)}", "y = model.translate(x)"]
     head = f"With efm_jax {record['versions']['efm_jax']} or newer, from the folder that holds this one:"
-    parts = [head, "", "```bash", *lines, "```", "", _inputs(config, shape), "", "```python", *program, "```"]
+    parts = [head, "", "```bash", *lines, "```", "", _inputs(record, shape), "", "```python", *program, "```"]
     return "\n".join(parts)
 
 
-def _inputs(config: dict[str, Any], shape: tuple[int, ...]) -> str:
+def _held(record: dict[str, Any], shape: tuple[int, ...]) -> str:
+    """What `translate` takes in Python."""
+    array = f"an array [n, {', '.join(map(str, shape))}]"
+    if _of_pictures(shape):
+        return f"images of Pillow, or {array}, uint8 or in -1..1"
+    return f"a DataFrame with these columns, or {array}" if "columns" in record else array
+
+
+def _columns(record: dict[str, Any]) -> str:
+    """Names of the columns that a table must have."""
+    names = record["columns"]["names"]
+    shown = tables.few(names)
+    all_in = " (`config.json` lists all)" if len(shown) < len(names) else ""
+    return f"{', '.join(f'`{name}`' if name in names else name for name in shown)}{all_in}"
+
+
+def _inputs(record: dict[str, Any], shape: tuple[int, ...]) -> str:
     """What the files of the commands hold."""
+    config = record["config"]
     if _made(config, shape):
         return f"OUT will hold pictures of {shape[1]} x {shape[0]} pixels as png."
     if _of_pictures(shape):
@@ -203,7 +237,12 @@ def _inputs(config: dict[str, Any], shape: tuple[int, ...]) -> str:
             "its own name; `--fit pad --own-size`: all of it, at its own size."
         )
     if table := _table_kind(config):
-        return f"SAMPLES.{table} is a table with columns of the names that were learned; OUT.{table} will have the same."
+        others = " or ".join(kind for kind in tables.KINDS if kind != table)
+        needed = _columns(record) if "columns" in record else "that were learned"
+        return (
+            f"SAMPLES.{table}, or a {others} file, has the columns {needed}, in any order. OUT.{table} will hold their new "
+            "values and copies of other columns."
+        )
     return f"SAMPLES.npy holds an array [n, {', '.join(map(str, shape))}]; OUT/translated.npy will hold its ends."
 
 
@@ -214,7 +253,9 @@ def _in_short(scores: dict[str, dict[str, Any]] | None) -> str:
         for title, (value, inputs, real) in summary.leading(one).items():
             rows.append([label, title, value, inputs, real, summary.says(title)])
     return (
-        _table(["map", "score", "mapped", "inputs as they are", "real", "what it is"], rows) if rows else ""
+        _table(["map", "score", "mapped", "inputs as they are", summary.FLOOR, "what it is"], rows)
+        if rows
+        else ""
     )
 
 

@@ -1,7 +1,7 @@
 """Samples as a person holds them, pictures of Pillow or arrays, as rows of numbers; and rows as what was given."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,21 +12,22 @@ from PIL import Image
 
 from efm_jax.datasets import as_pictures, fit_pictures, from_array, from_pictures
 from efm_jax.datasets.arrays import scaled
-from efm_jax.models import configs
+from efm_jax.models import configs, frames
 
 __all__ = ["forms", "images", "of_array", "rows"]
 
 
 def rows(
-    x: Any, shape: tuple[int, ...], data: configs.Data | None = None
+    x: Any, shape: tuple[int, ...], data: configs.Data | None = None, columns: Sequence[str] | None = None
 ) -> tuple[np.ndarray, Callable[[np.ndarray], Any]]:
     """Return samples of `shape` as rows [n, D], and what makes of rows the kind of samples that were given.
 
     Args:
         x: Pictures of Pillow, one or a list; or an array of samples or of one, floating-point or uint8. A batch may also be
-            flat, [n, D].
+            flat, [n, D]. Or a DataFrame, or one row of it, whose columns are taken by name.
         shape: Shape of a sample.
         data: How pictures of Pillow are read, as those of a run were.
+        columns: Names of the numbers of a sample; None if they have none.
 
     Raises:
         ValueError: They are of another kind or shape.
@@ -41,6 +42,12 @@ def rows(
         return one, lambda y: back(y)[0]
     if isinstance(x, list | tuple) and any(isinstance(one, Image.Image) for one in x):
         return _of_pictures(x, shape, data or configs.Data()), partial(images, shape=shape)
+    if columns is not None and (row := frames.of_row(x)) is not None:
+        one, back = rows(row, shape, data, columns)
+        return one, lambda y: back(y).iloc[0]
+    if frames.names_of(x) is not None:
+        array, back = frames.rows(x, columns)
+        return rows(array, shape)[0], back
     try:
         array = np.asarray(x)
     except ValueError:  # lists of unequal length

@@ -19,7 +19,7 @@ from efm_jax.datasets.spaces import Own, Space
 from efm_jax.evaluation import drawing, films, page
 from efm_jax.models import build, configs, given, scoring, seeds
 from efm_jax.models import space as _run_space
-from efm_jax.models.columns import Named
+from efm_jax.models.columns import Named, names
 from efm_jax.types import FieldLines, FieldMatching, Network
 
 __all__ = ["Trained", "check_start", "labels_in_turn", "labels_of", "start", "transport"]
@@ -64,8 +64,9 @@ class Trained(NamedTuple):
 
         Args:
             x: Pictures of Pillow, one or a list of any sizes, cropped and resized as training pictures are; or an array
-                [n, ...] of samples, or one sample: floating-point, pictures in [-1, 1], or uint8 pictures. Where P is white
-                noise, noise of your own, floating-point.
+                [n, ...] of samples, or one sample: floating-point, pictures in [-1, 1], or uint8 pictures; or a DataFrame,
+                whose columns are taken by name. Those that the model does not know stay as they are. Where P is white noise,
+                noise of your own, floating-point.
             reverse: Carry Q to P.
             label: Class of the field whose lines they follow, by name or number; None for that of all classes.
             guidance: Scale of guidance toward the label, see [efm_jax.sampling.guidance][]; None for that of the run.
@@ -82,7 +83,8 @@ class Trained(NamedTuple):
         """
         if not reverse and (self.own is not None or _are_pictures(x)):
             check_start(self, "pictures" if _are_pictures(x) else "samples to encode")
-        rows, back = given.rows(x, self.outside, self.config.data)
+        columns = None if self.columns is None else names(self.columns)
+        rows, back = given.rows(x, self.outside, self.config.data, columns)
         cond = labels_of(self, label, len(rows), guidance=guidance)
         rows = rows if self.own is None else self.own.encode(rows)
         return back(_ends(self, transport(self, rows, reverse=reverse, cond=cond, guidance=guidance)))

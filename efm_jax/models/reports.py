@@ -20,7 +20,8 @@ import numpy as np
 
 from efm_jax._core import checks, files, logs, memory, outputs
 from efm_jax._core.versions import versions
-from efm_jax.datasets import Source, spaces
+from efm_jax.datasets import Source, identity, spaces
+from efm_jax.datasets.opening import specification
 from efm_jax.evaluation import drawing, entries, page
 from efm_jax.evaluation.columns import column_scores
 from efm_jax.evaluation.features import extractors
@@ -131,11 +132,30 @@ def evaluate(
             commands=[]
             if place is None or folder is None
             else _card.commands(
-                place, report["config"], trained.shape, steps=None if is_model(folder) else config.steps
+                place,
+                configs.to_dict(trained.config),
+                trained.shape,
+                steps=None if is_model(folder) else config.steps,
+                more=_more(directions, count),
+                source=_anywhere(source),
+                target=_anywhere(target),
+                step=step,
             ),
         )
         files.write_text(output / _PAGE, text)
     return report
+
+
+def _more(directions: list[Direction], count: int) -> int | None:
+    """How many samples a larger report scores; None where nearly all held-out ones are scored."""
+    sizes = [one.test[one.start].size for one in directions]
+    most = max(math.inf if size is None else size for size in sizes)
+    return None if most < 1.5 * count else int(min(most, max(2000, 2 * count)))
+
+
+def _anywhere(spec: str | None) -> str | None:
+    """The name of the same data from any folder."""
+    return spec and identity.absolute(specification(spec))
 
 
 def demo(output: str | Path, *, tell: Callable[[str], None] = lambda words: None) -> Path:
@@ -297,7 +317,7 @@ def _one_way(
             left = entries.Read(x).labels == cond
             scores["read_as_label_inputs"] = entries.share(left, "the same share of the inputs")
     if _in_own_units(trained):
-        scores["units"] = "distances between rows in the units that are learned"
+        scores["units"] = _units(trained.config.data)
     scores["seconds"] = round(seconds, 2)
     scores["samples_per_second"] = round(len(y) / seconds, 2)
     if round_trip > 0:
@@ -334,6 +354,12 @@ def _in_own_units(trained: Trained) -> bool:
     return (
         trained.columns is not None and trained.space is not None and trained.config.data.components is None
     )
+
+
+def _units(data: configs.Data) -> str:
+    """In which units the rows of a table are compared."""
+    unit = "each column's standard deviation" if data.standardize else ""
+    return " of ".join(filter(None, [unit, "log(1 + x)" if data.log1p else ""]))
 
 
 def _kept(trained: Trained, x: np.ndarray, reverse: bool) -> np.ndarray:

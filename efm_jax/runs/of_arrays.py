@@ -1,5 +1,6 @@
 """Train on two arrays in one call, as `efm train A B` does on two sets of data."""
 
+import shlex
 import shutil
 import signal
 import tempfile
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from efm_jax._core import checks, files
-from efm_jax.datasets import splits
+from efm_jax.datasets import splits, tables
 from efm_jax.datasets.spaces import Own
-from efm_jax.models import configs, given, suggestions
+from efm_jax.models import configs, frames, given, suggestions
 from efm_jax.models.loading import load
 from efm_jax.models.model import Trained
 from efm_jax.runs._train import train
@@ -41,9 +42,9 @@ def fit(
     It trains in a run folder, which `models.evaluate` can score and `models.export` export.
 
     Args:
-        x: Samples of P, [n, D] floating-point, or pictures [n, H, W, C], floating-point in [-1, 1] or uint8; None for white
-            noise, to generate.
-        y: Samples of Q, likewise.
+        x: Samples of P, [n, D] floating-point, or pictures [n, H, W, C], floating-point in [-1, 1] or uint8; or a DataFrame;
+            None for white noise, to generate.
+        y: Samples of Q, likewise. Of two DataFrames columns of one name belong together, and the model keeps the names.
         steps: Training steps; None for as many as fit the minutes.
         minutes: Time for compiling and training, where no steps are given.
         method: The method, e.g. "efm"; None for the one suggested.
@@ -57,8 +58,9 @@ def fit(
         The trained model, as `models.load` returns it.
 
     Raises:
-        ValueError: The arrays hold no samples, or not of one shape; an option is out of range; or the folder
-            holds a run, or `data`. Nothing is written then.
+        ValueError: The arrays hold no samples, or not of one shape, or are names of files; an option is out of
+            range; or the folder holds a run, or `data`. Nothing is written then.
+        ImportError: Of a DataFrame, pyarrow is not installed.
         KeyboardInterrupt: Training was interrupted; the message says where the model is so far.
 
     Examples:
@@ -67,11 +69,10 @@ def fit(
         >>> model.translate(rng.normal(size=(5, 2))).shape
         (5, 2)
     """
-    arrays = (
-        {"y": _array("y", y, space)}
-        if x is None
-        else {"x": _array("x", x, space), "y": _array("y", y, space)}
-    )
+    given_sets = {"y": y} if x is None else {"x": x, "y": y}
+    _check_kinds(given_sets)
+    columns = None if space is not None else frames.names_of(y if x is None else x)
+    arrays = {name: _array(name, one, space, columns) for name, one in given_sets.items()}
     shapes = [one.shape[1:] for one in arrays.values()]
     if shapes[0] != shapes[-1]:
         raise ValueError(f"x and y must have samples of one shape, got {shapes[0]} and {shapes[1]}.")
@@ -96,9 +97,7 @@ def fit(
         )
     data.mkdir(parents=True)
     try:
-        for name, one in arrays.items():
-            np.save(data / f"{name}.npy", one)
-        specs = {name: f"npy:{data / name}.npy" for name in arrays}
+        specs = {name: _saved(data / name, one, columns) for name, one in arrays.items()}
         found = suggestions.suggest(specs.get("x", "noise"), specs["y"], held_out=held_out)
         config = found.run if method is None else configs.of_method(found.run, method)
         config = replace(config, seed=seed)
@@ -119,9 +118,41 @@ def fit(
     return load(folder, space=space)
 
 
-def _array(name: str, x: Any, space: Own | None) -> np.ndarray:
+def _check_kinds(sets: dict[str, Any]) -> None:
+    """Raise an error for names of data, which the command line takes, and for a DataFrame beside an array."""
+    named = [str(found) for one in sets.values() for found in _names_in(one)]
+    if named:
+        a, b = named if len(named) == len(sets) == 2 else ("noise" if len(sets) == 1 else "A", "B")
+        raise ValueError(
+            f"fit takes arrays, got the name {named[0]!r}.\n"
+            f'For folders and files run `efm train {shlex.quote(a)} {shlex.quote(b)} --run R`, then `models.load("R")`.'
+        )
+    if len({frames.names_of(one) is None for one in sets.values()}) == 2:
+        kinds = " and ".join(type(one).__name__ for one in sets.values())
+        raise ValueError(
+            f"x and y must be two DataFrames or two arrays, got {kinds}.\nGive x.to_numpy(), or both with names."
+        )
+
+
+def _names_in(x: Any) -> list[Any]:
+    """The name that stands in place of samples, or the first of several; empty of anything else."""
+    first = x[:1] if isinstance(x, list | tuple) else [x]
+    return [one for one in first if isinstance(one, str | Path)]
+
+
+def _saved(path: Path, samples: np.ndarray, columns: list[Any] | None) -> str:
+    """Write samples, under the names of their columns if they have such; return their name as data."""
+    if columns is None:
+        np.save(f"{path}.npy", samples)
+        return f"npy:{path}.npy"
+    return f"parquet:{tables.write(f'{path}.parquet', samples, [str(name) for name in columns])}"
+
+
+def _array(name: str, x: Any, space: Own | None, columns: list[Any] | None) -> np.ndarray:
     """Samples as a file of data may hold them; in the space their latents."""
     try:
+        if columns is not None:
+            return given.of_array(frames.numbers(x, columns, name))[0]
         if space is not None:
             return space.encode(given.rows(x, space.shape)[0]).reshape(-1, *space.inside)
         array = np.asarray(x)

@@ -45,7 +45,10 @@ class Reader(HTMLParser):
 
 def report(source="folder:/data/noto", target="moons", **more):
     scores = {"wasserstein2": {"value": 0.51234, "inputs": 2.0, "floor": 0.25}}
-    scores |= {"arrived": {"value": 0.75}, "evaluations": {"mean": 24.0}}
+    scores |= {"n": 8, "arrived": {"value": 0.75, "n": 8}, "evaluations": {"mean": 24.0}}
+    scores |= {
+        "kid": {"value": 0.0486, "standard_error": 0.1051, "floor": -0.037, "floor_standard_error": 0.073}
+    }
     config = {"data": {"source": source, "target": target}, "recipe": {"method": "efm"}}
     maps = {f"{source} -> {target}": scores, f"{target} -> {source}": scores}
     return {"config": config, "step": 10, "training_seconds": 500.0, "maps": maps, **more}
@@ -95,10 +98,11 @@ def test_pictures_are_inside_and_missing_ones_left_out():
 
 def test_scores_stand_as_inputs_mapped_real():
     read = Reader(page.page(report(), pictures={}))
-    assert read.texts["td"] == ["2.000", "0.512", "0.250"] * 2
-    assert [text for text in read.texts["th"] if text][:3] == ["inputs as they are", "mapped", "real"]
+    assert read.texts["td"] == ["–", "0.05 ±\xa00.11", "−0.04 ±\xa00.07", "2.000", "0.512", "0.250"] * 2
+    assert [text for text in read.texts["th"] if text][:3] == ["inputs as they are", "mapped", "real (floor)"]
     assert read.texts["h1"] == ["noto → moons"]
-    assert "arrived: 75.0%; evaluations: 24" in read.texts["p"][1]
+    told = "8 held-out samples. 6 of 8 lines arrived. 24 network evaluations a line. ± is the standard error;"
+    assert read.texts["p"][1].startswith(told)
     assert "trained for 8 min" in read.texts["p"][0]
 
 

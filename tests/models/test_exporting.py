@@ -116,7 +116,7 @@ def test_the_card_is_made_from_the_run(shared):
 
 def test_the_card_begins_with_the_leading_scores_and_shows_a_picture_on_request_only(run, shared, tmp_path):
     assert {path.name for path in shared.iterdir()} == {"README.md", "config.json", "model.safetensors"}
-    row = "| noise -> folder:photos | KID | 0.1250 |  | 0.0625 | distance between features of mapped and real pictures |"
+    row = "| noise -> folder:photos | KID | 0.125 |  | 0.062 | distance between features of mapped and real pictures |"
     assert row in (shared / "README.md").read_text()
     bare = shutil.copytree(run, tmp_path / "run")
     with pytest.raises(ValueError, match="has no picture of these weights"):
@@ -153,6 +153,7 @@ def test_a_run_without_report_or_with_that_of_another_step_has_no_scores(tmp_pat
     assert "were not scored" in card
     assert "not logged" in card
     assert "efm translate 'a b' --input npy:SAMPLES.npy" in card
+    assert "# x: an array [n, 2]\ny = model.translate(x)\n" in card
 
 
 def test_the_card_shows_scores_on_features_too():

@@ -12,6 +12,7 @@ from PIL import Image
 
 from efm_jax import models, spaces
 from efm_jax.datasets import batch, toys
+from efm_jax.datasets.source import Columns
 from efm_jax.models import build, configs
 from efm_jax.training.state import TrainState
 from efm_jax.types import Network
@@ -22,7 +23,7 @@ RNG = np.random.default_rng(0)
 LEVELS = RNG.integers(51, 205, (3, 6, 8, 3), np.uint8)
 
 
-def shifting(shape, source="noise", target="noise", own=None):
+def shifting(shape, source="noise", target="noise", own=None, columns=None):
     """A model whose lines are known: straight, `SHIFT` to the right over the whole gap."""
     sampling = configs.Sampling(solver="euler", steps=2)
     config = configs.Run(configs.Data(source, target), configs.CFM(), sampling=sampling)
@@ -33,7 +34,9 @@ def shifting(shape, source="noise", target="noise", own=None):
 
     state = TrainState(jnp.zeros(()), jnp.zeros(()), (), *(jnp.asarray(k) for k in (7, 0, 0, 0)))
     network = Network(lambda key: jnp.zeros(()), apply, 1.0)
-    return models.Trained(config, build.lines_recipe(config.recipe), network, state, shape, 80.0, own=own)
+    return models.Trained(
+        config, build.lines_recipe(config.recipe), network, state, shape, 80.0, own=own, columns=columns
+    )
 
 
 MODEL = shifting((6, 8, 3))
@@ -112,6 +115,65 @@ def test_vectors_are_no_pictures():
     with pytest.raises(ValueError, match=r"are no pictures.\nGive an array"):
         plane.translate(Image.new("L", (2, 1)))
     np.testing.assert_allclose(plane.translate(np.zeros(2)), [SHIFT, SHIFT], atol=1e-6)  # float32
+
+
+TABLE = shifting((2,), columns=(None, Columns(("age", "income"))))
+PEOPLE = {"income": [3.0, 5.0], "name": ["Ann", "Bob"], "age": [30.0, 50.0]}
+MOVED = {"income": [3.4, 5.4], "name": ["Ann", "Bob"], "age": [30.4, 50.4]}
+
+
+def test_columns_of_a_dataframe_go_by_name_and_others_stay():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(PEOPLE, index=["u", "v"])
+    got = TABLE.translate(frame)
+    pandas.testing.assert_frame_equal(got, pandas.DataFrame(MOVED, index=["u", "v"]), check_dtype=False)
+    assert frame["age"].tolist() == [30.0, 50.0]  # as it was
+    row = TABLE.translate(frame.iloc[1])
+    assert (row["name"], float(row["age"])) == ("Bob", pytest.approx(50.4))
+    numbers = TABLE.translate(frame[["income", "age"]].astype(int))
+    np.testing.assert_allclose(numbers[["age", "income"]], [[30.4, 3.4], [50.4, 5.4]], rtol=1e-6)
+    unnamed = shifting((2,)).translate(frame[["income", "age"]])  # of a model without names all, as they come
+    np.testing.assert_allclose(unnamed["income"], [3.4, 5.4], rtol=1e-6)
+
+
+def test_tables_of_other_packages_go_by_name_too():
+    class Frame(dict):
+        """As polars has it: made of a dict, with columns and no index."""
+
+        columns = property(lambda self: [*self])
+
+    pa = pytest.importorskip("pyarrow")
+    for frame in (Frame(PEOPLE), pa.table(PEOPLE)):
+        got = TABLE.translate(frame)
+        assert type(got) is type(frame)
+        np.testing.assert_allclose(np.asarray(got["age"]), MOVED["age"], rtol=1e-6)
+        assert list(map(str, got["name"])) == ["Ann", "Bob"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"age": None},
+            r"has no column age\.\nIts columns are income, name; these are needed: age, income\.",
+        ),
+        ({"age": ["old", "young"]}, r"does not hold numbers alone in age\."),
+        ({"income": [float("nan"), 5.0]}, r"misses values in 1 of 2 rows, in income\."),
+    ],
+)
+def test_what_a_dataframe_lacks_is_named(change, said):
+    pandas = pytest.importorskip("pandas")
+    content = {name: values for name, values in {**PEOPLE, **change}.items() if values is not None}
+    with pytest.raises(ValueError, match=said):
+        TABLE.translate(pandas.DataFrame(content))
+    twice = pandas.DataFrame([[1.0, 2.0, 3.0]], columns=["age", "age", "income"])
+    with pytest.raises(ValueError, match="several columns of one name: age"):
+        TABLE.translate(twice)
+    nullable = pandas.DataFrame({"age": [30, None], "income": [3, 5]}, dtype="Int64")
+    with pytest.raises(ValueError, match="misses values in 1 of 2 rows, in age"):
+        TABLE.translate(nullable)
+    with pytest.raises(ValueError, match="numbers alone in name"):
+        shifting((3,)).translate(pandas.DataFrame(PEOPLE))
 
 
 def test_samples_are_generated_from_new_ones_of_p():

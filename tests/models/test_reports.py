@@ -1,7 +1,9 @@
 """Reports of runs and models: which checkpoint, on which data, where they go; and lines there and back again."""
 
 import functools
+import html
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from efm_jax import checkpoint, cli, metrics, models, training
 from efm_jax.cli import _parsing
+from efm_jax.evaluation.summary import measured, remarks
 from efm_jax.models import _card, build, configs, pictures, presets, reports, scoring
 from efm_jax.types import FieldLines
 
@@ -80,11 +83,15 @@ def test_samples_there_and_back_are_those_of_two_transports(run, report):
     assert scores["wasserstein2"]["inputs"] == pytest.approx(left, rel=1e-6)
     assert told[title + 1].split() == ["W2", "energy", "distance"]
     for i, (row, part) in enumerate(
-        [("mapped", "value"), ("inputs left as they are", "inputs"), ("real", "floor")]
+        [("mapped", "value"), ("inputs left as they are", "inputs"), ("real (floor)", "floor")]
     ):
         values = [f"{scores[key][part]:.3f}" for key in ("wasserstein2", "energy_distance")]
         assert told[title + 2 + i].split() == [*row.split(), *values]
-    assert f"there and back: {got['value']:.4f} a dimension" in reports.summary(report)
+    moved = measured(got["value"], got["standard_error"])
+    assert f"There and back again, a sample moves by {moved} a dimension" in told[title + 5]
+    assert told[title + 5].startswith(
+        "  40 held-out samples. All lines arrived. 4 network evaluations a line."
+    )
     assert json.loads((run / "report.json").read_text()) == report
 
 
@@ -186,8 +193,9 @@ def test_commands_of_reports_and_cards_are_commands(preset, shape, tmp_path):
     place.mkdir()
     (place / "config.json").write_text(json.dumps(config))  # `efm resume` reads its options there
     record = {"config": config, "versions": {"efm_jax": "1"}}
-    commands = [command for _, command in _card.commands(str(place), config, shape, steps=100)]
-    commands += [command for _, command in _card.commands("moons", config, shape, steps=None)]
+    options = {"source": "folder:/my data/A", "target": "csv:b.csv:of=CD14+ c", "step": 3}
+    commands = [c for _, c in _card.commands(str(place), config, shape, steps=100, more=2000, **options)]
+    commands += [command for _, command in _card.commands("moons", config, shape, steps=None, more=10)]
     block = _card._use(str(place), record, shape).partition("```bash\n")[2].partition("```")[0]
     commands += block.splitlines()
     names = [shlex.split(command)[1] for command in commands]
@@ -246,7 +254,8 @@ def test_the_record_of_a_checkpoint_is_read_without_its_arrays(run, tmp_path):
 
 def test_the_summary_of_pictures_is_led_by_kid():
     def score(label, value):
-        return {"label": label, "value": value, "floor": 0.0, "inputs": 2 * value}
+        error = {"standard_error": 0.02} if label else {}
+        return {"label": label, "value": value, **error, "floor": 0.0, "inputs": 2 * value}
 
     seen = {key: score(key, 0.5) for key in ("precision", "recall", "near_copies")}
     one = {
@@ -259,9 +268,86 @@ def test_the_summary_of_pictures_is_led_by_kid():
     features = {"scores": {"kid": score("KID-x", 0.25), **seen}}
     told = reports.summary({**report, "maps": {"a -> b": {**one, "features": features}}}).splitlines()
     assert told[2].split() == ["KID-x", "precision", "recall", "near_copies", "W2", "in", "pixels"]
-    assert told[3].split() == ["mapped", "0.250", "0.500", "0.500", "0.500", "40.000"]
+    values = ["0.250", "±", "0.020", *["0.500", "±", "0.020"] * 3, "40.000"]
+    assert told[3].split() == ["mapped", *values]
     assert told[4].split()[:6] == ["inputs", "left", "as", "they", "are", "0.500"]
     features = {"left_out": "pip install x"}
     told = reports.summary({**report, "maps": {"a -> b": {**one, "features": features}}})
     assert "W2 in pixels" in told
     assert "KID left out: pip install x" in told
+
+
+def test_remarks_are_sentences():
+    """What stands under a table is read aloud: of rows, of noise, of lines that were lost, of fewer compared."""
+    one = {
+        "n": 2000,
+        "arrived": {"value": 0.9995, "n": 2000},
+        "evaluations": {"mean": 1.0},
+        "units": "each column's standard deviation",
+        "columns": [],
+        "round_trip": {"value": 1e-6, "standard_error": 1e-7, "of_others": 1.1877},
+    }
+    assert remarks(one, "csv:a.csv -> csv:b.csv") == [
+        "2,000 held-out rows.",
+        "1,999 of 2,000 lines arrived.",
+        "1 network evaluation a line.",
+        "Distances are in units of each column's standard deviation.",
+        "There and back again, a row moves by less than 0.0001 a dimension; two different rows differ by 1.19.",
+    ]
+    lost = {**one, "n": 1, "round_trip": {"value": None, "standard_error": None, "of_others": None}}
+    del lost["columns"], lost["units"]
+    lost["features"] = {"n": 1, "scores": {}}
+    assert remarks(lost, "noise:2 -> moons")[0] == "1 new sample."
+    assert remarks(lost, "noise:2 -> moons")[-1].startswith("Too few lines arrived there and back again")
+    lost["features"]["n"] = 12
+    assert remarks(lost, "a -> b")[0] == "1 held-out sample. On features 12 of each set are compared."
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"standardize": True}, "each column's standard deviation"),
+        ({"log1p": True}, "log(1 + x)"),
+        ({"standardize": True, "log1p": True}, "each column's standard deviation of log(1 + x)"),
+    ],
+)
+def test_units_of_a_table_are_named(data, told):
+    assert reports._units(configs.Data("csv:a.csv", "csv:b.csv", **data)) == told
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """The commands on a page of a report, in words."""
+    found = re.findall(r"<code>(.*?)</code>", page.read_text())
+    return [shlex.split(html.unescape(command)) for command in found]
+
+
+def test_commands_of_a_report_on_other_data_take_these_data(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in "pq":
+        np.save(f"{name}.npy", rng.normal(size=(300, 2)).astype(np.float32))
+    given = {"source": "npy:p.npy", "target": "q.npy", "step": 10}
+    reports.evaluate(run, **given, samples=10, round_trip=0, output="few")
+    (more,) = [
+        command for command in commands_of(tmp_path / "few" / "report.html") if command[1] == "evaluate"
+    ]
+    monkeypatch.chdir("/")  # as from anywhere
+    data = ["--source", f"npy:{tmp_path}/p.npy", "--target", f"npy:{tmp_path}/q.npy"]
+    assert more[:-1] == ["efm", "evaluate", str(run), *data, "--step", "10", "--samples"]
+    assert 50 < int(more[-1]) < 70  # all that are held out
+    cli.main(more[1:])
+    reports.evaluate(run, source=data[1], target=data[3], samples=60, output=tmp_path / "all")
+    names = [command[1] for command in commands_of(tmp_path / "all" / "report.html")]
+    assert "export" in names
+    assert "evaluate" not in names
+
+
+def test_new_samples_are_offered_where_the_model_has_its_own_p_alone(tmp_path):
+    """A report on other data changes nothing of where `generate` starts."""
+    config = configs.to_dict(CONFIG)
+    told = dict(_card.commands("m", config, (2,), steps=None, source="npy:/p.npy", more=9))
+    assert told["New moons"] == "efm generate m --count 16 --output OUT"
+    assert "Translate p.npy → moons" in told
+    config["data"]["source"] = "npy:p.npy"
+    told = _card.commands("m", config, (2,), steps=None, source="gaussian:2")
+    assert [command for _, command in told if "generate" in command] == []

@@ -11,7 +11,7 @@ from efm_jax import cli, models, training
 from efm_jax.datasets import spaces, tables
 from efm_jax.datasets.source import Columns
 from efm_jax.datasets.tables import Reading
-from efm_jax.models import apply, build, configs, suggestions, table_output
+from efm_jax.models import _card, apply, build, configs, suggestions, table_output
 from efm_jax.models.model import Trained, transport
 from efm_jax.models.suggestions import _pacing
 from experiments.single_cells import cells
@@ -106,6 +106,25 @@ def test_a_table_comes_back_under_its_names(run, tmp_path, capsys):
     )
     again = (tmp_path / "2.csv").read_text().partition("\n")[0]
     assert again.replace('"', "") == "age,name,income,score,arrived"
+
+
+def test_the_card_names_the_columns_and_its_program_takes_a_dataframe(run, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    card = (models.export(run, tmp_path / "shared") / "README.md").read_text()
+    assert (
+        "SAMPLES.csv, or a parquet or h5ad file, has the columns `age`, `income`, `score`, in any order."
+        in card
+    )
+    program = card.partition("```python\n")[2].partition("```")[0]
+    frame = pandas.read_csv(run.parent / "A.csv")
+    names = {"x": frame[["score", "name", "income", "age"]]}
+    exec(program.replace('"shared"', repr(str(tmp_path / "shared"))), names)
+    inputs = tables.read(run.parent / "A.csv", Reading(drop_text=True))
+    wanted = transport(models.load(run), inputs.x).end[:, :-1]
+    np.testing.assert_allclose(names["y"][[*inputs.columns]], wanted, rtol=1e-5)  # one compiled program
+    wide = {"config": {"data": {"source": "h5ad:a", "target": "h5ad:a"}}}
+    wide["columns"] = {"names": [f"gene{k}" for k in range(2000)]}
+    assert "`gene7`, 1,992 more (`config.json` lists all), in any order." in _card._inputs(wide, (2000,))
 
 
 def test_the_report_has_a_plane_and_a_row_for_each_column(run):

@@ -162,7 +162,7 @@ def test_the_report_says_what_the_space_keeps_and_what_it_can_reach(data, traine
         assert "arrived" not in alone
     told = reports.summary(report)
     assert "5 components keep" in told
-    assert "reconstructions alone: W2" in told
+    assert "Real samples that are only encoded and decoded: W2" in told
     assert "pictures" in [path.name for path in trained_run.iterdir()]
 
 

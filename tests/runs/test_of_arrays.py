@@ -1,5 +1,7 @@
 """Two arrays in one call: the map is learned, the choice is that of `efm suggest`, mistakes are told before any work."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import efm_jax
 from efm_jax import models, spaces
 from efm_jax.datasets import batch, toys
 from efm_jax.metrics import wasserstein2
-from efm_jax.models import suggestions
+from efm_jax.models import columns, suggestions
 from efm_jax.models.suggestions import _pacing
 from efm_jax.runs import of_arrays
 
@@ -50,6 +52,39 @@ def test_what_is_trained_is_what_efm_suggest_chooses_and_stays_in_the_folder(tra
         efm_jax.fit(X, X, steps=1, run=folder)
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "command"),
+    [
+        ("A 1", Path("B1"), "efm train 'A 1' B1 --run R"),
+        (None, "B1", "efm train noise B --run R"),
+        (["a.png", "b.png"], X, "efm train A B --run R"),
+    ],
+)
+def test_names_in_place_of_arrays_are_sent_to_the_command_line(x, y, command, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"fit takes arrays, got the name '.*'\.\nFor folders and files"
+    ) as told:
+        efm_jax.fit(x, y, run=tmp_path / "run")
+    assert f'`{command}`, then `models.load("R")`' in str(told.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_columns_of_two_dataframes_belong_together_by_name(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    x = pandas.DataFrame({"age": X[:, 0] + 40, "income": 1000 * X[:, 1]})
+    model = efm_jax.fit(x, x[["income", "age"]] + 7, steps=2, run=tmp_path / "run", progress=False)
+    assert columns.names(model.columns) == ("age", "income")
+    ranges = [np.asarray([end.low, end.high]) for end in model.columns]
+    np.testing.assert_allclose(ranges[1] - ranges[0], 7, rtol=1e-3)  # incomes of thousands in float32
+    there, swapped = model.translate(x), models.load(tmp_path / "run").translate(x[["income", "age"]])
+    np.testing.assert_array_equal(there[["income", "age"]], swapped)
+    with pytest.raises(ValueError, match=r"y has no column income.\nIts columns are age, wage"):
+        efm_jax.fit(x, x.rename(columns={"income": "wage"}))
+    with pytest.raises(ValueError, match="two DataFrames or two arrays, got DataFrame and ndarray"):
+        efm_jax.fit(x, x.to_numpy())
+
+
 def test_pictures_are_learned_in_a_space_of_their_owner_for_the_minutes_given(monkeypatch):
     blocks = spaces.own(
         lambda x: x[:, ::4, ::4].reshape(-1, 4),
@@ -82,7 +117,7 @@ def test_pictures_are_learned_in_a_space_of_their_owner_for_the_minutes_given(mo
         (X, np.zeros((5, 3)), r"one shape, got \(2,\) and \(3,\)"),
         (X, X[:, 0], r"y cannot be trained on: array must have shape \[n, ...\]"),
         (np.full((4, 2), np.nan), X, "x cannot be trained on: array holds NaN"),
-        ("a", X, "x cannot be trained on: array must hold floating-point numbers"),
+        (np.array(["a"]), X, "x cannot be trained on: array must hold floating-point numbers"),
         (X, X.astype(int), "y cannot be trained on: array must hold floating-point numbers, got dtype int64"),
     ],
 )
