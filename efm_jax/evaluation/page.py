@@ -168,12 +168,13 @@ def _map(name: str, start: str, end: str, scores: Mapping[str, Any], pictures: M
     label = f"{start} -> {end}"
     made, vectors = start.partition(":")[0] == "noise", f"{name}_path.png" not in pictures
     start, end = (html.escape(short(spec)) for spec in (start, end))
+    who = f"Held-out <b>{start}</b>" if scores.get("held_out", True) else f"<b>{start}</b>"
     ends = (
         f"Made of new samples of <b>{start}</b>."
         if made
         else "Lines between the plates, and their ends among real samples."
         if vectors
-        else f"Held-out <b>{start}</b> in the upper row of each pair of rows, the end of its line below."
+        else f"{who} in the upper row of each pair of rows, the end of its line below."
     )
     wide, film = ("wide", "") if vectors else ("", "film")
     way = f"A few heights between the plates: <b>{start}</b> left, <b>{end}</b> right."

@@ -130,7 +130,10 @@ def _counted(scores: dict[str, Any], label: str) -> str:
     """How many samples were mapped, and how many were compared on features."""
     n, made = scores["n"], label.partition(":")[0].partition(" ")[0] == "noise"
     one = "row" if "columns" in scores else "sample"
-    said = f"{n:,} {'new' if made else 'held-out'} {one}{'s' * (n != 1)}."
+    many, held_out = f"{one}{'s' * (n != 1)}", scores.get("held_out", True)
+    said = f"{n:,} {'new' if made else 'held-out' if held_out else 'other'} {many}."
+    if not (made or held_out):
+        said += f" The model learned other data, which may hold th{'ese' if n != 1 else 'is'} {many}."
     of_features = scores.get("features", {}).get("n", n)
     return said if of_features == n else f"{said} On features {of_features:,} of each set are compared."
 

@@ -253,6 +253,7 @@ def _report(
         if config.network.classes is not None:
             x, cond = scoring.of_each_class(test[start], train, len(x), side=start)
         scores, y = _one_way(trained, x, cond, direction, returns)
+        scores["held_out"] = page.short(names[start]) in _learned(trained.config.data)
         if len(trained.shape) == 3 and ("wasserstein2" in scores or features not in (None, "none")):
             seen = {"left_out": "features 'none' was asked for"}
             if features != "none":
@@ -267,6 +268,11 @@ def _report(
         if output is not None:
             pictures.draw(output / "pictures", trained, x, y, direction, cond)
     return report
+
+
+def _learned(data: configs.Data) -> set[str]:
+    """Names of the data that a model learned, wherever they lie now."""
+    return {page.short(spec) for spec in (data.source, data.target)}
 
 
 def destination(

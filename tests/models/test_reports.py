@@ -301,6 +301,20 @@ def test_remarks_are_sentences():
     assert remarks(lost, "noise:2 -> moons")[-1].startswith("Too few lines arrived there and back again")
     lost["features"]["n"] = 12
     assert remarks(lost, "a -> b")[0] == "1 held-out sample. On features 12 of each set are compared."
+    other = {**one, "n": 5, "held_out": False}
+    assert (
+        remarks(other, "a -> b")[0]
+        == "5 other rows. The model learned other data, which may hold these rows."
+    )
+
+
+def test_samples_of_other_data_are_not_called_held_out():
+    """`efm demo` scores digits that are part of what its model learned, under another name."""
+    scores = reports.evaluate("moons", samples=20, round_trip=0, source="rings")["maps"]
+    assert {name: one["held_out"] for name, one in scores.items()} == {
+        "rings -> moons": False,
+        "moons -> rings": True,
+    }
 
 
 @pytest.mark.parametrize(
