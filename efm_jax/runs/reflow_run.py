@@ -20,6 +20,12 @@ __all__ = ["WIDTH", "asked_for", "check", "initial", "of_run", "opened", "traini
 WIDTH = 1e-3
 """How far the straight paths of the pairs are blurred, in units of the data."""
 _FORMS = {form: form for form in ("slope", "capacitor_slope", "flow")}
+_LEFT_OUT = {
+    "components": "--data.components None",
+    "standardize": "--data.no-standardize",
+    "log1p": "--data.no-log1p",
+}
+"""Options without which a run has a space of its own, and how they are left out."""
 _FORMS |= {"field": "slope", "capacitor": "capacitor_slope"}
 
 
@@ -196,9 +202,10 @@ def _check_first(config: configs.Run) -> None:
             f"reflow does not support classes, and this run has network.classes {config.network.classes}; train one without."
         )
     if config.data.in_space:
+        used = [name for name in _LEFT_OUT if getattr(config.data, name) not in (None, False)]
         raise ValueError(
-            "reflow follows lines of samples, and this run learns in a space of its own; train one without data.components, "
-            "data.standardize and data.log1p."
+            f"reflow needs lines of the samples as they are; this run has {' and '.join(f'data.{name}' for name in used)}.\n"
+            f"Train a first run with {' '.join(_LEFT_OUT[name] for name in used)}."
         )
     if isinstance(config.recipe, configs.PFGM) and config.recipe.extra is not None:
         raise ValueError(

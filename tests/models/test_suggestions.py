@@ -13,7 +13,7 @@ from PIL import Image
 
 from efm_jax import cli, models, runs
 from efm_jax.datasets import toys
-from efm_jax.models import _card, build, configs, space, suggestions
+from efm_jax.models import _card, build, configs, plans, space, suggestions
 from efm_jax.models.build import _run
 from efm_jax.models.presets import PRESETS
 from efm_jax.models.suggestions import Timing, _pacing
@@ -387,3 +387,35 @@ def test_options_of_a_preset_are_those_of_its_own_method(capsys):
     with pytest.raises(SystemExit):
         cli.main(["train", "translate-quick", "--recipe.width", "0.5", "--recipe.gamma", "1", "--run", "x"])
     assert "--recipe.gamma is an option of efm and pfgm, not of ifm" in capsys.readouterr().err
+
+
+def warned(p, q, recipe=None):
+    """The warnings that `efm suggest` prints of two folders."""
+    found = suggestions.suggest(p, q)
+    run = found.run if recipe is None else replace(found.run, recipe=replace(found.run.recipe, **recipe))
+    lines = suggestions.expected(found, run, Timing(1.0, 0.01), 10.0)
+    return [line for line in lines if line.startswith("warning") and "occur in both sets" in line]
+
+
+def test_names_that_occur_in_both_folders_are_told_with_the_option_that_uses_them(tmp_path):
+    a, b = (pictures(tmp_path / name, 70, (16, 16)) for name in "ab")
+    for picture in (tmp_path / "b").iterdir():  # another kind of file, the same name
+        picture.rename(picture.with_suffix(".jpg" if int(picture.stem) < 60 else ".webp"))
+    for k in range(10):
+        (tmp_path / "b" / f"{k}.jpg").rename(tmp_path / "b" / f"other{k}.jpg")
+    (told,) = warned(a, b)
+    assert "names of 60 of 70 pictures occur in both sets." in told
+    assert "--recipe.coupling one_plan --recipe.plan-features efficientnet" in told
+    options = {"coupling": "one_plan", "plan_features": "efficientnet"}
+    assert warned(a, b, options) == []
+    run = suggestions.suggest(a, b).run
+    run = replace(run, recipe=replace(run.recipe, **options))
+    plans.check(run, build.sources(run.data))  # both options are needed, and these go together
+    assert warned(a, a) == []  # the same set twice
+
+
+def test_a_few_equal_names_are_no_partners(tmp_path):
+    a, b = (pictures(tmp_path / name, 70, (16, 16)) for name in "ab")
+    for k in range(40):
+        (tmp_path / "b" / f"{k}.png").rename(tmp_path / "b" / f"other{k}.png")
+    assert warned(a, b) == []

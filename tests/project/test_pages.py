@@ -50,14 +50,17 @@ PAGES = [page for page in sorted(DOCS.rglob("*.md")) if blocks(page, "python") a
 
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
-    """A working directory with the two folders of pictures and the parquet file that pages speak of."""
+    """A working directory with the folders of pictures and the parquet file that pages speak of."""
     monkeypatch.chdir(tmp_path)
     pictures = batch(open_source("digits:3"), 0, 0, 0, 40).reshape(40, 32, 32, 3)
     for k, picture in enumerate(np.asarray((pictures + 1) * 127.5, np.uint8)):
         folder = tmp_path / ("generated", "real")[k % 2]
         folder.mkdir(exist_ok=True)
         save_png(folder / f"{k}.png", picture)
-    contents = [path.read_bytes() for path in sorted(tmp_path.glob("*/*.png"))]
+        partners = tmp_path / ("photos", "drawings")[k % 2]  # of one name each
+        partners.mkdir(exist_ok=True)
+        save_png(partners / f"{k // 2}.png", picture)
+    contents = [path.read_bytes() for path in sorted(tmp_path.glob("[gr]*/*.png"))]
     parquet.write_table(pa.table({"image": contents}), tmp_path / "pets.parquet")
 
 

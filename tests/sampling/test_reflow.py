@@ -184,6 +184,14 @@ def test_its_pairs_are_lines_of_the_first_from_its_own_data(tmp_path, at_80, cap
     [
         ({"recipe": {"method": "pfgm"}}, "start at random points"),
         ({"network": {"kind": "mlp", "classes": 2}}, "does not support classes"),
+        (
+            {"data": {"source": "gaussian:2", "target": "moons", "standardize": True, "log1p": True}},
+            r"this run has data.standardize and data.log1p.\nTrain a first run with --data.no-standardize --data.no-log1p",
+        ),
+        (
+            {"data": {"source": "gaussian:2", "target": "moons", "components": 1}},
+            r"this run has data.components.\nTrain a first run with --data.components None",
+        ),
         ({"network": {"kind": "mlp", "output": "velocity"}}, "--no-trained"),
     ],
 )

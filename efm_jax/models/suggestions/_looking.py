@@ -36,6 +36,7 @@ class Side:
         sample: Some samples of vectors, [n, D].
         told: Of a table: what was read and what was left out.
         numbering: Of a table: columns that only number its rows.
+        names: Of a folder: the paths of its pictures below it, without their endings.
     """
 
     spec: str
@@ -50,6 +51,7 @@ class Side:
     sample: np.ndarray | None = None
     told: str = ""
     numbering: tuple[str, ...] = ()
+    names: frozenset[str] = frozenset()
 
 
 def look(spec: str, reading: tables.Reading) -> Side:
@@ -103,7 +105,8 @@ def _look_at_folder(name: str) -> Side:
     gray = bool((few == few[..., :1]).all())
     classes = () if labeled is None else labeled[1]
     rarest = 0 if labeled is None else int(np.bincount(np.asarray(labeled[0])).min())
-    return Side(name, "pictures", len(names), None, *_ends(sides), gray, classes, rarest)
+    stems = frozenset(one.rpartition(".")[0] for one in names)
+    return Side(name, "pictures", len(names), None, *_ends(sides), gray, classes, rarest, names=stems)
 
 
 def _ends(sides: Sequence[int]) -> tuple[int, int]:

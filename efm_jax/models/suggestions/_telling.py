@@ -46,10 +46,22 @@ def expected(found: Suggestion, run: configs.Run, timing: Timing, minutes: float
         f"time     {_short(timing.step)} a step, {run.steps:,} steps: about {_long(total)} with compiling and scores "
         "(--minutes, --steps)",
     ]
-    warnings = [*found.warnings]
+    warnings = [*found.warnings, *_of_partners(*found.sides, run)]
     if total > 1.3 * 60 * minutes:
         warnings.append(f"{run.steps:,} steps do not fit into {minutes:g} minutes.")
     return lines + [f"warning  {text}" for text in warnings]
+
+
+def _of_partners(p: Side, q: Side, run: configs.Run) -> list[str]:
+    """A warning where most pictures of two folders may have a partner, which plans of pixels seldom find."""
+    common, fewer = len(p.names & q.names), min(len(p.names), len(q.names))
+    if p.spec == q.spec or not common or 2 * common < fewer or getattr(run.recipe, "plan_features", None):
+        return []
+    return [
+        f"names of {common:,} of {fewer:,} pictures occur in both sets. If pictures of one name belong together, "
+        "--recipe.coupling one_plan --recipe.plan-features efficientnet pairs more of them right; "
+        "to give the pairs: docs/how_to/your_data.md, My pictures come in pairs."
+    ]
 
 
 def new_folder(*specs: str) -> Path:
