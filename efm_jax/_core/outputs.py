@@ -25,6 +25,8 @@ from efm_jax._core import files as _files
 
 MARKER = "lines.json"
 MADE_BY = "efm_jax"
+_OF_FILES = ".png .jpg .jpeg .webp .bmp .gif .tif .tiff .npy .npz .csv .tsv .parquet .pq .h5ad .html .json .safetensors"
+"""Endings of files that a person may expect where a folder is written."""
 
 
 class Made(NamedTuple):
@@ -95,6 +97,8 @@ def check(
 ) -> None:
     """Raise ValueError if writing `files`, the marker among them, would replace one of the user's, or one of the `inputs`.
 
+    So does a new folder whose name is that of a file, as out.png.
+
     `marker` lists what an earlier call wrote. `overwrite` allows to replace the user's files, never inputs; it is None where
     the command has no such option. With `lines.json` as marker, results of an earlier call are refused without it, lest two
     calls are mixed; those of a call that was stopped are not. Nothing is written or changed.
@@ -102,6 +106,11 @@ def check(
     for place in (folder, *folder.parents):
         if os.path.lexists(place) and not place.is_dir():
             raise ValueError(f"output {place} is a file, expected a folder; give another output.")
+    if folder.suffix.lower() in _OF_FILES.split() and not folder.is_dir():
+        raise ValueError(
+            f"output {folder} has the name of a file, and a folder is written.\n"
+            f"Give the name of a folder, e.g. {folder.with_suffix('')}"
+        )
     read = {path.resolve() for path in inputs}
     earlier = written(folder, marker)
     own = {*earlier, marker} if earlier else set()

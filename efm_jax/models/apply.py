@@ -354,9 +354,9 @@ def _write(
             picture = fit_pictures.returned(picture, places[i], own_size=own_size)
         drawing.save_png(output / file, picture)
     if overview.startswith("pairs"):
-        sheet = drawing.pairs_grid(x[:64], y[:64], trained.shape, 16, zoom=2)
+        sheet = drawing.pairs_grid(x[:64], y[:64], trained.shape, min(16, len(y)), zoom=2)
     else:
-        sheet = drawing.grid(y[:64], trained.shape, 16, zoom=2)
+        sheet = drawing.grid(y[:64], trained.shape, min(16, len(y)), zoom=2)
     drawing.save_png(output / overview, sheet)
     lines_of = zip(inputs or range(len(results)), results, arrived, strict=True)
     listed = [{"input": of, "file": file, "arrived": one} for of, file, one in lines_of]

@@ -143,5 +143,5 @@ def _shape(folder: Path, data: configs.Data) -> tuple[int, ...]:
     except FileNotFoundError as error:
         raise ValueError(
             f"the checkpoints in {folder} are of a version that did not keep the shape of a sample, and its data are not "
-            f"where config.json says ({error}); put them there, once, to open or export the run."
+            f"where config.json says: {error}\nPut them there, once, to open or export the run."
         ) from error

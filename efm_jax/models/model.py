@@ -3,6 +3,7 @@
 import base64
 import html
 import math
+import shlex
 import zlib
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -207,10 +208,23 @@ def start(trained: Trained, name: str | None = None) -> Source:
             found = build.opened(data, "digits" if digit is None else f"digits:{digit}", split="test")
         return aligned(found, trained.class_names)
     except FileNotFoundError as error:
+        why = str(error).removesuffix(".")
         raise ValueError(
-            f"{name or 'the model'} starts at samples of {spec}, which are not here ({error}).\nGive samples of your own "
-            "with `efm translate`, or `translate` of what `load` returns."
+            f"{name or 'the model'} starts at samples of {spec}, which are not here ({why}).\n{_own(trained, name)}"
         ) from error
+
+
+def _own(trained: Trained, name: str | None) -> str:
+    """How samples of one's own are given in place of those of P."""
+    if name is None:
+        return "Give samples of your own to `translate`."
+    if trained.columns is not None:
+        what, files = "rows", "--input FILE.csv --output OUT.csv"
+    elif len(trained.shape) == 3:
+        what, files = "pictures", "--input FOLDER --output OUT"
+    else:
+        what, files = "an array", "--input FILE.npy --output OUT"
+    return f"Give {what}: `efm translate {shlex.quote(name)} {files}`"
 
 
 def _ends(trained: Trained, lines: FieldLines) -> np.ndarray:

@@ -179,7 +179,37 @@ def test_a_model_whose_p_is_data_says_so_when_asked_to_generate(model, tmp_path,
     monkeypatch.chdir(tmp_path)
     config = json.loads((model / "config.json").read_text())["config"]
     rewrite(model, config={**config, "data": {"source": "folder:cats", "target": "folder:dogs"}})
+    with pytest.raises(ValueError, match="starts at samples") as told:
+        apply.generate(str(model), 3, tmp_path / "out")
+    first, last = str(told.value).splitlines()
+    assert first.startswith(f"{model} starts at samples of folder:cats, which are not here (")
+    assert first.endswith("check the path).")
+    assert last == f"Give pictures: `efm translate {model} --input FOLDER --output OUT`"
     with pytest.raises(
-        ValueError, match=r"starts at samples of folder:cats, which are not here .*\n.* `efm translate`"
+        ValueError, match=r"which are not here \(.*path\)\.\nGive rows: .*--input FILE.csv --output OUT.csv`"
     ):
-        apply.generate(model, 3, tmp_path / "out")
+        apply.generate("cells", 3, tmp_path / "out")
+
+
+@pytest.mark.parametrize("output", ["one.png", "rows.NPY", "deep/report.html"])
+def test_a_folder_with_the_name_of_a_file_is_refused(output, translator, tmp_path, capsys):
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
+    place = tmp_path / output
+    for command in (
+        ["generate", str(translator), "--count", "1"],
+        ["evaluate", "moons"],
+        ["export", "moons"],
+    ):
+        told = failure(capsys, [*command, "--output", str(place)])
+        assert told == (
+            f"efm: output {place} has the name of a file, and a folder is written.\n"
+            f"Give the name of a folder, e.g. {place.with_suffix('')}\n"
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_the_picture_of_all_is_as_wide_as_they_are(translator, tmp_path):
+    apply.generate(translator, 3, tmp_path / "out")
+    assert Image.open(tmp_path / "out" / "grid.png").size == (2 * (3 * 7 + 1), 2 * (5 + 1))
+    apply.generate(translator, 20, tmp_path / "more")
+    assert Image.open(tmp_path / "more" / "grid.png").size == (2 * (16 * 7 + 1), 2 * (2 * 5 + 1))
