@@ -270,10 +270,10 @@ def _samples(
     shape, data = trained.shape, trained.config.data
     files, pictures = [], None
     if kind == "folder":
-        channels = 1 if shape[2] == 1 else 3
+        height, width, depth = shape
         pictures = fit_pictures.read(
             rest,
-            (*shape[:2], channels),
+            (height, width, 1 if depth == 1 else 3),
             fit=fit,
             limit=limit,
             square=data.crop,
