@@ -105,7 +105,7 @@ def translate(
     output: Annotated[OutputFolder, OmitArgPrefixes, FlagCreatePairsOff],
     lines: Annotated[TranslateLines, OmitArgPrefixes, FlagCreatePairsOff],
 ) -> None:
-    """Translate samples of P into samples of Q.
+    """Translate samples of P, the first set of a training, into samples of Q, the second.
 
     Args:
         model: Run folder, model folder, or a released model's name.
