@@ -30,8 +30,8 @@ VERSION = 2
 WEIGHTS, CONFIG, CARD, PICTURE = "model.safetensors", "config.json", "README.md", "samples.png"
 
 _KEYS = ("format", "version", "config", "shape", "weights", "training", "versions", "file")
-_OPTIONAL = ("classes", "columns")
-"""The names of the classes, and names and ranges of the columns of a table, of a model that has some."""
+_OPTIONAL = ("classes", "columns", "digests")
+"""Of a model that has some: names of classes, names and ranges of the columns of a table, digests of the data."""
 
 
 def is_model(folder: Path) -> bool:
@@ -94,9 +94,8 @@ def read(folder: Path) -> Trained:
         skipped_in_row=jnp.zeros((), jnp.int32),
     )
     names = tuple(record["classes"]) if "classes" in record else None
-    return Trained(
-        config, recipe, network, state, shape, float(record["training"]["seconds"]), space, names, named
-    )
+    seconds, digests = float(record["training"]["seconds"]), record.get("digests")
+    return Trained(config, recipe, network, state, shape, seconds, space, names, named, digests=digests)
 
 
 def class_names(folder: Path) -> tuple[str, ...]:
@@ -130,6 +129,9 @@ def _record(folder: Path) -> dict[str, Any]:
     names = record.get("classes", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         faults.append("'classes' is no list of names")
+    digests = record.get("digests", {})
+    if not isinstance(digests, dict) or not all(isinstance(one, str) for one in digests.values()):
+        faults.append("'digests' is no mapping of places to digests")
     file, training = record.get("file"), record.get("training")
     if not faults and not (
         isinstance(file, dict)

@@ -15,7 +15,16 @@ from efm_jax.datasets.readers import split_key
 from efm_jax.evaluation import drawing
 from efm_jax.models import build, columns, configs, given, seeds, table_output
 from efm_jax.models.loading import load
-from efm_jax.models.model import Trained, check_start, labels_in_turn, labels_of, start, transport
+from efm_jax.models.model import (
+    Trained,
+    check_start,
+    draw,
+    file_of,
+    labels_in_turn,
+    labels_of,
+    start,
+    transport,
+)
 from efm_jax.types import FieldLines
 
 __all__ = ["Saved", "generate", "translate"]
@@ -174,7 +183,8 @@ def generate(
         overwrite: Replace the results of an earlier call, all that `lines.json` lists, and overwrite other files.
 
     Raises:
-        ValueError: `count` is below 1, P is data that are not here, the run does not know the label, or the folder holds
+        ValueError: `count` is below 1 or above the number of samples of a file, P is data that are not here or others than
+            the model was trained on, the run does not know the label, or the folder holds
             results of an earlier call or a file that would be overwritten.
     """
     if count < 1:
@@ -191,12 +201,17 @@ def generate(
         raise ValueError("--clip is for tables.\nGive a file as output: --output out.csv")
     else:
         outputs.check(output, files, overwrite=overwrite)
-    x = batch(source, seed, 0, 0, count, labels=None if cond is None else cond[:1])
+    x = draw(trained, source, count, seed=seed, cond=cond)
     lines = transport(trained, x, cond=cond, guidance=guidance)
     if as_table:
-        return _as_saved(table_output.save(output, trained, x, lines, clip=clip))
-    outputs.check(output, files, overwrite=overwrite)
-    return _write(output, trained, x, files, lines)
+        saved = _as_saved(table_output.save(output, trained, x, lines, clip=clip))
+    else:
+        outputs.check(output, files, overwrite=overwrite)
+        saved = _write(output, trained, x, files, lines)
+    path = file_of(trained)
+    if path is None:
+        return saved
+    return saved._replace(told=(f"Drew from {source.size:,} held-out samples of {path}", *saved.told))
 
 
 def _as_saved(written: table_output.Written, table: tables.Table | None = None) -> Saved:

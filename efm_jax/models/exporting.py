@@ -126,6 +126,7 @@ def _content(
         },
         **({} if trained.class_names is None else {"classes": list(trained.class_names)}),
         **({} if trained.columns is None else {"columns": columns.to_record(trained.columns)}),
+        **({} if (digests := _digests(trained)) is None else {"digests": digests}),
         "versions": versions(),
         "file": {"bytes": len(tensors), "sha256": hashlib.sha256(tensors).hexdigest()},
     }
@@ -150,6 +151,14 @@ def _content(
         CONFIG: (json.dumps(record, indent=2, allow_nan=False) + "\n").encode(),
         CARD: card.encode(),
     }
+
+
+def _digests(trained: Trained) -> dict[str, str] | None:
+    """The digests of the data; None of a run that was made before these were kept."""
+    if trained.digests is None:
+        return None
+    places = "data.source", "data.target"
+    return {place: trained.digests[place] for place in places if place in trained.digests}
 
 
 def _without_paths(config: dict[str, Any]) -> dict[str, Any]:

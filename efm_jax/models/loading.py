@@ -128,9 +128,10 @@ def _run(folder: Path, step: int | None) -> Trained:
     named = columns.of_record(meta.get("columns"), math.prod(shape))
     lines_only = build.lines_recipe(config.recipe)
     names = None if meta.get("classes") is None else tuple(meta["classes"])
-    return Trained(
+    trained = Trained(
         config, lines_only, network, state, shape, float(meta.get("seconds", 0.0)), space, names, named
     )
+    return trained._replace(digests=meta.get("digests"))
 
 
 def _shape(folder: Path, data: configs.Data) -> tuple[int, ...]:

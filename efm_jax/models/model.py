@@ -5,6 +5,7 @@ import html
 import math
 import shlex
 import zlib
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 from efm_jax import sampling, training
 from efm_jax._core import checks, durations, memory
-from efm_jax.datasets import Source, batch
+from efm_jax.datasets import Source, batch, identity
 from efm_jax.datasets.classes import aligned
 from efm_jax.datasets.spaces import Own, Space
 from efm_jax.evaluation import drawing, films, page
@@ -23,7 +24,17 @@ from efm_jax.models import space as _run_space
 from efm_jax.models.columns import Named, names
 from efm_jax.types import FieldLines, FieldMatching, Network
 
-__all__ = ["Trained", "check_start", "labels_in_turn", "labels_of", "start", "transport"]
+__all__ = [
+    "Trained",
+    "check_data",
+    "check_start",
+    "draw",
+    "file_of",
+    "labels_in_turn",
+    "labels_of",
+    "start",
+    "transport",
+]
 
 
 class Trained(NamedTuple):
@@ -40,6 +51,8 @@ class Trained(NamedTuple):
         class_names: Names of its classes, by number; None if it has no classes, or was made before these had names.
         columns: Of a table: names and ranges of the columns of P and of Q, see `columns`; None of other data.
         own: Of a model of latents: the encoder and the decoder that `translate` and `generate` go through.
+        digests: Of the files that it was trained on, by place, `data.source` and `data.target`, see
+            `datasets.identity.digest`; None of a run or model made before these were kept.
     """
 
     config: configs.Run
@@ -52,6 +65,7 @@ class Trained(NamedTuple):
     class_names: tuple[str, ...] | None = None
     columns: Named | None = None
     own: Own | None = None
+    digests: Mapping[str, str] | None = None
 
     @property
     def outside(self) -> tuple[int, ...]:
@@ -103,7 +117,7 @@ class Trained(NamedTuple):
             seed: Seeds the draw.
 
         Raises:
-            ValueError: P is data that are not here, or the model does not know the label.
+            ValueError: P is data that are not here, are others by now or fewer, or the model does not know the label.
 
         Examples:
             >>> from efm_jax import models
@@ -114,7 +128,7 @@ class Trained(NamedTuple):
         cond = labels_in_turn(self, source, label, checks.count("count", count), guidance=guidance)
         fix = "Generate fewer at a time, each time with another seed."
         memory.check(f"a count of {count}", 12 * count * math.prod(self.outside), fix)
-        x = batch(source, seed, 0, 0, count, labels=None if cond is None else cond[:1])
+        x = draw(self, source, count, seed=seed, cond=cond)
         return _ends(self, transport(self, x, cond=cond, guidance=guidance)).reshape(count, *self.outside)
 
     def to_pil(self, x: Any, *, columns: int | None = None) -> Any:
@@ -194,11 +208,12 @@ def start(trained: Trained, name: str | None = None) -> Source:
         name: What an error calls it.
 
     Raises:
-        ValueError: P is data that are not here.
+        ValueError: P is data that are not here, or others than the model was trained on.
     """
     data = trained.config.data
     spec = "noise:" + "x".join(map(str, trained.shape)) if data.source == "noise" else data.source
     try:
+        check_data(trained, "data.source", name)
         try:
             found = build.opened(data, spec, split="test")
         except FileNotFoundError:
@@ -212,6 +227,56 @@ def start(trained: Trained, name: str | None = None) -> Source:
         raise ValueError(
             f"{name or 'the model'} starts at samples of {spec}, which are not here ({why}).\n{_own(trained, name)}"
         ) from error
+
+
+def check_data(trained: Trained, place: str, name: str | None = None) -> None:
+    """Raise ValueError if the data that a name of the configuration names here are others than were trained on.
+
+    Args:
+        trained: The run or model.
+        place: `data.source` or `data.target`.
+        name: What an error calls it on the command line; None in Python.
+    """
+    spec = getattr(trained.config.data, place.partition(".")[2])
+    kept = (trained.digests or {}).get(place)
+    here = None if kept is None else identity.digest(spec)
+    if here is None or here == kept:
+        return
+    raise ValueError(
+        f"{name or 'the model'} was trained on other data than {spec} holds here.\n"
+        f"{_own(trained, name)}, or put its own data there."
+    )
+
+
+def draw(
+    trained: Trained, source: Source, count: int, *, seed: int, cond: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw new samples of P, [count, D]; of a file each row or picture at most once.
+
+    Args:
+        trained: The run or model.
+        source: Its P, as `start` opens it.
+        count: How many.
+        seed: Seeds the draw.
+        cond: Their labels [count]; None for none.
+
+    Raises:
+        ValueError: A file has fewer samples.
+    """
+    labels = None if cond is None else cond[:1]
+    size = (source if labels is None else source.of_class(int(labels[0]))).size
+    if size is not None and count > size and file_of(trained) is not None:
+        raise ValueError(
+            f"count must be at most {size}, the held-out samples of {trained.config.data.source}, got {count}.\n"
+            "Each gives one sample of Q: translate more of your own."
+        )
+    return batch(source, seed, 0, 0, count, labels=labels)
+
+
+def file_of(trained: Trained) -> str | None:
+    """Return the path of the file or folder that P is drawn from; None of a distribution and of digits, colored anew."""
+    kind, path, _ = identity.parts(trained.config.data.source)
+    return path if path and kind != "mnist:" else None
 
 
 def _own(trained: Trained, name: str | None) -> str:
@@ -250,6 +315,7 @@ def _looked_at(trained: Trained) -> np.ndarray | None:
         inputs = x if trained.own is None else trained.own.decode(x)
         return drawing.mapped(None if build.is_noise(data.source) else inputs, y, shape)
     try:
+        check_data(trained, "data.target")
         real = batch(build.opened(data, data.target, split="test"), seeds.REPORTS, 1, 0, count)
     except (ValueError, FileNotFoundError):
         real = np.asarray(lines.end)[:, :-1]

@@ -1,14 +1,17 @@
 """Runs on tables: names and ranges kept from the file to the model and back to a file, logarithms and densities right."""
 
 import json
+import os
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 from efm_jax import cli, models, training
-from efm_jax.datasets import spaces, tables
+from efm_jax.datasets import identity, spaces, split_mask, tables
 from efm_jax.datasets.source import Columns
 from efm_jax.datasets.tables import Reading
 from efm_jax.models import _card, apply, build, configs, suggestions, table_output
@@ -127,6 +130,39 @@ def test_the_card_names_the_columns_and_its_program_takes_a_dataframe(run, tmp_p
     assert "`gene7`, 1,992 more (`config.json` lists all), in any order." in _card._inputs(wide, (2000,))
 
 
+def test_new_rows_are_drawn_from_the_data_of_the_model_alone(run, tmp_path, monkeypatch, capsys):
+    model = models.export(run, tmp_path / "shared" / "mine")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    people(Path("A.csv"), 30, 50)
+    before = Path("A.csv").read_bytes()
+    for name in (model, run):
+        if name == run:
+            monkeypatch.setattr(identity, "digest", lambda spec: "another")
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["generate", str(name), "--count", "5", "--output", "new.csv"])
+        told = capsys.readouterr().err
+        assert stop.value.code == 2
+        assert told.startswith(f"efm: {name} was trained on other data than csv:")
+        assert (
+            f"\nGive rows: `efm translate {name} --input FILE.csv --output OUT.csv`, or put its own" in told
+        )
+        with pytest.raises(ValueError, match=r"^the model was trained on other data than csv:"):
+            models.load(name).generate(5)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path / "work")
+    assert (os.listdir(), Path("A.csv").read_bytes()) == (["A.csv"], before)
+    assert "<img" not in models.load(model)._repr_html_()
+    shutil.copy(run.parent / "A.csv", "A.csv")
+    cli.main(["generate", str(model), "--count", "20", "--output", "new.csv"])
+    held = int(split_mask(120, "test", 0.2).sum())
+    assert f"Drew from {held} held-out samples of A.csv\n" in capsys.readouterr().out
+    rows = tables.read("new.csv", Reading(columns=("age", "income", "score"))).x
+    assert len(np.unique(rows, axis=0)) == 20
+    with pytest.raises(ValueError, match=rf"at most {held}, the held-out samples of csv:A\.csv, got 99\."):
+        models.load(model).generate(99)
+
+
 def test_the_report_has_a_plane_and_a_row_for_each_column(run):
     report = json.loads((run / "report.json").read_text())
     page = (run / "report.html").read_text()
@@ -141,8 +177,6 @@ def test_the_report_has_a_plane_and_a_row_for_each_column(run):
     assert "efm translate" in page
     assert "SAMPLES.csv --output OUT.csv" in page
     test = tables.read(run.parent / "A.csv", Reading(drop_text=True)).x
-    from efm_jax.datasets import split_mask
-
     held = test[split_mask(120, "test", 0.2)]
     forward = next(iter(report["maps"].values()))["columns"]
     np.testing.assert_allclose([row["inputs"]["mean"] for row in forward], held.mean(axis=0), rtol=1e-5)
