@@ -22,7 +22,7 @@ _FILM = (
     "Samples on their way from plate to plate.",
     "Samples on their way (green) from plate to plate, over the height z and in the plane; blue P, red Q.",
 )
-_READ = "± is the standard error; the floor is what real samples score."
+_READ = "± is the standard error.", "The floor is what real samples score."
 _COLUMNS, _SEEN = 30, 8
 """Columns of a table that are shown, and those of them at once."""
 _COLUMNS_HEAD = (
@@ -208,10 +208,11 @@ def _table(scores: Mapping[str, Any], label: str) -> str:
         rows.append(
             f"<tr><th>{html.escape(title)} {arrow}<small>{summary.says(title)}</small></th>{cells}</tr>"
         )
-    remarks = html.escape(" ".join(summary.remarks(dict(scores), label)))
+    body, said = "".join(rows), " ".join(summary.remarks(dict(scores), label))
+    remarks = html.escape(" ".join([said, *_READ["±" not in body + said :]]))
     return (
         f'<table><thead><tr><th></th><th>inputs as they are</th><th class="mapped">mapped</th><th>{summary.FLOOR}</th></tr>'
-        f'</thead><tbody>{"".join(rows)}</tbody></table><p class="note">{remarks} {_READ}</p>'
+        f'</thead><tbody>{body}</tbody></table><p class="note">{remarks}</p>'
     )
 
 
