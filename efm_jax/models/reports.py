@@ -253,7 +253,7 @@ def _report(
         if config.network.classes is not None:
             x, cond = scoring.of_each_class(test[start], train, len(x), side=start)
         scores, y = _one_way(trained, x, cond, direction, returns)
-        scores["held_out"] = page.short(names[start]) in _learned(trained.config.data)
+        scores["held_out"] = _learned(trained, names[start])
         if len(trained.shape) == 3 and ("wasserstein2" in scores or features not in (None, "none")):
             seen = {"left_out": "features 'none' was asked for"}
             if features != "none":
@@ -270,9 +270,12 @@ def _report(
     return report
 
 
-def _learned(data: configs.Data) -> set[str]:
-    """Names of the data that a model learned, wherever they lie now."""
-    return {page.short(spec) for spec in (data.source, data.target)}
+def _learned(trained: Trained, name: str) -> bool:
+    """Whether the data of a name are those that a model learned, wherever they lie now."""
+    if trained.digests and (here := identity.digest(specification(name))) is not None:
+        return here in trained.digests.values()
+    data = trained.config.data
+    return page.short(name) in {page.short(spec) for spec in (data.source, data.target)}
 
 
 def destination(

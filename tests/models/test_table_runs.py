@@ -14,7 +14,7 @@ from efm_jax import cli, models, training
 from efm_jax.datasets import identity, spaces, split_mask, tables
 from efm_jax.datasets.source import Columns
 from efm_jax.datasets.tables import Reading
-from efm_jax.models import _card, apply, build, configs, suggestions, table_output
+from efm_jax.models import _card, apply, build, configs, reports, suggestions, table_output
 from efm_jax.models.model import Trained, transport
 from efm_jax.models.suggestions import _pacing
 from experiments.single_cells import cells
@@ -128,6 +128,15 @@ def test_the_card_names_the_columns_and_its_program_takes_a_dataframe(run, tmp_p
     wide = {"config": {"data": {"source": "h5ad:a", "target": "h5ad:a"}}}
     wide["columns"] = {"names": [f"gene{k}" for k in range(2000)]}
     assert "`gene7`, 1,992 more (`config.json` lists all), in any order." in _card._inputs(wide, (2000,))
+
+
+def test_a_report_says_where_a_file_holds_other_rows_than_were_learned(run, tmp_path):
+    shutil.copy(run.parent / "A.csv", tmp_path / "moved.csv")
+    people(tmp_path / "A.csv", 30, 50)
+    for name, held_out in (("moved.csv", True), ("A.csv", False)):
+        source = f"csv:{tmp_path / name}"
+        scores = reports.evaluate(run, samples=10, round_trip=0, source=source)["maps"]
+        assert [one["held_out"] for one in scores.values()] == [held_out, True]
 
 
 def test_new_rows_are_drawn_from_the_data_of_the_model_alone(run, tmp_path, monkeypatch, capsys):
