@@ -131,9 +131,9 @@ def _counted(scores: dict[str, Any], label: str) -> str:
     n, made = scores["n"], label.partition(":")[0].partition(" ")[0] == "noise"
     one = "row" if "columns" in scores else "sample"
     many, held_out = f"{one}{'s' * (n != 1)}", scores.get("held_out", True)
-    said = f"{n:,} {'new' if made else 'held-out' if held_out else 'other'} {many}."
+    said = f"{n:,} {'new ' if made else 'held-out ' * held_out}{many}."
     if not (made or held_out):
-        said += f" The model learned other data, which may hold th{'ese' if n != 1 else 'is'} {many}."
+        said += f" Not held out: the model may have learned {'them' if n != 1 else 'it'}."
     of_features = scores.get("features", {}).get("n", n)
     return said if of_features == n else f"{said} On features {of_features:,} of each set are compared."
 

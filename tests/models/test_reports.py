@@ -304,7 +304,7 @@ def test_remarks_are_sentences():
     other = {**one, "n": 5, "held_out": False}
     assert (
         remarks(other, "a -> b")[0]
-        == "5 other rows. The model learned other data, which may hold these rows."
+        == "5 rows. Not held out: the model may have learned them."
     )
 
 
