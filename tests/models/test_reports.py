@@ -302,10 +302,7 @@ def test_remarks_are_sentences():
     lost["features"]["n"] = 12
     assert remarks(lost, "a -> b")[0] == "1 held-out sample. On features 12 of each set are compared."
     other = {**one, "n": 5, "held_out": False}
-    assert (
-        remarks(other, "a -> b")[0]
-        == "5 rows. Not held out: the model may have learned them."
-    )
+    assert remarks(other, "a -> b")[0] == "5 rows. Not held out: the model may have learned them."
 
 
 def test_samples_of_other_data_are_not_called_held_out():

@@ -79,7 +79,7 @@ def test_data_that_end_are_saved_and_said(tmp_path, capsys, straight):
         ),
         ((np.zeros((8, 2), np.uint8), np.zeros((8, 2))), "must have x_pos as 8 samples .* got uint8"),
         ((np.zeros(8), np.zeros((8, 2))), "must have x_pos as 8 samples"),
-        ((np.zeros((8, 2)), np.zeros((8, 3))), "one space"),
+        ((np.zeros((8, 2)), np.zeros((8, 3))), "same number of dimensions"),
     ],
 )
 def test_pairs_that_do_not_fit_are_named(tmp_path, pair, said):

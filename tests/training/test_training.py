@@ -158,7 +158,12 @@ def sgd_state():
 @pytest.mark.parametrize(
     ("recipe", "x_pos", "x_neg", "said"),
     [
-        (recipe_of(random_draw), X_POS, X_NEG[:, :2], r"one space, got D = 3 for x_pos \(7, 3\) and D = 2"),
+        (
+            recipe_of(random_draw),
+            X_POS,
+            X_NEG[:, :2],
+            r"same number of dimensions D, got \(7, 3\) and \(5, 2\)",
+        ),
         (recipe_of(random_draw), X_POS[:0], X_NEG, r"x_pos must have shape \[n, D\] with n >= 1"),
         (
             recipe_of(random_draw),
