@@ -82,6 +82,7 @@ def test_a_line_traced_back_returns_to_where_it_left(plane, kept):
     assert np.mean(cosine[near] > 0.9) > 0.98
 
 
+@pytest.mark.slow
 def test_ends_do_not_depend_on_the_tolerance(plane):
     charges, launch, lines = plane
     fine = whole_space.to_charges(launch.points, charges, stepping=adaptive(rtol=1e-5))
@@ -147,8 +148,9 @@ def affine(value, turn, points):
     return value + points @ turn
 
 
-def test_lines_that_do_not_arrive_say_why(plane):
-    charges, launch, _ = plane
+def test_lines_that_do_not_arrive_say_why():
+    charges = plates(2)
+    launch = launches.from_charges(KEY, charges, LINES, draws="independent")
 
     def reasons(charges=charges, **policy):
         lines = whole_space.to_charges(launch.points, charges, **policy)

@@ -264,6 +264,7 @@ def test_a_gaussian_goes_where_the_flux_of_the_slab_says():
     assert np.corrcoef(y[inner], wanted[inner])[0, 1] > 0.95
 
 
+@pytest.mark.slow
 def test_the_other_convention_carries_most_of_the_way_too():
     x, y, arrived = carried("per_plate", 5.0, 4.0)
     assert arrived.mean() > 0.95

@@ -27,6 +27,7 @@ def trained(tmp_path_factory):
     return efm_jax.fit(x, y, steps=300, run=folder, progress=False), folder
 
 
+@pytest.mark.slow
 def test_what_is_fitted_maps_and_the_untrained_network_does_not(trained):
     model, _ = trained
     test = batch(toys.gaussian(2), 1, 0, 0, 500)
@@ -39,6 +40,7 @@ def test_what_is_fitted_maps_and_the_untrained_network_does_not(trained):
     assert wasserstein2(untrained.translate(test), real) > floor + 1.0
 
 
+@pytest.mark.slow
 def test_what_is_trained_is_what_efm_suggest_chooses_and_stays_in_the_folder(trained):
     model, folder = trained
     data = [f"npy:{folder / 'data' / name}.npy" for name in ("x", "y")]
