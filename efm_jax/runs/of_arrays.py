@@ -100,17 +100,14 @@ def fit(
         specs = {name: _saved(data / name, one, columns) for name, one in arrays.items()}
         found = suggestions.suggest(specs.get("x", "noise"), specs["y"], held_out=held_out)
         config = found.run if method is None else configs.of_method(found.run, method)
-        config = replace(config, seed=seed)
-        if run is None:
-            config = replace(config, picture_every=0.0)
-        paced = (
-            suggestions.paced(config, minutes)[0] if steps is None else suggestions.of_steps(config, steps)
-        )
+        every = config.picture_every if run is not None else 0.0
+        config = replace(config, seed=seed, picture_every=every)
+        config = suggestions.of_steps(config, steps) if steps else suggestions.paced(config, minutes)[0]
     except BaseException:  # an interrupt too: nothing of a run that has not begun is left
         shutil.rmtree(data)
         raise
     try:
-        train(folder, paced, progress=progress)
+        train(folder, config, progress=progress)
     except SystemExit as stop:
         if stop.code != 128 + signal.SIGINT:
             raise
