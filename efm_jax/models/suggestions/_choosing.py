@@ -212,7 +212,7 @@ def _vectors(p: Side, q: Side, reading: tables.Reading, held_out: float) -> Sugg
     if data.log1p:
         why = f"counts are learned by their logarithm (--data.log1p); {why}"
     reasons = {
-        "recipe.method": "near an optimal plan: equal from noise, a little behind between two sets (docs/evidence/toys.md)",
+        "recipe.method": "pairs by exact lines are near those of an optimal plan (docs/evidence/toys.md)",
         "data.size": why,
     }
     run = replace(base, data=data, network=replace(base.network, width=128 if dim <= 8 else 256))
