@@ -151,10 +151,12 @@ def finite(name: str, value: float) -> float:
     return number
 
 
-def count(name: str, value: int, least: int = 1) -> int:
-    """Return `value` as an int >= `least`, or raise ValueError."""
+def count(name: str, value: int, least: int = 1, most: int | None = None) -> int:
+    """Return `value` as an int >= `least` and <= `most`, or raise ValueError."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} must be a whole number >= {least}, got {value!r}.")
+    if most is not None and value > most:
+        raise ValueError(f"{name} must be at most {most:,}, got {value:,}.")
     return int(value)
 
 

@@ -139,7 +139,9 @@ def _record(folder: Path) -> dict[str, Any]:
         and isinstance(file.get("sha256"), str)
         and isinstance(training, dict)
         and type(training.get("step")) is int
+        and 0 <= training["step"] < 2**31
         and type(training.get("seconds")) in (int, float)
+        and 0 <= training["seconds"] < 2**63  # not NaN
     ):
         faults = ["'file' or 'training' is not as it was written"]
     if faults:

@@ -19,6 +19,9 @@ from efm_jax._core import checks
 from efm_jax.networks._functional import Pure
 from efm_jax.types import Network
 
+MOST_LAYERS = 1000
+"""Layers or blocks of a network at most: a damaged configuration must not take all memory for a list of modules."""
+
 
 def frame(
     build: Callable[[], nnx.Module],

@@ -82,7 +82,7 @@ def dit(
         DiT,
         sizes,
         width=int(width),
-        depth=checks.count("depth", depth),
+        depth=checks.count("depth", depth, most=_frame.MOST_LAYERS),
         heads=heads,
         patch=patch,
         num_classes=num_classes,

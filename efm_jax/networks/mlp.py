@@ -79,7 +79,7 @@ def mlp(
     Source: the 3 x 64 SeLU network of Tong et al. (2023), arXiv 2307.03672, with the height embedded.
     """
     dim = checks.count("dim", dim)
-    width, depth = checks.count("width", width), checks.count("depth", depth)
+    width, depth = checks.count("width", width), checks.count("depth", depth, most=_frame.MOST_LAYERS)
     octaves = checks.count("octaves", octaves, 0)
     checks.choice("activation", activation, tuple(ACTIVATIONS))
     network = _frame.frame(

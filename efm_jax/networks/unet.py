@@ -99,7 +99,7 @@ def unet(
         sizes,
         width=int(width),
         multipliers=levels,
-        blocks=checks.count("blocks", blocks),
+        blocks=checks.count("blocks", blocks, most=_frame.MOST_LAYERS),
         attention=_frame.wholes("attention", attention, 1),
         dropout=float(dropout),
         num_classes=num_classes,

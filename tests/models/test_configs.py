@@ -59,6 +59,12 @@ def test_a_file_that_is_not_json_is_named(tmp_path):
         configs.load(path)
 
 
+@pytest.mark.parametrize("method", [[], {}, None, 1, "gravity"])
+def test_a_method_that_is_none_is_named(method):
+    with pytest.raises(ValueError, match=r"config\.recipe\.method must be one of efm, "):
+        configs.from_dict({"recipe": {"method": method}})
+
+
 def test_two_sides_of_different_shape_are_refused():
     with pytest.raises(ValueError, match=r"one shape, got gaussian:2 with \(2,\) and gaussian:3 with \(3,\)"):
         build.sources(configs.Data("gaussian:2", "gaussian:3"))

@@ -81,6 +81,11 @@ def test_tensors_that_do_not_fit_the_network_are_named(model, spoil, told):
         ({"version": "1"}, "version '1' of the format"),
         ({"code": "print()"}, "must hold format, version, .*: unknown 'code'"),
         ({"file": {"bytes": 3}}, "'file' or 'training' is not as it was written"),
+        ({"training": {"step": 2**31, "seconds": 1.0}}, "'file' or 'training' is not as it was written"),
+        ({"training": {"step": -1, "seconds": 1.0}}, "'file' or 'training' is not as it was written"),
+        ({"training": {"step": 1, "seconds": 10**400}}, "'file' or 'training' is not as it was written"),
+        ({"training": {"step": 1, "seconds": float("nan")}}, "'file' or 'training' is not as it was written"),
+        ({"config": {"recipe": {"method": []}}}, r"config.recipe.method must be one of efm, .*, got \[\]"),
         (
             {"config": {"recipe": {"gapp": 3.0}}},
             "config.recipe.gapp is not known; config.recipe has method, gap",

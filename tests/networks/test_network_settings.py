@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efm_jax.networks import mlp, unet
+from efm_jax.networks import dit, mlp, unet
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,12 @@ def test_attention_sits_where_it_is_asked_for():
         (lambda: unet((8, 8, 1), gap=1.0, width=2), "width must be a whole number >= 4"),
         (lambda: unet((8, 8, 1), gap=1.0, multipliers=()), "at least one number"),
         (lambda: unet((8, 8, 1), gap=1.0, blocks=0), "blocks must be a whole number >= 1"),
+        (
+            lambda: unet((8, 8, 1), gap=1.0, blocks=10**12),
+            "blocks must be at most 1,000, got 1,000,000,000,000",
+        ),
+        (lambda: dit((8, 8, 1), gap=1.0, depth=10**12), "depth must be at most 1,000, got 1,000,000,000,000"),
+        (lambda: mlp(2, gap=1.0, depth=10**12), "depth must be at most 1,000, got 1,000,000,000,000"),
         (lambda: unet((8, 8, 1), gap=1.0, attention=16), "attention must be a tuple"),
         (lambda: unet((8, 8, 1), gap=1.0, dropout=1.0), r"dropout must lie in \[0, 1\)"),
         (lambda: unet((8, 8, 1), gap=1.0, dtype="float16"), "dtype must be one of 'float32', 'bfloat16'"),

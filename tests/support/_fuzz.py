@@ -34,11 +34,11 @@ POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\ns
 
 
 def picture(kind: str, mode: str = "RGB") -> bytes:
-    """A small picture file."""
+    """A small picture file, the same in every process."""
     out = io.BytesIO()
+    grains = np.random.default_rng(0).integers(0, 256, (2, 16, 20), np.uint8)
     frames = [
-        Image.effect_noise((20, 16), 60).convert(mode if mode != "I;16" else "I").convert(mode)
-        for _ in range(2)
+        Image.fromarray(grain).convert(mode if mode != "I;16" else "I").convert(mode) for grain in grains
     ]
     frames[0].save(
         out,
@@ -125,9 +125,44 @@ HOSTILE = [
 """What no accident makes."""
 
 
+LEAVES = [
+    1 << 31,
+    3 << 40,
+    -(3 << 40),
+    10**400,
+    0,
+    -1,
+    0.5,
+    -1e300,
+    float("nan"),
+    "x",
+    None,
+    True,
+    [],
+    {},
+    [1 << 70],
+]
+"""Values that stand in a file of JSON where another should."""
+
+
+def another_leaf(rng: np.random.Generator, content: bytes) -> bytes:
+    """JSON of which one value is another."""
+    try:
+        tree = json.loads(content)
+    except ValueError:
+        return content
+    place, key = {"": tree}, ""
+    while isinstance(place[key], dict | list) and place[key]:
+        place = place[key]
+        keys = list(place) if isinstance(place, dict) else range(len(place))
+        key = keys[rng.integers(len(keys))]
+    place[key] = LEAVES[rng.integers(len(LEAVES))]
+    return json.dumps(tree).encode()
+
+
 def damaged(rng: np.random.Generator, content: bytes, others: list[bytes]) -> bytes:
     """One damage of a file: cut, changed, grown, shuffled, or another file in its place."""
-    how, data = rng.integers(9), bytearray(content)
+    how, data = rng.integers(10), bytearray(content)
     size = max(len(data), 1)
     a, b = sorted(rng.integers(0, size + 1, 2).tolist())
     head = min(size, 64)
@@ -157,6 +192,8 @@ def damaged(rng: np.random.Generator, content: bytes, others: list[bytes]) -> by
                 for c in data[:20_000]
             )
         )
+    elif how == 8 and content[:1] == b"{" and content[-1:] == b"}":
+        data = bytearray(another_leaf(rng, content))
     else:
         data = bytearray((HOSTILE + others)[rng.integers(len(HOSTILE) + len(others))])
     return bytes(data)

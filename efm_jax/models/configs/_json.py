@@ -82,7 +82,7 @@ def _rebuild(cls: Any, values: Any, place: str) -> Any:
         raise ValueError(f"{place} must be a JSON object, got {values!r}.")
     if cls is Recipe:
         method = values.get("method", EFM.method)
-        if method not in METHODS:
+        if not isinstance(method, str) or method not in METHODS:
             raise ValueError(f"{place}.method must be one of {', '.join(METHODS)}, got {method!r}.")
         cls = METHODS[method]
     fields = {f.name: f.type for f in dataclasses.fields(cls)}
