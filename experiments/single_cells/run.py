@@ -9,8 +9,8 @@ from scipy.spatial.distance import cdist
 from efm_jax import metrics
 from efm_jax.matching import gaps
 from experiments._lib import domains as _domains
+from experiments._lib import linear_reader as reader
 from experiments._lib.record import Record
-from experiments.single_cells import reader
 from experiments.single_cells.cells import Cells, held_out
 from experiments.single_cells.config import Config
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from experiments._lib import domains as _domains
+from experiments._lib import linear_reader as reader
 from experiments.point_cloud import __main__ as cloud_program
 from experiments.point_cloud import drawing, surfaces
 from experiments.point_cloud import run as cloud
 from experiments.point_cloud.config import Config as CloudConfig
 from experiments.single_cells import __main__ as cells_program
-from experiments.single_cells import cells, reader
+from experiments.single_cells import cells
 from experiments.single_cells import run as single
 from experiments.single_cells.config import Config as CellsConfig
 

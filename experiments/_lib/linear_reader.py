@@ -1,4 +1,4 @@
-"""A reader of types: multinomial logistic regression on standardized components."""
+"""A reader of classes: multinomial logistic regression on standardized numbers of cells or features of pictures."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ class Reader(NamedTuple):
     """Logits `(x - loc) / scale @ weight + bias`.
 
     Attributes:
-        loc: What is subtracted from the components, [D].
+        loc: What is subtracted from the samples, [D].
         scale: What they are divided by, [D].
         weight: [D, count].
         bias: [count].
@@ -26,9 +26,9 @@ class Reader(NamedTuple):
     weight: Float[np.ndarray, "dim count"]
     bias: Float[np.ndarray, " count"]
 
-    def read(self, cells: Float[np.ndarray, "m dim"]) -> Int[np.ndarray, " m"]:
-        """Return the most probable type of each cell."""
-        return ((cells - self.loc) / self.scale @ self.weight + self.bias).argmax(1)
+    def read(self, x: Float[np.ndarray, "m dim"]) -> Int[np.ndarray, " m"]:
+        """Return the most probable class of each sample."""
+        return ((x - self.loc) / self.scale @ self.weight + self.bias).argmax(1)
 
 
 def train(x: Float[np.ndarray, "n dim"], kind: Int[np.ndarray, " n"], count: int, *, decay: float) -> Reader:
