@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from efm_jax import runs
@@ -11,20 +12,32 @@ from efm_jax.models.configs import Run
 from experiments._lib import places
 
 
-def perform(known: dict[str, Run], names: tuple[str, ...], experiment: str, folder: Path) -> None:
-    """Train and score the runs `names`, resuming what was cut short, and publish each to the experiment's results."""
+def perform(
+    known: dict[str, Run],
+    names: tuple[str, ...],
+    experiment: str,
+    folder: Path,
+    seeds: tuple[int, ...] = (0,),
+) -> None:
+    """Train and score the runs `names`, resuming what was cut short, and publish each to the experiment's results.
+
+    Seed 0 is published as `NAME.json` with its pictures, another one as `NAME_seed_SEED.json`.
+    """
     for name in names:
         if name not in known:
             raise SystemExit(f"no run {name!r} in {experiment}; there are {', '.join(known)}")
     for name in names:
-        run = folder / f"{experiment}_{name}"
-        runs.train(run, known[name])
-        print(reports.summary(reports.evaluate(run)))
-        publish(run, places.results(Path(__file__).parents[1] / experiment / "__main__.py"), name)
+        for seed in seeds:
+            place = name if seed == 0 else f"{name}_seed_{seed}"
+            run = folder / f"{experiment}_{place}"
+            runs.train(run, replace(known[name], seed=seed))
+            print(reports.summary(reports.evaluate(run)))
+            results = places.results(Path(__file__).parents[1] / experiment / "__main__.py")
+            publish(run, results, place, pictures=seed == 0)
 
 
-def publish(run: Path, results: Path, name: str) -> None:
-    """Copy report.json and the pictures of `run` to `results` as `name.json`, `name_*.png`.
+def publish(run: Path, results: Path, name: str, *, pictures: bool = True) -> None:
+    """Copy report.json and, if wanted, the pictures of `run` to `results` as `name.json`, `name_*.png`.
 
     Configurations name the reader's own folders; paths are cut to their last part.
     """
@@ -32,7 +45,7 @@ def publish(run: Path, results: Path, name: str) -> None:
     report = json.loads((run / "report.json").read_text())
     text = json.dumps(without_paths(report), indent=1, sort_keys=False)
     (results / f"{name}.json").write_text(text + "\n")
-    for picture in sorted((run / "pictures").glob("*.png")):
+    for picture in sorted((run / "pictures").glob("*.png")) if pictures else ():
         shutil.copyfile(picture, results / f"{name}_{picture.name}")
     print(f"wrote {results / name}.json")
 

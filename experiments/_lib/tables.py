@@ -16,19 +16,40 @@ def read(results: Path, name: str) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.is_file() else None
 
 
-def share(score: dict) -> str:
-    """A share and its standard error, in percent."""
-    return f"{score['value']:.1%} ± {score['standard_error']:.1%}"
+def read_seeds(results: Path, name: str) -> list[dict[str, Any]]:
+    """The reports of all seeds of a run: `NAME.json` and `NAME_seed_*.json`."""
+    names = [name, *(path.stem for path in sorted(results.glob(f"{name}_seed_*.json")))]
+    return [report for one in names if (report := read(results, one)) is not None]
 
 
-def kid(score: dict) -> str:
-    """A kernel distance, its standard error and its floor."""
-    return f"{score['value']:.3f} ± {score['standard_error']:.3f} ({score['floor']:.3f})"
+def share(*scores: dict) -> str:
+    """A share in percent and its standard error; of several seeds their mean and deviation."""
+    value, error = _of_seeds(scores)
+    return f"{value:.1%} ± {error:.1%}"
 
 
-def training(report: dict) -> str:
-    """Steps and minutes of a training."""
-    return f"{report['step']:,} steps, {report['training_seconds'] / 60:.0f} min"
+def kid(*scores: dict) -> str:
+    """A kernel distance, its standard error or the deviation over seeds, and its floor."""
+    value, error = _of_seeds(scores)
+    return f"{value:.3f} ± {error:.3f} ({scores[0]['floor']:.3f})"
+
+
+def training(*reports: dict) -> str:
+    """Steps and minutes of a training; of several seeds the mean minutes."""
+    minutes = statistics.mean(report["training_seconds"] for report in reports) / 60
+    return f"{reports[0]['step']:,} steps, {minutes:.0f} min"
+
+
+def seeds(reports: list[dict]) -> str:
+    """How many seeds, where there are several."""
+    return f" ({len(reports)} seeds)" if len(reports) > 1 else ""
+
+
+def _of_seeds(scores: tuple[dict, ...]) -> tuple[float, float]:
+    values = [score["value"] for score in scores]
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else scores[0][
+        "standard_error"
+    ]
 
 
 def between(values: Iterable[float], form: str = ".2f") -> str:

@@ -22,7 +22,7 @@ class Config:
     """Training pictures on which the reader is fitted."""
     tested: int = 1_000
     """Test pictures on which it is tested, and against which samples are compared."""
-    decay: float = 1e-4
+    decay: float = 1e-2
     """Weight of the squared weights in the reader's loss."""
     seed: int = 0
     """Seeds the draws."""

@@ -1,9 +1,10 @@
 """The table of colored digits from white noise."""
 
+import statistics
 from functools import partial
 from pathlib import Path
 
-from experiments._lib.tables import Table, kid, read, share, training
+from experiments._lib.tables import Table, kid, read_seeds, seeds, share, training
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -27,18 +28,19 @@ def generation() -> Table:
         "EFM in pixels, MNIST": "efm_full",
     }
     for label, name in names.items():
-        report = read(RESULTS, name)
-        if report is None:
+        reports = read_seeds(RESULTS, name)
+        if not reports:
             continue
-        scores = next(iter(report["maps"].values()))
+        scores = [next(iter(report["maps"].values())) for report in reports]
+        real = f"{scores[0]['read_with_confidence_real']['value']:.1%}"
         rows.append(
             [
-                label,
-                f"{share(scores['read_with_confidence'])} ({scores['read_with_confidence_real']['value']:.1%})",
-                share(scores["read_as_label"]) if "read_as_label" in scores else "",
-                " ".join(map(str, scores["classes"]["counts"])),
-                kid(scores["kid"]),
-                training(report),
+                label + seeds(reports),
+                f"{share(*(one['read_with_confidence'] for one in scores))} ({real})",
+                share(*(one["read_as_label"] for one in scores)) if "read_as_label" in scores[0] else "",
+                " ".join(map(str, scores[0]["classes"]["counts"])),
+                kid(*(one["kid"] for one in scores)),
+                training(*reports),
             ]
         )
     return head, rows
@@ -46,14 +48,17 @@ def generation() -> Table:
 
 def confident(name: str) -> str:
     """The share of a run's digits that are read with confidence."""
-    report = read(RESULTS, name)
-    return f"{next(iter(report['maps'].values()))['read_with_confidence']['value']:.0%}" if report else "?"
+    shares = [
+        next(iter(report["maps"].values()))["read_with_confidence"]["value"]
+        for report in read_seeds(RESULTS, name)
+    ]
+    return f"{statistics.mean(shares):.0%}" if shares else "?"
 
 
 def minutes() -> str:
     """Training time of the quick run."""
-    report = read(RESULTS, "quick")
-    return f"{report['training_seconds'] / 60:.0f}" if report else "?"
+    seconds = [report["training_seconds"] for report in read_seeds(RESULTS, "quick")]
+    return f"{statistics.mean(seconds) / 60:.0f}" if seconds else "?"
 
 
 TABLES = {"generation": generation}

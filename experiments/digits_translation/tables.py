@@ -4,7 +4,7 @@ import statistics
 from functools import partial
 from pathlib import Path
 
-from experiments._lib.tables import Table, kid, read, share, training
+from experiments._lib.tables import Table, kid, read, read_seeds, seeds, share, training
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -68,14 +68,15 @@ def jitter() -> Table | None:
 
 def minutes(name: str) -> str:
     """Training time of a run; `quick` is the README's first command."""
-    report = read(RESULTS, name)
-    return "?" if report is None else f"{report['training_seconds'] / 60:.0f}"
+    reports = read_seeds(RESULTS, name)
+    seconds = [report["training_seconds"] for report in reports]
+    return f"{statistics.mean(seconds) / 60:.0f}" if seconds else "?"
 
 
 def full_kid() -> str:
     """KID of the full run, 3 -> 2."""
-    report = read(RESULTS, "full")
-    return "?" if report is None else f"{next(iter(report['maps'].values()))['kid']['value']:.2f}"
+    kids = [next(iter(report["maps"].values()))["kid"]["value"] for report in read_seeds(RESULTS, "full")]
+    return f"{statistics.mean(kids):.2f}" if kids else "?"
 
 
 def classifier_accuracy() -> str:
@@ -92,18 +93,19 @@ def _moved(rows: list[dict], digit: int, amount: float) -> list[str]:
 
 
 def _maps(label: str, name: str) -> list[list[str]]:
-    report = read(RESULTS, name)
+    reports = read_seeds(RESULTS, name)
     rows = []
-    for scores in report["maps"].values() if report else ():
-        target = scores["target_digit"]
+    for scores in zip(*(report["maps"].values() for report in reports), strict=True):
+        target = scores[0]["target_digit"]
+        hue = statistics.mean(one["hue_change_degrees"]["median"] for one in scores)
         rows.append(
             [
-                label,
+                label + seeds(reports),
                 f"{5 - target} -> {target}",
-                share(scores["read_as_target"]),
-                f"{scores['hue_change_degrees']['median']:.1f}°",
-                kid(scores["kid"]),
-                training(report),
+                share(*(one["read_as_target"] for one in scores)),
+                f"{hue:.1f}°",
+                kid(*(one["kid"] for one in scores)),
+                training(*reports),
             ]
         )
     return rows

@@ -42,7 +42,8 @@ def minutes(root: Path, path: Path) -> None:
     for axes, (key, (label, scale)) in zip(figure.subplots(1, len(SCORES)), SCORES.items(), strict=True):
         for color, patterns in RUNS.values():
             for pattern in patterns:
-                reports = [json.loads(found.read_text()) for found in sorted(root.glob(f"{pattern}.json"))]
+                found = (*root.glob(f"{pattern}.json"), *root.glob(f"{pattern}_seed_*.json"))
+                reports = [json.loads(one.read_text()) for one in sorted(found)]
                 if reports:
                     _point(axes, reports, key, scale, color)
         axes.set(xscale="log", xlabel="minutes of training", ylabel=label, xlim=(2.5, 110))
