@@ -1,11 +1,13 @@
 """Tables of README and docs: every experiment owns its own, `experiments.tables` finds them all."""
 
 import importlib
+import json
 import types
 
 import pytest
 
 from experiments import tables
+from experiments._lib import tables as cells
 
 OWNERS = [path.parent.name for path in sorted(tables.ROOT.glob("experiments/[a-z]*/tables.py"))]
 
@@ -48,3 +50,17 @@ def test_a_page_is_filled_between_its_marks(monkeypatch):
     old = "x <!-- table: a -->old<!-- end --> y <!-- value: b -->8<!-- end --> <!-- table: a --><!-- end -->"
     new = "x <!-- table: a -->\nA\n<!-- end --> y <!-- value: b -->7<!-- end --> <!-- table: a -->\nA\n<!-- end -->"
     assert tables.render(old) == new
+
+
+def test_seeds_of_one_run_give_their_mean_and_deviation(tmp_path):
+    for name, value in (("quick", 0.9), ("quick_seed_1", 0.7), ("quick_superposed", 0.1)):
+        score = {"value": value, "standard_error": 0.02, "floor": 0.01}
+        (tmp_path / f"{name}.json").write_text(
+            json.dumps({"score": score, "step": 1000, "training_seconds": 600 * value})
+        )
+    both, one = cells.read_seeds(tmp_path, "quick"), cells.read_seeds(tmp_path, "quick_superposed")
+    assert cells.share(*(report["score"] for report in both)) == "80.0% ± 14.1%"  # sqrt(2) / 10
+    assert cells.kid(*(report["score"] for report in both)) == "0.800 ± 0.141 (0.010)"
+    assert cells.training(*both) + cells.seeds(both) == "1,000 steps, 8 min (2 seeds)"
+    assert cells.share(one[0]["score"]) + cells.seeds(one) == "10.0% ± 2.0%"
+    assert cells.read_seeds(tmp_path, "full") == []
