@@ -290,7 +290,7 @@ def sweep(folder: Path) -> None:
 
 
 def set_aside(folder: Path, newer_than: int) -> None:
-    """Rename the folders above a number to `*.damaged`: out of sight, but not lost."""
+    """Rename the folders above a number to `*.damaged`: out of sight, but not lost. One replaces another of its number."""
     for number, path in sorted(find(folder).items()):
         if number > newer_than:
             target = path.with_name(f"{number:09d}.damaged")

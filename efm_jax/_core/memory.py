@@ -4,6 +4,12 @@ import contextlib
 import os
 from pathlib import Path
 
+_CONTAINER = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_inactive_file"),
+)
+"""A container's limit, what it uses, and what of that are pages of files that the kernel gives back: cgroup 2 and 1."""
+
 
 def check(what: str, size: int, fix: str) -> None:
     """Raise ValueError if `size` bytes are more than the memory that is free; below 256 MiB nothing is looked at."""
@@ -20,9 +26,17 @@ def free() -> int | None:
     with contextlib.suppress(OSError, ValueError, IndexError):
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         found.append(1024 * int(lines["MemAvailable"].split()[0]))
-    with contextlib.suppress(OSError, ValueError):  # "max" where a container has no limit
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    found += [left for version in _CONTAINER if (left := _left(*version)) is not None]
     if not found and hasattr(os, "sysconf"):
         with contextlib.suppress(OSError, ValueError):
             found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return min(found, default=None)
+
+
+def _left(limit: str, used: str, pages: str, root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """What a container may still take; None where it has no limit."""
+    with contextlib.suppress(OSError, ValueError, IndexError):  # "max" where there is no limit
+        stat = dict(line.split() for line in (root / used).with_name("memory.stat").read_text().splitlines())
+        kept = int((root / used).read_text()) - int(stat.get(pages, 0))
+        return max(int((root / limit).read_text()) - kept, 0)
+    return None

@@ -59,6 +59,10 @@ def read(folder: Path) -> Trained:
         network = build.network(config, shape)
         named = columns.of_record(record.get("columns"), math.prod(shape))
         recipe = build.lines_recipe(config.recipe)
+        if "classes" in record and len(record["classes"]) != config.network.classes:
+            raise ValueError(
+                f"it names {len(record['classes'])} classes, its network has {config.network.classes}."
+            )
         wanted = jax.eval_shape(network.init, key)
         if config.data.in_space:
             wanted = {"network": wanted, "space": _space_like(math.prod(shape), *inner)}

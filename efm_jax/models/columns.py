@@ -59,10 +59,13 @@ def of_record(record: Any, dim: int) -> Named | None:
     try:
         known, ranges = tuple(map(str, record["names"])), record["ranges"]
         shaped = [None if ends is None else np.asarray(ends, float).reshape(2, dim) for ends in ranges]
-        if len(known) != dim or len(shaped) != 2:
+        ordered = all(ends is None or (ends[0] <= ends[1]).all() for ends in shaped)  # NaN is not
+        if len(known) != dim or len(shaped) != 2 or not ordered:
             raise ValueError
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(f"its columns must be {dim} names and the ranges of two sides.") from None
+    except (KeyError, TypeError, ValueError, OverflowError):
+        raise ValueError(
+            f"its columns must be {dim} names and the ranges of two sides, the low end first."
+        ) from None
     pos, neg = (
         None if ends is None else Columns(known, tuple(ends[0].tolist()), tuple(ends[1].tolist()))
         for ends in shaped

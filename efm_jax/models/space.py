@@ -1,7 +1,6 @@
 """The space of a run in principal components: fitted when training begins, and kept in the run folder."""
 
 import io
-import json
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -85,43 +84,38 @@ def pictured(lines: FieldLines, sides: tuple[Space, Space], span: tuple[float, f
 def _begun(folder: Path, data: configs.Data, pair: tuple[Source, Source], dim: int, k: int) -> Space:
     folder.mkdir(parents=True, exist_ok=True)
     with files.exclusive(folder / "run.lock", f"the run folder {folder}"):
-        if not (folder / FILE).exists():
-            if (folder / "config.json").exists():
-                raise ValueError(
-                    f"{folder} holds a run without {FILE}: it was not trained in components, or the file is lost; restore "
-                    "it, or choose another folder."
-                )
-            save(folder / FILE, fitted(data, pair), fitted_on=_fitted_on(data))
-        # that a run is another one is seen by its configuration, which knows data that have moved
-        fitted_on = None if (folder / "config.json").exists() else _fitted_on(data)
-        return load(folder / FILE, shape=(dim, k), fitted_on=fitted_on)
+        if not (
+            folder / "config.json"
+        ).exists():  # one that an earlier start left may be that of other options
+            save(folder / FILE, fitted(data, pair))
+        elif not (folder / FILE).exists():
+            raise ValueError(
+                f"{folder} holds a run without {FILE}: it was not trained in components, or the file is lost; restore "
+                "it, or choose another folder."
+            )
+        return load(folder / FILE, shape=(dim, k))
 
 
-def _fitted_on(data: configs.Data) -> str:
-    return json.dumps({"source": data.source, "target": data.target, "size": data.size})
-
-
-def save(path: str | Path, space: Space, *, fitted_on: str) -> None:
-    """Write a space as an npz file, whole or not at all, and what it was fitted on."""
+def save(path: str | Path, space: Space) -> None:
+    """Write a space as an npz file, whole or not at all."""
     buffer = io.BytesIO()
-    np.savez(buffer, **{name: getattr(space, name) for name in ARRAYS}, fitted_on=np.asarray(fitted_on))
+    np.savez(buffer, **{name: getattr(space, name) for name in ARRAYS})
     files.write_bytes(path, buffer.getvalue())
 
 
-def load(path: str | Path, *, shape: tuple[int, int] | None = None, fitted_on: str | None = None) -> Space:
+def load(path: str | Path, *, shape: tuple[int, int] | None = None) -> Space:
     """Read a space written by `save`; nothing in the file is run.
 
     Args:
         path: The file.
         shape: `(D, k)` as it must be; None for any.
-        fitted_on: What it must have been fitted on; None for anything.
 
     Raises:
         ValueError: The file is missing, damaged or of another kind, or the space is another one.
     """
     path = Path(path)
     try:
-        arrays, known = [read_array(path, name) for name in ARRAYS], str(read_array(path, "fitted_on"))
+        arrays = [read_array(path, name) for name in ARRAYS]
     except FileNotFoundError:
         raise ValueError(f"{path} is missing: the space of the run; restore it, or train anew.") from None
     except (OSError, ValueError) as error:
@@ -133,11 +127,6 @@ def load(path: str | Path, *, shape: tuple[int, int] | None = None, fitted_on: s
         raise ValueError(
             f"{path} holds {space.basis.shape[1]} components of samples with {space.basis.shape[0]} dimensions, expected "
             f"{shape[1]} of {shape[0]}: it belongs to another run; give that run's own settings, or choose another folder."
-        )
-    if fitted_on is not None and known != fitted_on:
-        raise ValueError(
-            f"{path} was fitted on {known}, this run has {fitted_on}; give the run's own data to resume, or choose another "
-            "folder for a new run."
         )
     return space
 

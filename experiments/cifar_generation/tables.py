@@ -13,7 +13,9 @@ def generation() -> Table:
     head = ["pictures", "guidance", "read as their class", "KID-EffLite0 (floor)", "training"]
     rows = [_row(row["pictures"], "", row, "") for row in report["real"]]
     rows += [
-        _row(row["training"], f"{row['guidance']:g}", row, f"{row['steps']:,} steps, {row['minutes']:.0f} min")
+        _row(
+            row["training"], f"{row['guidance']:g}", row, f"{row['steps']:,} steps, {row['minutes']:.0f} min"
+        )
         for row in report["rows"]
     ]
     return head, rows

@@ -31,6 +31,14 @@ def test_every_preset_survives_json(name):
         ({"steps": True}, r"config\.steps must be int, got True"),
         ({"max_seconds": "1h"}, r"float or null, got '1h'"),
         ({"data": 3}, r"config\.data must be a JSON object, got 3"),
+        (
+            {"recipe": {"convention": "per_plate", "law": "x", "extra": 1}, "network": [1]},
+            r"must be a JSON object, got \[1\]|is an option of",  # as an old version would have written it
+        ),
+        (
+            {"recipe": {"convention": "per_plate", "law": "x", "extra": 1, "method": []}},
+            r"config\.recipe\.method must be one of efm, .*, got \[\]",
+        ),
     ],
 )
 def test_what_is_unknown_or_misfits_is_named_with_its_place(values, told):

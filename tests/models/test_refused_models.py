@@ -95,6 +95,16 @@ def test_tensors_that_do_not_fit_the_network_are_named(model, spoil, told):
             {"config": {"recipe": {"gap": -1.0}, "network": {"kind": "mlp"}}},
             "gap must be a finite number > 0, got -1.0",
         ),
+        ({"classes": ["0"]}, r"it names 1 classes, its network has None"),
+        (
+            {
+                "columns": {
+                    "names": [*map(str, range(72))],
+                    "ranges": [None, [[float("nan")] * 72, [1.0] * 72]],
+                }
+            },
+            "its columns must be 72 names and the ranges of two sides, the low end first",
+        ),
         ({"config": []}, "config must be a JSON object"),
         ({"shape": [4, 0]}, r"shape must be a list of whole numbers >= 1, got \[4, 0\]"),
     ],

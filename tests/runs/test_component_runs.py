@@ -1,6 +1,5 @@
 """Runs in principal components: pictures go in and come out, and the space stays that of the folder."""
 
-import json
 import shutil
 
 import jax
@@ -64,11 +63,18 @@ def test_a_run_goes_on_in_the_space_of_its_folder(data, trained_run, tmp_path):
 
     path = tmp_path / "turned" / "space.npz"
     own = _space_file.load(path)
-    said = json.dumps({"source": data[0], "target": data[1], "size": None})
-    _space_file.save(path, own._replace(basis=-own.basis), fitted_on=said)
+    _space_file.save(path, own._replace(basis=-own.basis))
     runs.train(tmp_path / "turned", run_of(data), progress=False)
     np.testing.assert_array_equal(models.load(tmp_path / "turned").space.basis, -own.basis)
     assert any((a != b).any() for a, b in zip(weights(tmp_path / "turned"), whole, strict=True))
+
+
+def test_the_space_that_an_unfinished_start_left_is_not_taken(data, trained_run, tmp_path):
+    own = _space_file.load(trained_run / "space.npz")
+    (tmp_path / "run").mkdir()
+    _space_file.save(tmp_path / "run" / "space.npz", own._replace(mean=own.mean + 1.0))  # of other options
+    runs.train(tmp_path / "run", run_of(data, steps=1), progress=False)
+    assert (tmp_path / "run" / "space.npz").read_bytes() == (trained_run / "space.npz").read_bytes()
 
 
 def test_a_folder_of_another_space_is_refused(data, trained_run, tmp_path):
@@ -78,11 +84,6 @@ def test_a_folder_of_another_space_is_refused(data, trained_run, tmp_path):
         runs.train(trained_run, run_of(data, components=6), progress=False)
     with pytest.raises(ValueError, match="holds other data than the run in"):
         runs.train(trained_run, run_of(data[::-1]), progress=False)
-    begun = tmp_path / "begun"  # and ended before it was a run
-    begun.mkdir()
-    shutil.copy(trained_run / "space.npz", begun)
-    with pytest.raises(ValueError, match=r"was fitted on .*; give the run's own data to resume"):
-        runs.train(begun, run_of(data[::-1]), progress=False)
     lost = shutil.copytree(trained_run, tmp_path / "lost")
     (lost / "space.npz").unlink()
     with pytest.raises(ValueError, match=r"holds a run without space\.npz: it was not trained in components"):
@@ -92,7 +93,7 @@ def test_a_folder_of_another_space_is_refused(data, trained_run, tmp_path):
 
 
 def objects(space, path):
-    np.savez(path, **space._asdict() | {"mean": np.array([print], dtype=object)}, fitted_on="x")
+    np.savez(path, **space._asdict() | {"mean": np.array([print], dtype=object)})
 
 
 @pytest.mark.parametrize(
@@ -103,9 +104,9 @@ def objects(space, path):
         (lambda space, path: np.save(path.open("wb"), np.eye(3)), "cannot be read as a space"),
         (lambda space, path: np.savez(path, mean=space.mean), "cannot be read as a space"),
         (objects, "cannot be read as a space .*pickled Python objects, which are not read"),
-        (lambda space, path: _space_file.save(path, space._replace(scale=-space.scale), fitted_on=""), "not hold a space"),
-        (lambda space, path: _space_file.save(path, space._replace(basis=2 * space.basis), fitted_on=""), "orthonormal"),
-        (lambda space, path: _space_file.save(path, space._replace(mean=space.mean[1:]), fitted_on=""), r"mean \(35,\)"),
+        (lambda space, path: _space_file.save(path, space._replace(scale=-space.scale)), "not hold a space"),
+        (lambda space, path: _space_file.save(path, space._replace(basis=2 * space.basis)), "orthonormal"),
+        (lambda space, path: _space_file.save(path, space._replace(mean=space.mean[1:])), r"mean \(35,\)"),
     ],
 )  # fmt: skip
 def test_a_space_that_is_none_is_refused(trained_run, tmp_path, spoil, told):

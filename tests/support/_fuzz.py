@@ -93,7 +93,6 @@ def seeds() -> dict[str, list[bytes]]:
                 mean=np.zeros(3, "f4"),
                 basis=np.eye(3, 2, dtype="f4"),
                 scale=np.ones(2, "f4"),
-                fitted_on=np.asarray("x"),
             )
         ],
         "log": [b'{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.4}\n'],

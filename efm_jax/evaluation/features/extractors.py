@@ -1,7 +1,6 @@
 """Feature functions as values, and how they are applied: in batches that fit the memory, with a cache on disk."""
 
 import hashlib
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from efm_jax._core import files
+from efm_jax._core import files, memory
 from efm_jax.datasets import read_array
 from efm_jax.evaluation import digit_classifier
 from efm_jax.evaluation.features import efficientnet
@@ -227,10 +226,8 @@ def _free_bytes() -> float:
     facts = jax.devices()[0].memory_stats() or {}
     if "bytes_limit" in facts:
         return float(facts["bytes_limit"] - facts.get("bytes_in_use", 0))
-    try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):
-        return 1e9
+    free = memory.free()
+    return 1e9 if free is None else float(free)
 
 
 _forward = jax.jit(lambda weights, pictures: efficientnet.forward(weights, pictures)[1])

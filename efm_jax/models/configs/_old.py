@@ -28,12 +28,14 @@ def renewed(values: Any) -> Any:
         return values
     if recipe.get("height") in [*_HEIGHTS]:
         recipe = {**recipe, "height": _HEIGHTS[recipe["height"]]}
-    if not {"convention", "law", "extra"} <= recipe.keys():
+    method, others = recipe.get("method", "efm"), [values.get(part, {}) for part in ("network", "sampling")]
+    readable = isinstance(method, str) and all(isinstance(part, dict) for part in others)
+    if not readable or not {"convention", "law", "extra"} <= recipe.keys():
         return {**values, "recipe": recipe}
-    names = (*_OF_ALL, *_OPTIONS.get(recipe.get("method", "efm"), recipe))
+    names = (*_OF_ALL, *_OPTIONS.get(method, recipe))
     return {
         **values,
         "recipe": {name: recipe[name] for name in names if name in recipe},
-        "network": {**_NETWORK, **values.get("network", {})},
-        "sampling": {"clock": "sine", **values.get("sampling", {})},
+        "network": {**_NETWORK, **others[0]},
+        "sampling": {"clock": "sine", **others[1]},
     }
