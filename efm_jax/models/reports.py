@@ -111,6 +111,8 @@ def evaluate(
         memory.check(
             f"a report on {n} samples", 12 * n * math.prod(trained.shape), "Score fewer with --samples."
         )
+    if output is not None:
+        _mark(output, written)
     report = _report(
         trained,
         config,
@@ -122,7 +124,6 @@ def evaluate(
         output=output,
     )
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
         report |= {"made_by": outputs.MADE_BY, "files": written}
         files.write_json(output / _REPORT, report)
         made = {name: output / "pictures" / name for name in drawn}
@@ -145,6 +146,15 @@ def evaluate(
         )
         files.write_text(output / _PAGE, text)
     return report
+
+
+def _mark(output: Path, written: list[str]) -> None:
+    """Name the files of a report before they are written, so that one that is stopped may be made again."""
+    output.mkdir(parents=True, exist_ok=True)
+    earlier = outputs.written(output, _REPORT)
+    known = files.read_json(output / _REPORT) if earlier else {}
+    listed = [*dict.fromkeys([*earlier, *written])]
+    files.write_json(output / _REPORT, {**known, "made_by": outputs.MADE_BY, "files": listed})
 
 
 def _more(directions: list[Direction], count: int) -> int | None:

@@ -13,7 +13,7 @@ from efm_jax._core import files
 from efm_jax.datasets import Source, as_pictures, batch, class_shares, readers, spaces
 from efm_jax.datasets.classes import aligned, common_names
 from efm_jax.datasets.spaces import Space
-from efm_jax.evaluation import digits, paired, pictures
+from efm_jax.evaluation import digits, paired, pictures, summary
 from efm_jax.evaluation.features import efficientnet_lite0, open_extractor
 from efm_jax.evaluation.samples import samples_report
 from efm_jax.models import build, configs, seeds
@@ -81,7 +81,7 @@ class Direction(NamedTuple):
     @property
     def label(self) -> str:
         """What the direction is called in a report."""
-        return f"{self.names[self.start]} -> {self.names[self.end]}"
+        return summary.map_name(*self.names, back=self.reverse)
 
     def real(self, count: int = 2000) -> tuple[np.ndarray, np.ndarray]:
         """Training samples and held-out samples of the end."""

@@ -232,6 +232,30 @@ def test_a_report_overwrites_no_file_of_the_user(tmp_path, capsys, monkeypatch):
     cli.main(command)  # its own files
 
 
+def test_a_report_that_was_stopped_may_be_made_again(tmp_path, monkeypatch):
+    def stopped(folder, *_):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "forward.png").write_text("half")
+        raise KeyboardInterrupt
+
+    def stop(make):
+        with monkeypatch.context() as patch:
+            patch.setattr(pictures, "draw", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                make()
+
+    monkeypatch.setattr(reports, "find_spec", lambda name: None)  # mlxtend is not installed
+    stop(lambda: reports.demo(tmp_path))
+    reports.demo(tmp_path)
+    again = functools.partial(reports.evaluate, "moons", samples=20, round_trip=0, output=tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    (tmp_path / "report.json").write_text(json.dumps({**report, "files": ["report.json", "report.html"]}))
+    (tmp_path / "pictures" / "forward.png").unlink()
+    stop(again)  # it has files that the earlier report lacks
+    assert json.loads((tmp_path / "report.json").read_text())["maps"] == report["maps"]
+    again()
+
+
 def test_a_new_run_overwrites_no_report_of_the_user(tmp_path, capsys):
     (tmp_path / "report.json").write_text("mine")
     with pytest.raises(SystemExit):
@@ -314,6 +338,16 @@ def test_samples_of_other_data_are_not_called_held_out():
         "rings -> moons": False,
         "moons -> rings": True,
     }
+
+
+def test_both_directions_between_data_of_one_name_are_told(tmp_path):
+    report = reports.evaluate(
+        "moons", samples=20, round_trip=0, source="moons", target="moons", output=tmp_path
+    )
+    assert [*report["maps"]] == ["moons -> moons", "moons -> moons (back)"]
+    page = (tmp_path / "report.html").read_text()
+    for scores in report["maps"].values():
+        assert f"<td>{scores['wasserstein2']['value']:.3f}</td>" in page
 
 
 @pytest.mark.parametrize(
