@@ -43,7 +43,8 @@ def looked_at(arguments: list[str]) -> "tuple[suggestions.Suggestion | None, set
         )
     from efm_jax.models import suggestions
 
-    found = suggestions.suggest(*two, reading=table_options.reading(rest), held_out=_held_out(rest))
+    reading = table_options.reading(rest)
+    found = suggestions.suggest(*two, reading=reading, held_out=_held_out(rest), size=_size(rest))
     run = presets.named(rest, {"": ("", found.run)})[""][1]
     names = {text[2:].partition("=")[0].replace("-", "_") for text in rest if text.startswith("--")}
     return found._replace(run=run), names
@@ -56,6 +57,16 @@ def _held_out(arguments: list[str]) -> float:
         if 0 < (share := float(dict(itertools.pairwise(parts)).get("--data.held-out", ""))) < 1:
             return share
     return configs.Data().held_out
+
+
+def _size(arguments: list[str]) -> int | tuple[int, int] | None:
+    """The size of pictures that the options on the line ask for; a mistake in it is for the parser to tell."""
+    parts = [part for text in arguments for part in text.split("=", 1)]
+    after = parts[parts.index("--data.size") + 1 :][:2] if "--data.size" in parts else []
+    sides = [
+        int(text) for text in itertools.takewhile(lambda text: text.isdecimal() and len(text) < 10, after)
+    ]
+    return None if not all(sides) or not sides else sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
 def of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str, Callable]:

@@ -244,7 +244,7 @@ def principal_components(
     if not sound.all():
         raise ValueError(
             f"the samples of both plates together span {int(sound.sum())} dimensions, fewer than k = {k}; take fewer "
-            "components or more different samples."
+            "components (--data.components) or more different samples."
         )
     basis = (rows.T.astype(np.float64) @ vectors) / np.sqrt(values) if few else vectors
     largest = np.argmax(np.abs(basis), axis=0)

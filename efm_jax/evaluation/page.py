@@ -125,8 +125,8 @@ def page(
     names = data["source"], data["target"]
     title = " → ".join(map(short, names))
     ways = [
-        (f"{names[0]} -> {names[1]}", "forward", names),
-        (f"{names[1]} -> {names[0]}", "backward", names[::-1]),
+        (summary.map_name(*names), "forward", names),
+        (summary.map_name(*names, back=True), "backward", names[::-1]),
     ]
     maps = [
         _map(name, start, end, report["maps"][label], pictures)
@@ -193,7 +193,8 @@ def _map(name: str, start: str, end: str, scores: Mapping[str, Any], pictures: M
     ]
     figures = f'<div class="figures">{"".join(figures)}</div>'
     tables = _table(scores, label) + _columns(scores.get("columns", ()))
-    return f"<section><h2>{start} → {end}</h2>{figures}{tables}</section>"
+    back = " (back)" * (start == end and name == "backward")
+    return f"<section><h2>{start} → {end}{back}</h2>{figures}{tables}</section>"
 
 
 def _uri(name: str, content: bytes) -> str:

@@ -9,6 +9,7 @@ from jaxtyping import Int, UInt8
 from efm_jax import metrics
 from efm_jax.datasets import common_size, read_folder
 from efm_jax.evaluation.features import Extractor, efficientnet_lite0, extract
+from efm_jax.evaluation.pictures import without_sheets
 
 __all__ = ["paired_folders_report", "paired_report", "table"]
 
@@ -85,6 +86,8 @@ def paired_folders_report(
 ) -> Report:
     """Measure how near the pictures of one folder are to those of the same name, whatever the ending, in another.
 
+    Where `efm translate` wrote folder `a`, its picture of all pairs is left out.
+
     Args:
         a: Folder of the pictures judged.
         b: Folder of the targets; all of them count as what could have been meant.
@@ -104,8 +107,12 @@ def paired_folders_report(
         ValueError: If no names agree, or a picture cannot be read.
     """
     extractor = efficientnet_lite0() if extractor is None else extractor
-    side = common_size([a, b], most=extractor.side) if size is None else size
-    read = [read_folder(path, size=side, on_error=on_error, most=most, seed=seed) for path in (a, b)]
+    names = without_sheets(a), None
+    side = common_size([a, b], most=extractor.side, names=names) if size is None else size
+    read = [
+        read_folder(path, size=side, on_error=on_error, most=most, seed=seed, names=chosen)
+        for path, chosen in zip((a, b), names, strict=True)
+    ]
     place = {name.rpartition(".")[0]: i for i, name in enumerate(read[1].names)}
     partner = np.array([place.get(name.rpartition(".")[0], -1) for name in read[0].names])
     found = partner >= 0

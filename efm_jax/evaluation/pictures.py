@@ -21,7 +21,7 @@ from efm_jax.datasets import picture_files
 from efm_jax.datasets.folder import Pictures, common_size, read_folder
 from efm_jax.evaluation.features import Extractor, efficientnet_lite0, extract
 
-__all__ = ["check_output", "folders_report", "pictures_report", "table", "write"]
+__all__ = ["check_output", "folders_report", "pictures_report", "table", "without_sheets", "write"]
 
 Report = dict[str, Any]
 MOST = 10_000
@@ -179,9 +179,10 @@ def folders_report(
     """
     extractor = efficientnet_lite0() if extractor is None else extractor
     folders = {"a": Path(a), "b": Path(b)} | ({} if held_out is None else {"held_out": Path(held_out)})
-    side = common_size(list(folders.values()), most=extractor.side) if size is None else size
+    own = without_sheets(a)
+    counted = [own if name == "a" else None for name in folders]
+    side = common_size([*folders.values()], most=extractor.side, names=counted) if size is None else size
     each = most if held_out is not None else 2 * most
-    made = outputs.made(files.expanded(a))
     sets = {
         name: read_folder(
             path,
@@ -190,10 +191,11 @@ def folders_report(
             on_error=on_error,
             most=each,
             seed=seed,
-            names=_without(files.expanded(path), made.sheets) if name == "a" else None,
+            names=own if name == "a" else None,
         )
         for name, path in folders.items()
     }
+    made = outputs.made(files.expanded(a))
     inputs = _inputs(made, sets["a"], gray)
     if inputs is not None:
         folders["inputs"], sets["inputs"] = cast(Path, made.source), inputs
@@ -229,8 +231,10 @@ def folders_report(
     }
 
 
-def _without(folder: Path, sheets: frozenset[str]) -> list[str] | None:
-    """The pictures of a folder but for some; None for all of them."""
+def without_sheets(folder: str | Path) -> list[str] | None:
+    """List the pictures of a folder but for those that `efm translate` made of several; None for all of them."""
+    folder = files.expanded(folder)
+    sheets = outputs.made(folder).sheets
     if not sheets:
         return None
     return [name for name in picture_files.listing(folder).pictures if name not in sheets]

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-__all__ = ["FLOOR", "leading", "measured", "remarks", "says", "summary"]
+__all__ = ["FLOOR", "leading", "map_name", "measured", "remarks", "says", "summary"]
 
 FLOOR = "real (floor)"
 """Title of what real samples score."""
@@ -39,6 +39,18 @@ def summary(report: dict[str, Any]) -> str:
         table = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
         said += [name, *(f"  {line.rstrip()}" for line in [*table, " ".join(remarks(scores, name))])]
     return "\n".join(said)
+
+
+def map_name(source: str, target: str, *, back: bool = False) -> str:
+    """Return what a report calls the map from P to Q, or the one back; the two differ where P and Q have one name.
+
+    Examples:
+        >>> map_name("a", "b"), map_name("a", "b", back=True), map_name("a", "a", back=True)
+        ('a -> b', 'b -> a', 'a -> a (back)')
+    """
+    if source == target:
+        return f"{source} -> {target}{' (back)' * back}"
+    return f"{target} -> {source}" if back else f"{source} -> {target}"
 
 
 def remarks(scores: dict[str, Any], label: str) -> list[str]:

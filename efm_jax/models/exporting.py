@@ -16,6 +16,7 @@ from efm_jax._core import files, logs, outputs
 from efm_jax._core import tensors as _tensors
 from efm_jax._core.versions import versions
 from efm_jax.datasets import identity
+from efm_jax.evaluation import summary
 from efm_jax.models import _card, columns, configs, pictures
 from efm_jax.models._model_folder import CARD, CONFIG, FORMAT, PICTURE, VERSION, WEIGHTS
 from efm_jax.models.loading import find, is_model, load
@@ -194,7 +195,9 @@ def _scores(run: Path, trained: Trained, record: dict[str, Any]) -> dict[str, di
         return None
     old, new = trained.config.data, configs.Data(**record["config"]["data"])
     names = {
-        f"{old.source} -> {old.target}": f"{new.source} -> {new.target}",
-        f"{old.target} -> {old.source}": f"{new.target} -> {new.source}",
+        summary.map_name(old.source, old.target, back=back): summary.map_name(
+            new.source, new.target, back=back
+        )
+        for back in (False, True)
     }
     return {names[label]: scores for label, scores in maps.items() if label in names}

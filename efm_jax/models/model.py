@@ -139,8 +139,9 @@ class Trained(NamedTuple):
             columns: Lay all out as one picture instead, with so many in a row.
 
         Raises:
-            ValueError: The model carries no pictures, or these are of another shape.
+            ValueError: The model carries no pictures, these are of another shape, or `columns` is less than 1.
         """
+        columns = columns if columns is None else checks.count("columns", columns)
         rows, _ = given.rows(x, self.outside, self.config.data)
         found = given.images(rows, self.outside)
         if columns is not None:

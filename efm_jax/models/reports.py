@@ -37,6 +37,7 @@ from efm_jax.types import FieldLines
 __all__ = ["check", "check_run_folder", "demo", "destination", "evaluate", "summary"]
 
 _REPORT, _PAGE = "report.json", "report.html"
+_LABELS = "samples of each class, by its share of the real samples of the end; fewer where fewer are held out"
 
 
 def evaluate(
@@ -110,6 +111,8 @@ def evaluate(
         memory.check(
             f"a report on {n} samples", 12 * n * math.prod(trained.shape), "Score fewer with --samples."
         )
+    if output is not None:
+        _mark(output, written)
     report = _report(
         trained,
         config,
@@ -121,7 +124,6 @@ def evaluate(
         output=output,
     )
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
         report |= {"made_by": outputs.MADE_BY, "files": written}
         files.write_json(output / _REPORT, report)
         made = {name: output / "pictures" / name for name in drawn}
@@ -144,6 +146,15 @@ def evaluate(
         )
         files.write_text(output / _PAGE, text)
     return report
+
+
+def _mark(output: Path, written: list[str]) -> None:
+    """Name the files of a report before they are written, so that one that is stopped may be made again."""
+    output.mkdir(parents=True, exist_ok=True)
+    earlier = outputs.written(output, _REPORT)
+    known = files.read_json(output / _REPORT) if earlier else {}
+    listed = [*dict.fromkeys([*earlier, *written])]
+    files.write_json(output / _REPORT, {**known, "made_by": outputs.MADE_BY, "files": listed})
 
 
 def _more(directions: list[Direction], count: int) -> int | None:
@@ -234,7 +245,7 @@ def _report(
     output: Path | None,
 ) -> dict[str, Any]:
     """Return the report on a model, on the data of `config`; draw its pictures where there is an output folder."""
-    names, train, test = directions[0].names, directions[0].train, directions[0].test
+    names, test = directions[0].names, directions[0].test
     report: dict[str, Any] = {
         "config": configs.to_dict(config),
         "step": int(trained.state.step),
@@ -249,9 +260,11 @@ def _report(
     returns = round_trip if scoring.starts_at_samples(trained.recipe, trained.shape) else 0
     for direction in directions:
         start = direction.start
-        x, cond = scoring.held_out(test[start], count, side=start), None
-        if config.network.classes is not None:
-            x, cond = scoring.of_each_class(test[start], train, len(x), side=start)
+        n = min(count, test[start].size or count)
+        if config.network.classes is None:
+            x, cond = scoring.held_out(test[start], n, side=start), None
+        else:
+            x, cond = scoring.of_its_classes(direction, n)
         scores, y = _one_way(trained, x, cond, direction, returns)
         scores["held_out"] = _learned(trained, names[start])
         if len(trained.shape) == 3 and ("wasserstein2" in scores or features not in (None, "none")):
@@ -313,18 +326,18 @@ def _one_way(
     seconds = time.perf_counter() - began
     scores = scoring.score(*_in_units(trained, x, y, lines, direction))
     end = direction.end
-    if (
-        cond is not None
-        and scoring.is_digits(direction.names[end])
-        and direction.train[end].classes is not None
-    ):
-        names = trained.class_names or direction.train[end].class_names
-        asked = cond if names is None else np.asarray([int(name) for name in names])[cond]
-        as_asked = entries.Read(y).labels == asked
-        scores["read_as_label"] = entries.share(as_asked, "outputs whose most probable digit is the label")
-        if direction.translates:
-            left = entries.Read(x).labels == cond
-            scores["read_as_label_inputs"] = entries.share(left, "the same share of the inputs")
+    if cond is not None:
+        counts = np.bincount(cond, minlength=trained.config.network.classes or 0)
+        scores["labels"] = {"counts": counts.tolist(), "how": _LABELS}
+        if direction.digits[end] and direction.train[end].classes is not None:
+            names = trained.class_names or direction.train[end].class_names
+            asked = cond if names is None else np.asarray([int(name) for name in names])[cond]
+            as_asked = entries.Read(y).labels == asked
+            how = "outputs whose most probable digit is the label; labels as often as in real samples"
+            scores["read_as_label"] = entries.share(as_asked, how)
+            if direction.translates:
+                left = entries.Read(x).labels == asked
+                scores["read_as_label_inputs"] = entries.share(left, "the same share of the inputs")
     if _in_own_units(trained):
         scores["units"] = _units(trained.config.data)
     scores["seconds"] = round(seconds, 2)

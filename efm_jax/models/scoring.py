@@ -1,5 +1,6 @@
 """The scores of a model's report: held-out samples to start from, scores of the ends of their lines."""
 
+import string
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from efm_jax.datasets import Source, as_pictures, batch, class_shares, spaces
+from efm_jax._core import files
+from efm_jax.datasets import Source, as_pictures, batch, class_shares, readers, spaces
 from efm_jax.datasets.classes import aligned, common_names
 from efm_jax.datasets.spaces import Space
-from efm_jax.evaluation import digits, paired, pictures
+from efm_jax.evaluation import digits, paired, pictures, summary
 from efm_jax.evaluation.features import efficientnet_lite0, open_extractor
 from efm_jax.evaluation.samples import samples_report
 from efm_jax.models import build, configs, seeds
@@ -23,8 +25,8 @@ __all__ = [
     "digit_of",
     "feature_scores",
     "held_out",
-    "is_digits",
     "of_each_class",
+    "of_its_classes",
     "open_data",
     "reconstruction",
     "round_trip",
@@ -32,6 +34,11 @@ __all__ = [
     "space_report",
     "starts_at_samples",
 ]
+
+_FEWEST = 16
+"""Fewer samples than this are not drawn for the sake of the shares of classes."""
+_WRONG = 0.05
+"""Share of the samples that may be of a class too many."""
 
 
 class Direction(NamedTuple):
@@ -66,9 +73,15 @@ class Direction(NamedTuple):
         return source.size is not None or len(source.shape) != 3
 
     @property
+    def digits(self) -> tuple[bool, bool]:
+        """Whether P and Q are digits, which the digit classifier can read."""
+        first, second = map(_is_digits, self.names, self.train)
+        return first, second
+
+    @property
     def label(self) -> str:
         """What the direction is called in a report."""
-        return f"{self.names[self.start]} -> {self.names[self.end]}"
+        return summary.map_name(*self.names, back=self.reverse)
 
     def real(self, count: int = 2000) -> tuple[np.ndarray, np.ndarray]:
         """Training samples and held-out samples of the end."""
@@ -147,16 +160,64 @@ def of_each_class(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw held-out samples of all classes in turn, with their labels; of any class where the source has none."""
     labeled = next(one for one in (source, *pair[::-1]) if one.classes is not None)
-    classes = np.flatnonzero(class_shares(labeled)).astype(np.int32)
-    each = max(count // len(classes), 1)
-    x = batch(source, seeds.REPORTS, side, 0, each * len(classes), labels=classes)
-    in_turn = np.arange(len(x)).reshape(len(classes), each).T.ravel()
-    return x[in_turn], np.repeat(classes, each)[in_turn]
+    known = class_shares(labeled) > 0
+    return _of_classes(source, known * max(count // int(known.sum()), 1), side)
 
 
-def is_digits(name: str) -> bool:
-    """Return whether a specification is of digits, which the digit classifier can read."""
-    return name.partition(":")[0] in ("digits", "mnist")
+def of_its_classes(direction: Direction, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw held-out samples of the start, with their labels: of each class by its share of real samples of the end.
+
+    Their ends are compared with those real samples. Of a class at most all that are held out are drawn, and fewer of all
+    others where more than `_WRONG` of the samples would be of a class too many.
+    """
+    start, real = direction.test[direction.start], direction.train[direction.end]
+    labeled = next(one for one in (real, start, direction.train[direction.start]) if one.classes is not None)
+    shares = class_shares(labeled)
+    held = np.asarray([_held(start, label) for label in range(len(shares))])
+    shares = np.where(held > 0, shares, 0.0) if (shares[held > 0] > 0).any() else 1.0 * (held > 0)
+    shares = shares / shares.sum()
+    for n in range(count, _FEWEST, -1):
+        drawn = np.minimum(_allotted(shares, n), held)
+        if np.abs(drawn / drawn.sum() - shares).sum() <= 2 * _WRONG:  # one too many here is one too few there
+            return _of_classes(start, drawn, direction.start)
+    return _of_classes(start, np.minimum(_allotted(shares, count), held), direction.start)
+
+
+def _held(source: Source, label: int) -> float:
+    """How many samples of a class a source can draw."""
+    if source.classes is not None and (label >= len(source.classes) or source.classes[label] is None):
+        return 0
+    size = source.of_class(label).size
+    return np.inf if size is None else size
+
+
+def _allotted(shares: np.ndarray, count: int) -> np.ndarray:
+    """So many samples of each class, by largest remainders."""
+    whole = np.floor(shares * count)
+    rest = np.argsort(whole - shares * count, kind="stable")[: count - int(whole.sum())]
+    whole[rest] += 1
+    return whole
+
+
+def _of_classes(source: Source, counts: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw so many samples of each class, spread evenly over the batch, with their labels."""
+    classes = np.flatnonzero(counts).astype(np.int32)
+    each = counts[classes].astype(int).tolist()
+    drawn = [
+        batch(source.of_class(int(label)), seeds.REPORTS, side, number, n)
+        for number, (label, n) in enumerate(zip(classes, each, strict=True))
+    ]
+    in_turn = np.argsort(np.concatenate([(np.arange(n) + 0.5) / n for n in each]), kind="stable")
+    return np.concatenate(drawn)[in_turn], np.repeat(classes, each)[in_turn]
+
+
+def _is_digits(name: str, source: Source) -> bool:
+    """Whether a specification is of digits alone: EMNIST has letters too, which its mapping names."""
+    kind, _, rest = name.partition(":")
+    names, digit = source.class_names or (), digit_of(name)
+    if kind == "mnist" and digit is not None and files.expanded(path := rest.rpartition(":")[0]).is_dir():
+        names = (readers.read_names(path).get(digit, str(digit)),)
+    return kind in ("digits", "mnist") and {*names} <= {*string.digits}
 
 
 def score(
@@ -173,9 +234,9 @@ def score(
     real_a, real_b = direction.real()
     target = digit_of(direction.names[direction.end])
     left = x if inputs and direction.translates else None
-    if all(map(is_digits, direction.names)) and target is not None:
+    if all(direction.digits) and target is not None:
         return digits.translation_report(x, y, real_a, real_b, target_digit=target, **cost)
-    if is_digits(direction.names[direction.end]):
+    if direction.digits[direction.end]:
         return digits.generation_report(y, real_a, real_b, inputs=left, **cost)
     return samples_report(y, real_a, real_b, inputs=left, **cost)
 
@@ -233,7 +294,7 @@ def reconstruction(space: Space, count: int, direction: Direction) -> dict[str, 
     """Score real samples of the end, encoded and decoded and no more: the best that a map in the space can reach."""
     # distances in sample space are to held-out samples, those of digits to samples of training: take the others
     train, test = direction.real()
-    real = (test if is_digits(direction.names[direction.end]) else train)[:count]
+    real = (test if direction.digits[direction.end] else train)[:count]
     kept = space.decode(space.encode(real))
     still = FieldLines(jnp.asarray(kept), None, jnp.ones(len(kept), bool), jnp.zeros(len(kept), int))
     scores = score(real, kept, still, direction, inputs=False)

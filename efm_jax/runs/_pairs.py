@@ -21,9 +21,15 @@ def of_pairs(
             "repeats an uninterrupted run only if it was put at that step; a function of the step always does.",
             stacklevel=3,
         )
+    step = None
     for step, pair in zip(steps, pairs, strict=False):  # no pair is taken that no step needs
         x_pos, x_neg = pair
         yield _samples("x_pos", x_pos, sizes[0], step), _samples("x_neg", x_neg, sizes[1], step)
+    if step is None and not steps.start:
+        raise ValueError(
+            "the data hold no pair of arrays, and a run takes one each step.\nGive at least one; a generator gives each "
+            "of its pairs once."
+        )
 
 
 def _samples(name: str, x: Any, n: int, step: int) -> np.ndarray:

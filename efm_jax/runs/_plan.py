@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from efm_jax._core import checks, files
 from efm_jax.models import configs
 from efm_jax.models.feed import Feed
@@ -21,6 +19,9 @@ _COUNTS = (
     "max_skipped",
     "data_threads",
 )
+
+MOST_SEED = 2**63 - 1
+"""The largest seed that a random key takes."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,7 @@ class Plan:
     def __post_init__(self):
         for name in _COUNTS:
             object.__setattr__(self, name, checks.count(name, getattr(self, name)))
-        if not isinstance(self.seed, int | np.integer) or self.seed < 0:
-            raise ValueError(f"seed must be a whole number >= 0, got {self.seed!r}.")
+        checks.count("seed", self.seed, least=0, most=MOST_SEED)
         if self.max_seconds is not None:
             checks.positive("max_seconds", self.max_seconds)
         files.to_json("config", self.config)

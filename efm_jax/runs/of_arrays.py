@@ -1,9 +1,11 @@
 """Train on two arrays in one call, as `efm train A B` does on two sets of data."""
 
+import contextlib
 import shlex
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from efm_jax.datasets.spaces import Own
 from efm_jax.models import configs, frames, given, suggestions
 from efm_jax.models.loading import load
 from efm_jax.models.model import Trained
+from efm_jax.models.space import FILE as SPACE
+from efm_jax.runs._plan import MOST_SEED
 from efm_jax.runs._train import train
 
 __all__ = ["fit"]
@@ -59,7 +63,7 @@ def fit(
 
     Raises:
         ValueError: The arrays hold no samples, or not of one shape, or are names of files; an option is out of
-            range; or the folder holds a run, or `data`. Nothing is written then.
+            range; or the folder holds a run, or `data`; or the run cannot begin. Nothing is left then.
         ImportError: Of a DataFrame, pyarrow is not installed.
         KeyboardInterrupt: Training was interrupted; the message says where the model is so far.
 
@@ -81,7 +85,7 @@ def fit(
         checks.count("steps", steps)
     if method is not None:
         configs.of_method(configs.Run(), method)
-    checks.count("seed", seed, least=0)
+    checks.count("seed", seed, least=0, most=MOST_SEED)
     splits.split_mask(len(arrays["y"]), "train", held_out)
     if run is None:
         _kept.append(tempfile.TemporaryDirectory(prefix="efm_fit_"))
@@ -95,24 +99,34 @@ def fit(
         raise ValueError(
             f"{data} exists, and the samples would be written there.\nGive a new folder for the run."
         )
-    data.mkdir(parents=True)
-    try:
+    with _unless_begun(folder):
+        data.mkdir(parents=True)
         specs = {name: _saved(data / name, one, columns) for name, one in arrays.items()}
         found = suggestions.suggest(specs.get("x", "noise"), specs["y"], held_out=held_out)
         config = found.run if method is None else configs.of_method(found.run, method)
         every = config.picture_every if run is not None else 0.0
         config = replace(config, seed=seed, picture_every=every)
         config = suggestions.of_steps(config, steps) if steps else suggestions.paced(config, minutes)[0]
-    except BaseException:  # an interrupt too: nothing of a run that has not begun is left
-        shutil.rmtree(data)
-        raise
-    try:
-        train(folder, config, progress=progress)
-    except SystemExit as stop:
-        if stop.code != 128 + signal.SIGINT:
-            raise
-        raise KeyboardInterrupt(f"Stopped; models.load({str(folder)!r}) is the model so far.") from stop
+        try:
+            train(folder, config, progress=progress)
+        except SystemExit as stop:
+            if stop.code != 128 + signal.SIGINT:
+                raise
+            raise KeyboardInterrupt(f"Stopped; models.load({str(folder)!r}) is the model so far.") from stop
     return load(folder, space=space)
+
+
+@contextlib.contextmanager
+def _unless_begun(folder: Path) -> Iterator[None]:
+    """Remove what was written into a folder if it ends, by an interrupt too, before a run has begun there."""
+    new = [path for name in ("data", "run.lock", SPACE) if not (path := folder / name).exists()]
+    try:
+        yield
+    except BaseException:
+        if not (folder / "config.json").exists():
+            for path in new:
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        raise
 
 
 def _check_kinds(sets: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from _scenes import FEATURES, fill, noisy, report, scenes
 from efm_jax import cli, evaluation
 from efm_jax._core import outputs
 from efm_jax.datasets import common_size, read_folder
-from efm_jax.evaluation import pictures
+from efm_jax.evaluation import paired, pictures
 from efm_jax.evaluation.drawing import save_png
 from efm_jax.evaluation.pictures import folders_report, table
 
@@ -55,6 +55,20 @@ def test_a_translation_is_compared_with_its_inputs_left_as_they_are(tmp_path):
     assert "inputs" not in compared()["sets"]
     outputs.mark(a, files, lines=[line | {"input": 0} for line in lines])
     assert compared()["sets"]["a"]["pictures"] == 20
+
+
+def test_the_picture_of_all_pairs_does_not_count_for_the_size(tmp_path):
+    wide = scenes(20, seed=1)[:, :10]
+    a, b = fill(tmp_path / "a", wide), fill(tmp_path / "b", wide)
+    save_png(a / "pairs.png", np.zeros((6, 320, 3), np.uint8))
+    names = [f"{i}.png" for i in range(20)]
+    lines = [{"input": name, "file": name, "arrived": True} for name in names]
+    outputs.mark(a, [*names, "pairs.png"], lines=lines)
+    got = folders_report(a, b, extractor=FEATURES, kid_subsets=5)
+    assert got["resize"] == "kept: all pictures have one size"
+    assert got["sets"]["a"]["shape"] == [10, 16, 3]
+    partners = paired.paired_folders_report(a, b, extractor=FEATURES)
+    assert (partners["n"], partners["size"], partners["without_partner"]) == (20, None, [])
 
 
 def test_any_sizes_are_brought_to_the_smallest(tmp_path):

@@ -78,6 +78,8 @@ def test_arrays_become_pictures_of_pillow():
     np.testing.assert_array_equal(np.asarray(MODEL.to_pil(LEVELS[0])), LEVELS[0])
     sheet = MODEL.to_pil(LEVELS, columns=2)
     assert sheet.width > sheet.height > 0
+    with pytest.raises(ValueError, match="columns must be a whole number >= 1, got 0"):
+        MODEL.to_pil(LEVELS, columns=0)
     with pytest.raises(ValueError, match=r"samples of shape \(2,\) are no pictures"):
         shifting((2,)).to_pil(np.zeros((3, 2)))
 

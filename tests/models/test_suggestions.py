@@ -121,6 +121,27 @@ def test_a_look_at_tar_files_decodes_no_picture_unless_they_are_compressed(tmp_p
     assert (tmp_path / "kept").exists() is (mode == "w:gz")
 
 
+def test_pictures_of_two_sizes_in_a_tar_file_are_looked_at_in_the_size_asked_for(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "kept"))
+    monkeypatch.setattr(_pacing, "_timed", lambda *_: Timing(1.0, 1.0))
+    for k, size in enumerate([(20, 20), (24, 30)] * 40):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.new("RGB", size[::-1], (k, 2 * k, 255 - k)).save(tmp_path / "in" / f"{k}.png")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as tar:
+        tar.add(tmp_path / "in", "")
+    command = ["suggest", "noise", f"tar:{tmp_path}/a.tar.gz"]
+    with pytest.raises(SystemExit):
+        cli.main(command)
+    assert "give size= (--data.size)" in capsys.readouterr().err
+    for options, shape in ((["--data.size", "16"], (16, 16, 3)), (["--data.size", "8", "12"], (8, 12, 3))):
+        cli.main([*command, *options])
+        assert f" of {'x'.join(map(str, shape))} pixels (" in capsys.readouterr().out
+    found = suggestions.suggest("noise", f"tar:{tmp_path}/a.tar.gz", size=16)
+    assert (found.shape, found.run.data.size) == ((16, 16, 3), 16)
+
+
 def test_pictures_in_a_column_of_a_file_are_pictures(tmp_path):
     pa = pytest.importorskip("pyarrow")
     contents = []
@@ -173,6 +194,21 @@ def test_components_of_few_rows_are_no_more_than_their_training_set_spans(count,
         found = suggestions.suggest("noise", table, held_out=held_out)
         assert found.run.data.held_out == held_out
         space.fitted(found.run.data, build.sources(found.run.data))
+
+
+def test_columns_that_follow_from_others_are_learned_in_fewer_components(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, shift in (("a", 0.0), ("b", 3.0)):
+        x = rng.normal(size=(80, 5)) @ rng.normal(size=(5, 60)) + shift
+        np.save(tmp_path / f"{name}.npy", x.astype(np.float32))
+    for source, components in (("noise", 5), (f"npy:{tmp_path}/a.npy", 11)):  # both sides and their distance
+        data = suggestions.suggest(source, f"npy:{tmp_path}/b.npy").run.data
+        assert data.components == components
+        space.fitted(data, build.sources(data))
+    with pytest.raises(
+        ValueError, match=r"span 11 dimensions.* take fewer components \(--data\.components\)"
+    ):
+        space.fitted(replace(data, components=50), build.sources(data))
 
 
 @pytest.mark.slow

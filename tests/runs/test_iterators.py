@@ -70,6 +70,23 @@ def test_data_that_end_are_saved_and_said(tmp_path, capsys, straight):
     assert read_log(tmp_path)[-1]["step"] == 20
 
 
+def test_data_without_a_pair_are_refused(tmp_path, capsys, straight):
+    for empty in ([], lambda step: iter(())):
+        with pytest.raises(ValueError, match=r"the data hold no pair of arrays.*\nGive at least one"):
+            run(tmp_path, empty)
+    assert "all is saved" not in capsys.readouterr().err
+    run(tmp_path, from_step)
+    assert outcome(tmp_path) == outcome(straight)
+    run(tmp_path, [], steps=21)  # nothing more came
+    assert f"at step 20 of 21; all is saved in {tmp_path}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5])
+def test_a_seed_that_no_key_takes_is_refused(tmp_path, seed):
+    with pytest.raises(ValueError, match="seed must be"):
+        run(tmp_path / "new", from_step, seed=seed)
+
+
 @pytest.mark.parametrize(
     ("pair", "said"),
     [

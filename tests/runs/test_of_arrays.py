@@ -137,6 +137,7 @@ def test_arrays_that_cannot_be_trained_on_are_refused(x, y, said, monkeypatch):
         ({"minutes": -1}, "minutes must be"),
         ({"held_out": 2.0}, "held_out must be a share"),
         ({"seed": -1}, "seed must be"),
+        ({"seed": 2**63}, "seed must be at most 9,223,372,036,854,775,807"),
     ],
 )
 def test_options_out_of_range_leave_no_run(options, said, tmp_path, monkeypatch):
@@ -160,6 +161,20 @@ def test_samples_replace_no_file_and_those_of_a_run_that_cannot_begin_are_remove
     with pytest.raises(KeyboardInterrupt):
         efm_jax.fit(X, X + 1, run=tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_training_that_cannot_begin_leaves_nothing(tmp_path, monkeypatch):
+    def failing(folder, *_, **__):
+        for name in ("run.lock", "space.npz"):
+            (folder / name).touch()
+        raise ValueError("span 5 dimensions")
+
+    (tmp_path / "mine.txt").touch()
+    monkeypatch.setattr(of_arrays, "train", failing)
+    for _ in range(2):  # the second one is told the same
+        with pytest.raises(ValueError, match="span 5 dimensions"):
+            efm_jax.fit(X, X + 1, steps=1, run=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_an_interrupt_says_where_the_model_is(tmp_path, monkeypatch):

@@ -17,6 +17,8 @@ FEW = 64
 """Fewer samples a side than this are warned of."""
 MOST_COMPONENTS = 50
 """Of vectors."""
+RANKED = 500
+"""Samples of a side of which it is found how many components they have."""
 SMALL = 64 * 64 * 3
 """Pictures of at most so many numbers are generated in principal components on a CPU."""
 MANY = 10_000
@@ -44,7 +46,12 @@ class Suggestion(NamedTuple):
 
 
 def suggest(
-    source: str | Path, target: str | Path, *, reading: tables.Reading = tables.ALL, held_out: float = 0.2
+    source: str | Path,
+    target: str | Path,
+    *,
+    reading: tables.Reading = tables.ALL,
+    held_out: float = 0.2,
+    size: int | tuple[int, int] | None = None,
 ) -> Suggestion:
     """Look at P and Q and choose what to train.
 
@@ -57,6 +64,7 @@ def suggest(
         target: Q by name.
         reading: What of tables is read.
         held_out: Share of the samples kept from training, in (0, 1).
+        size: Side of pictures, or (height, width); None for one that fits them.
 
     Raises:
         ValueError: Data are not known or cannot be read, or the two do not go together.
@@ -67,7 +75,7 @@ def suggest(
         >>> found.run.recipe.method, found.run.network.kind
         ('tubes', 'mlp')
     """
-    sides = look(str(source), reading), look(str(target), reading)
+    sides = look(str(source), reading, size), look(str(target), reading, size)
     if sides[1].kind == "noise":
         raise ValueError(
             f"{target} is noise, and would be what is generated.\nGive it first: efm train {target} {source}"
@@ -77,13 +85,15 @@ def suggest(
         raise ValueError(
             f"{source} holds {sides[0].kind} and {target} {sides[1].kind}.\nGive two sets of one kind, or `noise` and one."
         )
-    found = _pictures(*sides, held_out) if kinds == {"pictures"} else _vectors(*sides, reading, held_out)
+    found = (
+        _pictures(*sides, held_out, size) if kinds == {"pictures"} else _vectors(*sides, reading, held_out)
+    )
     if any(side.told for side in sides):
         build.sources(found.run.data)  # two tables must have the same columns
     return found
 
 
-def _pictures(p: Side, q: Side, held_out: float) -> Suggestion:
+def _pictures(p: Side, q: Side, held_out: float, size: int | tuple[int, int] | None) -> Suggestion:
     fast = jax.default_backend() != "cpu"
     sides = [side for side in (p, q) if side.kind == "pictures"]
     generates = len(sides) == 1
@@ -110,10 +120,12 @@ def _pictures(p: Side, q: Side, held_out: float) -> Suggestion:
         shape, why = own, "that of the data"
         if any(side.shape is None for side in sides):
             data = replace(data, size=own[:2] if own[0] != own[1] else own[0], gray=own[-1] == 1)
-        elif len({side.shape for side in sides}) > 1:
+        elif size is None and len({side.shape for side in sides}) > 1:
             raise ValueError(
                 f"the two sets differ in the shape of their samples: {' and '.join(str(s.shape) for s in sides)}."
             )
+    if size is not None:
+        data = replace(data, size=size)
     if generates and not fast and int(np.prod(shape)) <= SMALL:
         return _generated(p, q, data, shape, why, warnings)
     if generates and not fast:
@@ -197,9 +209,8 @@ def _vectors(p: Side, q: Side, reading: tables.Reading, held_out: float) -> Sugg
         samples = [spaces.logarithm(sample) for sample in samples]
     spreads = np.stack([sample.std(axis=0) for sample in samples])
     if dim > MOST_COMPONENTS:
-        data = replace(
-            data, components=min([MOST_COMPONENTS, *(_spanned(side, held_out) for side in finite)])
-        )
+        most = [_rank(samples), *(_spanned(side, held_out) for side in finite)]
+        data = replace(data, components=min(MOST_COMPONENTS, *most))
         why = "many numbers are learned as their principal components (--data.components)"
     elif len(samples) == 1 and "noise" in (p.kind, q.kind):
         data, why = (
@@ -225,6 +236,15 @@ def _spanned(side: Side, held_out: float) -> int:
     # files fall to a split by their names, as if at random; rows by their numbers, two more or fewer
     spare = 2 if side.shape is not None else 3 * (held_out * trained) ** 0.5
     return max(1, int(trained - spare) - 1)
+
+
+def _rank(samples: Sequence[np.ndarray]) -> int:
+    """Directions in which some samples of all sides together vary, counted as `spaces.principal_components` does."""
+    some = [sample[:RANKED].astype(np.float64) for sample in samples]
+    center = np.mean([x.mean(axis=0) for x in some], axis=0)
+    rows = np.concatenate([(x - center) / np.sqrt(len(x)) for x in some])
+    values = np.linalg.eigvalsh(rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows)
+    return max(1, int((values > 1e-10 * values[-1]).sum()))
 
 
 def _wide(samples: Sequence[np.ndarray]) -> bool:

@@ -54,8 +54,8 @@ class Side:
     names: frozenset[str] = frozenset()
 
 
-def look(spec: str, reading: tables.Reading) -> Side:
-    """Look at data by their name."""
+def look(spec: str, reading: tables.Reading, size: int | tuple[int, int] | None = None) -> Side:
+    """Look at data by their name; at pictures that must all be decoded in the size asked for."""
     if build.is_noise(spec):
         return Side(spec, "noise")
     name = specification(spec)
@@ -70,7 +70,7 @@ def look(spec: str, reading: tables.Reading) -> Side:
         return Side(
             name, "vectors", len(read.x), read.x.shape[1:], sample=read.x[some], told=told, numbering=numbers
         )
-    source = _source(name)
+    source = _source(name, size)
     classes = tuple(source.class_names or ())
     if len(source.shape) == 3:
         gray = source.shape[-1] == 1
@@ -82,11 +82,12 @@ def look(spec: str, reading: tables.Reading) -> Side:
     return Side(name, "vectors", source.size, source.shape, classes=classes, sample=sample)
 
 
-def _source(name: str) -> Source:
+def _source(name: str, size: int | tuple[int, int] | None) -> Source:
     """All samples; of parquet files and tar files that are not compressed no picture is decoded but the first."""
     if name.startswith(("tar:", "parquet:")):
         with contextlib.suppress(ValueError):
             return opened(name, Options(split="all", cache="none"))
+        return opened(name, Options(split="all", size=size))
     return opened(name, Options(split="all"))
 
 
