@@ -30,6 +30,17 @@ def test_ranks_equal_sorting():
     assert abs(got.rank.mean() - 20.5) < 4 * 2.1
 
 
+def test_outputs_beyond_one_block_have_their_own_partners():
+    rng = np.random.default_rng(2)
+    outputs, targets = rng.normal(size=(1100, 2)), rng.normal(size=(30, 2))
+    partner = rng.integers(0, 30, 1100)
+    got = metrics.retrieval(outputs, targets, partner)
+    apart = cdist(outputs, targets)
+    own = apart[np.arange(1100), partner]
+    np.testing.assert_array_equal(got.rank, 1 + (apart < own[:, None]).sum(axis=1))
+    np.testing.assert_allclose(got.distance_to_others, (apart.sum(axis=1) - own) / 29, rtol=1e-10)
+
+
 def test_ties_stand_in_their_middle():
     same = np.ones((5, 17))
     np.testing.assert_array_equal(metrics.retrieval(same, same).rank, 3.0)

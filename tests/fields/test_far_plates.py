@@ -175,6 +175,11 @@ def test_back_is_the_inverse():
     back = far_lines(plates, ends, reverse=True, steps=80, first=first, save=True)
     # the error of 80 midpoint steps, measured 2e-3 at most
     np.testing.assert_allclose(back.path[-1, :, :-1], there.path[0, :, :-1], atol=1e-2)
+    theta = np.asarray(there.path[..., -1])
+    assert (theta == theta[:, :1]).all()
+    assert (np.diff(theta[:, 0]) > 0).all()
+    np.testing.assert_allclose(theta[:, 0] + theta[::-1, 0], np.pi, rtol=1e-6)
+    assert theta[0, 0] == np.float32(first)
 
 
 def test_steps_converge_at_second_order():
@@ -257,6 +262,38 @@ def test_stretched_lines_reach_as_many_charges_as_random_ones_would_in_many_dime
     assert reached[True] > 0.55
 
 
+def test_a_plan_of_lines_takes_all_options_of_lines():
+    from efm_jax.matching import couplings
+
+    rng = np.random.default_rng(10)
+    x = (rng.normal(size=(200, 2)) * [5.0, 0.5]).astype(np.float32)
+    y = (rng.normal(size=(200, 2)) ** 3 @ [[1.0, 2.0], [0.0, 0.5]]).astype(np.float32)
+    chosen = {"extra": 3, "stretch": False, "steps": 6, "first": 0.4}
+    plates = far_plates(x, y, frame="whitened")
+    plan = couplings.lines_plan(x, y, frame="whitened", **chosen)
+    np.testing.assert_array_equal(plan, far_lines(plates, x, **chosen).partner)
+    _, j = couplings.field_lines(frame="whitened", **chosen)(jax.random.key(0), x, y, 200)
+    np.testing.assert_array_equal(np.sort(j), np.sort(plan))
+    # measured: with the default in place of any of the five it would be another plan
+    assert (couplings.lines_plan(x, y) != plan).mean() > 0.5
+
+
+def test_a_little_flux_leaves_lines_all_but_upright():
+    from efm_jax.matching import couplings
+
+    rng = np.random.default_rng(11)
+    x, y = rng.normal(size=(2, 100, 2)).astype(np.float32)
+    upright, nearly, random = (couplings.lines_plan(x, y, flux=flux) for flux in (0.0, 1e-4, 1.0))
+    assert (nearly == upright).mean() > 0.97
+    assert (random == upright).mean() < 0.7
+    assert (couplings.lines_plan(x, y, flux=1.0, seed=1) != random).any()
+    # each block has directions of its own
+    twice = np.tile(x, (2, 1)), np.tile(y, (2, 1))
+    halves = np.split(couplings.lines_plan(*twice, flux=1.0, block_size=100), 2)
+    np.testing.assert_array_equal(halves[0], random)
+    assert (halves[1] - 100 != random).mean() > 0.3
+
+
 def test_one_to_one_is_the_least_change_of_the_ends():
     from efm_jax.matching import couplings
 
@@ -272,6 +309,7 @@ def test_one_to_one_is_the_least_change_of_the_ends():
     np.testing.assert_allclose(cost[rows, j].sum(), cost[rows, best].sum(), rtol=1e-6)  # x, y were rounded
     halves = couplings.lines_plan(x, y, one_to_one=True, block_size=64)
     assert (np.sort(halves[:64]) == np.arange(64)).all()
+    assert (np.sort(halves[64:]) == np.arange(64, 128)).all()
     with pytest.raises(ValueError, match="one_to_one pairs as many rows of either side"):
         couplings.lines_plan(x, y[:100], one_to_one=True)
 

@@ -151,6 +151,36 @@ def test_the_field_holds_where_squares_overflow(dim):
         )
 
 
+def test_the_shrinkage_is_a_length_where_squares_overflow():
+    x, y = np.random.default_rng(0).standard_normal((2, 8, 2)).astype(np.float32)
+    inside = np.c_[x + 0.1, np.full(8, 0.5)].astype(np.float32)
+    shrunk = {"convention": "per_plate", "certified": False}
+    near = coulomb(inside, capacitor(x, y, 1.0), gamma=0.5, **shrunk)
+    plain = coulomb(inside, capacitor(x, y, 1.0), **shrunk)
+    assert np.abs(near.log_magnitude - plain.log_magnitude).min() > 0.1
+    for unit in (1e19, 1e30):
+        far = [np.float32(unit) * part for part in (inside, x, y)]
+        found = coulomb(far[0], capacitor(far[1], far[2], unit), gamma=0.5 * unit, **shrunk)
+        # coordinates rounded anew
+        np.testing.assert_allclose(found.direction, near.direction, atol=1e-5)
+        np.testing.assert_allclose(found.log_magnitude, near.log_magnitude, atol=1e-5)
+
+
+def test_in_float64_sums_by_products_are_trusted_to_their_own_digits_only():
+    """In a tight cluster far from the middle products lose up to 1e-9 of the field: enough for float32 alone."""
+    rng = np.random.default_rng(0)
+    center = 50 * np.sign(rng.standard_normal((2, 100)))
+    x = center[np.arange(16) % 2] + 1e-2 * rng.standard_normal((16, 100))
+    with jax.enable_x64(True):
+        charges = capacitor(jnp.asarray(x), jnp.asarray(x[::-1]), 1.0)
+        points = np.c_[center[np.arange(4) % 2] + 1e-2 * rng.standard_normal((4, 100)), np.full(4, 1e-2)]
+        found = coulomb(points, charges)
+        positions = np.asarray(charges.positions)
+    exact = reference_coulomb(points, positions, charges.charge)
+    # the same float64 differences, and half a rounding for each of D+1 powers of a distance, 1e-14
+    np.testing.assert_allclose(found.direction, exact.direction, atol=1e-12)
+
+
 def test_options_of_a_field_function_may_be_numbers_of_arrays():
     points, charges = random_capacitor()
     plain = field_fn(charges, convention="per_plate", gamma=5.0, block_size=16)

@@ -9,6 +9,7 @@ import pytest
 
 from efm_jax.charges.plates import capacitor, plate
 from efm_jax.fields import Surface, box, chain, coulomb, flux, log_sphere_area, patch, random_sphere, sphere
+from efm_jax.types import Field
 
 
 def some_charges(dim, gap=4.0):
@@ -105,6 +106,20 @@ def test_random_spheres_tell_the_flux_and_their_error(dim):
     # no charge inside: 10 x 400 points, so that the program of the spheres above serves
     values, errors = fluxes(center.at[0].set(2.5 * radius), 10)
     assert abs(values.mean()) < 5 * np.sqrt((errors**2).sum()) / 10 + 1e-6
+
+
+def test_the_error_of_a_random_surface_is_unbiased_for_two_points():
+    def upward(points):
+        return Field(jnp.zeros_like(points).at[:, -1].set(1.0), jnp.zeros(len(points)))
+
+    # the terms are their weights, 3 and 1: a sum of two has the standard error |3 - 1|
+    normals = jnp.asarray([[0.0, 1.0], [0.0, 1.0]])
+    surface = Surface(jnp.zeros((2, 2)), normals, jnp.log(jnp.asarray([3.0, 1.0])), True)
+    found = flux(upward, surface)
+    np.testing.assert_allclose([found.value, found.standard_error], [4.0, 2.0], rtol=1e-6)
+    assert float(flux(upward, surface._replace(random=False)).standard_error) == 0.0
+    one = Surface(*(part[:1] for part in surface[:3]), True)
+    assert float(flux(upward, one).standard_error) == np.inf
 
 
 FIELD = partial(coulomb, charges=plate(np.zeros((1, 2), np.float32), 0.0, 1.0), certified=False)

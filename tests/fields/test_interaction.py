@@ -94,6 +94,19 @@ def test_the_field_is_that_of_the_formula(law, width, dim):
     )
 
 
+@pytest.mark.parametrize("law", ["conserving", "official"])
+def test_in_float64_the_field_keeps_its_digits(law):
+    x_pos, x_neg = pairs(2)
+    points = places(x_pos, x_neg, n=12)
+    direction, log_magnitude = reference(points, x_pos, x_neg, WIDTHS["bridge"], law)
+    with jax.enable_x64(True):
+        field = interaction(points, x_pos, x_neg, GAP, width=WIDTHS["bridge"], law=law)
+        assert field.direction.dtype == jnp.float64
+    # log weights of up to a hundred, 1e-16 of them, times a few
+    np.testing.assert_allclose(field.direction, direction, atol=1e-11)
+    np.testing.assert_allclose(field.log_magnitude, log_magnitude, atol=1e-11)
+
+
 @pytest.mark.parametrize(
     ("law", "dim", "k"),
     [

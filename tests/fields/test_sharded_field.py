@@ -209,6 +209,25 @@ def test_on_devices_and_from_the_host_the_field_holds_where_squares_overflow(dim
             assert error_over_tolerance(field, truth).max() <= 2, (name, scale, far_point, far_sample)
 
 
+def test_the_shrinkage_of_a_streamed_field_is_a_length_where_squares_overflow():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 8, 2)).astype(np.float32)
+    points = rng.uniform(size=(6, 3)).astype(np.float32)
+    near, far = (
+        streamed_field(
+            np.float32(unit) * points,
+            [(np.float32(unit) * x, 0.0, 1.0), (np.float32(unit) * y, unit, -1.0)],
+            convention="per_plate",
+            gamma=0.5 * unit,
+            certified=False,
+        )
+        for unit in (1.0, 1e25)
+    )
+    # coordinates rounded anew
+    np.testing.assert_allclose(far.direction, near.direction, atol=1e-5)
+    np.testing.assert_allclose(far.log_magnitude, near.log_magnitude, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -131,6 +131,16 @@ def test_the_launch_is_on_the_line_that_left_the_charge_in_that_direction(dim):
     assert errors[1] < errors[0] / 2 ** (dim + 0.5), errors
 
 
+def test_lines_against_the_field_are_launched_as_those_of_all_charges_reversed():
+    charges = plates(2)
+    conjugate = charges._replace(charge=-charges.charge)
+    back = launches.from_charges(KEY, charges, 200, reverse=True, distance=0.4)
+    forth = launches.from_charges(KEY, conjugate, 200, distance=0.4)
+    np.testing.assert_array_equal(back.origin, forth.origin)
+    # the same sums with plus and minus exchanged
+    np.testing.assert_allclose(back.points, forth.points, atol=1e-5)
+
+
 def test_a_launch_is_off_its_charge_whatever_float32_says():
     """Neighbors as close as the coordinates can tell, far from the origin."""
     charges = filled(plate(jnp.asarray([[1000.0], [1000.0 + 2e-4], [1001.0]]), 0.0, 1.0))
@@ -230,6 +240,7 @@ def test_spacing_is_the_typical_distance_to_a_neighbor():
         ({"hemisphere": "left"}, "hemisphere must be one of 'both', 'up', 'down'"),
         ({"draws": "odd"}, "draws must be one of 'even', 'independent'"),
         ({"distance": 1.5}, "below 1"),
+        ({"distance": 1.0}, "below 1"),
         ({"distance": 0.0}, "distance must be a finite number > 0"),
         (
             {"height": 1.0},
@@ -270,3 +281,9 @@ def test_launches_say_that_they_are_made_outside_jit():
 def test_one_place_has_no_spacing():
     with pytest.raises(ValueError, match="two places"):
         launches.spacing(filled(plate(jnp.zeros((3, 1)), 0.0, 1.0)))
+
+
+def test_charges_of_0_have_no_part_in_the_spacing():
+    # those that fill up lie 10 from the others
+    charges = filled(plate(jnp.asarray([[10.0], [11.0], [12.0]]), 0.0, 1.0))
+    assert launches.spacing(charges) == 1.0

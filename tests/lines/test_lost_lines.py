@@ -30,6 +30,11 @@ def test_a_line_that_turns_back_is_stopped_and_reported(stepping):
     assert np.all(np.asarray(lines.end)[:, -1] <= 1.0 + 1e-4)
     assert np.all(np.asarray(lines.end)[:, -1] > 0.8)
     np.testing.assert_array_equal(lines.path[-1], lines.end)
+    # past its end a path is the end, its height too
+    end, heights = np.asarray(lines.end), np.linspace(np.asarray(points)[:, 1], GAP, 5)
+    past = heights > end[:, -1] + 1e-3
+    assert past.sum() >= 4
+    np.testing.assert_array_equal(np.asarray(lines.path)[past], np.broadcast_to(end, (5, 2, 2))[past])
     below = trace(turning_field, points, 0.9, stepping=adaptive(rtol=1e-5))
     assert below.arrived.all()
     exact = np.asarray(points)[:, 0] + np.log((1 - np.asarray(points)[:, 1]) / 0.1)

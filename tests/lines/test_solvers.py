@@ -92,8 +92,24 @@ def test_a_step_is_at_most_dz_and_divides_the_way():
         assert (
             int(trace(linear_field, one, GAP, stepping=fixed("euler", step=step)).num_evaluations[0]) == count
         )
+    # 4.9 / 0.7 is a rounding above 7 in float32
+    assert int(trace(linear_field, one, 4.9, stepping=fixed("euler", step=0.7)).num_evaluations[0]) == 7
+    three = starts(n=3).at[:, -1].set(jnp.asarray([0.0, 1.0, 1.75]))
+    lines = trace(linear_field, three, GAP, stepping=fixed("euler", step=0.5))
+    assert lines.num_evaluations.tolist() == [4, 2, 1]
     by_hand = np.asarray(one, np.float64)[0, :-1]
     for _ in range(20):  # Algorithm 2 of the paper, x += (f_x / f_z) dz
         by_hand = by_hand + A @ by_hand * 0.1
     end = trace(linear_field, one, GAP, stepping=fixed("euler", step=0.1)).end
     np.testing.assert_allclose(end[0, :-1], by_hand, atol=1e-5)  # rounding of 20 steps
+
+
+def test_no_adaptive_step_is_longer_than_the_longest():
+    def upright(points):
+        return jnp.zeros_like(points).at[:, -1].set(1.0)
+
+    for greatest, least in ((None, 1), (0.05, 20)):
+        stepping = adaptive("bosh3", clock="linear", greatest_step=greatest)
+        count = trace(upright, starts(n=1), GAP, stepping=stepping).num_evaluations[0]
+        # three rates a step; steps grow to the longest from a hundredth of the way
+        assert 3 * least <= count < 3 * (least + 8)

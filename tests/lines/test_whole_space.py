@@ -141,6 +141,14 @@ def test_what_enters_the_capture_radius_ends_there(dim):
     assert np.all((back > 0) == (reach == 0))
 
 
+@pytest.mark.slow
+def test_under_jit_only_the_charges_that_lines_end_on_capture():
+    charges = plates(2)
+    radius = jax.jit(whole_space.capture_radius)(charges)
+    np.testing.assert_allclose(radius, whole_space.capture_radius(charges), rtol=1e-5)
+    assert ((np.asarray(radius) > 0) == (np.asarray(charges.charge) < 0)).all()
+
+
 # ---- lines that do not arrive ---------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from efm_jax.matching import c2fm
+from efm_jax.matching import _frames, c2fm
 
 GAP = 1.5
 
@@ -171,3 +171,14 @@ def test_frames_that_do_not_fit_are_refused():
         c2fm(1.0, target="robust", frame="pca")
     with pytest.raises(ValueError, match="frame='rms' is for velocities of the chain of each minibatch"):
         c2fm(1.0, target="direction", frame="rms")
+
+
+@pytest.mark.parametrize("frame", ["rms", "whitened"])
+def test_both_frames_have_the_geometric_mean_of_the_spreads_as_unit(frame):
+    rng = np.random.default_rng(0)
+    x, y = 4.0 + 0.5 * rng.normal(size=(8, 2)), 9.0 * rng.normal(size=(10, 2))
+    plates = _frames.in_frames(jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32), frame)
+    unit = np.sqrt(np.sqrt(x.var(0).mean() * y.var(0).mean()))
+    for plate, side in zip(plates, (x, y), strict=True):
+        np.testing.assert_allclose(np.sqrt(np.square(plate.charges).mean()), unit, rtol=1e-5)
+        np.testing.assert_allclose(plate.outside(plate.charges), side, rtol=1e-4, atol=1e-4)

@@ -128,3 +128,11 @@ def test_the_suggested_gap_scales_with_the_data(dim):
     for c in (1e-30, 1e-6, 1e-2, 7.0, 1e6, 1e20):
         # one rounding of the samples
         assert gaps.suggest_gap(np.float32(c) * x, np.float32(c) * y) == pytest.approx(c * once, rel=1e-6), c
+
+
+def test_another_key_suggests_another_gap_near_by():
+    x, y = normal(80, 5), normal(80, 5, 1.0, 1)
+    first, other = gaps.suggest_gap(x, y), gaps.suggest_gap(x, y, key=jax.random.key(7))
+    assert first != other
+    # a median over 256 points
+    assert other == pytest.approx(first, rel=0.3)

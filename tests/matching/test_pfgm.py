@@ -73,6 +73,12 @@ def test_targets_are_those_of_float64_sums(dim, extra):
     np.testing.assert_allclose(weight, 1 / r2, rtol=1e-5)
 
 
+def test_the_weight_is_that_of_data_of_any_scale():
+    p, _, weight = draw(pfgm(scale=5.0, num_extra=1), normal(0, 8, 3), n=200)
+    np.testing.assert_allclose(weight, 1 / (1 + (p[:, :-1] ** 2).mean(1) / 225), rtol=1e-5)
+    assert 0.01 < weight.min() < 0.9
+
+
 @pytest.mark.parametrize("extra", KINDS)
 def test_the_velocity_carries_the_density_of_the_points(extra):
     y = np.random.default_rng(0).normal(size=(7, 2)) * 2
@@ -413,3 +419,14 @@ def test_a_denoising_network_that_knows_nothing_has_the_lines_of_a_gaussian():
     found = np.asarray(network.apply(jnp.zeros(()), points))
     np.testing.assert_allclose(found[:, :2], expected, rtol=1e-5)  # some roundings of float32
     assert (found[:, 2] == 1.0).all()
+
+
+def test_by_height_points_of_the_first_paper_are_at_all_scales():
+    """`(x - x_i, z) = s (e, |e'|)` with one s of 0.01 to 54, evenly in its logarithm."""
+    p, _, _ = draw(pfgm_by_height(40.0), jnp.full((1, 2), 3.0), n=4000)
+    scales = 0.01 * 1.03 ** (291 * (np.arange(400) + 0.5) / 400)
+    for found, law in (
+        (p[:, 2], stats.halfnorm),
+        (np.linalg.norm(p[:, :2] - 3.0, axis=1), stats.rayleigh),
+    ):
+        assert stats.kstest(found, lambda r, law=law: law.cdf(r[:, None] / scales).mean(1)).pvalue > P

@@ -182,3 +182,19 @@ def test_bad_options_say_what_was_expected():
         points.near_plate(sigma=0)
     with pytest.raises(ValueError, match="gap must be a finite number > 0"):
         points.heights(jax.random.key(0), -1.0, 3)
+
+
+@pytest.mark.parametrize("law", points.HEIGHTS)
+def test_heights_keep_off_the_plates(law):
+    share = np.asarray(points.heights(jax.random.key(2), GAP, 200_000, height=law), np.float64) / GAP
+    # float32 of numbers near 1
+    assert share.min() > 1e-4 * (1 - 1e-5)
+    assert share.max() < 1 - 1e-4 + 2e-7
+    assert min(share.min(), 1 - share.max()) < 2e-4
+
+
+def test_near_plate_scales_are_no_larger_than_the_gap():
+    x = np.zeros((1, 3), np.float32)
+    p = draw(points.near_plate(sigma=5.0), x, x, gap=0.5, n=5000)
+    # one scale is left, the gap
+    assert stats.kstest(np.linalg.norm(p[:, :-1], axis=1) / 0.5, stats.chi(3).cdf).pvalue > P

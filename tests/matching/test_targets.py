@@ -1,15 +1,18 @@
 """Of every recipe: the targets it draws are those of its exact field, in float64 from the formulas."""
 
+from functools import partial
+
 import chain_reference
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from reference import coulomb as reference_coulomb
+from scipy import stats
 
 from efm_jax.charges.plates import capacitor
 from efm_jax.fields import widths
-from efm_jax.matching import c2fm, cfm, couplings, efm, ifm, points
+from efm_jax.matching import c2fm, cfm, couplings, efm, ifm, points, tubes
 from efm_jax.matching.by_height import pfgm_by_height
 
 GAP, DIM, COUNT = 6.0, 3, 16
@@ -158,3 +161,20 @@ def test_each_target_of_flow_matching_is_the_velocity_of_one_pair_s_path(recipe,
     assert 1.0 < offset.mean() < 2.2
     assert sorted(mine) == list(range(COUNT))  # every pair once
     assert (target[:, -1] == 1).all()
+
+
+WIDE = {"coupling": PAIRS, "num_points": 4000}
+
+
+@pytest.mark.parametrize("height", ["linear", "logit"])
+@pytest.mark.parametrize(
+    ("make", "width"), [(cfm, 0.1), (tubes, 0.1), (partial(ifm, width=widths.constant(0.2)), 0.2)]
+)
+def test_points_of_pairs_lie_about_their_axis_at_the_heights_asked_for(make, width, height):
+    recipe = make(GAP, height=height, **WIDE)
+    batch = recipe.draw(jax.random.key(0), jnp.zeros((1, 2)), jnp.full((1, 2), 3.0))
+    p = np.asarray(batch.points, np.float64)
+    t, offset = p[:, 2] / GAP, p[:, :2] - 3.0 * p[:, 2:] / GAP
+    assert stats.kstest(offset.ravel() / width, "norm").pvalue > 1e-4
+    # by the logit every power of ten up to the middle holds about a seventh on either side
+    assert np.mean((t < 0.01) | (t > 0.99)) == pytest.approx(0.5 if height == "logit" else 0.02, abs=0.05)

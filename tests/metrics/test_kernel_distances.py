@@ -71,6 +71,14 @@ def test_mmds_own_bandwidth_is_the_median_distance():
         mmd(np.zeros((5, 2)), np.zeros((5, 2)))
 
 
+def test_mmds_own_bandwidth_takes_every_second_sample_of_more_than_a_thousand():
+    a, b = sets(1500, 900, 2)
+    joint = np.concatenate([a[::2], b])
+    i, j = np.triu_indices(len(joint), 1)
+    median = np.median(np.linalg.norm(joint[i] - joint[j], axis=1))
+    assert mmd(a, b) == pytest.approx(mmd(a, b, bandwidth=median), rel=1e-9)
+
+
 def test_sums_over_blocks_of_rows_equal_those_over_all():
     a, b = sets(1100, 1030, 2)  # more rows than one block holds
     within = [ot.dist(x, x) for x in (a, b)]
@@ -108,6 +116,17 @@ def test_kids_standard_error_is_the_spread_over_fresh_sets():
     assert 0.8 < error[1] / spread[1] < 1.4
     # subsets of a sixth and of half the set must tell of one and the same error
     assert error[1] == pytest.approx(error[0], rel=0.15)
+
+
+def test_kids_squared_error_does_not_depend_on_the_number_of_subsets():
+    """An unbiased variance of two subsets is on average that of many; the biased one would be half of it."""
+    a, b = sets(40, 40, 3)
+    few = np.array([kid(a, b, subsets=2, subset_size=10, seed=s).standard_error ** 2 for s in range(1000)])
+    many = kid(a, b, subsets=2000, subset_size=10, seed=2000).standard_error ** 2
+    # four standard errors of the mean over 1,000 seeds, and as much again for the spread of 2,000 subsets
+    error = few.std() / np.sqrt(1000)
+    assert abs(few.mean() - many) < 6 * error
+    assert error < 0.07 * many
 
 
 def test_energy_distance_equals_scipys_in_one_dimension_and_pairs_in_more():

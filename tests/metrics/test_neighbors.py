@@ -109,6 +109,15 @@ def test_what_each_number_sees():
     assert inflated.coverage < 0.1
 
 
+def test_standard_errors_of_shares_are_binomial_in_the_set_they_are_shares_of():
+    rng = np.random.default_rng(1)
+    got = neighborhood(1.3 * rng.normal(size=(40, 3)), rng.normal(size=(110, 3)))
+    for name, count in (("precision", 40), ("recall", 110), ("coverage", 110)):
+        share = getattr(got, name)
+        assert 0 < share < 1
+        assert got.standard_errors[name] == pytest.approx(np.sqrt(share * (1 - share) / count), rel=1e-9)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_standard_errors_are_those_of_means(name):
     rng = np.random.default_rng(0)
@@ -135,6 +144,11 @@ def test_copies_are_told_from_new_samples():
     assert got.standard_error == pytest.approx(np.sqrt(0.25 / 500), rel=0.01)
     blurred = train + 0.05 * rng.normal(size=train.shape)  # near copies, not exact ones
     assert copies(blurred, train, held).share_nearer == 1.0
+    for quantile in (0.1, 0.5):
+        got = copies(fresh, train, held, quantile=quantile)
+        assert got.share_nearer == np.mean(got.samples < np.quantile(got.held_out, quantile))
+        # two shares of 500, each known to 0.022 at most: four standard errors of their difference
+        assert abs(got.share_nearer - quantile) < 0.13
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ def test_fresh_samples_of_a_plate_of_charges_go_where_its_flux_goes():
     [
         ({"gap": 0.0}, "gap must be"),
         ({"offset": 2.0}, "offset must be below half the gap"),
+        ({"offset": 1.0}, "offset must be below half the gap"),
         ({"field": 3.0}, "field must be a function"),
         ({"field": lambda p: p[:, :1]}, "one vector"),
     ],

@@ -78,6 +78,58 @@ def test_draw_and_network_get_keys_of_their_own_new_at_every_step_and_fixed_by_t
     assert all(abs(loss - 2.0) < 0.15 for loss in runs[0])
 
 
+def test_parameters_and_steps_have_keys_of_their_own():
+    seen = []
+
+    def init(key):
+        seen.append(key)
+        return DIAGONAL.init(key)
+
+    key = jax.random.key(3)
+    state = init_state(key, Network(init, DIAGONAL.apply), optax.sgd(0.1))
+    words = {tuple(jax.random.key_data(each).tolist()) for each in (key, state.key, *seen)}
+    assert len(words) == 3
+
+
+def test_each_device_draws_its_own_noise():
+    """At points 1 and -1 of two devices one and the same noise would cancel in the gradient."""
+
+    def draw(key, x_pos, x_neg):
+        points = jnp.asarray([[1.0], [-1.0]]) * jnp.ones((2, DIM + 1))
+        return Batch(points, jnp.zeros_like(points), jnp.ones(2))
+
+    def noisy(params, points, *, key, cond=None):
+        return params["a"] + points * jax.random.normal(key, points.shape)
+
+    network, optimizer = Network(DIAGONAL.init, noisy), optax.sgd(0.5)
+    step = make_train_step(recipe_of(draw), network, optimizer, axis_name="data")
+    state = init_state(jax.random.key(0), network, optimizer)
+    parts = X_POS[:6].reshape(2, 3, DIM), X_NEG[:4].reshape(2, 2, DIM)
+    state, _ = jax.vmap(step, in_axes=(None, 0, 0), axis_name="data")(state, *parts)
+    one, other = np.asarray(state.params["a"])
+    np.testing.assert_array_equal(one, other)
+    # without noise, or where it cancels, the gradient of a^2 / 4 takes 1 to 3/4
+    assert np.abs(one - 0.75).min() > 1e-3
+
+
+def test_half_precision_samples_and_networks_are_computed_with_in_float32():
+    seen = []
+
+    def draw(key, x_pos, x_neg):
+        seen.extend((x_pos.dtype, x_neg.dtype))
+        points = jnp.ones((4, DIM + 1))
+        return Batch(points, points + 2.0**-10, jnp.ones(4))
+
+    # bfloat16 knows 1 and not 1 + 2^-10
+    network = Network(DIAGONAL.init, lambda params, points, **_: (params["a"] * points).astype(jnp.bfloat16))
+    optimizer = optax.sgd(0.1)
+    step = make_train_step(recipe_of(draw), network, optimizer)
+    state = init_state(jax.random.key(0), network, optimizer)
+    _, info = step(state, X_POS.astype(np.float16), jnp.asarray(X_NEG, jnp.bfloat16))
+    assert seen == [jnp.float32, jnp.float32]
+    assert float(info.loss) == 2.0**-20
+
+
 def test_state_is_donated():
     network, optimizer = hidden(), adam()
     state = init_state(jax.random.key(0), network, optimizer)
