@@ -96,7 +96,7 @@ def interaction(
     if block_size is None:
         block_size = max(1, min(num_pairs, 2**21 // max(1, len(points))))
     size = min(checks.count("block_size", block_size), num_pairs)
-    dtype = jnp.promote_types(jnp.promote_types(points.dtype, x_pos.dtype), jnp.float32)
+    dtype = jnp.result_type(points, x_pos, x_neg, jnp.float32)
     summed = _OF_TRACED_GAP if isinstance(gap, Tracer) else _OF_GAP
     return summed(points.astype(dtype), x_pos.astype(dtype), x_neg.astype(dtype), gap, width, law, size)
 

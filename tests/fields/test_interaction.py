@@ -107,6 +107,14 @@ def test_in_float64_the_field_keeps_its_digits(law):
     np.testing.assert_allclose(field.log_magnitude, log_magnitude, atol=1e-11)
 
 
+@pytest.mark.parametrize("precise", range(3))
+def test_one_array_of_float64_makes_the_field_one_of_float64(precise):
+    arrays = [np.ones((1, 3)), np.zeros((4, 2)), np.eye(4, 2)]
+    with jax.enable_x64(True):
+        arrays = [a.astype(np.float64 if k == precise else np.float32) for k, a in enumerate(arrays)]
+        assert interaction(*arrays, GAP).direction.dtype == jnp.float64
+
+
 @pytest.mark.parametrize(
     ("law", "dim", "k"),
     [

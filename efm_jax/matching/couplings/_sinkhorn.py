@@ -119,7 +119,7 @@ def _log_plan(
     labels: Labels | None,
 ) -> tuple[Float[Array, "n m"], Bool[Array, " n"]]:
     """Log of the plan of `entropic_plan`, and which rows have mass: those whose label the columns have too."""
-    dtype = jnp.promote_types(x_pos.dtype, jnp.float32)
+    dtype = jnp.result_type(x_pos, x_neg, jnp.float32)
     x, y = x_pos.astype(dtype), x_neg.astype(dtype)
     # about the means of their labels: that moves all costs of a label alike, and leaves the least to round
     if labels is None:
