@@ -95,6 +95,8 @@ class Wanted:
     max_pixels: int = 1 << 26
     levels: int | None = None
     cache: str | Path = "auto"
+    first: int | None = None
+    """Look at so many pictures at most, from the first on; not with cache "none"."""
 
     def __post_init__(self) -> None:
         places, cache = _picture_cache.PLACES, self.cache
@@ -129,6 +131,7 @@ def decoded(found: Files, wanted: Wanted) -> Decoded:
     Raises:
         ValueError: One cannot be read and `on_error` is "raise", or none can; they differ in size; there is no room.
     """
+    found = found if wanted.first is None else _first(found, wanted.first)
     number, shape = found.number, wanted.shape
     if wanted.cache == "none":
         return _on_demand(found, wanted)
@@ -145,6 +148,14 @@ def decoded(found: Files, wanted: Wanted) -> Decoded:
         read = _picture_cache.kept(folder, made_of, found.number, pictures, whole=wanted.on_error == "raise")
     _tell(found, shape, read, wanted.on_error)
     return read
+
+
+def _first(found: Files, most: int) -> Files:
+    return found._replace(
+        number=None if found.number is None else min(found.number, most),
+        items=lambda: itertools.islice(found.items(), most),
+        made_of={**found.made_of, "first": most},
+    )
 
 
 def _on_demand(found: Files, wanted: Wanted) -> Decoded:
@@ -255,8 +266,9 @@ def _tell(found: Files, shape: Shape, read: Decoded, on_error: str) -> None:
             "(on_error='skip')."
         )
     if not read.names:
+        name, why = next(iter(read.skipped.items()))
         raise ValueError(
-            f"none of the {count} pictures in {found.where} can be read; the first is {next(iter(read.skipped))}."
+            f"none of the {count} pictures in {found.where} can be read; the first is {name} ({why})."
         )
     if bad:
         warnings.warn(

@@ -17,7 +17,7 @@ from efm_jax.datasets.jitter import jittered
 from efm_jax.datasets.source import Choice, Columns, Source
 from efm_jax.datasets.splits import split_by_name, split_mask
 
-__all__ = ["Options", "holds_pictures", "open_source", "opened", "specification"]
+__all__ = ["Options", "holds_pictures", "open_source", "opened", "read_pictures", "specification"]
 
 Size = int | tuple[int, int] | None
 
@@ -238,17 +238,30 @@ def _open_folder(name: str, rest: str, options: Options) -> Source:
 
 
 def _open_tar(name: str, rest: str, options: Options) -> Source:
-    read = shards.read_tar(rest, **_of_pictures(options))
+    read = read_pictures(name, options)
     return _of_files(read.images, read.names, read.labels, options)
 
 
 def _open_pictures(name: str, rest: str, options: Options) -> Source:
+    read = read_pictures(name, options)
+    # names are split without their endings
+    return _of_files(read.images, [f"{row}." for row in read.names], read.labels, options)
+
+
+def read_pictures(name: str, options: Options, *, first: int | None = None) -> shards.Labeled:
+    """Read the pictures of `tar:PATH`, or those of `parquet:PATH`, in their order and of all splits.
+
+    Args:
+        name: The name of the data, of which `holds_pictures` is true if it is no tar file.
+        options: How they are read.
+        first: Look at so many at most; None for all.
+    """
+    if name.startswith("tar:"):
+        return shards.read_tar(name.removeprefix("tar:"), **_of_pictures(options), first=first)
     from efm_jax.datasets import _picture_column  # loads pyarrow
 
     column = cast(_picture_column.Column, _picture_column.column_of(name, options.table))
-    read = _picture_column.read(column, _decoding.Wanted(**_of_pictures(options)))
-    # names are split without their endings
-    return _of_files(read.images, [f"{row}." for row in read.names], read.labels, options)
+    return _picture_column.read(column, _decoding.Wanted(**_of_pictures(options), first=first))
 
 
 def holds_pictures(name: str, reading: tables.Reading = tables.ALL) -> bool:
