@@ -137,15 +137,15 @@ def _names_in(x: Any) -> list[Any]:
     return [one for one in first if isinstance(one, str | Path)]
 
 
-def _saved(path: Path, samples: np.ndarray, columns: list[Any] | None) -> str:
+def _saved(path: Path, samples: np.ndarray, columns: list[str] | None) -> str:
     """Write samples, under the names of their columns if they have such; return their name as data."""
     if columns is None:
         np.save(f"{path}.npy", samples)
         return f"npy:{path}.npy"
-    return f"parquet:{tables.write(f'{path}.parquet', samples, [str(name) for name in columns])}"
+    return f"parquet:{tables.write(f'{path}.parquet', samples, columns)}"
 
 
-def _array(name: str, x: Any, space: Own | None, columns: list[Any] | None) -> np.ndarray:
+def _array(name: str, x: Any, space: Own | None, columns: list[str] | None) -> np.ndarray:
     """Samples as a file of data may hold them; in the space their latents."""
     try:
         if columns is not None:
