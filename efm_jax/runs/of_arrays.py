@@ -13,7 +13,7 @@ import numpy as np
 from efm_jax._core import checks, files
 from efm_jax.datasets import splits, tables
 from efm_jax.datasets.spaces import Own
-from efm_jax.models import configs, frames, given, suggestions
+from efm_jax.models import build, configs, frames, given, suggestions
 from efm_jax.models.loading import load
 from efm_jax.models.model import Trained
 from efm_jax.runs._train import train
@@ -100,6 +100,7 @@ def fit(
         specs = {name: _saved(data / name, one, columns) for name, one in arrays.items()}
         found = suggestions.suggest(specs.get("x", "noise"), specs["y"], held_out=held_out)
         config = found.run if method is None else configs.of_method(found.run, method)
+        build.check_noise(config)
         every = config.picture_every if run is not None else 0.0
         config = replace(config, seed=seed, picture_every=every)
         config = suggestions.of_steps(config, steps) if steps else suggestions.paced(config, minutes)[0]
