@@ -24,6 +24,7 @@ from efm_jax.datasets.picture_files import Picture
 _AHEAD, _BYTES_AHEAD, _AT_FIRST = 256, 1 << 28, 16
 """Pictures that are read before they are asked for: how many, and of how many bytes; and before their size is known."""
 _NAMED = 5
+_SIZE = "size= (--data.size, of `efm compare` --size)"
 
 Content = Path | bytes
 Item = tuple[str, Content, str | None]
@@ -193,7 +194,7 @@ def _in_memory(found: Files, pictures: Callable[[Decoded], Iterator[np.ndarray]]
         if k == len(images):
             count = found.number or max(2 * k, _AHEAD)
             what = f"{count} pictures like {done.names[0]} in {found.where}"
-            fix = "Keep them on the disk with --data.cache disk (cache='disk'), or give a smaller --data.size (size=)."
+            fix = f"Give a smaller {_SIZE}, or keep them on the disk by cache='disk' (--data.cache disk)."
             memory.check(what, count * picture.nbytes, fix)
             longer = np.empty((count, *picture.shape), np.uint8)
             longer[:k] = images[:k].reshape(-1, *picture.shape)
@@ -237,7 +238,7 @@ def _each(found: Files, shape: Shape, done: Decoded) -> Iterator[np.ndarray]:
                 if picture.shape != sides:
                     raise ValueError(
                         f"pictures differ in size: {done.names[0]} is {sides[1]} x {sides[0]} and {name} is "
-                        f"{picture.shape[1]} x {picture.shape[0]} pixels (in {found.where}); give size= (--data.size), "
+                        f"{picture.shape[1]} x {picture.shape[0]} pixels (in {found.where}); give {_SIZE}, "
                         f"e.g. {min(sides[:2])}, to crop and resize them all."
                     )
                 done.names.append(name)
@@ -262,8 +263,8 @@ def _tell(found: Files, shape: Shape, read: Decoded, on_error: str) -> None:
             name, why = next(iter(read.skipped.items()))
             said = f"{os.path.join(found.where, name)} cannot be read as a picture ({why})"
         raise ValueError(
-            f"{said}; remove or repair {'it' if bad == 1 else 'them'}, or leave such files out by --data.on-error skip "
-            "(on_error='skip')."
+            f"{said}; remove or repair {'it' if bad == 1 else 'them'}, or leave such files out by on_error='skip' "
+            "(--data.on-error skip, of `efm compare` by --skip-unreadable)."
         )
     if not read.names:
         name, why = next(iter(read.skipped.items()))
