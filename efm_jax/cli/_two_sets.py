@@ -74,10 +74,11 @@ def of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str,
     run_of_two = found.run if found else configs.Run()
 
     def said(config: configs.Run, minutes: float, fixed: Collection[str] = ()) -> configs.Run:
-        from efm_jax.models import suggestions
+        from efm_jax.models import build, suggestions
 
         if found is None:
             raise ValueError("two sets of data are expected: efm train A B")
+        build.check_noise(config)
         print("\n".join(suggestions.described(found, config, given=given)), flush=True)
         print("timing some steps ...", file=sys.stderr, flush=True)  # compiling takes its time
         config, timing = suggestions.paced(config, minutes, given={*given, *fixed})

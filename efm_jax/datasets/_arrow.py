@@ -31,7 +31,7 @@ class ArrowFile:
             schema, self.count = self._file.schema_arrow, self._file.metadata.num_rows
         self.columns = list(schema.names)
         self.text = [field.name for field in schema if not _is_number(field.type)]
-        self.keys = [field.name for field in schema if not _is_opaque(field.type)]
+        self.keys = keys(schema)
 
     def close(self) -> None:
         if self._file is not None:
@@ -96,6 +96,22 @@ def _is_number(kind: Any) -> bool:
     return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind) or types.is_null(kind)
 
 
+def keys(schema: Any) -> list[str]:
+    """Names of the columns by which rows can be chosen."""
+    return [field.name for field in schema if not _is_opaque(field.type)]
+
+
+def text(column: Any) -> np.ndarray:
+    """Return the values of a column as text, an empty one where one is missing."""
+    if not _is_number(column.type):
+        texts = compute.cast(column, pa.string()).to_pylist()
+        return np.asarray(["" if one is None else one for one in texts], str)
+    known = column.drop_null().to_numpy(zero_copy_only=False).astype(str)
+    found = np.full(len(column), "", known.dtype)
+    found[column.is_valid().to_numpy(zero_copy_only=False)] = known
+    return found
+
+
 def _is_opaque(kind: Any) -> bool:
     """Whether it is neither numbers nor text."""
     types = pa.types
@@ -111,6 +127,4 @@ def _plain(column: Any) -> np.ndarray:
     """Numbers as they are where none is missing, anything else as text."""
     if _is_number(column.type) and not column.null_count:
         return column.to_numpy(zero_copy_only=False)
-    return np.asarray(
-        ["" if text is None else text for text in compute.cast(column, pa.string()).to_pylist()], str
-    )
+    return text(column)

@@ -24,6 +24,7 @@ from efm_jax.datasets.picture_files import Picture
 _AHEAD, _BYTES_AHEAD, _AT_FIRST = 256, 1 << 28, 16
 """Pictures that are read before they are asked for: how many, and of how many bytes; and before their size is known."""
 _NAMED = 5
+_SIZE = "size= (--data.size, of `efm compare` --size)"
 
 Content = Path | bytes
 Item = tuple[str, Content, str | None]
@@ -95,6 +96,8 @@ class Wanted:
     max_pixels: int = 1 << 26
     levels: int | None = None
     cache: str | Path = "auto"
+    first: int | None = None
+    """Look at so many pictures at most, from the first on; not with cache "none"."""
 
     def __post_init__(self) -> None:
         places, cache = _picture_cache.PLACES, self.cache
@@ -129,6 +132,7 @@ def decoded(found: Files, wanted: Wanted) -> Decoded:
     Raises:
         ValueError: One cannot be read and `on_error` is "raise", or none can; they differ in size; there is no room.
     """
+    found = found if wanted.first is None else _first(found, wanted.first)
     number, shape = found.number, wanted.shape
     if wanted.cache == "none":
         return _on_demand(found, wanted)
@@ -145,6 +149,14 @@ def decoded(found: Files, wanted: Wanted) -> Decoded:
         read = _picture_cache.kept(folder, made_of, found.number, pictures, whole=wanted.on_error == "raise")
     _tell(found, shape, read, wanted.on_error)
     return read
+
+
+def _first(found: Files, most: int) -> Files:
+    return found._replace(
+        number=None if found.number is None else min(found.number, most),
+        items=lambda: itertools.islice(found.items(), most),
+        made_of={**found.made_of, "first": most},
+    )
 
 
 def _on_demand(found: Files, wanted: Wanted) -> Decoded:
@@ -182,7 +194,7 @@ def _in_memory(found: Files, pictures: Callable[[Decoded], Iterator[np.ndarray]]
         if k == len(images):
             count = found.number or max(2 * k, _AHEAD)
             what = f"{count} pictures like {done.names[0]} in {found.where}"
-            fix = "Keep them on the disk with --data.cache disk (cache='disk'), or give a smaller --data.size (size=)."
+            fix = f"Give a smaller {_SIZE}, or keep them on the disk by cache='disk' (--data.cache disk)."
             memory.check(what, count * picture.nbytes, fix)
             longer = np.empty((count, *picture.shape), np.uint8)
             longer[:k] = images[:k].reshape(-1, *picture.shape)
@@ -226,7 +238,7 @@ def _each(found: Files, shape: Shape, done: Decoded) -> Iterator[np.ndarray]:
                 if picture.shape != sides:
                     raise ValueError(
                         f"pictures differ in size: {done.names[0]} is {sides[1]} x {sides[0]} and {name} is "
-                        f"{picture.shape[1]} x {picture.shape[0]} pixels (in {found.where}); give size= (--data.size), "
+                        f"{picture.shape[1]} x {picture.shape[0]} pixels (in {found.where}); give {_SIZE}, "
                         f"e.g. {min(sides[:2])}, to crop and resize them all."
                     )
                 done.names.append(name)
@@ -251,12 +263,13 @@ def _tell(found: Files, shape: Shape, read: Decoded, on_error: str) -> None:
             name, why = next(iter(read.skipped.items()))
             said = f"{os.path.join(found.where, name)} cannot be read as a picture ({why})"
         raise ValueError(
-            f"{said}; remove or repair {'it' if bad == 1 else 'them'}, or leave such files out by --data.on-error skip "
-            "(on_error='skip')."
+            f"{said}; remove or repair {'it' if bad == 1 else 'them'}, or leave such files out by on_error='skip' "
+            "(--data.on-error skip, of `efm compare` by --skip-unreadable)."
         )
     if not read.names:
+        name, why = next(iter(read.skipped.items()))
         raise ValueError(
-            f"none of the {count} pictures in {found.where} can be read; the first is {next(iter(read.skipped))}."
+            f"none of the {count} pictures in {found.where} can be read; the first is {name} ({why})."
         )
     if bad:
         warnings.warn(

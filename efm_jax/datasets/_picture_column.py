@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from efm_jax._core import files, lazy
-from efm_jax.datasets import _decoding, _picture_cache, picture_files, tables
+from efm_jax.datasets import _arrow, _decoding, _picture_cache, picture_files, tables
 from efm_jax.datasets._on_demand import Later
 from efm_jax.datasets.shards import Labeled
 
@@ -48,10 +48,10 @@ class Column(NamedTuple):
             return None if value is None else str(value)
         return self.known[value] if 0 <= value < len(self.known) else None
 
-    def chosen(self, row: dict[str, Any]) -> bool:
-        """Whether a row is read."""
+    def chosen(self, row: dict[str, Any], text: str) -> bool:
+        """Whether a row is read, whose value in the column of the key is `text`."""
         column, value = self.key
-        return not column or value in (str(row[column]), self.class_of(row) if column == self.label else None)
+        return not column or value in (text, self.class_of(row) if column == self.label else None)
 
 
 def column_of(name: str, reading: tables.Reading) -> Column | None:
@@ -91,15 +91,16 @@ def read(column: Column, wanted: _decoding.Wanted) -> Labeled:
     """
     key, value = column.key
     with _opened(column.path) as file:
-        names, count = file.schema_arrow.names, file.metadata.num_rows
+        names, count = _arrow.keys(file.schema_arrow), file.metadata.num_rows
     if key and key not in names:
         raise ValueError(
             f"{column.path} has no column {key!r}.\nIts columns are {', '.join(tables.few(names))}."
         )
     if key:
-        count = sum(map(column.chosen, _rows(column, {key})))
+        count = sum(1 for _ in _rows(column, {key}))
     if key and not count:
-        raise ValueError(f"{column.path} has no row with {key} = {value!r}.")
+        known = ", ".join(tables.sides(f"parquet:{column.path}", key))
+        raise ValueError(f"{column.path} has no row with {key} = {value!r}.\nIts values are {known}.")
     real = os.path.realpath(column.path)
     found = _decoding.Files(
         str(column.path),
@@ -120,9 +121,8 @@ def _opened(path: Path, metadata: Any = None) -> Any:
 
 
 def _items(column: Column) -> Iterator[_decoding.Item]:
-    for k, row in enumerate(_rows(column, {column.name, column.label, column.key[0]})):
-        if column.chosen(row):
-            yield f"row {k}", _content(row[column.name]), column.class_of(row)
+    for k, row in _rows(column, {column.name, column.label, column.key[0]}):
+        yield f"row {k}", _content(row[column.name]), column.class_of(row)
 
 
 def _content(cell: Any) -> bytes:
@@ -136,11 +136,10 @@ def _later(column: Column) -> Later:
     rows, labels = range(metadata.num_rows), [None] * metadata.num_rows
     if told := {column.label, column.key[0]} - {None, ""}:
         rows, labels = array.array("q"), []
-        for k, row in enumerate(_rows(column, told)):
-            if column.chosen(row):
-                label = column.class_of(row)
-                rows.append(k)
-                labels.append(label and sys.intern(label))
+        for k, row in _rows(column, told):
+            label = column.class_of(row)
+            rows.append(k)
+            labels.append(label and sys.intern(label))
     numbers = np.asarray(rows)
     return Later([f"row {k}" for k in rows], lambda asked: _cells(column, metadata, numbers[asked]), labels)
 
@@ -161,10 +160,16 @@ def _cells(column: Column, metadata: Any, rows: np.ndarray) -> Iterator[tuple[in
                 yield place, _content(cells[int(rows[place] - start)].as_py())
 
 
-def _rows(column: Column, names: set[str | None]) -> Iterator[dict[str, Any]]:
+def _rows(column: Column, names: set[str | None]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows that are read, each with its number: these columns of them, the key's among them."""
+    key, start = column.key[0], 0
     with files.parsing(column.path, "parquet file"), _opened(column.path) as file:
         for rows in file.iter_batches(_ROWS, columns=sorted(name for name in names if name)):
-            yield from rows.to_pylist()
+            texts = _arrow.text(rows.column(key)).tolist() if key else [""] * len(rows)
+            for k, (row, text) in enumerate(zip(rows.to_pylist(), texts, strict=True), start):
+                if column.chosen(row, text):
+                    yield k, row
+            start += len(rows)
 
 
 def _holds_pictures(file: Any, field: Any) -> bool:

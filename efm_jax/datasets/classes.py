@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int32, Integer
 
-from efm_jax.datasets.source import Choice, Source
+from efm_jax.datasets.source import Choice, Source, chosen
 
 __all__ = [
     "NULL",
     "aligned",
     "check_labeling",
+    "check_pairs",
     "class_shares",
     "common_names",
     "draw_labels",
@@ -32,6 +33,8 @@ _STREAM = 9  # the generator of labels is apart from those of samples, whose sec
 
 def with_classes(source: Source, labels: Any, names: Sequence[str] | None = None) -> Source:
     """Give labels to the samples of a finite source: the same draws, and each class by itself.
+
+    Pairs stay pairs in each class where both sides are given the same labels, see `check_pairs`.
 
     Args:
         source: A finite set, as `from_array`, `from_pictures`, `digit_source` make it.
@@ -69,7 +72,8 @@ def with_classes(source: Source, labels: Any, names: Sequence[str] | None = None
     rows = [np.flatnonzero(labels == label) for label in range(len(names or range(int(labels.max()) + 1)))]
     draws = [source.draw.among(of) for of in rows]
     classes = (
-        Source(draw, source.shape, len(of)) if len(of) else None for draw, of in zip(draws, rows, strict=True)
+        Source(draw, source.shape, len(of), paired=source.paired) if len(of) else None
+        for draw, of in zip(draws, rows, strict=True)
     )
     return source._replace(classes=tuple(classes), class_names=names)
 
@@ -135,6 +139,33 @@ def common_names(source_pos: Source, source_neg: Source) -> tuple[str, ...] | No
         f"P and Q do not have the same classes: {'; '.join(apart)}.\nClasses are matched by name: rename those that belong "
         "together (of pictures: their folders), and leave out those without a partner."
     )
+
+
+def check_pairs(source_pos: Source, source_neg: Source) -> None:
+    """Raise ValueError unless rows that belong together, as those of `from_pairs`, have one label.
+
+    Examples:
+        >>> from efm_jax.datasets import from_pairs
+        >>> check_pairs(*(with_classes(one, [0, 1]) for one in from_pairs(np.eye(2), np.eye(2))))
+    """
+    if not (source_pos.paired and source_neg.paired):
+        return
+    pos, neg = (
+        [_rows(one) if one else np.empty(0) for one in source.classes or ()]
+        for source in (source_pos, source_neg)
+    )
+    if len(pos) != len(neg) or not all(map(np.array_equal, pos, neg)):
+        raise ValueError(
+            "rows of pairs have other labels in P than in Q.\n"
+            "Give the same to both: [with_classes(one, labels) for one in from_pairs(x, y)]."
+        )
+
+
+def _rows(source: Source) -> np.ndarray:
+    """The rows of a class, in an order of its own."""
+    if not isinstance(source.draw, Choice):
+        return np.empty(0)  # nothing says which rows a distribution draws
+    return chosen(source, 0, 0, 0, source.size or 0)[0]
 
 
 def class_shares(source: Source) -> Float64[np.ndarray, " classes"]:

@@ -124,16 +124,18 @@ def read(
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for part in _parts(names):
             for name, found in zip(part, pool.map(one, part), strict=True):
+                if limit is not None and len(kept) >= limit:
+                    break
                 if found is None:
                     skipped.append(name)
-                elif limit is None or len(kept) < limit:
-                    fitted, levels_found = found
-                    if isinstance(fitted, ValueError):
-                        raise ValueError(f"{root / name}: {fitted}")
-                    images.append(fitted[0])
-                    places.append(fitted[1])
-                    ranges.append(levels_found)
-                    kept.append(name)
+                    continue
+                fitted, levels_found = found
+                if isinstance(fitted, ValueError):
+                    raise ValueError(f"{root / name}: {fitted}")
+                images.append(fitted[0])
+                places.append(fitted[1])
+                ranges.append(levels_found)
+                kept.append(name)
             if limit is not None and len(kept) >= limit:
                 break
     if not kept:

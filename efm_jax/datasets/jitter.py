@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from efm_jax.datasets.source import Choice, Source
 
-__all__ = ["jittered"]
+__all__ = ["check_amount", "jittered"]
 
 TURN = np.deg2rad(6.0)
 """Deviation of the angle, radians, of an amount of 1."""
@@ -52,10 +52,7 @@ def jittered(source: Source, amount: float = 1.0) -> Source:
 
     Source: Simard, Steinkraus, Platt (2003), Best Practices for Convolutional Neural Networks, section 2 (affine part).
     """
-    if not (np.isfinite(amount) and amount >= 0):
-        raise ValueError(
-            f"the amount of jitter must be a finite number >= 0, got {amount!r}; 1 suits small sets."
-        )
+    check_amount(amount)
     if amount == 0.0:
         return source
     if not isinstance(source.draw, Choice) or len(source.shape) != 3:
@@ -68,6 +65,14 @@ def jittered(source: Source, amount: float = 1.0) -> Source:
         one and one._replace(draw=changed(cast(Choice, one.draw))) for one in source.classes
     )
     return source._replace(draw=changed(source.draw), classes=classes)
+
+
+def check_amount(amount: float) -> None:
+    """Raise ValueError unless pictures can be jittered by this amount."""
+    if not (np.isfinite(amount) and amount >= 0):
+        raise ValueError(
+            f"the amount of jitter must be a finite number >= 0, got {amount!r}; 1 suits small sets."
+        )
 
 
 def _changed(shape: tuple[int, ...], amount: float, draw: Choice) -> Choice:

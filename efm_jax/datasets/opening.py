@@ -13,11 +13,11 @@ from efm_jax._core import files, memory
 from efm_jax.datasets import _decoding, digits, folder, readers, shards, tables, toys
 from efm_jax.datasets.arrays import from_array, from_pictures, of_levels, white_noise
 from efm_jax.datasets.classes import numbered, with_classes
-from efm_jax.datasets.jitter import jittered
+from efm_jax.datasets.jitter import check_amount, jittered
 from efm_jax.datasets.source import Choice, Columns, Source
 from efm_jax.datasets.splits import split_by_name, split_mask
 
-__all__ = ["Options", "holds_pictures", "open_source", "opened", "specification"]
+__all__ = ["Options", "holds_pictures", "open_source", "opened", "read_pictures", "specification"]
 
 Size = int | tuple[int, int] | None
 
@@ -113,8 +113,8 @@ def open_source(
             middle to cut and are refused with a crop, except `noise`.
         split: "train", "test" or "all".
         held_out: Share held out where no published split exists, in (0, 1).
-        gray: Whether pictures get one gray channel instead of color.
-        flip: Whether pictures (not digits) are mirrored at random.
+        gray: Whether pictures get one gray channel instead of color; of an array, 8-bit ones.
+        flip: Whether pictures (not digits) are mirrored at random; of an array, 8-bit ones.
         jitter: How much each drawn picture is turned, slanted, sized and moved, see `jittered`; 1 suits small sets.
         on_error: "raise" or "skip", for pictures in a folder that cannot be read.
         background: Gray level 0..255 behind transparent pixels of a folder's pictures.
@@ -161,6 +161,7 @@ def opened(name: str | Path, options: Options) -> Source:
         (2,)
     """
     size, crop = options.size, options.crop
+    check_amount(options.jitter)
     if not isinstance(name, str | Path):
         raise ValueError(f"data are opened by a string that names them, got {name!r}; known are {_known()}.")
     name = specification(name)
@@ -189,7 +190,12 @@ def opened(name: str | Path, options: Options) -> Source:
     if not rest and kind != "digits":
         raise ValueError(f"{name!r} is incomplete; write {_FORMS[kind]}.")
     source = (_open_pictures if pictures else _OPENERS[kind])(name, rest, options)
-    return source if source.size is None or len(source.shape) != 3 else jittered(source, options.jitter)
+    if source.size is None:
+        return source
+    try:
+        return jittered(source, options.jitter)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
 _MOST_NUMBERS = 1 << 28
@@ -238,17 +244,30 @@ def _open_folder(name: str, rest: str, options: Options) -> Source:
 
 
 def _open_tar(name: str, rest: str, options: Options) -> Source:
-    read = shards.read_tar(rest, **_of_pictures(options))
+    read = read_pictures(name, options)
     return _of_files(read.images, read.names, read.labels, options)
 
 
 def _open_pictures(name: str, rest: str, options: Options) -> Source:
+    read = read_pictures(name, options)
+    # names are split without their endings
+    return _of_files(read.images, [f"{row}." for row in read.names], read.labels, options)
+
+
+def read_pictures(name: str, options: Options, *, first: int | None = None) -> shards.Labeled:
+    """Read the pictures of `tar:PATH`, or those of `parquet:PATH`, in their order and of all splits.
+
+    Args:
+        name: The name of the data, of which `holds_pictures` is true if it is no tar file.
+        options: How they are read.
+        first: Look at so many at most; None for all.
+    """
+    if name.startswith("tar:"):
+        return shards.read_tar(name.removeprefix("tar:"), **_of_pictures(options), first=first)
     from efm_jax.datasets import _picture_column  # loads pyarrow
 
     column = cast(_picture_column.Column, _picture_column.column_of(name, options.table))
-    read = _picture_column.read(column, _decoding.Wanted(**_of_pictures(options)))
-    # names are split without their endings
-    return _of_files(read.images, [f"{row}." for row in read.names], read.labels, options)
+    return _picture_column.read(column, _decoding.Wanted(**_of_pictures(options), first=first))
 
 
 def holds_pictures(name: str, reading: tables.Reading = tables.ALL) -> bool:
@@ -345,6 +364,8 @@ def _of_array(name: str, array: np.ndarray, options: Options) -> tuple[Source, n
             f"{name} holds an array of shape {array.shape}, expected samples [n, ...] with n >= 1."
         )
     pictures = array.dtype == np.uint8
+    if not pictures:
+        _check_numbers(name, array, options)
     make = functools.partial(from_pictures, flip=options.flip) if pictures else from_array
     kept = np.flatnonzero(split_mask(len(array), options.split, options.held_out))
     try:  # made before it is split, so that an error tells shape and rows of the file
@@ -352,6 +373,17 @@ def _of_array(name: str, array: np.ndarray, options: Options) -> tuple[Source, n
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     return _sized(name, _among(source, kept), options.size), kept
+
+
+def _check_numbers(name: str, array: np.ndarray, options: Options) -> None:
+    """Raise ValueError for an option that changes 8-bit pictures alone."""
+    is_gray = array.ndim == 4 and array.shape[-1] == 1
+    given = {"gray": options.gray and not is_gray, "flip": options.flip}
+    if wrong := [option for option, wanted in given.items() if wanted]:
+        raise ValueError(
+            f"{name} holds {array.dtype} samples of shape {array.shape[1:]}, and {wrong[0]} is for 8-bit pictures.\n"
+            f"Leave --data.{wrong[0]} out, or save pictures [n, H, W, C] as uint8."
+        )
 
 
 def _among(source: Source, rows: np.ndarray) -> Source:

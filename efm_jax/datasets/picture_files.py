@@ -38,6 +38,7 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 _NO_PICTURES = ("HDF5", "GRIB", "BUFR", "MPEG", "IPTC")
 _UNKNOWN_TO_PILLOW = (".heic", ".heif", ".avif", ".jxl")
 _WHITE = 65535
+_ORIENTATION = 0x0112  # of EXIF; its values 5 to 8 exchange width and height
 _KINDS = 8
 
 T = TypeVar("T")
@@ -156,13 +157,17 @@ def not_taken(name: str) -> bool:
 
 
 def size(path: Path | bytes) -> tuple[int, int]:
-    """Return width and height of a picture, a file or its bytes, from its header alone.
+    """Return width and height of an upright picture, a file or its bytes, from its header alone.
 
     Raises:
         ValueError: It cannot be read.
     """
-    with _opened(path) as file:
-        return file.size
+    with _opened(path) as file, files.parsing(_called(path), "picture"):
+        # of its own class that of a png decodes the picture to look behind it
+        turned = Image.Image.getexif(file).get(_ORIENTATION) in range(5, 9)
+        tags = getattr(file, "tag_v2", {})  # of tif files, whose size some versions of Pillow turn
+        width, height = tags.get(256, file.width), tags.get(257, file.height)
+        return (height, width) if turned else (width, height)
 
 
 def read(

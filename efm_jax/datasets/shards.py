@@ -88,6 +88,7 @@ def read_tar(
     max_pixels: int = 1 << 26,
     levels: int | None = None,
     cache: str | Path = "auto",
+    first: int | None = None,
 ) -> Labeled:
     """Read the pictures in tar files, plain or compressed, in the order in which they lie there.
 
@@ -105,6 +106,7 @@ def read_tar(
         max_pixels: Likewise.
         levels: Likewise.
         cache: Where the decoded pictures lie, as in `read_folder`; "auto" is the disk.
+        first: Look at so many pictures at most; None for all.
 
     Raises:
         FileNotFoundError: A file is not there, or holds no picture.
@@ -125,7 +127,7 @@ def read_tar(
         >>> read.images.shape, read.names, read.labels[1]
         ((1, 4, 6, 3), ['7.png'], ('3',))
     """
-    wanted = _decoding.Wanted(size, crop, gray, background, on_error, max_pixels, levels, cache)
+    wanted = _decoding.Wanted(size, crop, gray, background, on_error, max_pixels, levels, cache, first)
     paths = expanded(pattern)
     real = [os.path.realpath(path) for path in paths]
     found = _decoding.Files(

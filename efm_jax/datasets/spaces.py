@@ -349,7 +349,7 @@ def explained(space: Space, x: Float[np.ndarray, "n dim"]) -> float:
 
 
 def wrap(source: Source, space: Space | Own) -> Source:
-    """Return a source whose draws are the components of another's draws; classes and size are kept.
+    """Return a source whose draws are the components of another's draws; classes, size and pairs are kept.
 
     Args:
         source: A source of samples of D dimensions.
@@ -370,7 +370,7 @@ def wrap(source: Source, space: Space | Own) -> Source:
     classes = source.classes
     if classes is not None:
         classes = tuple(None if one is None else wrap(one, space) for one in classes)
-    return Source(encoded, space.inside, source.size, classes, class_names=source.class_names)
+    return source._replace(draw=encoded, shape=space.inside, classes=classes, columns=None)
 
 
 def _encoded(space: Space | Own, samples: Callable[..., np.ndarray], *arguments) -> np.ndarray:

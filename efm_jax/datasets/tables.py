@@ -6,6 +6,7 @@ more is held than the rows and columns asked for and one block more; a csv file 
 
 import difflib
 import importlib
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ KINDS = {"csv": (".csv", ".tsv", ".csv.gz"), "parquet": (".parquet", ".pq"), "h5
 
 _NEEDS = {"csv": "pyarrow", "parquet": "pyarrow", "h5ad": "h5py"}
 _SHOWN = 8
+_EXACT = 1 << 24
+"""Above it not all whole numbers are float32."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,8 @@ def read(
             x = file.numbers(columns, rows)
         of_all = f" of {file.count:,}" * bool(column or limit)
         x, columns, rows = _whole(path, x, columns, rows, reading.drop_missing, left)
+        if kind != "h5ad":
+            _warn_of_rounding(file, path, x, columns, rows)
         rest = {}
         if others:
             with files.parsing(path, f"{kind} file", "write it again"):
@@ -403,6 +408,26 @@ def _whole(
     if not x.size:
         raise ValueError(f"{path}: nothing is left without the {drop} in which values are missing.")
     return x, columns, rows
+
+
+def _warn_of_rounding(file: File, path: Path, x: np.ndarray, columns: list[str], rows: np.ndarray) -> None:
+    """Warn of columns of whole numbers that float32 does not hold, as ids."""
+    rounded, example = [], ""
+    for k, name in enumerate(columns):
+        if np.abs(x[:, k]).max() < _EXACT:
+            continue
+        values = file.values(name)
+        changed = values[rows][x[:, k] != values[rows]] if values.dtype.kind in "iu" else []
+        if len(changed):
+            rounded.append(name)
+            example = example or f"{changed[0]} to {int(np.float32(changed[0]))}"
+    if rounded:
+        kept = " ".join([name for name in columns if name not in rounded][:3]) or "NAME"
+        warnings.warn(
+            f"{path}: whole numbers above {_EXACT:,} in {', '.join(few(rounded))} are rounded, such as {example}.\n"
+            f"Leave out ids and the like: --columns {kept}",
+            stacklevel=3,
+        )
 
 
 def few(names: Sequence[str]) -> list[str]:

@@ -2,15 +2,15 @@
 
 import math
 import os
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
 import numpy as np
 
 from efm_jax._core import files as _files
 from efm_jax._core import memory, outputs
-from efm_jax.datasets import Source, batch, fit_pictures, picture_files, read_array, tables
-from efm_jax.datasets.opening import holds_pictures, specification
+from efm_jax.datasets import Source, batch, fit_pictures, picture_files, read_array, shards, tables
+from efm_jax.datasets.opening import Options, holds_pictures, read_pictures, specification
 from efm_jax.datasets.readers import split_key
 from efm_jax.evaluation import drawing
 from efm_jax.models import build, columns, configs, given, seeds, table_output
@@ -54,12 +54,29 @@ class Saved(NamedTuple):
 
 
 class _Samples(NamedTuple):
+    """What is translated.
+
+    Attributes:
+        x: The samples, [n, D].
+        shape: Shape of one.
+        names: What the results are called.
+        files: Files that were read.
+        pictures: Those of a folder.
+        table: The table.
+        inputs: What `lines.json` calls them; None for their numbers.
+        unreadable: Pictures that were left out.
+        told: What is said of them.
+    """
+
     x: np.ndarray
     shape: tuple[int, ...]
     names: list[str]
     files: list[Path]
     pictures: fit_pictures.Fitted | None = None
     table: tables.Table | None = None
+    inputs: list[str] | None = None
+    unreadable: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 def translate(
@@ -82,8 +99,9 @@ def translate(
     `data.crop` where there is one, cropped at the center to the aspect of the field's pictures and resized (smaller ones
     enlarged), colored ones made gray for a gray field and the reverse; or, to lose nothing, they are padded to that aspect.
     They are written under their own names as png. Those that cannot be read, or are of other kinds than png, jpg, webp,
-    bmp, gif and tif, are left out and named in the result; the others are carried. The rows of `npz` and `npy` keep their
-    order; other specifications are drawn from, held-out samples first where there are any.
+    bmp, gif and tif, are left out and named in the result; the others are carried. So are all those in tar files, under the
+    names that they have there, and in parquet files, under numbers. The rows of `npz` and `npy` keep their order. Of other
+    data the held-out samples are drawn, each once.
 
     Args:
         model: A run folder, a model folder, or the name of a released model.
@@ -105,9 +123,9 @@ def translate(
 
     Raises:
         ValueError: The samples do not have the field's shape or are data where P is white noise, no picture can be read, one
-            is smaller than the square cut out, `limit` is below 1, the field does not know the label, `fit` and `own_size`
-            are asked of what are no pictures in files, or the folder holds results of an earlier call or a file that would
-            be overwritten.
+            is smaller than the square cut out, `limit` is below 1 or above the number of held-out samples, the field does
+            not know the label, `fit` and `own_size` are asked of what are no pictures in files, or the folder holds results
+            of an earlier call or a file that would be overwritten.
     """
     spec, output = _specification(spec), _files.expanded(output)
     if limit is not None and limit < 1:
@@ -130,7 +148,8 @@ def translate(
         raise ValueError(f"{model} maps {takes}; got {what}.\n{fix}")
     if not reverse and not _may_be_noise(spec):
         check_start(trained, spec, str(model))
-    x, shape, names, inputs, found, table = _samples(spec, trained, limit, fit, within)
+    samples = _samples(spec, trained, limit, fit, within)
+    x, shape, names, inputs, found, table = samples[:6]
     if shape != trained.shape:
         raise ValueError(f"{model} maps {takes}; {spec} has samples of shape {shape}.\n{fix}")
     cond = labels_of(trained, label, len(x), guidance=guidance)
@@ -151,10 +170,11 @@ def translate(
     outputs.check(output, files, inputs=inputs, overwrite=overwrite)  # lines take their time
     back = None if found is None else (found.places, own_size)
     facts = {} if found is None else {"source": str(read.parent if read.is_file() else read)}
-    saved = _write(output, trained, x, files, lines, names if found is not None else None, back, facts)
+    saved = _write(output, trained, x, files, lines, samples.inputs, back, facts)
+    saved = saved._replace(told=(*samples.told, *saved.told), unreadable=samples.unreadable)
     if table is not None:
         saved = saved._replace(told=(f"Read {table.told}", *saved.told))
-    return saved if found is None else saved._replace(unreadable=found.skipped, unsupported=found.other)
+    return saved if found is None else saved._replace(unsupported=found.other)
 
 
 def generate(
@@ -247,10 +267,17 @@ def _taken(trained: Trained) -> tuple[str, str]:
 def _kind(spec: str, trained: Trained) -> str | None:
     """What the samples are where that is of another kind than the model's, pictures or rows; None if it is not."""
     kind, _, path = spec.partition(":")
-    if kind == "folder" and len(trained.shape) != 3:
-        return "a picture" if _files.expanded(path).is_file() else "a folder of pictures"
-    rows = kind in tables.KINDS and not holds_pictures(spec, trained.config.data.table)
+    in_file = _in_one_file(spec, trained)
+    if (kind == "folder" or in_file) and len(trained.shape) != 3:
+        single = kind == "folder" and _files.expanded(path).is_file()
+        return "pictures" if in_file else "a picture" if single else "a folder of pictures"
+    rows = kind in tables.KINDS and not in_file
     return "a table" if rows and _pictures_come_out(trained) else None
+
+
+def _in_one_file(spec: str, trained: Trained) -> bool:
+    """Whether the samples are pictures in a tar or a parquet file."""
+    return spec.startswith("tar:") or holds_pictures(spec, trained.config.data.table)
 
 
 def _may_be_noise(spec: str) -> bool:
@@ -280,13 +307,12 @@ def _check_within(output: Path, read: Path) -> None:
 def _samples(
     spec: str, trained: Trained, limit: int | None, fit: str = "crop", without: Path | None = None
 ) -> _Samples:
-    """Read samples [n, D] in their order, the shape of one, names, files read, and the places of pictures."""
+    """Read the samples in their order."""
     kind, _, rest = spec.partition(":")
     shape, data = trained.shape, trained.config.data
-    files, pictures = [], None
     if kind == "folder":
         height, width, depth = shape
-        pictures = fit_pictures.read(
+        found = fit_pictures.read(
             rest,
             (height, width, 1 if depth == 1 else 3),
             fit=fit,
@@ -296,26 +322,62 @@ def _samples(
             background=data.background,
             levels=data.levels,
         )
-        array, names, root = pictures.images, pictures.names, _files.expanded(rest)
-        files = [root] if root.is_file() else [root / name for name in (*names, *pictures.skipped)]
-    elif kind in tables.KINDS and not holds_pictures(spec, data.table):
+        root, (x, own) = _files.expanded(rest), given.of_array(found.images)
+        files = [root] if root.is_file() else [root / name for name in (*found.names, *found.skipped)]
+        return _Samples(x, own, found.names, files, found, inputs=found.names, unreadable=found.skipped)
+    if _in_one_file(spec, trained):
+        return _of_one_file(spec, trained, limit)
+    if kind in tables.KINDS:
         options = data.table
         if trained.columns is not None:
             options = columns.of_input(options, trained.columns, spec)
         table = tables.read(spec, options, limit=limit, others=True)
         read = [_files.expanded(tables.split(rest)[0])]
         return _Samples(table.x, table.x.shape[1:], _numbered(len(table.x)), read, table=table)
-    elif kind in ("npz", "npy"):
+    if kind in ("npz", "npy"):
         path, key = split_key(rest) if kind == "npz" else (rest, None)
-        array = read_array(path, key, limit)
-        names, files = _numbered(len(array)), [_files.expanded(path)]
-    else:
-        source = _named(spec, data)
-        n = limit or source.size or 64
-        memory.check(f"a limit of {n}", n * _bytes(shape), "Translate fewer at a time with --limit.")
-        return _Samples(batch(source, seeds.REPORTS, 0, 0, n), source.shape, _numbered(n), files)
-    x, found = given.of_array(array)
-    return _Samples(x, found, names, files, pictures)
+        try:
+            x, own = given.of_array(read_array(path, key, limit))
+        except ValueError as error:
+            raise ValueError(f"{spec}: {error}") from error
+        return _Samples(x, own, _numbered(len(x)), [_files.expanded(path)])
+    source = _named(spec, data)
+    if source.size is not None and limit is not None and limit > source.size:
+        raise ValueError(
+            f"limit must be at most {source.size:,}, the held-out samples of {spec}, got {limit:,}."
+        )
+    n = limit or source.size or 64
+    memory.check(f"a limit of {n}", n * _bytes(shape), "Translate fewer at a time with --limit.")
+    told = () if source.size is None else (f"Drew {n:,} of the {source.size:,} held-out samples of {spec}",)
+    return _Samples(batch(source, seeds.REPORTS, 0, 0, n), source.shape, _numbered(n), [], told=told)
+
+
+def _of_one_file(spec: str, trained: Trained, limit: int | None) -> _Samples:
+    """The pictures in a tar or a parquet file, cropped and resized to the model's."""
+    kind, _, rest = spec.partition(":")
+    data, (height, width, depth) = trained.config.data, trained.shape
+    options = Options(
+        size=(height, width),
+        crop=data.crop,
+        gray=depth == 1,
+        on_error="skip",
+        background=data.background,
+        levels=data.levels,
+        table=data.table,
+        cache="memory",
+    )
+    read = read_pictures(spec, options, first=limit)
+    x, shape = given.of_array(read.images)
+    paths = shards.expanded(rest) if kind == "tar" else [_files.expanded(tables.split(rest)[0])]
+    names = read.names if kind == "tar" and _may_be_written(read.names) else None
+    found = _Samples(x, shape, names or _numbered(len(x)), paths, inputs=names)
+    return found._replace(unreadable=tuple(read.skipped))
+
+
+def _may_be_written(names: list[str]) -> bool:
+    """Whether files below a folder may have these names, which anybody may have written."""
+    paths = [PureWindowsPath(name) for name in names]  # it knows what leads elsewhere on any system
+    return len({*names}) == len(names) and not any(path.anchor or ".." in path.parts for path in paths)
 
 
 def _named(spec: str, data: configs.Data) -> Source:

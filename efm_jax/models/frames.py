@@ -12,13 +12,19 @@ from efm_jax.datasets import tables
 __all__ = ["names_of", "numbers", "of_row", "rows"]
 
 
-def names_of(x: Any) -> list[Any] | None:
-    """Return the names of the columns of a DataFrame or table; None of anything else.
+def names_of(x: Any) -> list[str] | None:
+    """Return the names of the columns of a DataFrame or table as text; None of anything else.
 
     Examples:
         >>> names_of(np.zeros((2, 2))) is None
         True
     """
+    keys = _keys(x)
+    return None if keys is None else [str(key) for key in keys]
+
+
+def _keys(x: Any) -> list[Any] | None:
+    """The names as they are, in pandas numbers too; None of anything else."""
     names = getattr(x, "column_names", getattr(x, "columns", None))
     return None if names is None or callable(names) or not hasattr(x, "__getitem__") else list(names)
 
@@ -30,7 +36,7 @@ def of_row(x: Any) -> Any:
 
 
 def rows(
-    x: Any, columns: Sequence[Any] | None
+    x: Any, columns: Sequence[str] | None
 ) -> tuple[Float32[np.ndarray, "n dim"], Callable[[np.ndarray], Any]]:
     """Return the rows of a DataFrame, and what puts other numbers in the place of these columns.
 
@@ -41,26 +47,29 @@ def rows(
     Raises:
         ValueError: See `numbers`.
     """
-    chosen = names_of(x) or [] if columns is None else [*columns]
+    keys = _keys(x) or []
+    chosen = list(map(str, keys)) if columns is None else [*columns]
 
     def returned(y: np.ndarray) -> Any:
         new = dict(zip(chosen, y.T, strict=True))
         if hasattr(x, "index"):
             made = x.copy()
-            for name, values in new.items():
-                made[name] = values
+            for key in keys:
+                if str(key) in new:
+                    made[key] = new[str(key)]
             return made
-        content = {name: new[name] if name in new else x[name] for name in names_of(x) or []}
+        content = {key: new[key] if key in new else x[key] for key in keys}
         return getattr(type(x), "from_pydict", type(x))(content)
 
     return numbers(x, chosen), returned
 
 
-def numbers(x: Any, columns: Sequence[Any], what: str = "x") -> Float32[np.ndarray, "n dim"]:
+def numbers(x: Any, columns: Sequence[str], what: str = "x") -> Float32[np.ndarray, "n dim"]:
     """Return columns of a DataFrame by their names, float32 [n, D].
 
     Raises:
-        ValueError: There are no such columns, or they occur twice, hold no numbers or miss values: all are named.
+        ValueError: There are no such columns, or they occur twice, have no name, hold no numbers or miss values: all are
+            named.
     """
     known = names_of(x) or []
     if missing := [name for name in columns if name not in known]:
@@ -70,7 +79,12 @@ def numbers(x: Any, columns: Sequence[Any], what: str = "x") -> Float32[np.ndarr
         )
     if twice := [name for name in dict.fromkeys(columns) if known.count(name) > 1]:
         raise ValueError(f"{what} has several columns of one name: {_few(twice)}.\nRename them.")
-    parts = {name: _plain(np.asarray(x[name])) for name in columns}
+    if blank := [name for name in columns if not name.strip()]:
+        raise ValueError(
+            f"{what} has a column without a name.\nGive it one: {what}.rename(columns={{{blank[0]!r}: 'name'}})"
+        )
+    by_name = dict(zip(known, _keys(x) or [], strict=True))
+    parts = {name: _plain(np.asarray(x[by_name[name]])) for name in columns}
     if text := [name for name, values in parts.items() if values.dtype.kind not in "fiub"]:
         raise ValueError(f"{what} does not hold numbers alone in {_few(text)}.\nGive columns of numbers.")
     found = (
@@ -91,5 +105,5 @@ def _plain(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float64) if objects else values
 
 
-def _few(names: Sequence[Any]) -> str:
-    return ", ".join(tables.few([str(name) for name in names]))
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(tables.few(names))

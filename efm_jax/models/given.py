@@ -109,7 +109,8 @@ def of_array(array: np.ndarray) -> tuple[np.ndarray, tuple[int, ...]]:
         (2, 9)
     """
     if array.dtype == np.uint8:
-        return scaled(array).reshape(len(array), -1), from_pictures(array).shape
+        shape = from_pictures(array).shape  # checks the array
+        return scaled(array).reshape(len(array), -1), shape
     shape = from_array(array).shape  # checks the array
     return array.astype(np.float32).reshape(len(array), -1), shape
 

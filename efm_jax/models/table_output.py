@@ -19,6 +19,7 @@ from efm_jax.types import FieldLines
 __all__ = ["Written", "check", "is_table", "log_likelihood", "save"]
 
 _BATCH = 250
+_ARRIVED, _DENSITY = "arrived", "log_likelihood"
 
 
 class Written(NamedTuple):
@@ -49,13 +50,21 @@ def check(output: str | Path, trained: Trained, inputs: Iterable[Path], *, overw
     """See before any line is followed that a table can be written.
 
     Raises:
-        ValueError: The columns have no names, or a file would be overwritten.
+        ValueError: The columns have no names, one that was learned has that of a column written beside, or a file would be
+            overwritten.
         ImportError: The package that writes it is not installed.
     """
     path = files.expanded(output)
     if trained.columns is None:
         raise ValueError(
             f"output {output} is a table, and the numbers of this model have no names.\nGive a folder as output."
+        )
+    own = [_ARRIVED, *([_DENSITY] if _has_density(trained) else [])]
+    both = [name for name in columns.names(trained.columns) if name in own]
+    if both and tables.kind_of(output) != "h5ad":
+        raise ValueError(
+            f"output {output} would have two columns {both[0]}: one was learned, one is written beside.\n"
+            "Give a folder as output, or an .h5ad file, which keeps them apart."
         )
     tables.check_writable(path)
     if path.resolve() in {one.resolve() for one in inputs}:
@@ -83,7 +92,7 @@ def save(
         x: Where the lines started, [n, D].
         lines: The lines.
         reverse: Whether they went from Q to P.
-        others: Columns to copy as they are, each [n].
+        others: Columns to copy as they are, each [n]; one with the name of a column written here gets `input_` before it.
         order: Names of columns in the order in which a csv or parquet file gets them; those that are not named come last.
         clip: Cut numbers to the range of their column in the training set.
     """
@@ -96,24 +105,39 @@ def save(
         told.append(f"Range of the training data: {outside:,} of {y.size:,} numbers {done}")
     y = columns.clipped(y, end) if clip else y
     arrived = np.asarray(lines.arrived)
-    more: dict[str, np.ndarray] = {"arrived": arrived}
+    more: dict[str, np.ndarray] = {_ARRIVED: arrived}
     density = log_likelihood(trained, x if reverse else np.asarray(lines.end)[:, :-1])
     if density is not None:
-        more["log_likelihood"] = density
+        more[_DENSITY] = density
         of = "the input" if reverse else "the result"
         inside = trained.config.data.components
         said = f"of {of}" if inside is None else f"of the {inside} components of {of}"
-        told.append(f"Column log_likelihood: natural log of the density {said}")
-    copied = {name: values for name, values in (others or {}).items() if name not in (*names, *more)}
+        told.append(f"Column {_DENSITY}: natural log of the density {said}")
+    apart = tables.kind_of(output) == "h5ad"
+    called = _names_of_copies([*(others or {})], {*more} if apart else {*names, *more})
+    copied = {called[name]: values for name, values in (others or {}).items()}
+    told += [f"Column {name} of the input is called {new}" for name, new in called.items() if name != new]
     if copied:
         told.append(f"Copied as they are: {', '.join(tables.few([*copied]))}")
-    if tables.kind_of(output) == "h5ad":  # numbers and what else is known of the rows are apart there
+    if apart:  # numbers and what else is known of the rows are apart there
         path = tables.write(output, y, names, {**copied, **more})
     else:
         known = {**{name: y[:, k] for k, name in enumerate(names)}, **copied}
         ordered = {name: known[name] for name in (*order, *known) if name in known}
         path = tables.write(output, y[:, :0], (), {**ordered, **more})
     return Written(path, arrived.tolist(), told)
+
+
+def _names_of_copies(names: list[str], taken: set[str]) -> dict[str, str]:
+    """What columns are called beside those of names that are taken."""
+    called, known = {}, taken.union(names)
+    for name in names:
+        new = name
+        while name in taken and new in known:
+            new = f"input_{new}"
+        known.add(new)
+        called[name] = new
+    return called
 
 
 def log_likelihood(trained: Trained, x: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, " n"] | None:
@@ -125,12 +149,9 @@ def log_likelihood(trained: Trained, x: Float[np.ndarray, "n dim"]) -> Float[np.
     Returns:
         Natural logarithms, [n]; NaN where the line does not arrive at P. Or None.
     """
+    if not _has_density(trained):
+        return None
     data, recipe, space = trained.config.data, trained.recipe, trained.space
-    noise = build.is_noise(data.source) or (data.source.startswith("gaussian") and space is None)
-    if not noise or trained.config.network.classes is not None:
-        return None
-    if not scoring.starts_at_samples(recipe, trained.shape):
-        return None
     u = np.asarray(x, np.float32) if space is None else space.encode(x)
     field = sampling.learned_field(trained.network, training.ema_params(trained.state))
     found = [
@@ -143,6 +164,13 @@ def log_likelihood(trained: Trained, x: Float[np.ndarray, "n dim"]) -> Float[np.
         if space.log1p and data.components is None:
             density -= np.log1p(np.abs(x)).sum(axis=1, dtype=np.float64)
     return density
+
+
+def _has_density(trained: Trained) -> bool:
+    data = trained.config.data
+    noise = build.is_noise(data.source) or (data.source.startswith("gaussian") and trained.space is None)
+    known = noise and trained.config.network.classes is None
+    return known and scoring.starts_at_samples(trained.recipe, trained.shape)
 
 
 def _normal(x: jax.Array) -> jax.Array:

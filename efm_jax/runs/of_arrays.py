@@ -15,7 +15,7 @@ import numpy as np
 from efm_jax._core import checks, files
 from efm_jax.datasets import splits, tables
 from efm_jax.datasets.spaces import Own
-from efm_jax.models import configs, frames, given, suggestions
+from efm_jax.models import build, configs, frames, given, suggestions
 from efm_jax.models.loading import load
 from efm_jax.models.model import Trained
 from efm_jax.models.space import FILE as SPACE
@@ -104,6 +104,7 @@ def fit(
         specs = {name: _saved(data / name, one, columns) for name, one in arrays.items()}
         found = suggestions.suggest(specs.get("x", "noise"), specs["y"], held_out=held_out)
         config = found.run if method is None else configs.of_method(found.run, method)
+        build.check_noise(config)
         every = config.picture_every if run is not None else 0.0
         config = replace(config, seed=seed, picture_every=every)
         config = suggestions.of_steps(config, steps) if steps else suggestions.paced(config, minutes)[0]
@@ -151,15 +152,15 @@ def _names_in(x: Any) -> list[Any]:
     return [one for one in first if isinstance(one, str | Path)]
 
 
-def _saved(path: Path, samples: np.ndarray, columns: list[Any] | None) -> str:
+def _saved(path: Path, samples: np.ndarray, columns: list[str] | None) -> str:
     """Write samples, under the names of their columns if they have such; return their name as data."""
     if columns is None:
         np.save(f"{path}.npy", samples)
         return f"npy:{path}.npy"
-    return f"parquet:{tables.write(f'{path}.parquet', samples, [str(name) for name in columns])}"
+    return f"parquet:{tables.write(f'{path}.parquet', samples, columns)}"
 
 
-def _array(name: str, x: Any, space: Own | None, columns: list[Any] | None) -> np.ndarray:
+def _array(name: str, x: Any, space: Own | None, columns: list[str] | None) -> np.ndarray:
     """Samples as a file of data may hold them; in the space their latents."""
     try:
         if columns is not None:

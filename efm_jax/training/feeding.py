@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from efm_jax.datasets import Source, batch, class_shares, draw_labels
-from efm_jax.datasets.classes import check_labeling, common_names
+from efm_jax.datasets.classes import check_labeling, check_pairs, common_names
 from efm_jax.training.on_devices import Make
 
 __all__ = ["AHEAD", "Labeling", "Partners", "batches", "check", "check_labels"]
@@ -105,6 +105,7 @@ def check_labels(source_pos: Source, source_neg: Source, labeling: Labeling, siz
     """Raise ValueError unless steps can be labeled so: by classes that both plates have, where both have some."""
     check_labeling(labeling.dropout, labeling.groups)
     common_names(source_pos, source_neg)
+    check_pairs(source_pos, source_neg)
     pair = (source_pos, source_neg)
     shares = [class_shares(source) for source in pair if source.classes is not None]
     if not shares:

@@ -91,6 +91,14 @@ def test_what_cannot_be_read_is_named(tmp_path):
         read(tmp_path / "gone.png", (4, 4, 3))
 
 
+def test_pictures_behind_the_limit_are_not_told_of(tmp_path):
+    save(tmp_path / "b.png", 4, 4)
+    for name in ("a.png", "c.png"):
+        (tmp_path / name).write_bytes(b"")
+    found = read(tmp_path, (4, 4, 3), limit=1)
+    assert (found.names, found.skipped) == (["b.png"], ("a.png",))
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_square_that_training_cut_out_is_cut_out_again(tmp_path, channels):
     turned = Image.Exif()

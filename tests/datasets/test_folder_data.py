@@ -11,7 +11,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from efm_jax.datasets import common_size, fit_pictures, open_source, picture_files, read_folder, split_by_name
 
@@ -187,7 +187,8 @@ def test_sizes_must_agree_unless_resized(tmp_path):
     Image.fromarray(noise_image(4, 6)).save(tmp_path / "a.png")
     Image.fromarray(noise_image(8, 6)).save(tmp_path / "b.png")
     with pytest.raises(
-        ValueError, match=r"a\.png is 6 x 4 and b\.png is 6 x 8 pixels.*size= \(--data\.size\), e\.g\. 4"
+        ValueError,
+        match=r"a\.png is 6 x 4 and b\.png is 6 x 8 pixels.*size= \(--data\.size, of .* --size\), e\.g\. 4",
     ):
         read_folder(tmp_path)
     assert read_folder(tmp_path, size=5).images.shape == (2, 5, 5, 3)
@@ -252,6 +253,22 @@ def test_exif_orientation_is_applied(tmp_path):
     np.testing.assert_array_equal(read_folder(tmp_path).images[0], np.rot90(image, -1))
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+def test_sides_are_those_of_upright_pictures_without_decoding_any(tmp_path, ending, monkeypatch):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (6, 4)).save(tmp_path / f"turned.{ending}", exif=exif)
+    Image.new("RGB", (6, 4)).save(tmp_path / "plain.png")
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageFile.ImageFile, "load", None)
+        assert picture_files.size(tmp_path / f"turned.{ending}") == (4, 6)
+        side = common_size([tmp_path])
+    assert side == 4
+    assert read_folder(tmp_path, size=side).images.shape == (2, 4, 4, 3)
+    (tmp_path / "plain.png").unlink()
+    assert read_folder(tmp_path).images.shape == (1, 6, 4, 3)
+
+
 def test_unreadable_pictures_are_named_or_skipped_and_counted(tmp_path):
     for k in range(3):
         Image.fromarray(noise_image(64, 64, k)).save(tmp_path / f"good{k}.png")
@@ -267,7 +284,8 @@ def test_unreadable_pictures_are_named_or_skipped_and_counted(tmp_path):
     named = r" \(.+\), ".join(bad)
     with pytest.raises(
         ValueError,
-        match=rf"4 of 7 pictures .* cannot be read: {named} .*remove or repair.*--data.on-error skip",
+        match=rf"4 of 7 pictures .* cannot be read: {named} .*remove or repair.*"
+        "on_error='skip' .--data.on-error skip, of `efm compare` by --skip-unreadable",
     ):
         read_folder(tmp_path)
     with pytest.warns(UserWarning, match=r"left out 4 of 7 pictures .*bad_chunk\.png"):

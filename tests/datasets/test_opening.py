@@ -221,6 +221,38 @@ def test_options_of_pictures_reach_a_run_from_the_command(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
+    ("shape", "options", "said"),
+    [
+        (
+            (9, 4, 4, 3),
+            {"gray": True},
+            r"float32 samples of shape \(4, 4, 3\), and gray is for 8-bit pictures",
+        ),
+        (
+            (9, 4, 4, 3),
+            {"flip": True},
+            "flip is for 8-bit pictures.\nLeave --data.flip out, or save .* as uint8",
+        ),
+        ((9, 4), {"gray": True}, r"shape \(4,\), and gray is for"),
+        ((9, 4), {"flip": True}, r"shape \(4,\), and flip is for"),
+        ((9, 4), {"jitter": 1.0}, r"x.npy: only a finite set of pictures .*, got samples of shape \(4,\)"),
+        ((9, 4), {"jitter": -1.0}, "jitter must be a finite number >= 0, got -1.0"),
+    ],
+)
+def test_options_of_pictures_that_an_array_cannot_take_are_refused(shape, options, said, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros(shape, np.float32))
+    with pytest.raises(ValueError, match=said):
+        open_source(tmp_path / "x.npy", **options)
+
+
+def test_of_gray_float_pictures_gray_changes_nothing(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((9, 4, 4, 1), np.float32))
+    assert open_source(tmp_path / "x.npy", gray=True, jitter=1.0).shape == (4, 4, 1)
+    with pytest.raises(ValueError, match="jitter must be a finite number >= 0, got nan"):
+        open_source("moons", jitter=float("nan"))
+
+
+@pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"levels": 4095}, "data.levels 4095 is for folder, tar, parquet, got gaussian:2 and digits"),

@@ -1,5 +1,6 @@
 """Pictures in a column of a parquet file: the samples of a folder of the same files, and no path in it is opened."""
 
+import datetime
 import io
 import json
 
@@ -110,6 +111,27 @@ def test_the_split_of_a_row_does_not_depend_on_what_else_is_read(tmp_path):
     rows = {row.tobytes() for row in batch(whole, 0, 0, 0, whole.size)}
     assert {row.tobytes() for row in batch(part, 0, 0, 0, part.size)} <= rows
     assert 0 < part.size < whole.size
+
+
+@pytest.mark.parametrize("cache", ["auto", "none"])
+def test_rows_are_chosen_by_the_values_that_are_offered(tmp_path, cache):
+    others = {
+        "flag": [True, False, None],
+        "x": [1.0, 2.5, None],
+        "count": [1, None, 2],
+        "day": [datetime.datetime(2020, 1, 1), None, datetime.datetime(2021, 1, 1)],
+    }
+    path = hugging_face(tmp_path / "a.parquet", [png(0), png(1), png(2)], **others)
+    for column in others:
+        for value in (text.rpartition(" ")[0] for text in tables.sides(path, column)):
+            assert opened(f"{path}:{column}={value}", Options(split="all", cache=cache)).size == 1
+    assert [text.rpartition(" ")[0] for text in tables.sides(path, "flag")] == ["", "false", "true"]
+    with pytest.raises(
+        ValueError, match=r"no row with flag = 'True'.\nIts values are  \(1\), false \(1\), true"
+    ):
+        opened(f"{path}:flag=True", Options(cache=cache))
+    with pytest.raises(ValueError, match=r"has no column 'image'.\nIts columns are"):
+        opened(f"{path}:image=1", Options(cache=cache))
 
 
 @pytest.mark.parametrize("cache", ["auto", "none"])

@@ -4,6 +4,7 @@ import csv
 import os
 import pickle
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -142,6 +143,20 @@ def test_what_cannot_be_learned_is_named(tmp_path, text, reading, says):
     path.write_text(text)
     with pytest.raises(ValueError, match=says):
         tables.read(path, Reading(**reading))
+
+
+def test_whole_numbers_that_are_rounded_are_told_of(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "id,age,cost,size\n100000001,30,16777216,1.5e12\n16777217,31,50000000,2.345678912345e15\n"
+    )
+    said = r"in id are rounded, such as 100000001 to 100000000.\n.* --columns age cost size$"
+    with pytest.warns(UserWarning, match=said) as told:
+        tables.read(path)
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tables.read(path, Reading(columns=("age", "cost", "size")))
 
 
 def test_what_is_left_out_is_said(tmp_path):

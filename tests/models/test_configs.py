@@ -177,8 +177,16 @@ def test_poisson_flow_of_the_limit_starts_at_noise_and_takes_the_whole_set(tmp_p
     for recipe in (built.recipe, build.lines_recipe(config.recipe)):
         np.testing.assert_array_equal(recipe.start(jax.random.key(0), x, False)[:, :2], x)
     assert configs.complete(config).network.output == "flow"
-    with pytest.raises(ValueError, match="extra None needs normal noise as P, got moons"):
-        build.run(dataclasses.replace(config, data=configs.Data("moons", "swiss_roll")))
+
+
+@pytest.mark.parametrize("extra", [None, 1, 8])
+def test_poisson_flow_is_not_trained_on_data_that_it_ignores(extra):
+    config = configs.Run(data=configs.Data("moons", "swiss_roll"), recipe=configs.PFGM(extra=extra))
+    with pytest.raises(
+        ValueError, match=r"pfgm starts at noise and would ignore P, got moons.\nSet data.source"
+    ):
+        build.run(config)
+    build.check_noise(dataclasses.replace(config, data=configs.Data("gaussian:2", "swiss_roll")))
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from PIL import Image
 from efm_jax import models, spaces
 from efm_jax.datasets import batch, toys
 from efm_jax.datasets.source import Columns
-from efm_jax.models import build, configs
+from efm_jax.models import build, configs, frames
 from efm_jax.training.state import TrainState
 from efm_jax.types import Network
 
@@ -136,6 +136,10 @@ def test_columns_of_a_dataframe_go_by_name_and_others_stay():
     np.testing.assert_allclose(numbers[["age", "income"]], [[30.4, 3.4], [50.4, 5.4]], rtol=1e-6)
     unnamed = shifting((2,)).translate(frame[["income", "age"]])  # of a model without names all, as they come
     np.testing.assert_allclose(unnamed["income"], [3.4, 5.4], rtol=1e-6)
+    numbered = shifting((2,), columns=(None, Columns(("0", "1"))))  # as pandas names columns by itself
+    got = numbered.translate(pandas.DataFrame([[3.0, 5.0]], columns=[1, 0]))
+    assert got.columns.tolist() == [1, 0]
+    np.testing.assert_allclose(got, [[3.4, 5.4]], rtol=1e-6)
 
 
 def test_tables_of_other_packages_go_by_name_too():
@@ -168,6 +172,10 @@ def test_what_a_dataframe_lacks_is_named(change, said):
     content = {name: values for name, values in {**PEOPLE, **change}.items() if values is not None}
     with pytest.raises(ValueError, match=said):
         TABLE.translate(pandas.DataFrame(content))
+    with pytest.raises(ValueError, match="x has several columns of one name: 0"):
+        frames.numbers(pandas.DataFrame([[1.0, 2.0]], columns=[0, "0"]), ["0"])
+    with pytest.raises(ValueError, match=r"x has a column without a name.\nGive it one: x.rename"):
+        frames.numbers(pandas.DataFrame({" ": [1.0], "a": [2.0]}), [" ", "a"])
     twice = pandas.DataFrame([[1.0, 2.0, 3.0]], columns=["age", "age", "income"])
     with pytest.raises(ValueError, match="several columns of one name: age"):
         TABLE.translate(twice)

@@ -409,6 +409,8 @@ def test_another_method_is_refused_before_a_preset_is_said_to_train(tmp_path, ca
         (["train", "moons", "rings", "toys"], "got 3"),
         (["suggest", "moons", "rings", "--recipe.reach", "3"], "an option of c2fm, not of tubes"),
         (["suggest", "moons", "rings", "--minutes", "0"], "minutes must be"),
+        (["suggest", "moons", "rings", "--recipe.method", "pfgm"], "would ignore P, got moons"),
+        (["train", "moons", "rings", "--recipe.method", "pfgm"], "would ignore P, got moons"),
     ],
 )
 def test_mistakes_are_said_in_a_line(arguments, told, capsys):

@@ -108,7 +108,7 @@ def test_a_table_comes_back_under_its_names(run, tmp_path, capsys):
         ["translate", str(run), "--input", str(tmp_path / "out.parquet"), "--output", str(tmp_path / "2.csv")]
     )
     again = (tmp_path / "2.csv").read_text().partition("\n")[0]
-    assert again.replace('"', "") == "age,name,income,score,arrived"
+    assert again.replace('"', "") == "age,name,income,score,input_arrived,arrived"
 
 
 def test_the_card_names_the_columns_and_its_program_takes_a_dataframe(run, tmp_path):
@@ -230,6 +230,31 @@ def test_tables_that_cannot_be_written_or_read_are_refused_first(run, tmp_path, 
     assert "--clip is for tables" in told(
         str(run), "--input", a, "--output", str(tmp_path / "folder"), "--clip"
     )
+
+
+def test_columns_of_the_input_with_the_names_of_ours_are_kept(run, tmp_path):
+    lines = (run.parent / "A.csv").read_text().splitlines()[:3]
+    rows = ["arrived,input_arrived", "mon,1", "tue,2"]
+    (tmp_path / "in.csv").write_text("".join(f"{a},{b}\n" for a, b in zip(lines, rows, strict=True)))
+    for ending in ("csv", "h5ad"):
+        saved = apply.translate(run, tmp_path / "in.csv", tmp_path / f"out.{ending}")
+        others = tables.read(saved.folder, Reading(drop_text=True), others=True).others
+        assert others["input_input_arrived"].tolist() == ["mon", "tue"]
+        assert set(others["arrived"].astype(str)) <= {"true", "false", "True", "False"}
+        assert "Column arrived of the input is called input_input_arrived" in saved.told
+    numbers = tables.read(tmp_path / "out.csv", Reading(columns=("input_arrived",)))
+    assert numbers.x.ravel().tolist() == [1.0, 2.0]
+
+
+def test_learned_columns_with_the_names_of_ours_are_refused_in_one_table(run):
+    trained = models.load(run)
+    named = trained._replace(columns=(None, Columns(("age", "arrived", "score"))))
+    with pytest.raises(
+        ValueError,
+        match=r"out.csv would have two columns arrived: .*\nGive a folder as output, or an .h5ad file",
+    ):
+        table_output.check("out.csv", named, [], overwrite=False)
+    table_output.check("out.h5ad", named, [], overwrite=False)
 
 
 def test_columns_are_matched_by_name_and_others_are_named(tmp_path):

@@ -1,7 +1,9 @@
 """Model folders in use: own pictures of any size carried, samples generated, and mistakes named before any line."""
 
 import functools
+import io
 import json
+import tarfile
 
 import _models
 import numpy as np
@@ -48,6 +50,70 @@ def test_own_pictures_of_any_size_through_the_command_line(translator, tmp_path,
     written = np.asarray(Image.open(out / "gray.png"), float)
     # levels are rounded; float32 sums in another order may move a value across the middle between two
     assert np.abs(written - 255 * (np.clip(y[read.names.index("gray.png")], -1, 1) + 1) / 2).max() < 0.51
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_pictures_in_one_file_are_all_translated_in_their_order(kind, translator, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng, stored = np.random.default_rng(0), {}
+    (tmp_path / "given").mkdir()
+    for name in ("d.png", "a.png", "b.jpg", "c.png", "f.png", "e.png"):
+        Image.fromarray(rng.integers(0, 255, (5, 8, 3), dtype=np.uint8)).save(tmp_path / "given" / name)
+        stored[name] = (tmp_path / "given" / name).read_bytes()
+    stored["broken.png"] = b"nothing"
+    if kind == "tar":
+        with tarfile.open("new.tar", "w") as tar:
+            for name, content in stored.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    else:
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pa.table({"image": [*stored.values()]}), "new.parquet")
+    apply.translate(translator, "given", "expected")
+    with pytest.warns(UserWarning, match="left out 1 of 7 pictures"):
+        saved = apply.translate(translator, f"new.{kind}", "out")
+    names = ["d.png", "a.png", "b.png", "c.png", "f.png", "e.png"]
+    files = names if kind == "tar" else [f"0000{k}.png" for k in range(6)]
+    lines = json.loads((tmp_path / "out" / "lines.json").read_text())["lines"]
+    assert [line["file"] for line in lines] == files
+    assert [line["input"] for line in lines] == ([*stored][:6] if kind == "tar" else [*range(6)])
+    assert saved.unreadable == ("broken.png" if kind == "tar" else "row 6",)
+    for name, file in zip(names, files, strict=True):
+        one, other = (np.asarray(Image.open(place), float) for place in (f"expected/{name}", f"out/{file}"))
+        np.testing.assert_allclose(one, other, atol=1)
+    assert apply.translate(translator, f"new.{kind}", "few", limit=2).samples == 2
+
+
+def test_names_in_a_tar_file_that_lead_elsewhere_are_not_written_to(translator, tmp_path):
+    content = io.BytesIO()
+    Image.new("RGB", (6, 4)).save(content, "PNG")
+    for name in ("../a.png", "/a.png", "b/../../a.png"):
+        with tarfile.open(tmp_path / "new.tar", "w") as tar:
+            member = tarfile.TarInfo(name)
+            member.size = len(content.getvalue())
+            tar.addfile(member, io.BytesIO(content.getvalue()))
+        apply.translate(translator, tmp_path / "new.tar", tmp_path / "deep" / "out", overwrite=True)
+        assert {path.name for path in (tmp_path / "deep").rglob("*.png")} == {"00000.png", "pairs.png"}
+    with pytest.raises(ValueError, match=r"moons maps arrays \[n, 2\]; got pictures.\nGive npy:FILE"):
+        apply.translate("moons", tmp_path / "new.tar", tmp_path / "out")
+
+
+def test_of_data_by_name_the_held_out_samples_are_translated_each_once(tmp_path):
+    run = made_run(tmp_path / "run", source="digits:3", shape=(32, 32, 3), keeps_shape=True)
+    saved = apply.translate(run, "digits:3", tmp_path / "out", limit=5)
+    assert saved.told == ("Drew 5 of the 99 held-out samples of digits:3",)
+    with pytest.raises(
+        ValueError, match="limit must be at most 99, the held-out samples of digits:3, got 100"
+    ):
+        apply.translate(run, "digits:3", tmp_path / "more", limit=100)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint8])
+def test_an_array_that_is_one_number_is_refused(kind, tmp_path):
+    np.save(tmp_path / "zero.npy", kind(3))
+    with pytest.raises(ValueError, match=r"zero.npy: .* must have shape \[n, .*, got \(\)"):
+        apply.translate("moons", tmp_path / "zero.npy", tmp_path / "out")
 
 
 def test_a_picture_of_its_own_whole_and_at_its_own_size(translator, tmp_path, capsys, monkeypatch):

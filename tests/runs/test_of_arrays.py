@@ -154,6 +154,10 @@ def test_samples_replace_no_file_and_those_of_a_run_that_cannot_begin_are_remove
         efm_jax.fit(X, X + 1, steps=1, run=tmp_path)
     assert (tmp_path / "data" / "x.npy").read_text() == "mine"
 
+    with pytest.raises(ValueError, match="pfgm starts at noise and would ignore P, got npy:"):
+        efm_jax.fit(X, X + 1, steps=1, method="pfgm", run=tmp_path / "pfgm")
+    assert list((tmp_path / "pfgm").iterdir()) == []
+
     def interrupted(*_):
         raise KeyboardInterrupt
 

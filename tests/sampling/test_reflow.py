@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from efm_jax import cli, matching, models, runs, sampling, training
-from efm_jax.datasets import batch, from_pairs
+from efm_jax.datasets import batch, from_pairs, spaces, with_classes
 from efm_jax.fields import widths
 from efm_jax.lines import fixed
 from efm_jax.matching import couplings
 from efm_jax.models import build, configs, seeds
 from efm_jax.runs import reflow_run
 from efm_jax.sampling import reflow
+from efm_jax.training import feeding
 from efm_jax.training.feeding import batches
 from efm_jax.types import Network
 
@@ -70,6 +71,20 @@ def test_batches_of_pairs_keep_them():
     np.testing.assert_array_equal(batch(q, 3, 1, 5, 64, rows=slice(3, 9)), batch(p, 3, 0, 5, 64)[3:9] + 10.0)
     with pytest.raises(ValueError, match=r"one shape, got \(50, 2\) and \(49, 2\)"):
         from_pairs(x, x[1:])
+
+
+def test_pairs_in_a_space_and_by_class_are_kept():
+    x, labels = samples(), np.arange(50) % 2
+    pair = from_pairs(x, x + 10.0)
+    twice = spaces.own(lambda x: 2 * x, lambda u: u / 2, (2,))
+    p, q = (spaces.wrap(with_classes(source, labels), twice) for source in pair)
+    labeling = feeding.Labeling(0.1, 2)
+    feeding.check_labels(p, q, labeling, (16, 16))
+    for x_pos, x_neg, _ in batches(p, q, 3, (16, 16), range(4), labeling=labeling):
+        np.testing.assert_array_equal(x_neg, x_pos + 20.0)
+    for other in (with_classes(pair[1], labels[::-1]), pair[1]):
+        with pytest.raises(ValueError, match="rows of pairs have other labels in P than in Q"):
+            feeding.check_labels(with_classes(pair[0], labels), other, labeling, (16, 16))
 
 
 def test_a_straight_field_is_what_its_own_pairs_teach():

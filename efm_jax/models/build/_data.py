@@ -152,11 +152,10 @@ def check_data(data: configs.Data) -> None:
 
 
 def check_noise(config: configs.Run) -> None:
-    """Raise ValueError unless lines that start at samples of normal noise are given such samples."""
-    recipe = config.recipe
+    """Raise ValueError unless a method whose lines start at normal noise has such noise as P."""
     noise = config.data.source.split(":")[0] in ("noise", "gaussian")
-    if isinstance(recipe, configs.PFGM) and recipe.extra is None and not noise:
+    if isinstance(config.recipe, configs.PFGM) and not noise:
         raise ValueError(
-            f"recipe.extra None needs normal noise as P, got {config.data.source}.\n"
-            "Set data.source to noise, or take cfm, ifm or tubes."
+            f"recipe.method pfgm starts at noise and would ignore P, got {config.data.source}.\n"
+            "Set data.source to noise, or take a method of two sets: tubes, ifm, cfm, efm or c2fm."
         )

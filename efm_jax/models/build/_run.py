@@ -68,6 +68,7 @@ def run(
     update = optimizer(config.optimizer, config.steps)
     _check_sampling(config)
     check_data(config.data)
+    check_noise(config)
     pair = sources(config.data)
     shape = pair[0].shape
     _check_memory(config, math.prod(shape))
@@ -75,7 +76,6 @@ def run(
     inside = encoded(config.data, pair, space(pair))
     if str(config.network.output).startswith("capacitor"):
         net = network(config, shape, inside)
-    check_noise(config)
     of_all = recipe(labeled(config, inside), inside)
     notes = {"shape": list(shape), "sizes": [source.size for source in pair]}
     if config.network.classes is not None:
