@@ -134,7 +134,7 @@ def test_pictures_of_two_sizes_in_a_tar_file_are_looked_at_in_the_size_asked_for
     command = ["suggest", "noise", f"tar:{tmp_path}/a.tar.gz"]
     with pytest.raises(SystemExit):
         cli.main(command)
-    assert "give size= (--data.size)" in capsys.readouterr().err
+    assert "give size= (--data.size" in capsys.readouterr().err
     for options, shape in ((["--data.size", "16"], (16, 16, 3)), (["--data.size", "8", "12"], (8, 12, 3))):
         cli.main([*command, *options])
         assert f" of {'x'.join(map(str, shape))} pixels (" in capsys.readouterr().out
