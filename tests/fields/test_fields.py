@@ -166,6 +166,7 @@ def test_the_shrinkage_is_a_length_where_squares_overflow():
         np.testing.assert_allclose(found.log_magnitude, near.log_magnitude, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_in_float64_sums_by_products_are_trusted_to_their_own_digits_only():
     """In a tight cluster far from the middle products lose up to 1e-9 of the field: enough for float32 alone."""
     rng = np.random.default_rng(0)
