@@ -1,19 +1,16 @@
 """Translate a user's samples with a trained run or model, or generate new ones."""
 
-import math
 import os
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from efm_jax._core import files as _files
 from efm_jax._core import memory, outputs
-from efm_jax.datasets import Source, batch, fit_pictures, picture_files, read_array, shards, tables
-from efm_jax.datasets.opening import Options, holds_pictures, read_pictures, specification
-from efm_jax.datasets.readers import split_key
+from efm_jax.datasets import fit_pictures, picture_files, tables
 from efm_jax.evaluation import drawing
-from efm_jax.models import build, columns, configs, given, seeds, table_output
+from efm_jax.models import columns, inputs, table_output
 from efm_jax.models.loading import load
 from efm_jax.models.model import (
     Trained,
@@ -50,32 +47,6 @@ class Saved(NamedTuple):
     unreadable: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
     missed: tuple[str, ...] = ()
-    told: tuple[str, ...] = ()
-
-
-class _Samples(NamedTuple):
-    """What is translated.
-
-    Attributes:
-        x: The samples, [n, D].
-        shape: Shape of one.
-        names: What the results are called.
-        files: Files that were read.
-        pictures: Those of a folder.
-        table: The table.
-        inputs: What `lines.json` calls them; None for their numbers.
-        unreadable: Pictures that were left out.
-        told: What is said of them.
-    """
-
-    x: np.ndarray
-    shape: tuple[int, ...]
-    names: list[str]
-    files: list[Path]
-    pictures: fit_pictures.Fitted | None = None
-    table: tables.Table | None = None
-    inputs: list[str] | None = None
-    unreadable: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
 
 
@@ -127,7 +98,7 @@ def translate(
             not know the label, `fit` and `own_size` are asked of what are no pictures in files, or the folder holds results
             of an earlier call or a file that would be overwritten.
     """
-    spec, output = _specification(spec), _files.expanded(output)
+    spec, output = inputs.specification(spec), _files.expanded(output)
     if limit is not None and limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}.")
     kind, _, path = spec.partition(":")
@@ -143,18 +114,18 @@ def translate(
         _check_within(within, read)
     trained = load(model)
     takes, fix = _taken(trained)
-    what = _kind(spec, trained)
+    what = inputs.other_kind(spec, trained)
     if what is not None:
         raise ValueError(f"{model} maps {takes}; got {what}.\n{fix}")
-    if not reverse and not _may_be_noise(spec):
+    if not reverse and not inputs.may_be_noise(spec):
         check_start(trained, spec, str(model))
-    samples = _samples(spec, trained, limit, fit, within)
-    x, shape, names, inputs, found, table = samples[:6]
+    samples = inputs.read(spec, trained, limit, fit, within)
+    x, shape, names, paths, found, table = samples[:6]
     if shape != trained.shape:
         raise ValueError(f"{model} maps {takes}; {spec} has samples of shape {shape}.\n{fix}")
     cond = labels_of(trained, label, len(x), guidance=guidance)
     if table_output.is_table(output):
-        table_output.check(output, trained, inputs, overwrite=overwrite)
+        table_output.check(output, trained, paths, overwrite=overwrite)
         lines = transport(trained, x, reverse=reverse, cond=cond, guidance=guidance)
         others = table.others if table else {}
         order = table.order if table else ()
@@ -165,9 +136,9 @@ def translate(
     if clip:
         raise ValueError("--clip is for tables.\nGive a file as output: --output out.csv")
     files = _files_of(trained, names, "translated", "pairs")
-    outputs.check(output, files, inputs=inputs, overwrite=overwrite)
+    outputs.check(output, files, inputs=paths, overwrite=overwrite)
     lines = transport(trained, x, reverse=reverse, cond=cond, guidance=guidance)
-    outputs.check(output, files, inputs=inputs, overwrite=overwrite)  # lines take their time
+    outputs.check(output, files, inputs=paths, overwrite=overwrite)  # lines take their time
     back = None if found is None else (found.places, own_size)
     facts = {} if found is None else {"source": str(read.parent if read.is_file() else read)}
     saved = _write(output, trained, x, files, lines, samples.inputs, back, facts)
@@ -211,10 +182,13 @@ def generate(
         raise ValueError(f"count must be at least 1, got {count}.")
     output, trained = _files.expanded(output), load(model)
     fix = "Generate fewer at a time, each time with another seed and folder."
-    memory.check(f"a count of {count}", count * _bytes(trained.shape), fix)
+    memory.check(f"a count of {count}", count * inputs.bytes_of(trained.shape), fix)
     source = start(trained, str(model))
     cond = labels_in_turn(trained, source, label, count, guidance=guidance)
-    files, as_table = _files_of(trained, _numbered(count), "generated", "grid"), table_output.is_table(output)
+    files, as_table = (
+        _files_of(trained, inputs.numbered(count), "generated", "grid"),
+        table_output.is_table(output),
+    )
     if as_table:
         table_output.check(output, trained, [], overwrite=overwrite)
     elif clip:
@@ -241,51 +215,17 @@ def _as_saved(written: table_output.Written, table: tables.Table | None = None) 
     return Saved(written.path, len(written.arrived), sum(written.arrived), missed=missed, told=tuple(told))
 
 
-def _bytes(shape: tuple[int, ...]) -> int:
-    """Memory that one sample takes at least: where its line starts and ends, what is written, and its name."""
-    return 12 * math.prod(shape) + 200
-
-
-def _specification(spec: str | Path) -> str:
-    """The specification; a path alone is `folder:PATH` where a picture is too."""
-    return f"folder:{spec}" if fit_pictures.is_picture(spec) else specification(spec)
-
-
 def _taken(trained: Trained) -> tuple[str, str]:
     """What `translate` takes, in words, and how it is given."""
     if trained.columns is not None:
         named = ", ".join(tables.few(columns.names(trained.columns)))
         return f"tables with the columns {named}", "Give a csv, parquet or h5ad file."
-    if _pictures_come_out(trained):
+    if inputs.pictures_come_out(trained):
         height, width, channels = trained.shape
         color = "gray pictures" if channels == 1 else "pictures"
         return f"{color} of {height} x {width} pixels", "Give a folder of pictures, or one picture."
     numbers = ", ".join(map(str, ("n", *trained.shape)))
     return f"arrays [{numbers}]", "Give npy:FILE, an array of that shape."
-
-
-def _kind(spec: str, trained: Trained) -> str | None:
-    """What the samples are where that is of another kind than the model's, pictures or rows; None if it is not."""
-    kind, _, path = spec.partition(":")
-    in_file = _in_one_file(spec, trained)
-    if (kind == "folder" or in_file) and len(trained.shape) != 3:
-        single = kind == "folder" and _files.expanded(path).is_file()
-        return "pictures" if in_file else "a picture" if single else "a folder of pictures"
-    rows = kind in tables.KINDS and not in_file
-    return "a table" if rows and _pictures_come_out(trained) else None
-
-
-def _in_one_file(spec: str, trained: Trained) -> bool:
-    """Whether the samples are pictures in a tar or a parquet file."""
-    return spec.startswith("tar:") or holds_pictures(spec, trained.config.data.table)
-
-
-def _may_be_noise(spec: str) -> bool:
-    """Whether samples may be white noise: drawn by its name, or an array of floating-point numbers."""
-    kind, _, path = spec.partition(":")
-    if kind not in ("npz", "npy"):
-        return kind in ("noise", "gaussian")
-    return read_array(*(split_key(path) if kind == "npz" else (path, None)), 1).dtype != np.uint8
 
 
 def _check_within(output: Path, read: Path) -> None:
@@ -304,103 +244,12 @@ def _check_within(output: Path, read: Path) -> None:
         )
 
 
-def _samples(
-    spec: str, trained: Trained, limit: int | None, fit: str = "crop", without: Path | None = None
-) -> _Samples:
-    """Read the samples in their order."""
-    kind, _, rest = spec.partition(":")
-    shape, data = trained.shape, trained.config.data
-    if kind == "folder":
-        height, width, depth = shape
-        found = fit_pictures.read(
-            rest,
-            (height, width, 1 if depth == 1 else 3),
-            fit=fit,
-            limit=limit,
-            square=data.crop,
-            without=without,
-            background=data.background,
-            levels=data.levels,
-        )
-        root, (x, own) = _files.expanded(rest), given.of_array(found.images)
-        files = [root] if root.is_file() else [root / name for name in (*found.names, *found.skipped)]
-        return _Samples(x, own, found.names, files, found, inputs=found.names, unreadable=found.skipped)
-    if _in_one_file(spec, trained):
-        return _of_one_file(spec, trained, limit)
-    if kind in tables.KINDS:
-        options = data.table
-        if trained.columns is not None:
-            options = columns.of_input(options, trained.columns, spec)
-        table = tables.read(spec, options, limit=limit, others=True)
-        read = [_files.expanded(tables.split(rest)[0])]
-        return _Samples(table.x, table.x.shape[1:], _numbered(len(table.x)), read, table=table)
-    if kind in ("npz", "npy"):
-        path, key = split_key(rest) if kind == "npz" else (rest, None)
-        try:
-            x, own = given.of_array(read_array(path, key, limit))
-        except ValueError as error:
-            raise ValueError(f"{spec}: {error}") from error
-        return _Samples(x, own, _numbered(len(x)), [_files.expanded(path)])
-    source = _named(spec, data)
-    if source.size is not None and limit is not None and limit > source.size:
-        raise ValueError(
-            f"limit must be at most {source.size:,}, the held-out samples of {spec}, got {limit:,}."
-        )
-    n = limit or source.size or 64
-    memory.check(f"a limit of {n}", n * _bytes(shape), "Translate fewer at a time with --limit.")
-    told = () if source.size is None else (f"Drew {n:,} of the {source.size:,} held-out samples of {spec}",)
-    return _Samples(batch(source, seeds.REPORTS, 0, 0, n), source.shape, _numbered(n), [], told=told)
-
-
-def _of_one_file(spec: str, trained: Trained, limit: int | None) -> _Samples:
-    """The pictures in a tar or a parquet file, cropped and resized to the model's."""
-    kind, _, rest = spec.partition(":")
-    data, (height, width, depth) = trained.config.data, trained.shape
-    options = Options(
-        size=(height, width),
-        crop=data.crop,
-        gray=depth == 1,
-        on_error="skip",
-        background=data.background,
-        levels=data.levels,
-        table=data.table,
-        cache="memory",
-    )
-    read = read_pictures(spec, options, first=limit)
-    x, shape = given.of_array(read.images)
-    paths = shards.expanded(rest) if kind == "tar" else [_files.expanded(tables.split(rest)[0])]
-    names = read.names if kind == "tar" and _may_be_written(read.names) else None
-    found = _Samples(x, shape, names or _numbered(len(x)), paths, inputs=names)
-    return found._replace(unreadable=tuple(read.skipped))
-
-
-def _may_be_written(names: list[str]) -> bool:
-    """Whether files below a folder may have these names, which anybody may have written."""
-    paths = [PureWindowsPath(name) for name in names]  # it knows what leads elsewhere on any system
-    return len({*names}) == len(names) and not any(path.anchor or ".." in path.parts for path in paths)
-
-
-def _named(spec: str, data: configs.Data) -> Source:
-    """Open data by name; the error names a file that is neither data nor a picture."""
-    try:
-        return build.opened(data, spec, split="test")
-    except ValueError as error:
-        path = _files.expanded(spec)
-        if not path.is_file():
-            raise
-        raise fit_pictures.no_picture(path) from error
-
-
 def _files_of(trained: Trained, names: list[str], array: str, overview: str) -> list[str]:
     """The files to write: the results in their order, the picture of them all, `lines.json`."""
-    if not _pictures_come_out(trained):
+    if not inputs.pictures_come_out(trained):
         return [f"{array}.npy", outputs.MARKER]
     files = outputs.as_png(names)
     return [*files, outputs.overview(overview, files), outputs.MARKER]
-
-
-def _pictures_come_out(trained: Trained) -> bool:
-    return len(trained.shape) == 3 and trained.shape[2] in (1, 3)
 
 
 def _write(
@@ -409,7 +258,7 @@ def _write(
     x,
     files: list[str],
     lines: FieldLines,
-    inputs: list[str] | None = None,
+    called: list[str] | None = None,
     back: tuple[list[fit_pictures.Place], bool] | None = None,
     facts: dict[str, str] | None = None,
 ) -> Saved:
@@ -420,7 +269,7 @@ def _write(
     outputs.mark(output, files[:-1])
     earlier = outputs.remove_earlier(output, files[:-1])
     saved = Saved(output, len(y), sum(arrived), told=_told_earlier(output, earlier))
-    if not _pictures_come_out(trained):
+    if not inputs.pictures_come_out(trained):
         _files.write_array(output / overview, y.reshape(-1, *trained.shape))
         outputs.mark(output, files[:-1], arrived=arrived)
         return saved._replace(missed=tuple(f"row {i}" for i, one in enumerate(arrived) if not one))
@@ -435,7 +284,7 @@ def _write(
     else:
         sheet = drawing.grid(y[:64], trained.shape, min(16, len(y)), zoom=2)
     drawing.save_png(output / overview, sheet)
-    lines_of = zip(inputs or range(len(results)), results, arrived, strict=True)
+    lines_of = zip(called or range(len(results)), results, arrived, strict=True)
     listed = [{"input": of, "file": file, "arrived": one} for of, file, one in lines_of]
     outputs.mark(output, files[:-1], lines=listed, **(facts or {}))
     return saved._replace(missed=tuple(file for file, one in zip(results, arrived, strict=True) if not one))
@@ -447,7 +296,3 @@ def _told_earlier(output: Path, earlier: list[str]) -> tuple[str, ...]:
         return ()
     kind = "picture" if all(file.endswith(".png") for file in earlier) else "file"
     return (f"Removed {len(earlier)} {kind}{'s' * (len(earlier) > 1)} of an earlier call from {output}/",)
-
-
-def _numbered(n: int) -> list[str]:
-    return [f"{i:05d}" for i in range(n)]
