@@ -30,7 +30,9 @@ def score_runs(folders: list[Path], path: Path, config: DigitsConfig) -> None:
 def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> None:
     trained = models.load(folder)
     laws = trained.config.data.source, trained.config.data.target
-    if not all(map(scoring.is_digits, laws)) or scoring.digit_of(laws[1]) is None:
+    train_pair, test_pair = (build.sources(trained.config.data, split=split) for split in ("train", "test"))
+    direction = scoring.Direction(False, laws, train_pair, test_pair)
+    if not all(direction.digits) or scoring.digit_of(laws[1]) is None:
         raise SystemExit(f"{folder} must be a translation of digits to one digit, got {laws[0]} -> {laws[1]}")
     if trained.config.network.classes is not None:
         raise SystemExit(f"{folder} has classes; give a run without")
@@ -51,7 +53,6 @@ def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> Non
         record.add(
             "runs", told | {"reflow": made.reflow.run is not None, "seconds": round(trained.seconds, 1)}
         )
-    train_pair, test_pair = (build.sources(trained.config.data, split=split) for split in ("train", "test"))
     x = scoring.held_out(test_pair[0], config.samples, side=0)
     # of a run in components the lines are those of its space
     sides = None if trained.space is None else build.sides(trained.config.data, trained.space)
@@ -77,7 +78,7 @@ def _score(record: Record, folder: Path, name: str, config: DigitsConfig) -> Non
         )
         y = np.asarray(carried.end)[:, :-1]
         y = y if sides is None else sides[1].decode(y)
-        found = scoring.score(x, y, carried, scoring.Direction(False, laws, train_pair, test_pair))
+        found = scoring.score(x, y, carried, direction)
         return {name: found[name] for name in ("n", "read_as_target", "hue_change_degrees", "kid", "arrived")}
 
     places = [
