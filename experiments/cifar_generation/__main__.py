@@ -33,7 +33,8 @@ class Judge:
             if split == "test":
                 self.pictures, self.labels = pictures[chosen], classes[chosen]
         self.real, known = seen["test"], seen["train"]
-        self.reader = linear_reader.train(known, labels["train"], CLASSES, decay=config.decay)
+        self.decay = linear_reader.chosen_decay(known, labels["train"], CLASSES, config.decays)
+        self.reader = linear_reader.train(known, labels["train"], CLASSES, decay=self.decay)
         self.known = known[: config.tested]
 
     def features(self, pictures: np.ndarray) -> np.ndarray:
@@ -75,7 +76,11 @@ def main(
         runs.train(folder / f"cifar_generation_{name}", known[name])
     judge = Judge(config, cifar10, folder / "features")
     record = Record(RESULTS / "cifar_generation.json", config, "real", "rows")
-    record.fill("real", [{"pictures": "real"}], lambda at: judge.scores(judge.pictures, judge.labels))
+    record.fill(
+        "real",
+        [{"pictures": "real"}],
+        lambda at: {"decay": judge.decay} | judge.scores(judge.pictures, judge.labels),
+    )
     for name in names:
         trained = models.load(folder / f"cifar_generation_{name}")
         if trained.space is not None:
