@@ -52,21 +52,32 @@ def looked_at(arguments: list[str]) -> "tuple[suggestions.Suggestion | None, set
 
 def _held_out(arguments: list[str]) -> float:
     """The share that the options on the line hold out; a mistake in it is for the parser to tell."""
-    parts = [part for text in arguments for part in text.replace("held_out", "held-out").split("=", 1)]
     with contextlib.suppress(ValueError):
-        if 0 < (share := float(dict(itertools.pairwise(parts)).get("--data.held-out", ""))) < 1:
+        if 0 < (share := float("".join(_values(arguments, "--data.held-out")))) < 1:
             return share
     return configs.Data().held_out
 
 
 def _size(arguments: list[str]) -> int | tuple[int, int] | None:
     """The size of pictures that the options on the line ask for; a mistake in it is for the parser to tell."""
-    parts = [part for text in arguments for part in text.split("=", 1)]
-    after = parts[parts.index("--data.size") + 1 :][:2] if "--data.size" in parts else []
-    sides = [
-        int(text) for text in itertools.takewhile(lambda text: text.isdecimal() and len(text) < 10, after)
-    ]
-    return None if not all(sides) or not sides else sides[0] if len(sides) == 1 else (sides[0], sides[1])
+    texts = _values(arguments, "--data.size")
+    if not all(text.isdecimal() and 0 < len(text) < 10 and int(text) for text in texts):
+        return None
+    sides = [*map(int, texts)]
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1]) if len(sides) == 2 else None
+
+
+def _values(arguments: list[str], option: str) -> list[str]:
+    """What follows an option on the line, the last time that it is given."""
+    found, mine = list[str](), False
+    for text in arguments:
+        if text.startswith("--"):
+            name, given, value = text.partition("=")
+            mine = name.replace("_", "-") == option
+            found = ([value] if given else []) if mine else found
+        elif mine:
+            found = [*found, text]
+    return found
 
 
 def of_two(found: "suggestions.Suggestion | None", given: set[str]) -> dict[str, Callable]:

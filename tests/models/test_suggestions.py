@@ -135,8 +135,13 @@ def test_pictures_of_two_sizes_in_a_tar_file_are_looked_at_in_the_size_asked_for
     with pytest.raises(SystemExit):
         cli.main(command)
     assert "give size= (--data.size" in capsys.readouterr().err
-    for options, shape in ((["--data.size", "16"], (16, 16, 3)), (["--data.size", "8", "12"], (8, 12, 3))):
-        cli.main([*command, *options])
+    asked = {
+        "--data.size 16": (16, 16, 3),
+        "--data.size 8 12": (8, 12, 3),
+        "--data.size 16 --steps 9 --data.size=8": (8, 8, 3),  # the last one counts, as for the parser
+    }
+    for options, shape in asked.items():
+        cli.main([*command, *options.split()])
         assert f" of {'x'.join(map(str, shape))} pixels (" in capsys.readouterr().out
     found = suggestions.suggest("noise", f"tar:{tmp_path}/a.tar.gz", size=16)
     assert (found.shape, found.run.data.size) == ((16, 16, 3), 16)
