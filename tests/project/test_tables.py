@@ -52,7 +52,7 @@ def test_a_page_is_filled_between_its_marks(monkeypatch):
     assert tables.render(old) == new
 
 
-def test_seeds_of_one_run_give_their_mean_and_deviation(tmp_path):
+def test_seeds_of_one_run_give_their_mean_deviation_and_least_minutes(tmp_path):
     for name, value in (("quick", 0.9), ("quick_seed_1", 0.7), ("quick_superposed", 0.1)):
         score = {"value": value, "standard_error": 0.02, "floor": 0.01}
         (tmp_path / f"{name}.json").write_text(
@@ -61,6 +61,6 @@ def test_seeds_of_one_run_give_their_mean_and_deviation(tmp_path):
     both, one = cells.read_seeds(tmp_path, "quick"), cells.read_seeds(tmp_path, "quick_superposed")
     assert cells.share(*(report["score"] for report in both)) == "80.0% ± 14.1%"  # sqrt(2) / 10
     assert cells.kid(*(report["score"] for report in both)) == "0.800 ± 0.141 (0.010)"
-    assert cells.training(*both) + cells.seeds(both) == "1,000 steps, 8 min (2 seeds)"
+    assert cells.training(*both) + cells.seeds(both) == "1,000 steps, 7 min (2 seeds)"
     assert cells.share(one[0]["score"]) + cells.seeds(one) == "10.0% ± 2.0%"
     assert cells.read_seeds(tmp_path, "full") == []
