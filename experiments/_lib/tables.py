@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,13 @@ def kid(*scores: dict) -> str:
 
 
 def training(*reports: dict) -> str:
-    """Steps and minutes of a training; of several seeds the least minutes: other work of the machine only adds to them."""
-    minutes = min(report["training_seconds"] for report in reports) / 60
-    return f"{reports[0]['step']:,} steps, {minutes:.0f} min"
+    """Steps and minutes of a training."""
+    return f"{reports[0]['step']:,} steps, {least_minutes(reports):.0f} min"
+
+
+def least_minutes(reports: Sequence[dict]) -> float:
+    """Minutes of a training; of several seeds the least: other work of the machine only adds to them."""
+    return min(report["training_seconds"] for report in reports) / 60
 
 
 def seeds(reports: list[dict]) -> str:

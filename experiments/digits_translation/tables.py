@@ -4,7 +4,7 @@ import statistics
 from functools import partial
 from pathlib import Path
 
-from experiments._lib.tables import Table, kid, read, read_seeds, seeds, share, training
+from experiments._lib.tables import Table, kid, least_minutes, read, read_seeds, seeds, share, training
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -66,11 +66,10 @@ def jitter() -> Table | None:
     return ["jitter", *head], rows
 
 
-def minutes(name: str) -> str:
-    """Training time of a run; `quick` is the README's first command."""
+def trained(name: str) -> str:
+    """Minutes of a training; `quick` is the README's first command."""
     reports = read_seeds(RESULTS, name)
-    seconds = [report["training_seconds"] for report in reports]
-    return f"{statistics.mean(seconds) / 60:.0f}" if seconds else "?"
+    return f"{least_minutes(reports):.0f}" if reports else "?"
 
 
 def full_kid() -> str:
@@ -113,7 +112,7 @@ def _maps(label: str, name: str) -> list[list[str]]:
 
 TABLES = {"translation": translation, "gap": changes, "jitter": jitter}
 VALUES = {
-    **{f"{name}_minutes": partial(minutes, name) for name in ("quick", "full")},
+    **{f"{name}_minutes": partial(trained, name) for name in ("quick", "full")},
     "full_kid": full_kid,
     "classifier_accuracy": classifier_accuracy,
 }

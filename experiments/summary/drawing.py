@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments._lib import colors
+from experiments._lib.tables import least_minutes
 
 EQUAL, PRESETS = "images/results/digits_3_2", "digits_translation/results"
 RUNS = {
@@ -36,7 +37,7 @@ SCORES = {"read_as_target": ("read as 2, %", 100.0), "kid": ("KID", 1.0)}
 
 
 def minutes(root: Path, path: Path) -> None:
-    """One panel a score and one point a budget, with its steps; bars span minutes and scores of the seeds."""
+    """One panel a score and one point a budget, with its steps; bars span the scores of the seeds."""
     figure = Figure(figsize=(9.0, 4.2), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (key, (label, scale)) in zip(figure.subplots(1, len(SCORES)), SCORES.items(), strict=True):
@@ -67,7 +68,7 @@ def span(values: list[float]) -> tuple[float, list[list[float]]]:
 
 def _point(axes, reports: list[dict], key: str, scale: float, color: str) -> None:
     scores = [next(iter(report["maps"].values()))[key] for report in reports]
-    x, along = span([report["training_seconds"] / 60 for report in reports])
+    x = least_minutes(reports)
     y, up = span([scale * score["value"] for score in scores])
     if len(scores) == 1:
         up = scale * scores[0]["standard_error"]
@@ -76,7 +77,6 @@ def _point(axes, reports: list[dict], key: str, scale: float, color: str) -> Non
         x,
         y,
         up,
-        along,
         color=color,
         marker="o",
         markerfacecolor=color if mnist else "white",

@@ -4,7 +4,7 @@ import json
 import statistics
 from pathlib import Path
 
-from experiments._lib.tables import Table, read, read_seeds, share
+from experiments._lib.tables import Table, least_minutes, read, read_seeds, share
 
 RESULTS = Path(__file__).parent.parent
 
@@ -37,8 +37,8 @@ def _run(folder: str, name: str, recipe: str, page: str, score: str, said: str) 
         return []
     there = [next(iter(report["maps"].values())) for report in reports]
     real = f"{there[0][f'{score}_real']['value']:.1%}"
-    seconds = statistics.mean(report["training_seconds"] for report in reports)
-    return [[page, recipe, f"{share(*(one[score] for one in there))} {said}", real, _minutes(seconds)]]
+    scores = f"{share(*(one[score] for one in there))} {said}"
+    return [[page, recipe, scores, real, f"{least_minutes(reports):.0f} min"]]
 
 
 def _toy() -> list[list[str]]:
@@ -84,10 +84,6 @@ def _all(pattern: str) -> list[dict]:
 def _spread(values: list[float], form: str = ".3f") -> str:
     deviation = f" ± {statistics.stdev(values):{form}}" if len(values) > 1 else ""
     return f"{statistics.mean(values):{form}}{deviation}"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min"
 
 
 TABLES = {"summary": summary}
