@@ -97,7 +97,12 @@ def test_every_kind_of_leaf_comes_back_bit_for_bit(tmp_path):
 
 def test_numpy_leaves_of_64_bits_come_back_bit_for_bit(tmp_path):
     wide = np.array([2**40 + 1, -7])
-    tree = {"a": np.array([0.1, 0.2]), "b": jnp.array([1.0, 2.0, 3.0]), "c": wide, "d": np.full((300, 300), 0.1)}
+    tree = {
+        "a": np.array([0.1, 0.2]),
+        "b": jnp.array([1.0, 2.0, 3.0]),
+        "c": wide,
+        "d": np.full((300, 300), 0.1),
+    }
     state = Odd(jnp.array(5), tree)
     save(tmp_path, state, meta={})
     assert_same_bits(restore(tmp_path, state)[0], state)

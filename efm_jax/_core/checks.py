@@ -58,12 +58,12 @@ def samples(name: str, x, *, finite: bool = True) -> jax.Array:
     return x
 
 
-def both_plates(x_pos, x_neg) -> tuple[jax.Array, jax.Array]:
+def both_plates(x_pos, x_neg, names: tuple[str, str] = ("x_pos", "x_neg")) -> tuple[jax.Array, jax.Array]:
     """Return the samples [n, D] and [m, D] of both plates, of one D, or raise ValueError."""
-    x_pos, x_neg = samples("x_pos", x_pos), samples("x_neg", x_neg)
+    x_pos, x_neg = samples(names[0], x_pos), samples(names[1], x_neg)
     if x_pos.shape[1] != x_neg.shape[1]:
         raise ValueError(
-            f"x_pos and x_neg must have the same number of dimensions D, got {x_pos.shape} and {x_neg.shape}; "
+            f"{names[0]} and {names[1]} must have the same number of dimensions D, got {x_pos.shape} and {x_neg.shape}; "
             "flatten pictures of one shape on both plates."
         )
     return x_pos, x_neg
