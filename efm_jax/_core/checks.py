@@ -132,7 +132,7 @@ def starts(points) -> jax.Array:
 
 def positive(name: str, value: float) -> float:
     """Return `value` as a float, finite and > 0, or raise ValueError."""
-    number = float(value)
+    number = _number(value)
     if not np.isfinite(number) or number <= 0.0:
         raise ValueError(f"{name} must be a finite number > 0, got {value!r}.")
     return number
@@ -145,10 +145,20 @@ def length(name: str, value):
 
 def finite(name: str, value: float) -> float:
     """Return `value` as a float, finite, or raise ValueError."""
-    number = float(value)
+    number = _number(value)
     if not np.isfinite(number):
         raise ValueError(f"{name} must be a finite number, got {value!r}.")
     return number
+
+
+def _number(value) -> float:
+    """Return `value` as a float; NaN for what is no one number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        if isinstance(value, Tracer):
+            raise
+        return math.nan
 
 
 def count(name: str, value: int, least: int = 1, most: int | None = None) -> int:

@@ -81,7 +81,7 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
         height: How z is distributed, see `heights`.
 
     Raises:
-        ValueError: `noise` is negative or `height` is unknown.
+        ValueError: `noise` is negative or not finite, or `height` is unknown.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -93,7 +93,7 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
     Source: Kolesov et al. (2025), arXiv 2502.02367, Algorithm 1; the variance that vanishes at the plates is that of
     Manukhov et al. (2025), arXiv 2506.02950.
     """
-    if not noise >= 0.0:
+    if checks.finite("noise", noise) < 0.0:
         raise ValueError(f"noise must be >= 0, got {noise!r}.")
     checks.choice("height", height, HEIGHTS)
     couple = (
@@ -185,7 +185,7 @@ def box(
         height: How z is distributed, see `heights`.
 
     Raises:
-        ValueError: `margin`, `bulge` or `beyond` is negative or `height` is unknown.
+        ValueError: `margin`, `bulge` or `beyond` is negative or not finite, or `height` is unknown.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -196,7 +196,7 @@ def box(
     Source: Kolesov et al. (2025), arXiv 2502.02367 (toy experiments).
     """
     for name, value in (("margin", margin), ("bulge", bulge), ("beyond", beyond)):
-        if not value >= 0.0:
+        if checks.finite(name, value) < 0.0:
             raise ValueError(f"{name} must be >= 0, got {value!r}.")
     checks.choice("height", height, HEIGHTS)
 
@@ -229,7 +229,7 @@ def defensive(
         height: How z is distributed, see `heights`.
 
     Raises:
-        ValueError: `noise` is negative or `height` is unknown.
+        ValueError: `noise` is negative or not finite, or `height` is unknown.
 
     Examples:
         >>> import jax, jax.numpy as jnp

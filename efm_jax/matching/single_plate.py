@@ -92,6 +92,8 @@ def pfgm(
     checks.choice("height", height, HEIGHTS)
     if num_points is not None:
         checks.count("num_points", num_points)
+    if block_size is not None:
+        checks.count("block_size", block_size)
     given = None if charges is None else as_charges(charges)
 
     draw = partial(_draw, gap, num_extra, width, scale, height, num_points, block_size)

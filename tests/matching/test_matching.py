@@ -276,6 +276,16 @@ def test_the_other_convention_carries_most_of_the_way_too():
 def test_bad_options_say_what_was_expected():
     with pytest.raises(ValueError, match="gap must be a finite number > 0, got 0"):
         efm(0)
+    for gap in (None, "wide", np.array([6.0, 7.0])):
+        with pytest.raises(ValueError, match="gap must be a finite number > 0, got"):
+            efm(gap)
+    with pytest.raises(ValueError, match="gamma shrinks the plates of"):
+        efm(1.0, gamma=5.0)
+    with pytest.raises(ValueError, match="gamma must be >= 0, got -1"):
+        efm(1.0, convention="per_plate", gamma=-1)
+    for recipe in (efm, c2fm, ifm, pfgm):
+        with pytest.raises(ValueError, match="block_size must be a whole number >= 1, got 0"):
+            recipe(1.0, block_size=0)
     with pytest.raises(ValueError, match="'superposed', 'per_plate', got 'both'"):
         efm(1.0, convention="both")
     for recipe in (efm, c2fm):

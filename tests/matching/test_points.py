@@ -170,6 +170,10 @@ def test_bad_options_say_what_was_expected():
         points.segment(coupling="minibatch_ot")
     with pytest.raises(ValueError, match="noise must be >= 0, got -1"):
         points.segment(noise=-1)
+    with pytest.raises(ValueError, match="noise must be a finite number, got inf"):
+        points.segment(noise=float("inf"))
+    with pytest.raises(ValueError, match="bulge must be a finite number, got inf"):
+        points.box(bulge=float("inf"))
     with pytest.raises(ValueError, match="'linear', 'sine', 'logit', 'log_both', got 'lin'"):
         points.box(height="lin")
     with pytest.raises(ValueError, match="kind must be one of 'chain', 'two_plates', got 'slab'"):
