@@ -97,6 +97,8 @@ def interaction(
         block_size = max(1, min(num_pairs, 2**21 // max(1, len(points))))
     size = min(checks.count("block_size", block_size), num_pairs)
     dtype = jnp.result_type(points, x_pos, x_neg, jnp.float32)
+    if len(points) == 0:
+        return Field(points.astype(dtype), points[:, 0].astype(dtype))
     summed = _OF_TRACED_GAP if isinstance(gap, Tracer) else _OF_GAP
     return summed(points.astype(dtype), x_pos.astype(dtype), x_neg.astype(dtype), gap, width, law, size)
 

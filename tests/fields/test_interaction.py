@@ -301,6 +301,13 @@ def test_equal_calls_compile_once(law):
     assert not np.allclose(first.log_magnitude, second.log_magnitude)
 
 
+@pytest.mark.parametrize("law", ["conserving", "official"])
+def test_no_points_have_no_field(law):
+    x = jnp.zeros((4, 2))
+    field = interaction(jnp.zeros((0, 3)), x, x, GAP, law=law)
+    assert (field.direction.shape, field.log_magnitude.shape) == ((0, 3), (0,))
+
+
 def test_bad_input_says_what_was_expected():
     x = jnp.zeros((4, 2))
     with pytest.raises(
