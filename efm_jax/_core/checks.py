@@ -143,7 +143,7 @@ def length(name: str, value):
     return value if isinstance(value, Tracer) else positive(name, value)
 
 
-def finite(name: str, value: float) -> float:
+def finite(name: str, value: float | jax.Array) -> float:
     """Return `value` as a float, finite, or raise ValueError."""
     number = _number(value)
     if not np.isfinite(number):
