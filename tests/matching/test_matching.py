@@ -273,6 +273,13 @@ def test_the_other_convention_carries_most_of_the_way_too():
     assert stats.spearmanr(x, y).statistic > 0.9
 
 
+@pytest.mark.parametrize("recipe", [efm, c2fm, cfm, ifm, pfgm])
+def test_lines_of_samples_in_half_precision_start_on_the_plate(recipe):
+    x = jnp.zeros((3, 2), jnp.bfloat16)
+    start = recipe(6.1).start(jax.random.key(0), x, True)
+    np.testing.assert_array_equal(start[:, -1], jnp.full(3, 6.1), strict=True)
+
+
 def test_bad_options_say_what_was_expected():
     with pytest.raises(ValueError, match="gap must be a finite number > 0, got 0"):
         efm(0)
