@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import jax
 import numpy as np
 
-from efm_jax._core import files, trees
+from efm_jax._core import checks, files, trees
 from efm_jax._core.versions import versions
 
 __all__ = ["CheckpointError", "latest", "read_meta", "restore", "save"]
@@ -47,7 +47,7 @@ class _DamagedError(CheckpointError):
 
 
 def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) -> Path:
-    """Write a checkpoint of `state` at its step, then delete all but the newest `keep`.
+    """Write a checkpoint of `state` at its step, then delete all but `keep`: this one and the newest of the others.
 
     Args:
         folder: The folder of checkpoints; created if it does not exist.
@@ -60,7 +60,7 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
         The folder of the checkpoint. It replaces a checkpoint of the same step.
 
     Raises:
-        ValueError: If `keep` < 1 or JSON cannot hold `meta`; nothing is then written.
+        ValueError: If `keep` is not a whole number >= 1 or JSON cannot hold `meta`; nothing is then written.
         OSError: If the checkpoint cannot be written (disk full); the older checkpoints are then as they were.
 
     Examples:
@@ -73,8 +73,7 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
         >>> path.name, int(again.step), meta["seed"]
         ('000000007', 7, 1)
     """
-    if keep < 1:
-        raise ValueError(f"keep must be a number of checkpoints >= 1, got {keep!r}.")
+    keep = checks.count("keep", keep)
     meta = {"versions": versions(), **files.to_json("meta", meta)}
     step = int(state.step)
     folder = files.expanded(folder)
@@ -108,7 +107,8 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
         ) from error
     finally:
         files.clear(draft)
-    for _, path in sorted(files.find(folder).items())[:-keep]:
+    others = [path for number, path in sorted(files.find(folder).items()) if number != step]
+    for path in others[: max(len(others) + 1 - keep, 0)]:
         files.delete(path)
     return final
 

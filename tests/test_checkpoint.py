@@ -95,6 +95,21 @@ def test_every_kind_of_leaf_comes_back_bit_for_bit(tmp_path):
         np.testing.assert_array_equal(jax.random.normal(a, (4,)), jax.random.normal(b, (4,)))
 
 
+def test_numpy_leaves_of_64_bits_come_back_bit_for_bit(tmp_path):
+    wide = np.array([2**40 + 1, -7])
+    tree = {
+        "a": np.array([0.1, 0.2]),
+        "b": jnp.array([1.0, 2.0, 3.0]),
+        "c": wide,
+        "d": np.full((300, 300), 0.1),
+    }
+    state = Odd(jnp.array(5), tree)
+    save(tmp_path, state, meta={})
+    assert_same_bits(restore(tmp_path, state)[0], state)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
+    assert_same_bits(restore(tmp_path, shapes)[0], state)
+
+
 def test_restores_into_shapes_alone_and_onto_the_devices_of_like(tmp_path):
     state = small_state(3, 1.5)
     save(tmp_path, state, meta={})
@@ -130,6 +145,16 @@ def test_the_newest_few_are_kept(tmp_path):
         match=r"no checkpoint of step 20 in .*; its checkpoints are of steps \[10, 30, 4000\]",
     ):
         restore(tmp_path, small_state(), step=20)
+
+
+def test_a_checkpoint_of_an_earlier_step_is_kept(tmp_path):
+    for step in (10, 20, 30):
+        save(tmp_path, small_state(step), meta={}, keep=3)
+    path = save(tmp_path, small_state(5), meta={}, keep=3)
+    assert path.is_dir()
+    assert sorted(files.find(tmp_path)) == [5, 20, 30]
+    save(tmp_path, small_state(6), meta={}, keep=1)
+    assert sorted(files.find(tmp_path)) == [6]
 
 
 def test_a_checkpoint_of_the_same_step_is_replaced(tmp_path):
@@ -340,8 +365,9 @@ def test_meta_and_keep_are_checked_before_anything_is_written(tmp_path):
     ):
         with pytest.raises(ValueError, match=said):
             save(tmp_path / "new", small_state(), meta=meta)
-    with pytest.raises(ValueError, match="keep must be a number of checkpoints >= 1, got 0"):
-        save(tmp_path / "new", small_state(), meta={}, keep=0)
+    for keep in (0, 2.5):
+        with pytest.raises(ValueError, match=f"keep must be a whole number >= 1, got {keep}"):
+            save(tmp_path / "new", small_state(), meta={}, keep=keep)
     assert not (tmp_path / "new").exists()
 
 

@@ -58,12 +58,12 @@ def samples(name: str, x, *, finite: bool = True) -> jax.Array:
     return x
 
 
-def both_plates(x_pos, x_neg) -> tuple[jax.Array, jax.Array]:
+def both_plates(x_pos, x_neg, names: tuple[str, str] = ("x_pos", "x_neg")) -> tuple[jax.Array, jax.Array]:
     """Return the samples [n, D] and [m, D] of both plates, of one D, or raise ValueError."""
-    x_pos, x_neg = samples("x_pos", x_pos), samples("x_neg", x_neg)
+    x_pos, x_neg = samples(names[0], x_pos), samples(names[1], x_neg)
     if x_pos.shape[1] != x_neg.shape[1]:
         raise ValueError(
-            f"x_pos and x_neg must have the same number of dimensions D, got {x_pos.shape} and {x_neg.shape}; "
+            f"{names[0]} and {names[1]} must have the same number of dimensions D, got {x_pos.shape} and {x_neg.shape}; "
             "flatten pictures of one shape on both plates."
         )
     return x_pos, x_neg
@@ -132,7 +132,7 @@ def starts(points) -> jax.Array:
 
 def positive(name: str, value: float) -> float:
     """Return `value` as a float, finite and > 0, or raise ValueError."""
-    number = float(value)
+    number = _number(value)
     if not np.isfinite(number) or number <= 0.0:
         raise ValueError(f"{name} must be a finite number > 0, got {value!r}.")
     return number
@@ -143,12 +143,22 @@ def length(name: str, value):
     return value if isinstance(value, Tracer) else positive(name, value)
 
 
-def finite(name: str, value: float) -> float:
+def finite(name: str, value: float | jax.Array) -> float:
     """Return `value` as a float, finite, or raise ValueError."""
-    number = float(value)
+    number = _number(value)
     if not np.isfinite(number):
         raise ValueError(f"{name} must be a finite number, got {value!r}.")
     return number
+
+
+def _number(value) -> float:
+    """Return `value` as a float; NaN for what is no one number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        if isinstance(value, Tracer):
+            raise
+        return math.nan
 
 
 def count(name: str, value: int, least: int = 1, most: int | None = None) -> int:

@@ -77,7 +77,7 @@ def unpack(stored: dict[str, np.ndarray], like: Any) -> Any:
     """Undo `pack` for a tree with the leaves of `like`, each array placed where that of `like` lives."""
     values, taken = [], {}
     for leaf, target in zip(leaves(like), jax.tree.leaves(like), strict=True):
-        plain = jax.eval_shape(_plain, target)
+        plain = jax.eval_shape(_plain, target) if is_key(target) else _plain(target)
         size = math.prod(plain.shape)
         if size >= _SMALL:
             value = stored[leaf.path]
@@ -102,8 +102,10 @@ def _vector(dtype: np.dtype) -> str:
     return f"small {np.dtype(dtype).name}"
 
 
-def _placed(value: np.ndarray, like: Any) -> jax.Array:
+def _placed(value: np.ndarray, like: Any) -> jax.Array | np.ndarray:
     array = jnp.array(value, copy=True)
+    if array.dtype != value.dtype:  # without x64 JAX holds no 64 bits: they stay in NumPy
+        return value.copy()
     if is_key(like):
         array = jax.random.wrap_key_data(array, impl=_key_impl(like))
     if isinstance(like, jax.Array) and like.committed:

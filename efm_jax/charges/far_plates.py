@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
@@ -82,11 +83,14 @@ def far_plates(
 
 
 def _plate(name: str, x: Array, frame: str) -> Plate:
+    # a mean of equal samples may be rounded
+    equal = not isinstance(x, Tracer) and bool((np.asarray(x) == np.asarray(x)[0]).all())
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     mean = x.mean(0)
     unit = unit_of_squares(x.size, x)
     away = (x - mean) / unit
     scale = jnp.sqrt(jnp.mean(away**2)) * unit
-    if not isinstance(scale, Tracer) and not scale > 0:
+    if equal or (not isinstance(scale, Tracer) and not scale > 0):
         raise ValueError(
             f"{name} has no spread: a plate needs two different samples, got {len(x)} at one place."
         )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
@@ -91,16 +92,26 @@ def far_lines(
     the map is that of dual diffusion bridges: Su et al. (2022), arXiv 2203.08382.
     """
     near, far = (plates.neg, plates.pos) if reverse else (plates.pos, plates.neg)
-    x, _ = checks.both_plates(x, near.charges)
+    x, _ = checks.both_plates(x, near.charges, ("x", "the charges of the plate"))
     extra = None if extra is None else checks.count("extra", extra)
-    steps, first = checks.count("steps", steps), checks.positive("first", first)
-    if not first < pi / 2:
-        raise ValueError(f"first must be an angle below pi/2, got {first}; 0.01 is common.")
+    steps, first = checks.count("steps", steps), first_angle(first)
     charges_over, points_over = _axes(mesh)
     if block_size is None:
         rows = -(-len(x) // (mesh.shape[points_over] if mesh and points_over else 1))
         block_size = default_block_size(rows, max(len(near.charges), len(far.charges)), x.shape[1])
-    towards = jnp.zeros_like(x) if towards is None else checks.both_plates(towards, x)[0]
+    towards = jnp.zeros_like(x) if towards is None else checks.samples("towards", towards)
+    if towards.shape != x.shape:
+        raise ValueError(f"towards must have the shape of x, {x.shape}, got {towards.shape}.")
+    wanted, got = [(len(x),), (len(far.charges),)], [np.shape(group) for group in groups or ()]
+    if groups is not None and (got != wanted or len(x) != len(near.charges)):
+        raise ValueError(
+            f"groups must hold one whole number for each x and each charge of the other plate, {wanted[0]} and {wanted[1]}, "
+            f"got {' and '.join(map(str, got))};\nx must be the {len(near.charges)} charges of their plate."
+        )
+    dtype = jnp.result_type(x, near.charges, far.charges, towards)
+    x, towards, near_charges, far_charges = (
+        part.astype(dtype) for part in (x, towards, near.charges, far.charges)
+    )
     start = jnp.cos(first) * near.inside(x) + jnp.sin(first) * towards
     block_size = checks.count("block_size", block_size)
     length = length_by_flux(x.shape[1], extra, 0.5) if stretch else None
@@ -108,12 +119,20 @@ def far_lines(
     members = None if marks is None else (marks[0], marks[0], marks[1])
     policy = (length, extra, steps, save, block_size)
     if mesh is None:
-        mean, path = _follow(start, first, near.charges, far.charges, members, *policy)
-        partner = _nearest(mean, far.charges, marks)
+        mean, path = _follow(start, first, near_charges, far_charges, members, *policy)
+        partner = _nearest(mean, far_charges, marks)
     else:
         split = _split(mesh, charges_over, points_over, policy)
-        mean, partner, path = split(start, first, near.charges, far.charges, members)
+        mean, partner, path = split(start, first, near_charges, far_charges, members)
     return FarLines(far.outside(mean), partner, path)
+
+
+def first_angle(first: float) -> float:
+    """Return the angle at which lines start and end, or raise ValueError."""
+    first = checks.positive("first", first)
+    if not first < pi / 2:
+        raise ValueError(f"first must be an angle below pi/2, got {first}; 0.01 is common.")
+    return first
 
 
 def _counted(*groups: Int[Array, " n"]) -> tuple[Int[Array, " n"], ...]:

@@ -82,7 +82,9 @@ def far_plate(
 
     Source: docs/concepts/far_plates.md; one plate with K extra dimensions: Xu et al. (2023), arXiv 2302.04265, eq. 4.
     """
-    points, charges = checks.both_plates(points, charges)
+    points, charges = checks.both_plates(points, charges, ("points", "charges"))
+    dtype = jnp.result_type(points, charges, jnp.float32)
+    points, charges = points.astype(dtype), charges.astype(dtype)
     extra = None if extra is None else checks.count("extra", extra)
     if block_size is None:
         block_size = default_block_size(len(points), len(charges), points.shape[1])
@@ -112,11 +114,19 @@ def directions(
         extra: K >= 1; None for the limit of many.
         cut: Quantile of the lengths to which longer ones are shortened; None keeps all.
 
+    Raises:
+        ValueError: The shape is not (n, D), `extra` is not a whole number >= 1, or `cut` is no share.
+
     Examples:
         >>> import jax
         >>> directions(jax.random.key(0), (4, 2)).shape
         (4, 2)
     """
+    if len(shape) != 2:
+        raise ValueError(f"shape must be (n, D), got {shape!r}.")
+    extra = None if extra is None else checks.count("extra", extra)
+    if cut is not None and not 0.0 < checks.finite("cut", cut) <= 1.0:
+        raise ValueError(f"cut must be a share between 0 and 1, got {cut!r}; 0.995 is common.")
     key_normal, key_length = jax.random.split(key)
     tau = jax.random.normal(key_normal, shape)
     if extra is not None:

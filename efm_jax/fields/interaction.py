@@ -24,7 +24,7 @@ from efm_jax._core import checks
 from efm_jax._core.distances import unit_of_squares
 from efm_jax.fields._sums.differences import displacements_by_slabs, squared_lengths
 from efm_jax.fields._sums.log_lengths import direction_and_log_length
-from efm_jax.fields.widths import Width, ramped, with_slope
+from efm_jax.fields.widths import Width, checked_width, ramped, with_slope
 from efm_jax.types import Field, Points
 
 __all__ = ["LAWS", "interaction"]
@@ -67,7 +67,7 @@ def interaction(
         Direction [p, D+1] and log magnitude [p]; for `conserving` in units of a density.
 
     Raises:
-        ValueError: Shapes do not fit, `gap` is not positive, or `law` is unknown.
+        ValueError: Shapes do not fit, `gap` is not positive, `width` is no function, or `law` is unknown.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -83,7 +83,7 @@ def interaction(
     )
     gap = checks.length("gap", gap)
     checks.choice("law", law, LAWS)
-    width = _ARCH if width is None else width
+    width = _ARCH if width is None else checked_width(width)
     if x_pos.ndim != 2 or x_pos.shape != x_neg.shape or len(x_pos) == 0:
         raise ValueError(
             f"x_pos and x_neg must be pairs row by row, both [k, D] with k >= 1, got {x_pos.shape} and {x_neg.shape}; "
@@ -97,6 +97,8 @@ def interaction(
         block_size = max(1, min(num_pairs, 2**21 // max(1, len(points))))
     size = min(checks.count("block_size", block_size), num_pairs)
     dtype = jnp.result_type(points, x_pos, x_neg, jnp.float32)
+    if len(points) == 0:
+        return Field(points.astype(dtype), points[:, 0].astype(dtype))
     summed = _OF_TRACED_GAP if isinstance(gap, Tracer) else _OF_GAP
     return summed(points.astype(dtype), x_pos.astype(dtype), x_neg.astype(dtype), gap, width, law, size)
 

@@ -28,6 +28,11 @@ class Width(Protocol):
         ...
 
 
+def checked_width(width: Width) -> Width:
+    """Return a width, or raise ValueError for what is no function."""
+    return checks.made("width", width, "widths.constant(0.1)")
+
+
 def constant(scale: float = 0.1) -> Width:
     """Return a width that is the same at every height, plates included: `sigma = scale`, the path of flow matching.
 

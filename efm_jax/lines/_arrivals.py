@@ -55,7 +55,7 @@ def to_charges(field, points, charges, reach, numbers, **policy) -> Ended:
     region = jnp.where(jnp.isnan(numbers["region"]), 1e5 * extent, numbers["region"])
 
     def rate(points, around):
-        return _unit(field(points)) * numbers["sign"]
+        return _unit(field(points), points.dtype) * numbers["sign"]
 
     def settle(before, after, between, around):
         distance, relative = nearest(after, charges, reach)
@@ -90,7 +90,8 @@ def to_plate(field, points, numbers, **policy) -> Ended:
     def rate(points, around):
         """The field on this side of the plates, and its even continuation past them."""
         low, high = floors[around.side] + offset, ceilings[around.side] - offset
-        return _unit(field(points.at[:, -1].set(jnp.clip(points[:, -1], low, high)))) * sign
+        held = points.at[:, -1].set(jnp.clip(points[:, -1], low, high))
+        return _unit(field(held), points.dtype) * sign
 
     def scale(points):
         return jnp.sqrt(gap**2 + _length(points - middle) ** 2)
@@ -143,7 +144,7 @@ def to_height(field, points, to, numbers, **policy) -> Ended:
     region = jnp.where(jnp.isnan(numbers["region"]), 1e4 * extent, numbers["region"])
 
     def rate(points, around):
-        return _unit(field(points)) * around.along[:, None]
+        return _unit(field(points), points.dtype) * around.along[:, None]
 
     def moved(points, around):
         """What is around lines that are at these points now."""
@@ -211,10 +212,10 @@ def _ended(done: Followed, start: Array, end: Array, charge: Array) -> Ended:
     return Ended(end, path, charge, done.status, length, done.evaluations, done.t)
 
 
-def _unit(field: Array) -> Array:
+def _unit(field: Array, dtype) -> Array:
     # scaled first: the square of a large or small field leaves the range of float32
     field = field / jnp.max(jnp.abs(field), axis=1, keepdims=True)
-    return field / _length(field)[:, None]
+    return (field / _length(field)[:, None]).astype(dtype)
 
 
 def _length(vectors: Array) -> Array:

@@ -25,7 +25,8 @@ RUNNING, ARRIVED, OUT_OF_STEPS, TOO_LONG, LEFT, LOST, STUCK = range(7)
 
 def check_save(save: int | None) -> None:
     """Raise ValueError unless `save` is None or a whole number >= 2."""
-    if save is not None and (isinstance(save, bool) or int(save) != save or save < 2):
+    whole = isinstance(save, int | np.integer) and not isinstance(save, bool)
+    if save is not None and not (whole and save >= 2):
         raise ValueError(
             f"save must be a whole number >= 2 (start and end are among the points), got {save!r}."
         )

@@ -93,6 +93,7 @@ def log_prob(
     1810.01367, eq. 7 (the estimate).
     """
     x = checks.samples("x", x)
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # half precision rounds heights
     known, there = (
         z if isinstance(z, Tracer) else checks.finite(f"span[{i}]", z) for i, z in enumerate(span)
     )

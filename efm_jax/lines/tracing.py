@@ -85,8 +85,8 @@ def follow(field, points, to, *, stepping, save=None) -> FieldLines:
     points = checks.starts(points)
     stepping = chosen(stepping, adaptive("bosh3", rtol=5e-4))
     check_save(save)
-    if not isinstance(to, Tracer) and not np.isfinite(to):
-        raise ValueError(f"to must be the finite height of a plate, got {to!r}.")
+    if not isinstance(to, Tracer):
+        checks.finite("to", to)
     if not callable(field):
         raise ValueError(f"field must be a function from points [n, D+1] to vectors [n, D+1], got {field!r}.")
     clock, lengths = _laid_out("sine" if stepping.clock is None else stepping.clock)

@@ -130,6 +130,7 @@ def to_charges(
             f"points must have shape [n, {charges.positions.shape[1]}], (x, z) as the charges' positions have, got "
             f"{points.shape}."
         )
+    points = points.astype(jnp.result_type(points, charges.positions))
     stepping = chosen(stepping, adaptive(rtol=1e-3))
     numbers, policy = _options(
         points, stepping, reverse, max_length, region, 128 if at_once is None else at_once, save
@@ -314,7 +315,7 @@ def to_height(
     """
     points = checks.starts(points)
     if not isinstance(to, Tracer):
-        checks.finite("to", float(to))
+        checks.finite("to", to)
     if not callable(field):
         raise ValueError(f"field must be a function from points [n, D+1] to vectors [n, D+1], got {field!r}.")
     stepping = chosen(stepping, adaptive())

@@ -36,6 +36,7 @@ from efm_jax._core.heights import on_plates
 from efm_jax.charges.far_plates import FRAMES
 from efm_jax.charges.plates import Charges, as_charges, capacitor, capacitor_chain
 from efm_jax.fields import coulomb
+from efm_jax.fields.point_charges import checked_gamma
 from efm_jax.matching._frames import in_frames, out_of_frames, slow_velocity
 from efm_jax.matching.points import flux, segment
 from efm_jax.matching.velocities import slowness
@@ -85,8 +86,8 @@ def efm(
         block_size: Charges per block of the streamed field; see `fields.coulomb`.
 
     Raises:
-        ValueError: `gap` is not positive, `convention` or `target` is unknown or they do not go together,
-            `num_points` is not positive, or the charges are not [n, D+1] and [n].
+        ValueError: `gap` is not positive, `convention`, `target` or `gamma` is unknown or they do not go together,
+            `num_points` or `block_size` is not a whole number >= 1, or the charges are not [n, D+1] and [n].
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -106,8 +107,11 @@ def efm(
         raise ValueError(
             f"target={target!r} needs the field of charges; convention='per_plate' is none: take 'superposed'."
         )
+    checked_gamma(gamma, convention)
     if num_points is not None:
         checks.count("num_points", num_points)
+    if block_size is not None:
+        checks.count("block_size", block_size)
     sample = segment() if points is None else checks.made("points", points, "points.segment()")
     field = partial(coulomb, convention=convention, gamma=gamma, block_size=block_size)
     form = "per_plate" if convention == "per_plate" else target
@@ -154,8 +158,9 @@ def c2fm(
         block_size: Charges per block of the streamed field; see `fields.coulomb`.
 
     Raises:
-        ValueError: `gap`, `reach` or `tolerance` is not positive, `target` is unknown, `num_points` or `images` is not
-            a whole number >= 1, the charges are not [n, D+1] and [n], or images or reach are given with them.
+        ValueError: `gap`, `reach` or `tolerance` is not positive, `target` is unknown, `num_points`, `images` or
+            `block_size` is not a whole number >= 1, the charges are not [n, D+1] and [n], or images or reach are given
+            with them.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -183,6 +188,8 @@ def c2fm(
         reach = 8.0 * gap
     if num_points is not None:
         checks.count("num_points", num_points)
+    if block_size is not None:
+        checks.count("block_size", block_size)
     if points is None:
         points = flux("chain", height="linear" if target == "direction" else "logit")
     sample = checks.made("points", points, "points.flux()")

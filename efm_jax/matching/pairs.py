@@ -15,9 +15,9 @@ from efm_jax._core import checks
 from efm_jax._core.heights import at_heights, on_plates
 from efm_jax.fields import interaction
 from efm_jax.fields.interaction import LAWS
-from efm_jax.fields.widths import Width, constant, ramped, with_slope
+from efm_jax.fields.widths import Width, checked_width, constant, ramped, with_slope
 from efm_jax.matching.couplings import field_lines, given, independent
-from efm_jax.matching.points import HEIGHTS, heights
+from efm_jax.matching.points import HEIGHTS, heights, precise
 from efm_jax.types import Batch, Coupling, FieldMatching, Key, Part, PointSampler
 
 __all__ = ["cfm", "ifm", "tubes"]
@@ -47,7 +47,8 @@ def cfm(
         The recipe. Wrap the network by `flow_network`, which sets f_z = 1.
 
     Raises:
-        ValueError: `gap` is not positive, `height` is unknown, or `num_points` is not a whole number >= 1.
+        ValueError: `gap` is not positive, `width` is no function, `height` is unknown, or `num_points` is not a whole
+            number >= 1.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -61,7 +62,7 @@ def cfm(
     couple = (
         independent() if coupling is None else checks.made("coupling", coupling, "couplings.minibatch_ot()")
     )
-    spread = constant() if width is None else width
+    spread = constant() if width is None else checked_width(width)
     checks.choice("height", height, HEIGHTS)
     if num_points is not None:
         checks.count("num_points", num_points)
@@ -83,7 +84,7 @@ def _draw_cfm(
 ) -> Batch:
     key_pair, key_point = jax.random.split(key)
     i, j = couple(key_pair, x_pos, x_neg, num_points or x_pos.shape[0])
-    a, b = x_pos[i], x_neg[j]
+    a, b = x_pos[i].astype(precise(x_pos)), x_neg[j].astype(precise(x_neg))
     z, noise = _around_pairs(height, key_point, gap, a)
     sigma, slope = with_slope(spread, z, gap)
     t = (z / gap)[:, None]
@@ -130,8 +131,8 @@ def ifm(
         The recipe. For velocities wrap the network by `flow_network`, which sets f_z = 1.
 
     Raises:
-        ValueError: `gap` is not positive, `law`, `target` or `height` is unknown, or `num_points` is not a whole number
-            >= 1.
+        ValueError: `gap` is not positive, `law`, `target` or `height` is unknown, `width` or `points` is no function, or
+            `num_points` or `block_size` is not a whole number >= 1.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -148,10 +149,14 @@ def ifm(
     couple = (
         independent() if coupling is None else checks.made("coupling", coupling, "couplings.minibatch_ot()")
     )
-    spread = ramped() if width is None else width
+    spread = ramped() if width is None else checked_width(width)
+    if points is not None:
+        checks.made("points", points, "points.segment()")
     checks.choice("height", height, HEIGHTS)
     if num_points is not None:
         checks.count("num_points", num_points)
+    if block_size is not None:
+        checks.count("block_size", block_size)
 
     return FieldMatching(
         partial(_draw_ifm, gap, law, target, couple, spread, points, height, num_points, block_size),
@@ -179,7 +184,7 @@ def _draw_ifm(
     key_pair, key_row, key_point = jax.random.split(key, 3)
     num_pairs = min(x_pos.shape[0], x_neg.shape[0])
     i, j = couple(key_pair, x_pos, x_neg, num_pairs)
-    a, b = x_pos[i], x_neg[j]
+    a, b = x_pos[i].astype(precise(x_pos)), x_neg[j].astype(precise(x_neg))
     count = num_points or num_pairs
     if points is None:
         row, _ = given()(key_row, a, b, count)

@@ -20,13 +20,15 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from efm_jax._core import checks
 from efm_jax._core.heights import at_heights, on_plates
 from efm_jax.charges.plates import Charges, as_charges
 from efm_jax.fields.far_plates import directions, far_plate
-from efm_jax.matching.points import HEIGHTS, heights
+from efm_jax.matching.points import HEIGHTS, heights, precise
 from efm_jax.matching.velocities import growth
 from efm_jax.types import Batch, FieldMatching, Key, Part
 
@@ -70,7 +72,7 @@ def pfgm(
         The recipe. Wrap the network by `tail_network`, or with K = None by `flow_network`.
 
     Raises:
-        ValueError: A number is out of its range, `height` is unknown, or the charges are not [n, D+1] and [n].
+        ValueError: A number is out of its range, `height` is unknown, or the charges are not [n, D+1] and [n], or not equal.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -92,11 +94,25 @@ def pfgm(
     checks.choice("height", height, HEIGHTS)
     if num_points is not None:
         checks.count("num_points", num_points)
-    given = None if charges is None else as_charges(charges)
+    if block_size is not None:
+        checks.count("block_size", block_size)
+    given = None if charges is None else _equal(as_charges(charges))
 
     draw = partial(_draw, gap, num_extra, width, scale, height, num_points, block_size)
     start = on_plates(gap) if num_extra is None else partial(_start, gap, num_extra, cut)
     return FieldMatching(jax.tree_util.Partial(draw, given), start, (0.0, gap))
+
+
+def _equal(charges: Charges) -> Charges:
+    """Return charges of which all are the same, as far as that is known, or raise ValueError."""
+    if not isinstance(charges.charge, Tracer):
+        charge = np.asarray(charges.charge)
+        if not charge[0] or not np.allclose(charge, charge[0], rtol=1e-5, atol=0.0):
+            raise ValueError(
+                f"charges must be equal, e.g. charges.plate(x_neg, gap, -1.0), got {charge.min():g} to {charge.max():g};\n"
+                "all are taken for samples of Q."
+            )
+    return charges
 
 
 def _start(gap, extra, cut, key: Key, x: Float[Array, "n dim"], reverse: bool = False) -> Array:
@@ -121,7 +137,7 @@ def _draw(
     part: Part = None,
 ) -> Batch:
     x_pos, x_neg = checks.both_plates(x_pos, x_neg)
-    y = x_neg if given is None else given.positions[:, :-1]
+    y = x_neg.astype(precise(x_neg)) if given is None else given.positions[:, :-1]
     key_i, key_z, key_tau = jax.random.split(key, 3)
     count = num_points or x_pos.shape[0]
     i = jax.random.randint(key_i, (count,), 0, y.shape[0])

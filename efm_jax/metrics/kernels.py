@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from efm_jax._core import checks
 from efm_jax._core.distances import centered, float64_squared_distances
 from efm_jax.metrics._pairs import two_sets
 
@@ -104,8 +105,9 @@ def kid(
         True
     """
     a, b = two_sets(a, b, least=4)
-    if subsets < 2 or subset_size < 2:
-        raise ValueError(f"subsets and subset_size must be at least 2, got {subsets} and {subset_size}.")
+    subsets, subset_size = (
+        checks.count(name, value, 2) for name, value in (("subsets", subsets), ("subset_size", subset_size))
+    )
     smaller = min(len(a), len(b))
     k = min(subset_size, smaller // 2)
     rng = np.random.default_rng(seed)

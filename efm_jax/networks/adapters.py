@@ -177,7 +177,7 @@ def _nnx_apply(build: Callable, params: Params, points, *, key=None, **given):
 def _linen_init(module: Any, dim: int, num_classes: int | None, key: Key) -> Params:
     points, labels = jnp.zeros((1, dim + 1)), jnp.zeros(1, jnp.int32)
     given = {"deterministic": True, "train": False} | ({} if num_classes is None else {"cond": labels})
-    state = dict(module.init(key, points, **_taken(type(module).__call__, given)))
+    state = dict(module.init(key, points, **_taken(_called(module), given)))
     params = state.pop("params", {})
     if state:
         raise ValueError(_MORE_STATE.format(", ".join(sorted(state))))
@@ -187,7 +187,16 @@ def _linen_init(module: Any, dim: int, num_classes: int | None, key: Key) -> Par
 def _linen_apply(module: Any, params: Params, points, *, key=None, **given):
     given |= {"deterministic": key is None, "train": key is not None}
     rngs = None if key is None else {"dropout": key}
-    return module.apply({"params": params}, points, rngs=rngs, **_taken(type(module).__call__, given))
+    return module.apply({"params": params}, points, rngs=rngs, **_taken(_called(module), given))
+
+
+def _called(module: Any) -> Callable:
+    """What keywords go to: a row of Linen modules or functions hands them to its first."""
+    from flax import linen
+
+    while isinstance(module, linen.Sequential) and module.layers:
+        module = module.layers[0]
+    return type(module).__call__ if isinstance(module, linen.Module) else module
 
 
 def _equinox_init(build: Callable, key: Key) -> Params:

@@ -35,21 +35,23 @@ def data_mesh(devices: int | Sequence | None = None) -> Mesh:
         devices: The number of devices of all hosts, or a list of devices; None for all.
 
     Raises:
-        ValueError: If there are fewer devices.
+        ValueError: If there are fewer devices, or none are given.
 
     Examples:
         >>> dict(data_mesh(1).shape)
         {'data': 1}
     """
-    if devices is None or isinstance(devices, int):
+    if devices is None or isinstance(devices, int | np.integer):
         there = jax.devices()
-        count = len(there) if devices is None else devices
+        count = len(there) if devices is None else int(devices)
         if not 1 <= count <= len(there):
             raise ValueError(
                 f"devices must be between 1 and {len(there)}, the number of {there[0].platform} devices, got {count}; "
                 "on a CPU, set JAX_NUM_CPU_DEVICES=8 for eight devices."
             )
         devices = there[:count]
+    if not len(devices):
+        raise ValueError("devices must hold one device at least, got none.")
     ordered = sorted(devices, key=lambda device: (device.process_index, device.id))
     return Mesh(np.array(ordered), (AXIS,), axis_types=(AxisType.Auto,))
 

@@ -1,5 +1,7 @@
 """The optimizer of training."""
 
+import math
+
 import jax.numpy as jnp
 import optax
 
@@ -55,11 +57,15 @@ def adam(
         settings of Kolesov et al., 2025, arXiv 2502.02367.
     """
     learning_rate = checks.positive("learning_rate", learning_rate)
-    if warmup < 0:
+    if not warmup >= 0:
         raise ValueError(f"warmup must be a number of updates >= 0, got {warmup!r}.")
-    if weight_decay < 0:
-        raise ValueError(f"weight_decay must be >= 0, got {weight_decay!r}.")
-    if cosine_steps is not None and cosine_steps <= warmup:
+    for name, value in (("weight_decay", weight_decay), ("eps", eps)):
+        if not 0.0 <= value < math.inf:
+            raise ValueError(f"{name} must be a finite number >= 0, got {value!r}.")
+    for name, value in (("b1", b1), ("b2", b2)):
+        if not 0.0 <= value < 1.0:
+            raise ValueError(f"{name} must lie in [0, 1), got {value!r}.")
+    if cosine_steps is not None and not cosine_steps > warmup:
         raise ValueError(
             f"cosine_steps must be above warmup = {warmup}, got {cosine_steps!r}; shorten the warm-up."
         )

@@ -11,7 +11,9 @@ from scipy.special import gammaln, logsumexp
 
 from efm_jax.charges import far_plates
 from efm_jax.fields import directions, far_lines, far_plate
+from efm_jax.matching import couplings
 
+KEY = jax.random.key(0)
 KINDS = [1, 3, None]
 
 
@@ -236,7 +238,6 @@ def test_lines_of_groups_are_those_of_the_groups_alone():
 
 def test_the_plan_costs_little_more_than_the_best_one():
     from efm_jax.datasets.toys import eight_gaussians, moons
-    from efm_jax.matching import couplings
 
     rng = np.random.default_rng(0)
     x, y = moons().draw(rng, 512), eight_gaussians().draw(rng, 512)
@@ -263,8 +264,6 @@ def test_stretched_lines_reach_as_many_charges_as_random_ones_would_in_many_dime
 
 
 def test_a_plan_of_lines_takes_all_options_of_lines():
-    from efm_jax.matching import couplings
-
     rng = np.random.default_rng(10)
     x = (rng.normal(size=(200, 2)) * [5.0, 0.5]).astype(np.float32)
     y = (rng.normal(size=(200, 2)) ** 3 @ [[1.0, 2.0], [0.0, 0.5]]).astype(np.float32)
@@ -279,8 +278,6 @@ def test_a_plan_of_lines_takes_all_options_of_lines():
 
 
 def test_a_little_flux_leaves_lines_all_but_upright():
-    from efm_jax.matching import couplings
-
     rng = np.random.default_rng(11)
     x, y = rng.normal(size=(2, 100, 2)).astype(np.float32)
     upright, nearly, random = (couplings.lines_plan(x, y, flux=flux) for flux in (0.0, 1e-4, 1.0))
@@ -295,8 +292,6 @@ def test_a_little_flux_leaves_lines_all_but_upright():
 
 
 def test_one_to_one_is_the_least_change_of_the_ends():
-    from efm_jax.matching import couplings
-
     rng = np.random.default_rng(9)
     x, y = rng.normal(size=(128, 16)), rng.normal(size=(128, 16)) + 3 * (np.arange(128) % 4)[:, None]
     lines = far_lines(far_plates(x, y), x, stretch=True)
@@ -314,10 +309,18 @@ def test_one_to_one_is_the_least_change_of_the_ends():
         couplings.lines_plan(x, y[:100], one_to_one=True)
 
 
+def lines_of_two(**options):
+    return far_lines(far_plates(np.eye(2), np.eye(2)), np.eye(2), **options)
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda: far_plates(np.zeros((3, 2)), np.ones((3, 2))), "x_pos has no spread"),
+        (
+            lambda: far_plates(np.full((3, 2), 0.1), np.eye(2)),
+            "x_pos has no spread",
+        ),  # a mean of 0.1 is rounded
         (lambda: far_plates(np.eye(2), np.eye(3)), "same number of dimensions"),
         (lambda: far_plates(np.eye(2), np.eye(2), frame="box"), "frame"),
         (lambda: far_plate(np.eye(2), 0.1, np.eye(2), extra=0), "extra"),
@@ -325,7 +328,31 @@ def test_one_to_one_is_the_least_change_of_the_ends():
         (lambda: far_plate(np.eye(2), 2.0, np.eye(2)), r"angle must lie in \(0, pi/2\].\n.* e.g. 2.0;"),
         (lambda: far_plate(np.eye(2), np.nan, np.eye(2)), "angle must lie in"),
         (lambda: far_plate(np.eye(2), jnp.asarray([0.5, -0.5]), np.eye(2)), "1 of 2 do not, e.g. -0.5;"),
-        (lambda: far_lines(far_plates(np.eye(2), np.eye(2)), np.eye(2), first=2.0), "below pi/2"),
+        (lambda: far_plate(np.ones(2), 0.1, np.eye(2)), r"points must have shape \[n, D\]"),
+        (lambda: far_plate(np.eye(2), 0.1, np.eye(3)), "points and charges must have the same number of dim"),
+        (lambda: lines_of_two(first=2.0), "below pi/2"),
+        (
+            lambda: far_lines(far_plates(np.eye(2), np.eye(2)), np.ones((4, 1))),
+            r"x and the charges .* same number",
+        ),
+        (
+            lambda: lines_of_two(towards=np.ones((1, 2))),
+            r"towards must have the shape of x, \(2, 2\), got \(1, 2\)",
+        ),
+        (
+            lambda: lines_of_two(groups=(np.zeros(2, int), np.zeros(1, int))),
+            r"\(2,\) and \(2,\), got \(2,\) and \(1,\)",
+        ),
+        (
+            lambda: lines_of_two(groups=(np.zeros(1, int), np.zeros(2, int))),
+            r"\(2,\) and \(2,\), got \(1,\) and \(2,\)",
+        ),
+        (lambda: directions(KEY, (4, 2), extra=0), "extra must be a whole number >= 1, got 0"),
+        (lambda: directions(KEY, (4, 2), extra=1, cut=1.5), "cut must be a share between 0 and 1, got 1.5"),
+        (lambda: directions(KEY, (4,)), r"shape must be \(n, D\)"),
+        (lambda: couplings.field_lines(first=-1.0), "first must be a finite number > 0, got -1.0"),
+        (lambda: couplings.field_lines(first=2.0), "below pi/2"),
+        (lambda: couplings.lines_plan(np.eye(3), np.ones((9, 3)), block_size=5), "blocks pair as many rows"),
     ],
 )
 def test_bad_input_is_named(make, said):
@@ -350,3 +377,32 @@ def test_a_right_angle_of_any_dtype_is_taken():
         assert np.isfinite(far_plate(x, angle, y).velocity).all()
     with jax.enable_x64(True):
         assert np.isfinite(far_plate(x.astype(float), np.float32(np.pi / 2), y.astype(float)).velocity).all()
+
+
+@pytest.mark.parametrize("frame", ["rms", "whitened"])
+def test_half_precision_is_computed_in_float32(frame):
+    x, y = on_lines(2, n=16, p=16)
+    x, y = (np.asarray(part, np.float16) for part in (x, y))
+    plates, wide = (
+        far_plates(*(part.astype(t) for part in (x, y)), frame=frame) for t in (x.dtype, np.float32)
+    )
+    for part, same in zip(jax.tree.leaves(plates), jax.tree.leaves(wide), strict=True):
+        np.testing.assert_array_equal(part, same, strict=True)
+    field = far_plate(x, 0.1, plates.pos.charges)
+    np.testing.assert_array_equal(
+        field.velocity, far_plate(x.astype(np.float32), 0.1, plates.pos.charges).velocity
+    )
+    ends = far_lines(plates, x).end
+    np.testing.assert_array_equal(ends, far_lines(plates, x.astype(np.float32)).end, strict=True)
+
+
+def test_the_wider_dtype_of_points_and_charges_is_taken():
+    with jax.enable_x64(True):
+        x, y = (np.random.default_rng(seed).normal(size=(8, 2)) for seed in (0, 1))
+        narrow = x.astype(np.float32)
+        for a, b in ((narrow, y), (y, narrow)):
+            found = far_plate(a, 0.1, b)
+            same = far_plate(a.astype(np.float64), 0.1, b.astype(np.float64))
+            np.testing.assert_allclose(found.velocity, same.velocity, rtol=1e-12)
+            lines = far_lines(far_plates(a, b), a)
+            assert lines.end.dtype == np.float64

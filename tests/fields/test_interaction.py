@@ -301,6 +301,13 @@ def test_equal_calls_compile_once(law):
     assert not np.allclose(first.log_magnitude, second.log_magnitude)
 
 
+@pytest.mark.parametrize("law", ["conserving", "official"])
+def test_no_points_have_no_field(law):
+    x = jnp.zeros((4, 2))
+    field = interaction(jnp.zeros((0, 3)), x, x, GAP, law=law)
+    assert (field.direction.shape, field.log_magnitude.shape) == ((0, 3), (0,))
+
+
 def test_bad_input_says_what_was_expected():
     x = jnp.zeros((4, 2))
     with pytest.raises(
@@ -315,6 +322,15 @@ def test_bad_input_says_what_was_expected():
         interaction(jnp.zeros((1, 3)), x, x, GAP, law="strong")
     with pytest.raises(ValueError, match="gap must be a finite number > 0, got 0"):
         interaction(jnp.zeros((1, 3)), x, x, 0)
+    for made in (
+        lambda: interaction(jnp.zeros((1, 3)), x, x, GAP, width=0.1),
+        lambda: cfm(width=0.1),
+        lambda: ifm(GAP, width=0.1),
+    ):
+        with pytest.raises(ValueError, match=r"width must be a function .* widths.constant\(0.1\), got 0.1"):
+            made()
+    with pytest.raises(ValueError, match=r"points must be a function .* points.segment\(\), got 'segment'"):
+        ifm(GAP, points="segment")
     with pytest.raises(ValueError, match="'velocity', 'direction', got 'robust'"):
         ifm(GAP, target="robust")
     with pytest.raises(ValueError, match="num_points must be a whole number >= 1, got 0"):

@@ -126,3 +126,18 @@ def test_on_the_chain_it_is_the_density_in_closed_form():
     # error control at 1e-5 a step
     np.testing.assert_allclose(found.log_prob, density(samples, high), atol=3e-4)
     assert np.abs(found.log_prob - density(samples, low)).max() > 0.1
+
+
+@pytest.mark.parametrize("key", [None, jax.random.key(0)])
+def test_half_precision_is_computed_in_float32(key):
+    x = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float16)
+
+    def field(p):
+        return jnp.concatenate([jnp.sin(p[:, :-1]), jnp.ones_like(p[:, -1:])], axis=1)
+
+    half, whole = (
+        likelihood.log_prob(field, part, standard, span=(0.3, 1.1), key=key, stepping=fixed(steps=4))
+        for part in (x, x.astype(np.float32))
+    )
+    np.testing.assert_array_equal(half.log_prob, whole.log_prob, strict=True)
+    np.testing.assert_array_equal(half.origin, whole.origin, strict=True)

@@ -171,9 +171,13 @@ def test_a_line_that_has_arrived_stays_so_while_others_run():
         ({"points": jnp.asarray([[0.0, jnp.nan, 0.0]])}, "points holds 1 NaN"),
         ({"points": np.zeros((3, 3), np.int64)}, "floating-point"),
         ({"to": float("inf")}, "to must be"),
+        ({"to": jnp.asarray([1.0, 2.0, 3.0])}, "to must be"),
+        ({"to": None}, "to must be"),
         ({"field": lambda p: p[:, :-1]}, "one vector"),
         ({"field": 3.0}, "field must be a function"),
         ({"save": 1}, "save must be a whole number >= 2"),
+        ({"save": 5.0}, "save must be a whole number >= 2"),
+        ({"save": "all"}, "save must be a whole number >= 2"),
         ({"stepping": "tsit5"}, "stepping must be what lines.fixed or lines.adaptive returns, got 'tsit5'"),
     ],
 )

@@ -10,6 +10,7 @@ from _lines_to_charges import KEY, LINES, plates
 from scipy import stats
 
 from efm_jax.charges.plates import Charges, capacitor
+from efm_jax.fields import field_fn
 from efm_jax.lines import adaptive, fixed, launches, whole_space
 
 pytestmark = pytest.mark.optimized  # thousands of lines
@@ -232,3 +233,20 @@ def test_bad_capture_is_named(options, message):
     x = jnp.asarray([[0.0], [1.0]])
     with pytest.raises(ValueError, match=message):
         whole_space.capture_radius(capacitor(x, x, 2.0), **options)
+
+
+def test_points_of_float32_may_follow_a_field_of_float64():
+    with jax.enable_x64(True):
+        x = np.random.default_rng(0).normal(size=(3, 1))
+        charges = capacitor(x, x + 1.0, 2.0)
+        field = field_fn(charges)
+        points = jnp.asarray(np.concatenate([x, np.full((3, 1), 0.5)], axis=1), jnp.float32)
+        ended = whole_space.to_charges(points, charges)
+        same = whole_space.to_charges(points.astype(jnp.float64), charges)
+        np.testing.assert_array_equal(ended.charge, same.charge)
+        for follow in (whole_space.to_height, whole_space.to_plate):
+            ended, same = (follow(field, p, 2.0) for p in (points, points.astype(jnp.float64)))
+            assert ended.end.dtype == jnp.float32
+            np.testing.assert_array_equal(ended.arrived, same.arrived)
+            # each step of the lines errs by up to 1e-4
+            np.testing.assert_allclose(ended.end, same.end, atol=1e-2)

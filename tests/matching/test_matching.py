@@ -273,9 +273,26 @@ def test_the_other_convention_carries_most_of_the_way_too():
     assert stats.spearmanr(x, y).statistic > 0.9
 
 
+@pytest.mark.parametrize("recipe", [efm, c2fm, cfm, ifm, pfgm])
+def test_lines_of_samples_in_half_precision_start_on_the_plate(recipe):
+    x = jnp.zeros((3, 2), jnp.bfloat16)
+    start = recipe(6.1).start(jax.random.key(0), x, True)
+    np.testing.assert_array_equal(start[:, -1], jnp.full(3, 6.1), strict=True)
+
+
 def test_bad_options_say_what_was_expected():
     with pytest.raises(ValueError, match="gap must be a finite number > 0, got 0"):
         efm(0)
+    for gap in (None, "wide", np.array([6.0, 7.0])):
+        with pytest.raises(ValueError, match="gap must be a finite number > 0, got"):
+            efm(gap)
+    with pytest.raises(ValueError, match="gamma shrinks the plates of"):
+        efm(1.0, gamma=5.0)
+    with pytest.raises(ValueError, match="gamma must be >= 0, got -1"):
+        efm(1.0, convention="per_plate", gamma=-1)
+    for recipe in (efm, c2fm, ifm, pfgm):
+        with pytest.raises(ValueError, match="block_size must be a whole number >= 1, got 0"):
+            recipe(1.0, block_size=0)
     with pytest.raises(ValueError, match="'superposed', 'per_plate', got 'both'"):
         efm(1.0, convention="both")
     for recipe in (efm, c2fm):

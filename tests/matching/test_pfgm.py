@@ -323,6 +323,16 @@ def test_bad_options_say_what_was_expected(options, message):
         pfgm(**options)
 
 
+def test_charges_that_are_not_equal_are_refused():
+    x = jnp.zeros((2, 1))
+    with pytest.raises(
+        ValueError, match=r"charges must be equal, e.g. charges.plate\(x_neg, gap, -1.0\), got -0.5 to 0.5"
+    ):
+        pfgm(charges=charges.capacitor(x, x, 1.0))
+    with pytest.raises(ValueError, match="got 0 to 0"):
+        pfgm(charges=charges.Charges(jnp.zeros((2, 2)), jnp.zeros(2)))
+
+
 def test_samples_of_two_spaces_are_refused():
     with pytest.raises(ValueError, match="same number of dimensions"):
         pfgm().draw(jax.random.key(0), jnp.zeros((4, 2)), jnp.zeros((4, 3)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from efm_jax.matching import points
+from efm_jax.matching import cfm, ifm, pfgm, points
 from efm_jax.matching.couplings import minibatch_ot
 
 GAP = 6.0
@@ -163,6 +163,11 @@ def test_no_height_is_rounded_onto_the_far_plate(gap):
     for law in (points.near_plate(), points.flux(), points.segment()):
         half = draw(law, jnp.zeros((2, 1), jnp.bfloat16), jnp.ones((2, 1), jnp.bfloat16), gap=gap, n=5000)
         assert half[:, -1].max() < gap
+    x = jnp.zeros((5000, 1), jnp.bfloat16)
+    for recipe in (cfm(gap), ifm(gap), pfgm(gap)):
+        batch = recipe.draw(jax.random.key(0), x, x + 1)
+        assert all(part.dtype == jnp.float32 for part in batch)
+        assert batch.points[:, -1].max() < gap
 
 
 def test_bad_options_say_what_was_expected():
@@ -170,6 +175,10 @@ def test_bad_options_say_what_was_expected():
         points.segment(coupling="minibatch_ot")
     with pytest.raises(ValueError, match="noise must be >= 0, got -1"):
         points.segment(noise=-1)
+    with pytest.raises(ValueError, match="noise must be a finite number, got inf"):
+        points.segment(noise=float("inf"))
+    with pytest.raises(ValueError, match="bulge must be a finite number, got inf"):
+        points.box(bulge=float("inf"))
     with pytest.raises(ValueError, match="'linear', 'sine', 'logit', 'log_both', got 'lin'"):
         points.box(height="lin")
     with pytest.raises(ValueError, match="kind must be one of 'chain', 'two_plates', got 'slab'"):

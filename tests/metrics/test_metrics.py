@@ -58,8 +58,8 @@ def test_bad_numbers():
     for bandwidth in (0.0, -1.0, np.nan, [], [1.0, 0.0], [[1.0]]):
         with pytest.raises(ValueError, match="bandwidth must be"):
             mmd(a, b, bandwidth=bandwidth)
-    for options in ({"subsets": 1}, {"subset_size": 1}):
-        with pytest.raises(ValueError, match="at least 2"):
+    for options in ({"subsets": 1}, {"subset_size": 1}, {"subsets": 2.5}, {"subset_size": 2.5}):
+        with pytest.raises(ValueError, match="must be a whole number >= 2"):
             kid(a, b, **options)
     for measure, least in ((mmd, 2), (frechet_distance, 2), (kid, 4)):
         with pytest.raises(ValueError, match=f"n >= {least}"):

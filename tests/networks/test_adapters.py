@@ -144,6 +144,22 @@ def test_a_bare_module_is_told_its_adapter(bare, adapter):
             use()
 
 
+def test_modules_in_a_row_are_networks():
+    layers = [linen.Dense(16), jnp.tanh, linen.Dense(3)]
+    flax = networks.from_linen(linen.Sequential(layers), dim=2)
+    params = flax.init(KEY)
+    for key in (None, KEY):
+        field = linen.Sequential(layers).apply({"params": params}, POINTS)
+        np.testing.assert_array_equal(flax.apply(params, POINTS, key=key), field)
+    in_nnx = networks.from_nnx(
+        lambda rngs: nnx.Sequential(nnx.Linear(3, 16, rngs=rngs), jnp.tanh, nnx.Linear(16, 3, rngs=rngs))
+    )
+    assert in_nnx.apply(in_nnx.init(KEY), POINTS, key=KEY).shape == POINTS.shape
+    tanh = equinox.nn.Lambda(jnp.tanh)
+    eqx = networks.from_equinox(lambda key: equinox.nn.Sequential([equinox.nn.Linear(3, 3, key=key), tanh]))
+    assert eqx.apply(eqx.init(KEY), POINTS, key=KEY).shape == POINTS.shape
+
+
 def test_what_an_adapter_cannot_take_is_named():
     with pytest.raises(ValueError, match="a function that builds the module, got Nnx"):
         networks.from_nnx(Nnx(nnx.Rngs(0)))

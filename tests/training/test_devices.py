@@ -146,6 +146,12 @@ def test_a_batch_that_does_not_divide_is_refused_before_anything_is_written(told
     assert not exists
 
 
+def test_a_mesh_takes_numbers_of_numpy_and_refuses_no_devices():
+    assert parallel.data_mesh(np.int64(1)).size == 1
+    with pytest.raises(ValueError, match="devices must hold one device at least"):
+        parallel.data_mesh([])
+
+
 def test_small_arrays_and_odd_ones_are_kept_whole():
     mesh = parallel.data_mesh(1)
     tree = {"a": np.zeros((64, 2048), np.float32), "b": np.zeros(1000), "key": jax.random.key(0)}

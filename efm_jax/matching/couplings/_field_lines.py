@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from efm_jax._core import checks
 from efm_jax._core.assignment import assignment
 from efm_jax.charges.far_plates import FRAMES, far_plates
-from efm_jax.fields.far_lines import FarLines, far_lines
+from efm_jax.fields.far_lines import FarLines, far_lines, first_angle
 from efm_jax.fields.far_plates import directions
 from efm_jax.matching.couplings._pairing import checked, in_turn, none_without
 from efm_jax.types import LabeledCoupling
@@ -116,7 +116,7 @@ def lines_plan(
     options = _checked(extra, flux, stretch, frame, steps, first)
     x_pos, x_neg = (np.asarray(x, np.float32) for x in checks.both_plates(x_pos, x_neg))
     size = max(len(x_pos), len(x_neg)) if block_size is None else checks.count("block_size", block_size)
-    if (one_to_one or size < len(x_pos)) and x_pos.shape != x_neg.shape:
+    if (one_to_one or size < max(len(x_pos), len(x_neg))) and x_pos.shape != x_neg.shape:
         raise ValueError(
             f"{'one_to_one pairs' if one_to_one else 'blocks pair'} as many rows of either side, got {x_pos.shape} and "
             f"{x_neg.shape}; leave {'one_to_one' if one_to_one else 'block_size'} out."
@@ -141,7 +141,7 @@ def _checked(extra, flux, stretch, frame, steps, first) -> tuple:
         bool(stretch),
         checks.choice("frame", frame, FRAMES),
         checks.count("steps", steps),
-        first,
+        first_angle(first),
     )
 
 
