@@ -241,6 +241,7 @@ def _flat_points(points: Array | np.ndarray, plates: Sequence[Plate]) -> tuple[A
     points = checks.floating("points", points)
     if not plates:
         raise ValueError("plates must hold at least one (x, z, total), got none.")
+    dtypes = [points.dtype, jnp.float32]
     for k, plate in enumerate(plates):
         if not isinstance(plate, tuple | list) or len(plate) != 3 or not hasattr(plate[0], "shape"):
             raise ValueError(
@@ -256,9 +257,9 @@ def _flat_points(points: Array | np.ndarray, plates: Sequence[Plate]) -> tuple[A
                 f"points must have shape [..., {x.shape[1] + 1}], (x, z) with z last, for the samples of plates[{k}] "
                 f"{x.shape}, got {points.shape}."
             )
-        checks.floating(f"the samples of plates[{k}]", np.asarray(x[:1]))
+        dtypes.append(checks.floating(f"the samples of plates[{k}]", np.asarray(x[:1])).dtype)
         checks.finite(f"the height of plates[{k}]", z)
         if checks.finite(f"the charge of plates[{k}]", total) == 0:
             raise ValueError(f"the charge of plates[{k}] must not be 0: a plate without charge has no field.")
-    points = points.astype(jnp.result_type(points, jnp.float32))
+    points = points.astype(jnp.result_type(*dtypes))
     return points.reshape(-1, points.shape[-1]), points.shape

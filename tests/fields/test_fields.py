@@ -10,6 +10,7 @@ from efm_jax.charges.plates import Charges, capacitor
 from efm_jax.fields import coulomb, field_fn
 from efm_jax.fields._sums.products import by_products
 from efm_jax.fields.point_charges import mean_displacement
+from efm_jax.fields.streamed import streamed_field
 
 field = jax.jit(coulomb, static_argnames=("convention", "gamma", "block_size", "certified"))
 
@@ -180,6 +181,16 @@ def test_in_float64_sums_by_products_are_trusted_to_their_own_digits_only():
     exact = reference_coulomb(points, positions, charges.charge)
     # the same float64 differences, and half a rounding for each of D+1 powers of a distance, 1e-14
     np.testing.assert_allclose(found.direction, exact.direction, atol=1e-12)
+
+
+def test_plates_from_the_host_are_summed_in_float64_where_their_samples_are():
+    x, points = np.array([[0.1, 0.2], [0.3, 0.1]]), np.array([[0.2, 0.2, 0.7]], np.float32)
+    with jax.enable_x64(True):
+        field = streamed_field(points, [(x, 0.0, 1.0), (x[:1], 1.0, -1.0)])
+        assert field.direction.dtype == np.float64
+    positions = np.r_[np.c_[x, np.zeros(2)], [[*x[0], 1.0]]]
+    exact = reference_coulomb(points.astype(np.float64), positions, np.array([0.5, 0.5, -1.0]))
+    np.testing.assert_allclose(field.direction, exact.direction, atol=1e-14)  # a few roundings of float64
 
 
 def test_options_of_a_field_function_may_be_numbers_of_arrays():
