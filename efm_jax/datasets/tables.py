@@ -395,7 +395,7 @@ def _whole(
     if drop == "no":
         raise ValueError(
             f"{path} misses values in {lost} of {len(x)} rows, in {', '.join(few(holed))}.\n"
-            "Leave these rows out with --drop-missing rows, or the columns with --drop-missing columns."
+            "Fill them in, or train without these rows, --drop-missing rows, or columns, --drop-missing columns."
         )
     if drop == "rows":
         left.append(f"{lost:,} row{'s' * (lost != 1)} with missing values (in {', '.join(few(holed))})")
