@@ -25,7 +25,10 @@ from efm_jax._core import files as _files
 
 MARKER = "lines.json"
 MADE_BY = "efm_jax"
-_OF_FILES = ".png .jpg .jpeg .webp .bmp .gif .tif .tiff .npy .npz .csv .tsv .parquet .pq .h5ad .html .json .safetensors"
+_OF_FILES = (
+    ".png .jpg .jpeg .webp .bmp .gif .tif .tiff .npy .npz .csv .tsv .txt .xls .xlsx .parquet .pq .h5ad .html .json .pdf "
+    ".safetensors .zip .tar .gz .tgz"
+)
 """Endings of files that a person may expect where a folder is written."""
 
 

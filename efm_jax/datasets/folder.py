@@ -114,18 +114,12 @@ def read_folder(
     return Pictures(read.images, read.names, [*read.skipped])
 
 
-def common_size(
-    paths: Sequence[str | Path],
-    *,
-    most: int | None = None,
-    names: Sequence[Sequence[str] | None] | None = None,
-) -> int | None:
+def common_size(paths: Sequence[str | Path], *, most: int | None = None) -> int | None:
     """Return the side to which to crop and resize the pictures of several folders, so that none is enlarged.
 
     Args:
         paths: Folders of pictures.
         most: Largest side to return.
-        names: Of each folder the paths below it of the pictures that count; None for all.
 
     Returns:
         The smallest side of all pictures, at most `most`; None if all have one size that is not above `most`. Only headers
@@ -145,9 +139,8 @@ def common_size(
         (4, 3)
     """
     sizes: set[tuple[int, int]] = set()
-    for path, chosen in zip(paths, names or [None] * len(paths), strict=True):
-        root = files.expanded(path)
-        for name in picture_files.listing(root).pictures if chosen is None else chosen:
+    for root in map(files.expanded, paths):
+        for name in picture_files.listing(root).pictures:
             with contextlib.suppress(ValueError, OSError):
                 sizes.add(picture_files.size(root / name))
     if not sizes:

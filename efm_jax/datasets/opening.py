@@ -424,7 +424,7 @@ def _sized(name: str, source: Source, size: Size) -> Source:
     if size is not None and source.shape[:2] != ((size, size) if isinstance(size, int) else tuple(size)):
         raise ValueError(
             f"{name!r} has samples of shape {source.shape}, which size={size} cannot change; leave size out "
-            "(only digits and folders of pictures take one)."
+            "(only digits and pictures in folders, tar and parquet files take one)."
         )
     return source
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from PIL import Image, ImageOps
 
-from efm_jax._core import files
+from efm_jax._core import files, outputs
 
 __all__ = [
     "EXTENSIONS",
@@ -85,6 +85,8 @@ def check_how(how: Picture) -> None:
 def listing(root: Path, without: Path | None = None) -> Listing:
     """List the files below a folder. Links to folders are followed, each folder is read once.
 
+    Of a folder that `efm translate` or `efm generate` wrote, `lines.json` and the picture of all results are not listed.
+
     Args:
         root: The folder.
         without: A folder inside it to leave out.
@@ -118,8 +120,9 @@ def listing(root: Path, without: Path | None = None) -> Listing:
             folders[:] = [
                 path.name for path in inside if path not in links and os.path.realpath(path) not in seen
             ]
+            beside = _written_beside(Path(at)) if outputs.MARKER in names else frozenset()
             for name in names:
-                if not name.startswith("."):
+                if not name.startswith(".") and name not in beside:
                     kind = found.pictures if name.lower().endswith(EXTENSIONS) else found.others
                     kind.append(Path(at, name).relative_to(root).as_posix())
     if not found.pictures:
@@ -127,6 +130,12 @@ def listing(root: Path, without: Path | None = None) -> Listing:
         there = f"; it holds files of kind {', '.join(kinds[:_KINDS])}" if kinds else ""
         raise FileNotFoundError(f"{root} holds no picture ({', '.join(EXTENSIONS)}){there}.")
     return Listing(*(sorted(part) for part in found))
+
+
+def _written_beside(folder: Path) -> frozenset[str]:
+    """Names of what an earlier call wrote in a folder beside its results."""
+    made = outputs.made(folder)
+    return made.sheets | {outputs.MARKER} if made.inputs else frozenset()
 
 
 def warn_of_others(root: Path, others: list[str], not_entered: list[str]) -> None:

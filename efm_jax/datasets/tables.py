@@ -358,7 +358,10 @@ def _chosen(file: File, path: Path, reading: Reading, key: str, left: list[str])
             raise ValueError(f"columns must be different ones, got {' '.join(reading.columns)}.")
         no_numbers = [name for name in reading.columns if name in {*file.text}]
         if no_numbers:
-            raise ValueError(f"{path} has no numbers in {', '.join(few(no_numbers))}.\nChoose other columns.")
+            raise ValueError(
+                f"{path} has values that are no numbers in {', '.join(few(no_numbers))}.\n"
+                "Correct them, or choose other columns."
+            )
         others = [name for name in file.columns if name not in {*reading.columns, key}]
         left += [told_columns(others, "not chosen")] * bool(others)
         return [*reading.columns]
@@ -395,7 +398,7 @@ def _whole(
     if drop == "no":
         raise ValueError(
             f"{path} misses values in {lost} of {len(x)} rows, in {', '.join(few(holed))}.\n"
-            "Leave these rows out with --drop-missing rows, or the columns with --drop-missing columns."
+            "Fill them in, or train without these rows, --drop-missing rows, or columns, --drop-missing columns."
         )
     if drop == "rows":
         left.append(f"{lost:,} row{'s' * (lost != 1)} with missing values (in {', '.join(few(holed))})")

@@ -9,7 +9,6 @@ from jaxtyping import Int, UInt8
 from efm_jax import metrics
 from efm_jax.datasets import common_size, read_folder
 from efm_jax.evaluation.features import Extractor, efficientnet_lite0, extract
-from efm_jax.evaluation.pictures import without_sheets
 
 __all__ = ["paired_folders_report", "paired_report", "table"]
 
@@ -107,12 +106,8 @@ def paired_folders_report(
         ValueError: If no names agree, or a picture cannot be read.
     """
     extractor = efficientnet_lite0() if extractor is None else extractor
-    names = without_sheets(a), None
-    side = common_size([a, b], most=extractor.side, names=names) if size is None else size
-    read = [
-        read_folder(path, size=side, on_error=on_error, most=most, seed=seed, names=chosen)
-        for path, chosen in zip((a, b), names, strict=True)
-    ]
+    side = common_size([a, b], most=extractor.side) if size is None else size
+    read = [read_folder(path, size=side, on_error=on_error, most=most, seed=seed) for path in (a, b)]
     place = {name.rpartition(".")[0]: i for i, name in enumerate(read[1].names)}
     partner = np.array([place.get(name.rpartition(".")[0], -1) for name in read[0].names])
     found = partner >= 0

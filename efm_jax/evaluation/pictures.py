@@ -17,11 +17,10 @@ from jaxtyping import UInt8
 
 from efm_jax import __version__, metrics
 from efm_jax._core import files, outputs
-from efm_jax.datasets import picture_files
 from efm_jax.datasets.folder import Pictures, common_size, read_folder
 from efm_jax.evaluation.features import Extractor, efficientnet_lite0, extract
 
-__all__ = ["check_output", "folders_report", "pictures_report", "table", "without_sheets", "write"]
+__all__ = ["check_output", "folders_report", "pictures_report", "table", "write"]
 
 Report = dict[str, Any]
 MOST = 10_000
@@ -179,9 +178,7 @@ def folders_report(
     """
     extractor = efficientnet_lite0() if extractor is None else extractor
     folders = {"a": Path(a), "b": Path(b)} | ({} if held_out is None else {"held_out": Path(held_out)})
-    own = without_sheets(a)
-    counted = [own if name == "a" else None for name in folders]
-    side = common_size([*folders.values()], most=extractor.side, names=counted) if size is None else size
+    side = common_size([*folders.values()], most=extractor.side) if size is None else size
     each = most if held_out is not None else 2 * most
     sets = {
         name: read_folder(
@@ -191,7 +188,6 @@ def folders_report(
             on_error=on_error,
             most=each,
             seed=seed,
-            names=own if name == "a" else None,
         )
         for name, path in folders.items()
     }
@@ -229,15 +225,6 @@ def folders_report(
         "resize": resize,
         **report,
     }
-
-
-def without_sheets(folder: str | Path) -> list[str] | None:
-    """List the pictures of a folder but for those that `efm translate` made of several; None for all of them."""
-    folder = files.expanded(folder)
-    sheets = outputs.made(folder).sheets
-    if not sheets:
-        return None
-    return [name for name in picture_files.listing(folder).pictures if name not in sheets]
 
 
 def _inputs(made: outputs.Made, a: Pictures, gray: bool) -> Pictures | None:

@@ -29,13 +29,16 @@ def names(named: Named) -> tuple[str, ...]:
 def of_input(reading: tables.Reading, named: Named, *specs: str) -> tables.Reading:
     """Return what a model reads of tables: its columns by their names, in its own layer where all files have that.
 
+    All of these columns: where a training left out columns with missing values, such values are an error here.
+
     Examples:
         >>> of_input(tables.Reading(layer="obsm/X_pca"), (None, Columns(("a",))), "noise").columns
         ('a',)
     """
     found = [spec for spec in map(specification, specs) if spec.partition(":")[0] in tables.KINDS]
     layered = all(reading.layer in tables.layers(spec) for spec in found)
-    return replace(reading, columns=names(named), layer=reading.layer if layered else "X")
+    drop = "rows" if reading.drop_missing == "rows" else "no"
+    return replace(reading, columns=names(named), layer=reading.layer if layered else "X", drop_missing=drop)
 
 
 def to_record(named: Named) -> dict[str, Any]:

@@ -122,8 +122,9 @@ TEXT = "id,name,age,income\n1,Ann,30,1e3\n2,Bob,40,\n3,Cy,50,2e3\n"
     ("text", "reading", "says"),
     [
         (TEXT, {}, r"1 column without numbers \(name\).\nLeave such columns out with --drop-text, .*id age inc"),
-        (TEXT, {"drop_text": True}, r"misses values in 1 of 3 rows, in income.\nLeave .* with --drop-missing rows"),
+        (TEXT, {"drop_text": True}, r"misses values in 1 of 3 rows, in income.\nFill .* --drop-missing rows"),
         (TEXT, {"columns": ("age", "name")}, "no numbers in name"),
+        ("a,b\n1,2\nmany,3\n", {"columns": ("a", "b")}, r"has values that are no numbers in a.\nCorrect them, or choose"),
         (TEXT, {"columns": ("age", "incom")}, "no column 'incom'; did you mean 'income'?"),
         (TEXT, {"columns": ("age", "age")}, "different ones"),
         (TEXT, {"layer": "raw/X"}, "no layers"),

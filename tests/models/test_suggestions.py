@@ -97,6 +97,21 @@ def test_small_pictures_from_noise_are_learned_in_components_and_by_class(tmp_pa
     assert rare.run.network.classes is None  # three of z are too few to learn by themselves
 
 
+def test_classes_that_are_too_small_to_be_learned_are_told(tmp_path):
+    pictures(tmp_path / "rare", 120, (16, 16), classes=("x", "y"))
+    found = suggestions.suggest("noise", pictures(tmp_path / "rare", 3, (16, 16), classes=("z",)))
+
+    def told(run):
+        lines = suggestions.expected(found, run, Timing(20.0, 0.3), 10.0)
+        return [line for line in lines if "classes" in line]
+
+    assert told(found.run) == [
+        "warning  the 3 classes are not learned: the rarest has 3 pictures, fewer than 50. To learn them: "
+        "--network.classes 3."
+    ]
+    assert told(replace(found.run, network=replace(found.run.network, classes=3))) == []
+
+
 def test_large_pictures_from_noise_are_learned_in_pixels(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((70, 80, 80, 3), np.uint8))
     found = suggestions.suggest("noise", tmp_path / "a.npy")
@@ -355,6 +370,7 @@ def test_what_is_known_is_said_before_steps_are_timed(monkeypatch, capsys):
     cli.main(["suggest", "moons", "rings"])
     ((said, note),) = seen
     assert [line.split()[0] for line in said.splitlines()] == ["P", "Q", "method", "samples"]
+    assert said.splitlines()[3] == "samples  2 numbers: that of the data"  # --data.size is for pictures
     assert note == "timing some steps ...\n"
     after = capsys.readouterr()
     assert [line.split()[0] for line in after.out.splitlines()] == ["network", "time"]

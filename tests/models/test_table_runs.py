@@ -232,6 +232,21 @@ def test_tables_that_cannot_be_written_or_read_are_refused_first(run, tmp_path, 
     )
 
 
+@pytest.mark.parametrize("drop", ["no", "columns"])
+def test_values_that_the_input_misses_are_told_with_options_that_there_are(drop, run, tmp_path):
+    model = shutil.copytree(run, tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    config["data"]["table"]["drop_missing"] = drop
+    (model / "config.json").write_text(json.dumps(config))
+    holed = tmp_path / "holed.csv"
+    holed.write_text("age,income,score\n30,1e4,0\n,2e4,1\n")
+    with pytest.raises(ValueError, match="misses values in 1 of 2 rows, in age") as told:
+        apply.translate(str(model), holed, tmp_path / "out.csv")
+    assert str(told.value).splitlines()[1] == (
+        "Fill them in, or train without these rows, --drop-missing rows, or columns, --drop-missing columns."
+    )
+
+
 def test_columns_of_the_input_with_the_names_of_ours_are_kept(run, tmp_path):
     lines = (run.parent / "A.csv").read_text().splitlines()[:3]
     rows = ["arrived,input_arrived", "mon,1", "tue,2"]

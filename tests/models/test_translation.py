@@ -52,6 +52,20 @@ def test_own_pictures_of_any_size_through_the_command_line(translator, tmp_path,
     assert np.abs(written - 255 * (np.clip(y[read.names.index("gray.png")], -1, 1) + 1) / 2).max() < 0.51
 
 
+def test_what_was_translated_goes_back_without_the_picture_of_all_pairs(translator, tmp_path, recwarn):
+    (tmp_path / "given").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (6, 4)).save(tmp_path / "given" / name)
+    apply.translate(translator, tmp_path / "given", tmp_path / "there")
+    saved = apply.translate(translator, tmp_path / "there", tmp_path / "back", reverse=True)
+    assert saved.samples == 2
+    written = {path.name for path in (tmp_path / "back").iterdir()}
+    assert written == {"a.png", "b.png", "pairs.png", "lines.json"}
+    # nor is it learned
+    assert read_folder(tmp_path / "there", size=4).names == ["a.png", "b.png"]
+    assert not [warning for warning in recwarn if "left out" in str(warning.message)]
+
+
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
 def test_pictures_in_one_file_are_all_translated_in_their_order(kind, translator, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -257,7 +271,7 @@ def test_a_model_whose_p_is_data_says_so_when_asked_to_generate(model, tmp_path,
         apply.generate("cells", 3, tmp_path / "out")
 
 
-@pytest.mark.parametrize("output", ["one.png", "rows.NPY", "deep/report.html"])
+@pytest.mark.parametrize("output", ["one.png", "rows.NPY", "deep/report.html", "rows.xlsx", "all.zip"])
 def test_a_folder_with_the_name_of_a_file_is_refused(output, translator, tmp_path, capsys):
     Image.new("RGB", (6, 4)).save(tmp_path / "a.png")
     place = tmp_path / output

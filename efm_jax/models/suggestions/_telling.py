@@ -9,7 +9,7 @@ import jax
 
 from efm_jax.datasets import tables
 from efm_jax.models import build, configs
-from efm_jax.models.suggestions._choosing import Suggestion
+from efm_jax.models.suggestions._choosing import A_CLASS, Suggestion
 from efm_jax.models.suggestions._looking import Side
 from efm_jax.models.suggestions._pacing import Timing, seconds_of
 
@@ -25,14 +25,14 @@ def described(found: Suggestion, run: configs.Run, *, given: Collection[str] = (
         recipe.method,
         *(f"{name} {getattr(recipe, name)}" for name in ("width", "coupling") if hasattr(recipe, name)),
     ]
-    size = "x".join(map(str, _shape(run, found.shape)))
-    size, option = f"{size} {'pixels' if len(_shape(run, found.shape)) == 3 else 'numbers'}", "--data.size"
+    size, pictures = "x".join(map(str, _shape(run, found.shape))), len(found.shape) == 3
+    size, option = (f"{size} pixels", " (--data.size)") if pictures else (f"{size} numbers", "")
     if data.components is not None:
-        size, option = f"{data.components} principal components of {size}", "--data.components"
+        size, option = f"{data.components} principal components of {size}", " (--data.components)"
     return [
         *(f"{name}        {_facts(side)}" for name, side in zip("PQ", found.sides, strict=True)),
         f"method   {', '.join(how)} (--recipe.method): {reasons['recipe.method']}",
-        f"samples  {size} ({option}): {reasons['data.size']}",
+        f"samples  {size}{option}: {reasons['data.size']}",
     ]
 
 
@@ -46,7 +46,7 @@ def expected(found: Suggestion, run: configs.Run, timing: Timing, minutes: float
         f"time     {_short(timing.step)} a step, {run.steps:,} steps: about {_long(total)} with compiling and scores "
         "(--minutes, --steps)",
     ]
-    warnings = [*found.warnings, *_of_partners(*found.sides, run)]
+    warnings = [*found.warnings, *_of_partners(*found.sides, run), *_of_classes(*found.sides, run)]
     if total > 1.3 * 60 * minutes:
         warnings.append(f"{run.steps:,} steps do not fit into {minutes:g} minutes.")
     return lines + [f"warning  {text}" for text in warnings]
@@ -61,6 +61,17 @@ def _of_partners(p: Side, q: Side, run: configs.Run) -> list[str]:
         f"names of {common:,} of {fewer:,} pictures occur in both sets. If pictures of one name belong together, "
         "--recipe.coupling one_plan --recipe.plan-features efficientnet pairs more of them right; "
         "to give the pairs: docs/how_to/your_data.md, My pictures come in pairs."
+    ]
+
+
+def _of_classes(p: Side, q: Side, run: configs.Run) -> list[str]:
+    """A warning where pictures are generated in components, but not by class, because a class has few."""
+    few = len(q.classes) > 1 and q.rarest < A_CLASS
+    if not few or p.kind != "noise" or run.data.components is None or run.network.classes is not None:
+        return []
+    return [
+        f"the {len(q.classes)} classes are not learned: the rarest has {q.rarest} pictures, fewer than {A_CLASS}. "
+        f"To learn them: --network.classes {len(q.classes)}."
     ]
 
 
