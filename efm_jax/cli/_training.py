@@ -139,6 +139,8 @@ def train_in(
                     file=sys.stderr,
                 )
                 raise
+        elif hosts.first():
+            print(f"Saved in {run}; `efm evaluate {shlex.quote(str(run))}` makes its report.")
         hosts.wait("the report")  # a process that leaves early takes the others with it
 
 

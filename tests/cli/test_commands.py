@@ -44,6 +44,7 @@ def test_train_leaves_a_folder_that_explains_itself(toy):
 def test_the_same_command_goes_on_and_more_steps_may_be_asked_for(toy, capsys):
     before = (toy / "log.jsonl").read_text()
     cli.main(["train", "toy-swiss-roll", "--run", str(toy), *TOY, "--no-report"])
+    assert capsys.readouterr().out.endswith(f"Saved in {toy}; `efm evaluate {toy}` makes its report.\n")
     assert (toy / "log.jsonl").read_text() == before
     cli.main(["resume", str(toy), "--no-report", "--no-progress"])
     assert (toy / "log.jsonl").read_text() == before
