@@ -16,6 +16,7 @@ def two_folders() -> Table:
         "pictures",
         "water where it is",
         "to the true place, on features",
+        "its rank, on features",
         "its rank, in pixels",
         "KID (floor)",
     ]
@@ -29,6 +30,7 @@ def two_folders() -> Table:
                     way,
                     spread([score["coast"] for score in scores], "value", ".1%"),
                     spread([score["features"]["distance"] for score in scores], "value", ".1f"),
+                    spread([score["features"]["rank"] for score in scores], "value", ".0f"),
                     spread([score["pixels"]["rank"] for score in scores], "value", ".0f"),
                     f"{spread([score['kid'] for score in scores], 'value', '.3f')} ({scores[0]['kid']['floor']:.3f})",
                 ]
