@@ -16,8 +16,7 @@ def two_folders() -> Table:
         "pictures",
         "water where it is",
         "to the true place, on features",
-        "its rank, on features",
-        "its rank, in pixels",
+        "its rank, on features; in pixels",
         "KID (floor)",
     ]
     rows = []
@@ -30,8 +29,10 @@ def two_folders() -> Table:
                     way,
                     spread([score["coast"] for score in scores], "value", ".1%"),
                     spread([score["features"]["distance"] for score in scores], "value", ".1f"),
-                    spread([score["features"]["rank"] for score in scores], "value", ".0f"),
-                    spread([score["pixels"]["rank"] for score in scores], "value", ".0f"),
+                    "; ".join(
+                        spread([score[space]["rank"] for score in scores], "value", ".0f")
+                        for space in ("features", "pixels")
+                    ),
                     f"{spread([score['kid'] for score in scores], 'value', '.3f')} ({scores[0]['kid']['floor']:.3f})",
                 ]
             )
