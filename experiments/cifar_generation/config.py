@@ -40,7 +40,7 @@ def runs(cifar10: str) -> dict[str, Run]:
             means,
             data=replace(data, components=192),
             recipe=replace(means.recipe, extra=None),
-            steps=8_000,
+            steps=6_000,
         ),
         "pixels": replace(
             flow,
