@@ -3,7 +3,8 @@
 A folder of checkpoints holds one folder for each step, `000001000/`, with two things in it:
 
     arrays/           the state's arrays, written by Orbax: large ones under their paths in the tree, small ones
-                      end to end in one vector for each dtype (a thousand small files would cost a second)
+                      end to end in one vector for each dtype (a thousand small files would cost a second); not
+                      compressed, which would cost more time than it saves space on trained weights
     checkpoint.json   shapes and dtypes of the arrays, size and SHA-256 of every file, the caller's `meta`, versions
 
 A checkpoint is written under another name and renamed when all of it is on disk, so a crash or a full disk
@@ -33,7 +34,8 @@ __all__ = ["CheckpointError", "latest", "read_meta", "restore", "save"]
 
 State = TypeVar("State")
 
-_FORMAT = 1
+_FORMAT = 2  # 1 was compressed and packed fewer arrays end to end
+_READ = (1, 2)
 _RECORD = "checkpoint.json"
 _ARRAYS = "arrays"
 
@@ -206,7 +208,7 @@ def read_meta(folder: str | os.PathLike, step: int | None = None) -> dict | None
 
 def _read(path: Path, like: State) -> tuple[State, dict]:
     body = _read_record(path)
-    if body["format"] != _FORMAT:
+    if body["format"] not in _READ:
         wrote = body["meta"]["versions"]  # "efm-jax" in the first ones
         raise CheckpointError(
             f"{path} has format {body['format']}, expected {_FORMAT}; read it with the version that wrote "
@@ -272,14 +274,14 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     import orbax.checkpoint as ocp  # here: it takes as long to import as the rest of the package
 
     with _quiet(), _of_this_process() as writer:
-        writer.save(path.absolute(), args=ocp.args.StandardSave(arrays))
+        writer.save(path.absolute(), args=ocp.args.PyTreeSave(arrays))
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     import orbax.checkpoint as ocp
 
     with _quiet(), _of_this_process() as reader:
-        return reader.restore(path.absolute(), args=ocp.args.StandardRestore())
+        return reader.restore(path.absolute(), args=ocp.args.PyTreeRestore())
 
 
 def _of_this_process() -> Any:
@@ -290,5 +292,5 @@ def _of_this_process() -> Any:
     alone = ocp.options.MultiprocessingOptions(
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process{index}"
     )
-    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone, use_compression=False)
     return ocp.Checkpointer(handler, multiprocessing_options=alone)

@@ -35,7 +35,7 @@ def odd_state(step=5, seed=0):
     floats[:3] = [-0.0, np.inf, np.nan]
     tree = {
         "any.bits": jnp.array(floats),
-        "large": jnp.array(rng.normal(size=(300, 257)).astype(np.float32)),
+        "large": jnp.array(rng.normal(size=(600, 450)).astype(np.float32)),
         "half": [jnp.arange(7, dtype=jnp.bfloat16), jnp.ones((2, 3), jnp.float16)],
         "empty": jnp.zeros((0, 4)),
         "flags": (jnp.array([True, False]), jnp.array(True)),
@@ -101,7 +101,7 @@ def test_numpy_leaves_of_64_bits_come_back_bit_for_bit(tmp_path):
         "a": np.array([0.1, 0.2]),
         "b": jnp.array([1.0, 2.0, 3.0]),
         "c": wide,
-        "d": np.full((300, 300), 0.1),
+        "d": np.full((600, 450), 0.1),
     }
     state = Odd(jnp.array(5), tree)
     save(tmp_path, state, meta={})
@@ -265,11 +265,42 @@ def test_a_checkpoint_of_another_network_is_no_damage_but_an_error(tmp_path, lik
 
 
 def test_a_format_of_the_future_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "_FORMAT", 2)
+    monkeypatch.setattr(checkpoint, "_FORMAT", 3)
     save(tmp_path, small_state(1), meta={})
     monkeypatch.undo()
-    with pytest.raises(CheckpointError, match="format 2, expected 1; read it with the version that wrote it"):
+    with pytest.raises(CheckpointError, match="format 3, expected 2; read it with the version that wrote it"):
         restore(tmp_path, small_state())
+
+
+def test_the_first_format_is_read(tmp_path, monkeypatch):
+    import orbax.checkpoint as ocp
+
+    def write(path, arrays):
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=0, active_processes={0}, barrier_sync_key_prefix="process0"
+        )
+        handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+        with ocp.Checkpointer(handler, multiprocessing_options=alone) as writer:
+            writer.save(path.absolute(), args=ocp.args.StandardSave(arrays))
+        wrote.append(set(arrays))
+
+    wrote, state = [], odd_state()
+    monkeypatch.setattr(checkpoint, "_FORMAT", 1)
+    monkeypatch.setattr(checkpoint, "_write_arrays", write)
+    monkeypatch.setattr(trees, "_SMALL", 200)  # the key of 300 floats was stored under its path
+    save(tmp_path, state, meta={})
+    monkeypatch.undo()
+    assert "tree['any.bits']" in wrote[0]
+    restored, _ = restore(tmp_path, jax.tree.map(jnp.zeros_like, state))
+    assert_same_bits(restored, state)
+
+
+def test_trained_numbers_are_not_compressed(tmp_path):
+    """Compression takes as long as all the rest of a save, and random mantissas hardly shrink."""
+    state = small_state(1, width=100_000)
+    path = save(tmp_path, state, meta={})
+    written = sum((path / name).stat().st_size for name in files_of(path))
+    assert written >= sum(leaf.nbytes for leaf in jax.tree.leaves(state))  # all are zero: they would shrink to nothing
 
 
 # --- writers that fail or die
