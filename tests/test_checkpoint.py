@@ -300,7 +300,8 @@ def test_trained_numbers_are_not_compressed(tmp_path):
     state = small_state(1, width=100_000)
     path = save(tmp_path, state, meta={})
     written = sum((path / name).stat().st_size for name in files_of(path))
-    assert written >= sum(leaf.nbytes for leaf in jax.tree.leaves(state))  # all are zero: they would shrink to nothing
+    # all numbers are zero: compressed, they would be gone
+    assert written >= sum(leaf.nbytes for leaf in jax.tree.leaves(state))
 
 
 # --- writers that fail or die

@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from efm_jax._core import dtypes
+
 Made = TypeVar("Made", bound=Callable)
 
 
@@ -127,7 +129,7 @@ def starts(points) -> jax.Array:
         bad = int(np.size(points) - np.isfinite(np.asarray(points)).sum())
         if bad:
             raise ValueError(f"points holds {bad} NaN or infinite numbers; remove those points first.")
-    return points.astype(jnp.promote_types(points.dtype, jnp.float32))
+    return dtypes.at_least_float32(points)
 
 
 def positive(name: str, value: float) -> float:

@@ -6,6 +6,7 @@ from functools import partial
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from efm_jax._core import dtypes
 from efm_jax.types import Key
 
 
@@ -21,5 +22,5 @@ def on_plates(gap: float) -> Callable[..., Float[Array, "n dim1"]]:
 
 def _on_plate(gap, key: Key, x: Float[Array, "n dim"], reverse: bool = False) -> Float[Array, "n dim1"]:
     del key
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # half precision rounds heights
+    x = dtypes.at_least_float32(x)  # half precision rounds heights
     return at_heights(x, jnp.full(x.shape[0], gap if reverse else 0.0, x.dtype))

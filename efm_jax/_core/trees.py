@@ -67,8 +67,9 @@ def is_key(leaf: Any) -> bool:
 def pack(tree: Any) -> dict[str, np.ndarray]:
     """Gather a tree's numbers into few arrays: large leaves under their paths, small ones joined by dtype."""
     stored, small = {}, {}
-    paths, found = zip(*jax.tree_util.tree_leaves_with_path(tree), strict=True)
-    for path, value in zip(paths, map(np.asarray, jax.device_get([_plain(leaf) for leaf in found])), strict=True):
+    found = jax.tree_util.tree_leaves_with_path(tree)
+    plain = jax.device_get([_plain(leaf) for _, leaf in found])
+    for (path, _), value in zip(found, map(np.asarray, plain), strict=True):
         if value.size < _SMALL:
             small.setdefault(_vector(value.dtype), []).append(value.ravel())
         else:

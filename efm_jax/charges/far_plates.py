@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from efm_jax._core import checks
+from efm_jax._core import checks, dtypes
 from efm_jax._core.distances import unit_of_squares
 
 __all__ = ["FRAMES", "FarPlates", "Plate", "far_plates"]
@@ -85,7 +85,7 @@ def far_plates(
 def _plate(name: str, x: Array, frame: str) -> Plate:
     # a mean of equal samples may be rounded
     equal = not isinstance(x, Tracer) and bool((np.asarray(x) == np.asarray(x)[0]).all())
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = dtypes.at_least_float32(x)
     mean = x.mean(0)
     unit = unit_of_squares(x.size, x)
     away = (x - mean) / unit

@@ -8,7 +8,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from efm_jax._core import checks
+from efm_jax._core import checks, dtypes
 from efm_jax._core.heights import at_heights
 from efm_jax.charges import _images
 from efm_jax.types import SamplesP, SamplesQ
@@ -96,7 +96,7 @@ def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
     if total == 0.0:
         raise ValueError("total must not be 0: a plate without charge has no field;\ngive +1.0 or -1.0.")
     # half precision knows neither 1 / n nor most heights
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    x = dtypes.at_least_float32(x)
     return Charges(at_heights(x, jnp.full(len(x), z, x.dtype)), jnp.full(len(x), total / len(x), x.dtype))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from scipy.special import roots_gegenbauer
 
-from efm_jax._core import checks
+from efm_jax._core import checks, dtypes
 from efm_jax.fields._sums.log_lengths import log_sphere_area
 from efm_jax.types import Field, Key
 
@@ -242,7 +242,7 @@ def _center(center: Array) -> Array:
     center = checks.floating("center", center)
     if center.ndim != 1 or len(center) < 2:
         raise ValueError(f"center must have shape [D+1] with D >= 1, (x, z) with z last, got {center.shape}.")
-    return center.astype(jnp.promote_types(center.dtype, jnp.float32))
+    return dtypes.at_least_float32(center)
 
 
 def _bounds(lower: Array, upper: Array) -> tuple[np.ndarray, np.ndarray]:

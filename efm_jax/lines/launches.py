@@ -15,7 +15,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from efm_jax._core import checks
+from efm_jax._core import checks, dtypes
 from efm_jax._core.trees import as_pytree
 from efm_jax.charges.plates import Charges, as_charges
 from efm_jax.fields.nearest_charges import Radii, radii
@@ -199,7 +199,7 @@ def from_samples(
     Source: Kolesov et al. (2025), arXiv 2502.02367, Theorem 3.1; the probabilities are derived here.
     """
     x = checks.samples("x", x)
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # half precision loses the offset
+    x = dtypes.at_least_float32(x)  # half precision loses the offset
     offset = checks.positive("offset", offset)
     height = checks.finite("height", height)
     sign = -1.0 if reverse else 1.0

@@ -15,7 +15,7 @@ from jax import lax
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
-from efm_jax._core import checks
+from efm_jax._core import checks, dtypes
 from efm_jax._core.trees import as_pytree
 from efm_jax.lines.stepping import Stepping, adaptive, chosen
 from efm_jax.lines.tracing import trace
@@ -93,7 +93,7 @@ def log_prob(
     1810.01367, eq. 7 (the estimate).
     """
     x = checks.samples("x", x)
-    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # half precision rounds heights
+    x = dtypes.at_least_float32(x)  # half precision rounds heights
     known, there = (
         z if isinstance(z, Tracer) else checks.finite(f"span[{i}]", z) for i, z in enumerate(span)
     )

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from efm_jax._core import checks
+from efm_jax._core import checks, dtypes
 from efm_jax.types import Key
 
 MOST_JUMPS = 100
@@ -37,7 +37,7 @@ def leave_slab(key: Key, z: Float[Array, "*batch"], gap: float) -> Exit:
     """
     gap = checks.positive("gap", gap)
     z = checks.floating("z", z)
-    below, time = _walk(key, z.astype(jnp.promote_types(z.dtype, jnp.float32)) / gap)
+    below, time = _walk(key, dtypes.at_least_float32(z) / gap)
     return Exit(below, gap**2 * time)
 
 
@@ -68,8 +68,7 @@ def reach_plane(key: Key, distance: Float[Array, "*batch"]) -> Float[Array, "*ba
     Its density is $r (2 \pi T^3)^{-1/2} e^{-r^2 / 2T}$; the lateral offset $\sqrt{T} \xi$ at that time follows the Cauchy
     distribution of scale r in D dimensions, the Poisson kernel of the half space.
     """
-    distance = checks.floating("distance", distance)
-    distance = distance.astype(jnp.promote_types(distance.dtype, jnp.float32))
+    distance = dtypes.at_least_float32(checks.floating("distance", distance))
     normal = jax.random.normal(key, distance.shape, distance.dtype)
     # a normal number of exactly 0 comes up once in 10^7
     return (distance / jnp.maximum(jnp.abs(normal), 1e-7)) ** 2

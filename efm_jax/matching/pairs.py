@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from efm_jax._core import checks
+from efm_jax._core import checks, dtypes
 from efm_jax._core.heights import at_heights, on_plates
 from efm_jax.fields import interaction
 from efm_jax.fields.interaction import LAWS
 from efm_jax.fields.widths import Width, checked_width, constant, ramped, with_slope
 from efm_jax.matching.couplings import field_lines, given, independent
-from efm_jax.matching.points import HEIGHTS, heights, precise
+from efm_jax.matching.points import HEIGHTS, heights
 from efm_jax.types import Batch, Coupling, FieldMatching, Key, Part, PointSampler
 
 __all__ = ["cfm", "ifm", "tubes"]
@@ -84,7 +84,7 @@ def _draw_cfm(
 ) -> Batch:
     key_pair, key_point = jax.random.split(key)
     i, j = couple(key_pair, x_pos, x_neg, num_points or x_pos.shape[0])
-    a, b = x_pos[i].astype(precise(x_pos)), x_neg[j].astype(precise(x_neg))
+    a, b = dtypes.at_least_float32(x_pos[i]), dtypes.at_least_float32(x_neg[j])
     z, noise = _around_pairs(height, key_point, gap, a)
     sigma, slope = with_slope(spread, z, gap)
     t = (z / gap)[:, None]
@@ -184,7 +184,7 @@ def _draw_ifm(
     key_pair, key_row, key_point = jax.random.split(key, 3)
     num_pairs = min(x_pos.shape[0], x_neg.shape[0])
     i, j = couple(key_pair, x_pos, x_neg, num_pairs)
-    a, b = x_pos[i].astype(precise(x_pos)), x_neg[j].astype(precise(x_neg))
+    a, b = dtypes.at_least_float32(x_pos[i]), dtypes.at_least_float32(x_neg[j])
     count = num_points or num_pairs
     if points is None:
         row, _ = given()(key_row, a, b, count)

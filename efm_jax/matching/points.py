@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from efm_jax._core import checks
+from efm_jax._core import checks, dtypes
 from efm_jax._core.heights import at_heights
 from efm_jax.matching._brownian import leave_slab, reach_plane
 from efm_jax.matching.couplings import independent
@@ -106,7 +106,7 @@ def segment(*, noise: float = 1.0, coupling: Coupling | None = None, height: str
 def _on_segments(noise, couple, height, key, x_pos, x_neg, gap, num_points):
     key_pair, key_z, key_m, key_r = jax.random.split(key, 4)
     i, j = couple(key_pair, x_pos, x_neg, num_points)
-    z = heights(key_z, gap, num_points, height=height).astype(precise(x_pos))
+    z = heights(key_z, gap, num_points, height=height).astype(dtypes.wide(x_pos))
     t = (z / gap)[:, None]
     middle = (1.0 - t) * x_pos[i] + t * x_neg[j]
     variance = noise**2 * jnp.minimum(z, gap - z)
@@ -162,7 +162,7 @@ def _by_flux(kind, height, key, x_pos, x_neg, gap, num_points):
         time = reach_plane(key_time, jnp.where(below, z, gap - z))
     i = jax.random.randint(key_i, (num_points,), 0, x_pos.shape[0])
     j = jax.random.randint(key_j, (num_points,), 0, x_neg.shape[0])
-    x = jnp.where(below[:, None], x_pos[i], x_neg[j]).astype(precise(x_pos))
+    x = jnp.where(below[:, None], x_pos[i], x_neg[j]).astype(dtypes.wide(x_pos))
     x = x + jnp.sqrt(time)[:, None].astype(x.dtype) * jax.random.normal(key_x, x.shape, x.dtype)
     return at_heights(x, z)
 
@@ -208,8 +208,8 @@ def _in_box(margin, bulge, beyond, height, key, x_pos, x_neg, gap, num_points):
     lo = jnp.minimum(x_pos.min(0), x_neg.min(0))
     hi = jnp.maximum(x_pos.max(0), x_neg.max(0))
     more = margin * (hi - lo) + bulge * gap
-    u = jax.random.uniform(key_x, (num_points, x_pos.shape[1]), precise(x_pos))
-    z = heights(key_z, gap, num_points, height=height).astype(precise(x_pos))
+    u = jax.random.uniform(key_x, (num_points, x_pos.shape[1]), dtypes.wide(x_pos))
+    z = heights(key_z, gap, num_points, height=height).astype(dtypes.wide(x_pos))
     z = (1.0 + 2.0 * beyond) * z - beyond * gap
     return at_heights(lo - more + (hi - lo + 2.0 * more) * u, z)
 
@@ -288,7 +288,7 @@ def near_plate(*, sigma: float = 0.01) -> PointSampler:
 def _around_charges(sigma, key, x_pos, x_neg, gap, num_points):
     key_side, key_i, key_j, key_s, key_h, key_x = jax.random.split(key, 6)
     smallest = min(sigma, gap)
-    dtype = precise(x_pos)
+    dtype = dtypes.wide(x_pos)
     from_pos = jax.random.bernoulli(key_side, shape=(num_points,))
     i = jax.random.randint(key_i, (num_points,), 0, x_pos.shape[0])
     j = jax.random.randint(key_j, (num_points,), 0, x_neg.shape[0])
@@ -299,11 +299,6 @@ def _around_charges(sigma, key, x_pos, x_neg, gap, num_points):
     x = x + scale[:, None] * jax.random.normal(key_x, x.shape, dtype)
     z = jnp.where(from_pos, h, jnp.minimum(gap - h, gap * (1.0 - 1e-6)))  # gap - h may round to the gap
     return at_heights(x, z)
-
-
-def precise(x: Array) -> jnp.dtype:
-    """Float32 or better: in half precision heights of a plate run together with it."""
-    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 def _directions(key: Key, num: int, dim: int, dtype) -> Float[Array, "num dim"]:

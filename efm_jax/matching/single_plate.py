@@ -24,11 +24,11 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from efm_jax._core import checks
+from efm_jax._core import checks, dtypes
 from efm_jax._core.heights import at_heights, on_plates
 from efm_jax.charges.plates import Charges, as_charges
 from efm_jax.fields.far_plates import directions, far_plate
-from efm_jax.matching.points import HEIGHTS, heights, precise
+from efm_jax.matching.points import HEIGHTS, heights
 from efm_jax.matching.velocities import growth
 from efm_jax.types import Batch, FieldMatching, Key, Part
 
@@ -137,7 +137,7 @@ def _draw(
     part: Part = None,
 ) -> Batch:
     x_pos, x_neg = checks.both_plates(x_pos, x_neg)
-    y = x_neg.astype(precise(x_neg)) if given is None else given.positions[:, :-1]
+    y = dtypes.at_least_float32(x_neg) if given is None else given.positions[:, :-1]
     key_i, key_z, key_tau = jax.random.split(key, 3)
     count = num_points or x_pos.shape[0]
     i = jax.random.randint(key_i, (count,), 0, y.shape[0])

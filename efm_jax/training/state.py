@@ -10,7 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 from typing_extensions import TypeAliasType
 
-from efm_jax._core import checks, trees
+from efm_jax._core import checks, dtypes, trees
 from efm_jax.types import Key, Network, Params
 
 __all__ = ["Place", "Step", "StepInfo", "TrainState", "ema_params", "init_state"]
@@ -106,7 +106,7 @@ def init_state(
         )
     state = TrainState(
         params=begun,
-        ema=jax.tree.map(at_least_float32, begun),
+        ema=jax.tree.map(dtypes.at_least_float32, begun),
         opt_state=optimizer.init(begun),
         step=jnp.zeros((), jnp.int32),
         key=run_key,
@@ -153,8 +153,3 @@ def _fresh(leaf) -> jax.Array:
         return jnp.copy(leaf)
     leaf = jnp.asarray(leaf)
     return jnp.array(leaf, dtype=leaf.dtype, copy=True)
-
-
-def at_least_float32(x: jax.Array) -> jax.Array:
-    """Return the array in float32, or in its own type where that is wider."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from efm_jax._core import checks, trees
+from efm_jax._core import checks, dtypes, trees
 from efm_jax.matching import classes
 from efm_jax.training import _data_parallel, _norms
-from efm_jax.training.state import Step, StepInfo, TrainState, at_least_float32, check_alive
+from efm_jax.training.state import Step, StepInfo, TrainState, check_alive
 from efm_jax.types import Batch, FieldMatching, Network
 
 __all__ = ["make_train_step"]
@@ -115,7 +115,7 @@ def step_function(
     def step(
         draw: Callable[..., Batch], state: TrainState, x_pos, x_neg, cond=None
     ) -> tuple[TrainState, StepInfo]:
-        x_pos, x_neg = map(at_least_float32, checks.both_plates(x_pos, x_neg))
+        x_pos, x_neg = map(dtypes.at_least_float32, checks.both_plates(x_pos, x_neg))
         _check_state(state, network, optimizer)
         if cond is not None:
             cond = classes.checked(cond)
