@@ -8,8 +8,6 @@ import pytest
 
 MAPS = Path("/proc/self/maps")
 NOT_MUCH = "JAX_DISABLE_MOST_OPTIMIZATIONS"
-NUMERIC = {"charges", "fields"}
-"""Rooms whose tests are about digits: their programs are optimized always, as those of modules marked `optimized`."""
 
 
 def pytest_addoption(parser):
@@ -34,12 +32,10 @@ def _optimize(wanted: bool) -> None:
     jax.config.update("jax_disable_most_optimizations", not wanted)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def optimization(request):
-    """Optimize programs where digits are tested; a program compiled the other way is forgotten."""
-    rooms = request.path.relative_to(request.config.rootpath).parts
-    numeric = not NUMERIC.isdisjoint(rooms) or request.node.get_closest_marker("optimized")
-    wanted = not request.config.quick or bool(numeric)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Optimize the programs of tests marked `optimized`; a program compiled the other way is forgotten."""
+    wanted = not item.config.quick or item.get_closest_marker("optimized") is not None
     if (os.environ.get(NOT_MUCH, "0") == "0") != wanted:
         jax.clear_caches()
         _optimize(wanted)

@@ -210,6 +210,7 @@ def test_in_three_dimensions_it_is_the_field_of_another_code():
     np.testing.assert_allclose(other / scale, e, atol=1e-5 * np.abs(e).max())
 
 
+@pytest.mark.optimized  # memory of the program that users get
 def test_memory_does_not_grow_with_the_charges():
     count, dim1 = 16384, 785
     shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((64, dim1), (count, dim1), (count,))]

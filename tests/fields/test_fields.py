@@ -38,6 +38,7 @@ def check_accuracy(dim: int, count: int, num_points: int, convention: str) -> No
     assert worst[name] <= 1, worst
 
 
+@pytest.mark.optimized  # the digits that users get
 @pytest.mark.parametrize(
     ("dim", "count", "num_points", "convention"),
     [

@@ -115,6 +115,7 @@ def test_one_array_of_float64_makes_the_field_one_of_float64(precise):
         assert interaction(*arrays, GAP).direction.dtype == jnp.float64
 
 
+@pytest.mark.optimized  # where middles of pairs cancel, the roundings count
 @pytest.mark.parametrize(
     ("law", "dim", "k"),
     [
