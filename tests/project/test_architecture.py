@@ -1,6 +1,7 @@
 """The structure of the package: imports point down, private files stay in their module, importing touches no device."""
 
 import ast
+import functools
 import re
 import shutil
 import subprocess
@@ -50,15 +51,13 @@ def imports(name: str, path: Path, known: dict[str, Path]) -> set[str]:
     """Modules of the package that a file imports: anywhere in it, relative or not, for type checkers alone or not."""
     folder = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in _imports_in(path.read_text()):
         if isinstance(node, ast.Import):
             named = [a.name for a in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = ".".join(folder[: len(folder) - node.level + 1]) if node.level else ""
             module = ".".join(part for part in (base, node.module or "") if part)
             named = [f"{module}.{a.name}" for a in node.names]
-        else:
-            continue
         for full in named:
             if full.split(".")[0] == "efm_jax":
                 base = full.rpartition(".")[0]
@@ -67,6 +66,11 @@ def imports(name: str, path: Path, known: dict[str, Path]) -> set[str]:
                 )  # a short name of `efm_jax.__init__`
                 found.add(full if full in known or short else base)
     return found - {name}
+
+
+@functools.cache  # most files are those of the test before
+def _imports_in(text: str) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
 def room(name: str) -> str:
