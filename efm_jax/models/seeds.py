@@ -1,6 +1,9 @@
 """Seeds of what is drawn besides the steps of training; a run's own seed is far below them."""
 
-__all__ = ["PLANS", "REFLOW", "REPORTS"]
+__all__ = ["MOST", "PLANS", "REFLOW", "REPORTS"]
+
+MOST = 2**63 - 1
+"""The largest that a random key takes."""
 
 REPORTS = 20_000
 """Of the samples and noise of reports, whatever the run's seed: all runs are scored on the same inputs."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from efm_jax._core import checks, files
-from efm_jax.models import configs
+from efm_jax.models import configs, seeds
 from efm_jax.models.feed import Feed
 from efm_jax.runs._folder import MAY_CHANGE
 from efm_jax.training import feeding
@@ -19,9 +19,6 @@ _COUNTS = (
     "max_skipped",
     "data_threads",
 )
-
-MOST_SEED = 2**63 - 1
-"""The largest seed that a random key takes."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class Plan:
     def __post_init__(self):
         for name in _COUNTS:
             object.__setattr__(self, name, checks.count(name, getattr(self, name)))
-        checks.count("seed", self.seed, least=0, most=MOST_SEED)
+        checks.count("seed", self.seed, least=0, most=seeds.MOST)
         if self.max_seconds is not None:
             checks.positive("max_seconds", self.max_seconds)
         files.to_json("config", self.config)

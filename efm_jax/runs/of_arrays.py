@@ -15,11 +15,10 @@ import numpy as np
 from efm_jax._core import checks, files
 from efm_jax.datasets import splits, tables
 from efm_jax.datasets.spaces import Own
-from efm_jax.models import build, configs, frames, given, suggestions
+from efm_jax.models import build, configs, frames, given, seeds, suggestions
 from efm_jax.models.loading import load
 from efm_jax.models.model import Trained
 from efm_jax.models.space import FILE as SPACE
-from efm_jax.runs._plan import MOST_SEED
 from efm_jax.runs._train import train
 
 __all__ = ["fit"]
@@ -85,7 +84,7 @@ def fit(
         checks.count("steps", steps)
     if method is not None:
         configs.of_method(configs.Run(), method)
-    checks.count("seed", seed, least=0, most=MOST_SEED)
+    checks.count("seed", seed, least=0, most=seeds.MOST)
     splits.split_mask(len(arrays["y"]), "train", held_out)
     if run is None:
         _kept.append(tempfile.TemporaryDirectory(prefix="efm_fit_"))

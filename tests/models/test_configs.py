@@ -216,6 +216,12 @@ def test_a_network_of_velocities_has_height_as_its_clock():
         assert (field[:, -1] == 1).all()
 
 
+@pytest.mark.parametrize("seed", [-1, 2**63, 0.5])
+def test_a_seed_that_no_key_takes_is_told_before_a_step_is_timed(seed):
+    with pytest.raises(ValueError, match=r"^seed must be "):
+        build.run(dataclasses.replace(PRESETS["toy-swiss-roll"][1], seed=seed))
+
+
 def test_a_run_shorter_than_its_warm_up_is_told_which_option_to_change():
     config = configs.Optimizer(warmup=100, cosine=True)
     with pytest.raises(

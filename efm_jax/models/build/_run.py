@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import optax
 
 from efm_jax import lines, training
-from efm_jax._core import memory
+from efm_jax._core import checks, memory
 from efm_jax.datasets import Source
 from efm_jax.datasets.classes import common_names
 from efm_jax.datasets.spaces import Space
-from efm_jax.models import columns, configs
+from efm_jax.models import columns, configs, seeds
 from efm_jax.models.build._classes import labeled
 from efm_jax.models.build._data import check_data, check_noise, encoded, sources
 from efm_jax.models.build._network import network
@@ -65,6 +65,7 @@ def run(
         (0.0, 6.0)
     """
     config = configs.complete(config)
+    checks.count("seed", config.seed, least=0, most=seeds.MOST)
     update = optimizer(config.optimizer, config.steps)
     _check_sampling(config)
     check_data(config.data)
