@@ -20,6 +20,7 @@ import logging
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,7 +63,8 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
         The folder of the checkpoint. It replaces a checkpoint of the same step.
 
     Raises:
-        ValueError: If `keep` is not a whole number >= 1 or JSON cannot hold `meta`; nothing is then written.
+        ValueError: If `keep` is not a whole number >= 1, JSON cannot hold `meta`, the state has no `step` that is a whole
+            number >= 0, or two leaves of one path; nothing is then written.
         OSError: If the checkpoint cannot be written (disk full); the older checkpoints are then as they were.
 
     Examples:
@@ -77,7 +79,10 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
     """
     keep = checks.count("keep", keep)
     meta = {"versions": versions(), **files.to_json("meta", meta)}
-    step = int(state.step)
+    step, leaves = _step_of(state), trees.leaves(state)
+    twice = [path for path, count in Counter(leaf.path for leaf in leaves).items() if count > 1]
+    if twice:
+        raise ValueError(f"two leaves of state have the path {twice[0]!r}; give each a name of its own.")
     folder = files.expanded(folder)
     folder.mkdir(parents=True, exist_ok=True)
     files.sweep(folder)
@@ -89,7 +94,7 @@ def save(folder: str | os.PathLike, state: Any, *, meta: dict, keep: int = 3) ->
         body = {
             "format": _FORMAT,
             "step": step,
-            "leaves": trees.leaves(state),
+            "leaves": leaves,
             "files": files.seal(draft),
             "meta": meta,
         }
@@ -206,6 +211,17 @@ def read_meta(folder: str | os.PathLike, step: int | None = None) -> dict | None
     return None
 
 
+def _step_of(state: Any) -> int:
+    step = getattr(state, "step", None)
+    if step is None or np.ndim(step) or not np.issubdtype(np.asarray(step).dtype, np.integer) or step < 0:
+        got = f"state.step = {step!r}" if hasattr(state, "step") else f"a {type(state).__name__} without it"
+        raise ValueError(
+            f"state must be a pytree with an attribute `step`, a whole number >= 0, got {got}.\n"
+            "Use a TrainState, or a NamedTuple with a field `step`."
+        )
+    return int(step)
+
+
 def _read(path: Path, like: State) -> tuple[State, dict]:
     body = _read_record(path)
     if body["format"] not in _READ:
@@ -229,7 +245,7 @@ def _read(path: Path, like: State) -> tuple[State, dict]:
         arrays = _read_arrays(path / _ARRAYS)
     except Exception as error:
         raise _DamagedError(f"{path} cannot be read ({type(error).__name__}: {error}).") from error
-    return trees.unpack(arrays, like), body["meta"]
+    return trees.unpack(arrays, saved, like), body["meta"]
 
 
 def _read_record(path: Path) -> dict:

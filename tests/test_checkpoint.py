@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,6 +122,49 @@ def test_restores_into_shapes_alone_and_onto_the_devices_of_like(tmp_path):
     # and what is not pinned to a device stays so: a pinned state would be compiled for again
     got, _ = restore(tmp_path, state)
     assert not any(leaf.committed for leaf in jax.tree.leaves(got))
+
+
+def test_arrays_go_by_their_paths_whatever_the_order(tmp_path):
+    """As when fields of a class change places between saving and restoring."""
+    large = np.full((600, 450), 4.0, np.float32)  # not joined with others
+    saved = OrderedDict(w2=jnp.full(2, 2.0), large=large, w1=jnp.full(2, 1.0), key=jax.random.key(3))
+    save(tmp_path, Odd(jnp.array(0), saved), meta={})
+    zeros = OrderedDict(w1=jnp.zeros(2), key=jax.random.key(0), w2=jnp.zeros(2), large=jnp.zeros((600, 450)))
+    for like in (zeros, dict(zeros)):
+        got, _ = restore(tmp_path, Odd(jnp.array(0), like))
+        assert_same_bits(got.tree, type(like)({name: saved[name] for name in like}))
+
+
+@jax.tree_util.register_pytree_with_keys_class
+class Twins:
+    """Two leaves of one path."""
+
+    def __init__(self, a, b):
+        self.a, self.b = a, b
+
+    def tree_flatten_with_keys(self):
+        key = jax.tree_util.GetAttrKey("x")
+        return ((key, self.a), (key, self.b)), None
+
+    @classmethod
+    def tree_unflatten(cls, aux, children):
+        return cls(*children)
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ({"step": 3}, "an attribute `step`, a whole number >= 0, got a dict without it"),
+        (Odd(-1, {}), r"got state\.step = -1"),
+        (Odd(jnp.array(1.5), {}), r"got state\.step = .*1\.5"),
+        (Odd(np.arange(2), {}), r"got state\.step = .*\[0, 1\]"),
+        (Odd(0, Twins(jnp.ones(2), jnp.zeros(2))), r"two leaves of state have the path 'tree\.x'"),
+    ],
+)
+def test_states_that_could_not_be_found_again_are_refused(tmp_path, state, told):
+    with pytest.raises(ValueError, match=told):
+        save(tmp_path / "new", state, meta={})
+    assert not (tmp_path / "new").exists()
 
 
 def test_only_arrays_and_json_are_written(tmp_path):

@@ -78,14 +78,22 @@ def pack(tree: Any) -> dict[str, np.ndarray]:
     return {**stored, **{name: vector for name, vector in vectors.items() if vector.size}}
 
 
-def unpack(stored: dict[str, np.ndarray], like: Any) -> Any:
-    """Undo `pack`, whatever it counted as small, for a tree like `like`; each array is placed where that of `like` lives."""
-    values, taken = [], {}
-    for leaf, target in zip(leaves(like), jax.tree.leaves(like), strict=True):
+def unpack(stored: dict[str, np.ndarray], order: list[Leaf], like: Any) -> Any:
+    """Undo `pack`, whatever it counted as small, for a tree whose leaves are those of `order`, maybe in another order.
+
+    Args:
+        stored: What `pack` made.
+        order: The `leaves` of the tree that was packed.
+        like: Where each array shall live.
+    """
+    targets = {leaf.path: target for leaf, target in zip(leaves(like), jax.tree.leaves(like), strict=True)}
+    placed, taken = {}, {}
+    for path in (leaf.path for leaf in order):
+        target = targets[path]
         plain = jax.eval_shape(_plain, target) if is_key(target) else _plain(target)
         size = math.prod(plain.shape)
-        if leaf.path in stored:
-            value = stored[leaf.path]
+        if path in stored:
+            value = stored[path]
         elif size:
             name = _vector(plain.dtype)
             start = taken.get(name, 0)
@@ -93,8 +101,8 @@ def unpack(stored: dict[str, np.ndarray], like: Any) -> Any:
             value = stored[name][start : start + size]
         else:
             value = np.zeros(plain.shape, plain.dtype)
-        values.append(_placed(np.asarray(value).reshape(plain.shape), target))
-    return jax.tree.unflatten(jax.tree.structure(like), values)
+        placed[path] = _placed(np.asarray(value).reshape(plain.shape), target)
+    return jax.tree.unflatten(jax.tree.structure(like), [placed[path] for path in targets])
 
 
 def _plain(leaf: Any) -> Any:
