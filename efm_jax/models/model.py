@@ -353,12 +353,17 @@ def transport(
         reverse=reverse,
         key=jax.random.key(zlib.crc32(np.asarray(x, np.float32).tobytes())),
         stepping=build.stepping(trained.config),
-        batch_size=min(batch_size, len(x)),
+        batch_size=min(batch_size, _lines_at_once(len(x))),
         save=save,
         cond=cond,
         guidance=guidance,
     )
     return lines if sides is None else _run_space.pictured(lines, sides, trained.recipe.span)
+
+
+def _lines_at_once(count: int) -> int:
+    """A number of lines that serves many numbers of samples, of which each would be compiled for anew."""
+    return 1 << (count - 1).bit_length() if count <= 16 else 16 * math.ceil(count / 16)
 
 
 def labels_of(

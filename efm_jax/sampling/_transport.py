@@ -95,7 +95,8 @@ def transport(
             network.
         stepping: `lines.fixed(...)`, `lines.adaptive(...)`, or what `grids.place` returns; None: `fixed()`, midpoint with
             24 steps in the sine clock.
-        batch_size: Lines traced at once; the last batch is padded, so one shape is compiled. None for all at once.
+        batch_size: Lines traced at once; fewer samples and the last batch are padded, so one shape is compiled. None for
+            all at once.
         save: Points to keep along each line, see `lines.trace`.
 
     Raises:
@@ -136,7 +137,7 @@ def transport(
         )
 
     size = None if batch_size is None else checks.count("batch_size", batch_size)
-    if size is None or size >= count:
+    if size is None or size == count:
         lines = part(slice(None))
         warn_of_lost(lines.arrived, FIX)
         return lines

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from efm_jax import models, spaces
+from efm_jax import models, sampling, spaces
 from efm_jax.datasets import batch, toys
 from efm_jax.datasets.source import Columns
 from efm_jax.models import build, configs, frames
@@ -205,6 +205,23 @@ def shown(model):
     found = re.match(r'<img src="data:image/png;base64,([^"]+)" style="[^"]+"><br>(.*)$', text)
     assert found, text[:200]
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(found[1])))), found[2]
+
+
+def test_few_shapes_serve_many_numbers_of_samples(monkeypatch):
+    """Each shape is compiled, which takes seconds where lines take none."""
+    sizes, model = [], shifting((2,), "two_moons", "two_moons")
+
+    def noted(*args, batch_size, **options):
+        sizes.append(batch_size)
+        return transport(*args, batch_size=batch_size, **options)
+
+    transport = sampling.transport
+    monkeypatch.setattr(sampling, "transport", noted)
+    x = np.random.default_rng(0).normal(size=(260, 2)).astype(np.float32)
+    whole = model.translate(x)
+    for count in (1, 2, 5, 6, 7, 8, 33, 40, 47):
+        np.testing.assert_array_equal(model.translate(x[:count]), whole[:count])
+    assert sizes == [250, 1, 2, 8, 8, 8, 8, 48, 48, 48]
 
 
 def test_a_notebook_shows_what_the_model_makes_and_its_card_in_two_lines():

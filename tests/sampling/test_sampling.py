@@ -104,6 +104,20 @@ def test_batches_and_labels_keep_rows_together_and_compile_one_shape():
     assert not np.allclose(other.end, parts.end, atol=0.1)
 
 
+def test_fewer_samples_than_a_batch_compile_its_shape_too():
+    traces = []
+    network, state = flow(traces)
+    for count in (7, 4):
+        x = draw()[:count]
+        whole = sampling.transport(state, RECIPE, network, x, save=3)
+        traces.clear()
+        padded = sampling.transport(state, RECIPE, network, x, save=3, batch_size=8)
+        assert set(traces) == ({(8, 3)} if count == 7 else set())
+        for name in ("end", "path", "arrived", "num_evaluations"):
+            # the same sums, perhaps in another order
+            np.testing.assert_allclose(getattr(padded, name), getattr(whole, name), atol=1e-5)
+
+
 def test_a_real_network_serves():
     network = networks.mlp(2, gap=GAP, width=8, depth=1)
     state = training.init_state(jax.random.key(1), network, training.adam())
