@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
 
 from efm_jax import sampling, training
@@ -19,7 +20,7 @@ from efm_jax.datasets import Source, batch, identity
 from efm_jax.datasets.classes import aligned
 from efm_jax.datasets.spaces import Own, Space
 from efm_jax.evaluation import drawing, films, page
-from efm_jax.models import build, configs, given, scoring, seeds
+from efm_jax.models import build, configs, density, given, scoring, seeds
 from efm_jax.models import space as _run_space
 from efm_jax.models.columns import Named, names
 from efm_jax.types import FieldLines, FieldMatching, Network
@@ -130,6 +131,45 @@ class Trained(NamedTuple):
         memory.check(f"a count of {count}", 12 * count * math.prod(self.outside), fix)
         x = draw(self, source, count, seed=seed, cond=cond)
         return _ends(self, transport(self, x, cond=cond, guidance=guidance)).reshape(count, *self.outside)
+
+    @property
+    def no_density(self) -> str | None:
+        """Why `log_likelihood` is not known, or None."""
+        if self.own is not None:
+            return "it is a model of latents"
+        return density.unknown(self.config, self.recipe, self.shape, self.space)
+
+    def log_likelihood(self, x: Any) -> Float[np.ndarray, " n"]:
+        r"""Return the natural log of the density that a model from noise gives to samples of Q.
+
+        $\log q(x) = \log p(x_0) - \int_0^L \nabla_x \cdot v \, dz$ along the line that arrives at x, with p the density of
+        P, $x_0$ the line's start and $v = E_x / E_z$; see [efm_jax.lines.likelihood.log_prob][]. A model in principal
+        components gives the density of the components of x, any other that of x per unit of volume of the data. The
+        divergence is exact: each evaluation of the field costs as many derivatives as a sample has numbers.
+
+        Args:
+            x: Samples of Q, as `translate` takes them.
+
+        Returns:
+            Natural logarithms, [n]; NaN where the line does not arrive at P.
+
+        Raises:
+            ValueError: The samples are of another kind or shape, or the density of P is not known.
+
+        Examples:
+            >>> from efm_jax import models
+            >>> on_a_moon, beside = models.load("moons").log_likelihood(np.array([[1.0, -0.75], [3.0, 3.0]]))
+            >>> bool(on_a_moon > beside + 3)
+            True
+
+        Source: Chen, Rubanova, Bettencourt, Duvenaud (2018), arXiv 1806.07366, theorem 1.
+        """
+        if self.no_density is not None:
+            raise ValueError(f"this model gives no density: {self.no_density}.")
+        named = None if self.columns is None else names(self.columns)
+        rows, _ = given.rows(x, self.outside, self.config.data, named)
+        params = training.ema_params(self.state)
+        return density.log_likelihood(self.config, self.recipe, self.network, params, self.space, rows)
 
     def to_pil(self, x: Any, *, columns: int | None = None) -> Any:
         """Make pictures of Pillow of an array of pictures: a list of one each, or of a single one itself.

@@ -4,21 +4,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
-import jax
 import numpy as np
-from jaxtyping import Float
 
-from efm_jax import sampling, training
 from efm_jax._core import files
 from efm_jax.datasets import tables
-from efm_jax.lines.likelihood import log_prob
-from efm_jax.models import build, columns, scoring
+from efm_jax.models import columns
 from efm_jax.models.model import Trained
 from efm_jax.types import FieldLines
 
-__all__ = ["Written", "check", "is_table", "log_likelihood", "save"]
+__all__ = ["Written", "check", "is_table", "save"]
 
-_BATCH = 250
 _ARRIVED, _DENSITY = "arrived", "log_likelihood"
 
 
@@ -59,7 +54,7 @@ def check(output: str | Path, trained: Trained, inputs: Iterable[Path], *, overw
         raise ValueError(
             f"output {output} is a table, and the numbers of this model have no names.\nGive a folder as output."
         )
-    own = [_ARRIVED, *([_DENSITY] if _has_density(trained) else [])]
+    own = [_ARRIVED, *([_DENSITY] if trained.no_density is None else [])]
     both = [name for name in columns.names(trained.columns) if name in own]
     if both and tables.kind_of(output) != "h5ad":
         raise ValueError(
@@ -106,9 +101,8 @@ def save(
     y = columns.clipped(y, end) if clip else y
     arrived = np.asarray(lines.arrived)
     more: dict[str, np.ndarray] = {_ARRIVED: arrived}
-    density = log_likelihood(trained, x if reverse else np.asarray(lines.end)[:, :-1])
-    if density is not None:
-        more[_DENSITY] = density
+    if trained.no_density is None:
+        more[_DENSITY] = trained.log_likelihood(x if reverse else np.asarray(lines.end)[:, :-1])
         of = "the input" if reverse else "the result"
         inside = trained.config.data.components
         said = f"of {of}" if inside is None else f"of the {inside} components of {of}"
@@ -138,47 +132,3 @@ def _names_of_copies(names: list[str], taken: set[str]) -> dict[str, str]:
         known.add(new)
         called[name] = new
     return called
-
-
-def log_likelihood(trained: Trained, x: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, " n"] | None:
-    """Return the log-density that a model gives to samples of Q; None where P has no known density.
-
-    P is white noise, or `gaussian` of a run without a space of its own, and lines start at the samples. Of principal
-    components it is the density of the samples' components; else that of the samples, per unit of volume of the data.
-
-    Returns:
-        Natural logarithms, [n]; NaN where the line does not arrive at P. Or None.
-    """
-    if not _has_density(trained):
-        return None
-    data, recipe, space = trained.config.data, trained.recipe, trained.space
-    u = np.asarray(x, np.float32) if space is None else space.encode(x)
-    field = sampling.learned_field(trained.network, training.ema_params(trained.state))
-    found = [
-        log_prob(field, part, _normal, span=recipe.span, stepping=build.stepping(trained.config)).log_prob
-        for part in _batches(u)
-    ]
-    density = np.concatenate(found)[: len(u)].astype(np.float64)
-    if space is not None:
-        density -= np.log(space.scale).sum(dtype=np.float64)
-        if space.log1p and data.components is None:
-            density -= np.log1p(np.abs(x)).sum(axis=1, dtype=np.float64)
-    return density
-
-
-def _has_density(trained: Trained) -> bool:
-    data = trained.config.data
-    noise = build.is_noise(data.source) or (data.source.startswith("gaussian") and trained.space is None)
-    known = noise and trained.config.network.classes is None
-    return known and scoring.starts_at_samples(trained.recipe, trained.shape)
-
-
-def _normal(x: jax.Array) -> jax.Array:
-    return jax.scipy.stats.norm.logpdf(x).sum(axis=1)
-
-
-def _batches(u: np.ndarray) -> list[np.ndarray]:
-    """Equal parts, the last one filled up, so that one shape is compiled."""
-    size = min(_BATCH, len(u))
-    rows = np.minimum(np.arange(-(-len(u) // size) * size), len(u) - 1)
-    return [u[part] for part in rows.reshape(-1, size)]

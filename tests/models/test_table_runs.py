@@ -431,7 +431,7 @@ def test_densities_integrate_to_one_whatever_the_field_is(source, data):
     # the ends of lines from -6 .. 6 deviations of the noise: all of the density but 2e-9
     ends = np.asarray(transport(trained, np.array([[-6.0], [6.0]], np.float32)).end)[:, 0]
     x = np.linspace(*sorted(ends), 4001, dtype=np.float32)
-    density = np.exp(table_output.log_likelihood(trained, x[:, None]))
+    density = np.exp(trained.log_likelihood(x[:, None]))
     # float32 lines, and a trapezoid of 4,000 parts: 1e-3; without the units' factor it is 0.5
     assert abs(np.trapezoid(density, x) - 1.0) < 3e-3
     draws = np.random.default_rng(0).normal(size=(4000, 1)).astype(np.float32)
@@ -442,10 +442,12 @@ def test_densities_integrate_to_one_whatever_the_field_is(source, data):
 
 def test_there_is_no_density_where_none_is_known(run):
     trained = models.load(run)
-    assert table_output.log_likelihood(trained, np.zeros((2, 3), np.float32)) is None
+    with pytest.raises(ValueError, match="whose density is not known; train from `noise`"):
+        trained.log_likelihood(np.zeros((2, 3), np.float32))
     noisy = model_of_one_number("noise", standardize=True)
     labeled = replace(noisy.config, network=replace(noisy.config.network, classes=2))
-    assert table_output.log_likelihood(noisy._replace(config=labeled), np.zeros((2, 1), np.float32)) is None
+    with pytest.raises(ValueError, match="its field is one of classes"):
+        noisy._replace(config=labeled).log_likelihood(np.zeros((2, 1), np.float32))
 
 
 @pytest.mark.slow
@@ -474,7 +476,7 @@ def test_noise_to_a_table_writes_densities_with_the_rows(tmp_path, capsys):
         )
         assert table.x.shape == (rows, 4)
     x = tables.read(a, Reading(drop_text=True)).x
-    np.testing.assert_allclose(table.x[:, 3], table_output.log_likelihood(trained, x), rtol=1e-4)
+    np.testing.assert_allclose(table.x[:, 3], trained.log_likelihood(x), rtol=1e-4)
 
 
 def test_the_logarithm_is_undone_by_its_inverse():
