@@ -10,7 +10,8 @@ trapezoid rule converges exponentially, and all charges of a plate share its nod
 (`_chain.strip`).
 """
 
-from functools import lru_cache, partial
+from dataclasses import dataclass
+from functools import partial
 from math import log, pi
 from typing import NamedTuple
 
@@ -258,19 +259,19 @@ def chain_fn(x_pos: SamplesP, x_neg: SamplesQ, gap: float, *, tolerance: float =
     """
     x_pos, x_neg = checks.both_plates(x_pos, x_neg)
     gap, tolerance = checks.length("gap", gap), checks.positive("tolerance", tolerance)
-    return jax.tree_util.Partial(_folded(tolerance), gap, x_pos, x_neg)
+    return jax.tree_util.Partial(_Folded(tolerance), gap, x_pos, x_neg)
 
 
-@lru_cache
-def _folded(tolerance: float):
-    """One function object for each tolerance, by which compiled lines are kept."""
+@dataclass(frozen=True)
+class _Folded:
+    """The directions of `chain` at any height; those of one tolerance are equal, by which compiled lines are kept."""
 
-    def field(gap, x_pos, x_neg, points):
+    tolerance: float
+
+    def __call__(self, gap: float, x_pos: Array, x_neg: Array, points: Array) -> Array:
         height = jnp.mod(points[:, -1], 2 * gap)
         upright = height <= gap
         height = jnp.where(upright, height, 2 * gap - height)
         inside = at_heights(points[:, :-1], height)
-        direction = chain(inside, x_pos, x_neg, gap, tolerance=tolerance).direction
+        direction = chain(inside, x_pos, x_neg, gap, tolerance=self.tolerance).direction
         return direction.at[:, -1].multiply(jnp.where(upright, 1, -1).astype(direction.dtype))
-
-    return field

@@ -5,8 +5,8 @@ some thirty dimensions. Every sum over charges runs over blocks, so memory is O(
 blocks again and keep the sums after each.
 """
 
-from collections.abc import Callable
-from functools import lru_cache, partial
+from dataclasses import asdict, dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -136,20 +136,20 @@ def field_fn(
     gamma = checked_gamma(gamma, convention) or None
     if block_size is not None:
         block_size = checks.count("block_size", block_size)
-    return jax.tree_util.Partial(_directions(convention, gamma, block_size, certified), as_charges(charges))
+    return jax.tree_util.Partial(_Directions(convention, gamma, block_size, certified), as_charges(charges))
 
 
-@lru_cache
-def _directions(
-    convention: str, gamma: float | None, block_size: int | None, certified: bool
-) -> Callable[[Charges, Array], Array]:
-    """One function object for each set of options, by which compiled lines are kept."""
+@dataclass(frozen=True)
+class _Directions:
+    """The directions of `coulomb`; those of the same options are equal, by which compiled lines are kept."""
 
-    def field(charges, points):
-        policy = {"convention": convention, "gamma": gamma, "block_size": block_size, "certified": certified}
-        return coulomb(points, charges, **policy).direction
+    convention: str
+    gamma: float | None
+    block_size: int | None
+    certified: bool
 
-    return field
+    def __call__(self, charges: Charges, points: Array) -> Array:
+        return coulomb(points, charges, **asdict(self)).direction
 
 
 @partial(jax.jit, static_argnames=("convention", "block_size", "certified"))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from efm_jax import charges, datasets, lines, matching, networks, sampling, training
+from efm_jax import charges, datasets, fields, lines, matching, networks, sampling, training
 from efm_jax.datasets import batch, digits, spaces, toys
 from efm_jax.fields import widths
 from efm_jax.matching import couplings, points
@@ -139,3 +139,23 @@ def test_a_run_may_be_sent_to_another_process():
         state, _ = training.make_train_step(recipe, network, optimizer)(state, X, Y)
         ends.append(sampling.transport(state, recipe, network, X, stepping=lines.fixed("euler", 2)).end)
     np.testing.assert_array_equal(*ends)
+
+
+FIELDS = {
+    "plates": lambda: fields.field_fn(charges.capacitor(X, Y, gap=2.0), convention="per_plate", gamma=0.5),
+    "chain": lambda: fields.chain_fn(X, Y, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_pickled_field_shares_the_lines_of_the_first(name):
+    field, starts, traces = FIELDS[name](), np.c_[X, np.full(6, 0.5)].astype(np.float32), []
+
+    @jax.jit
+    def ends(field, points):
+        traces.append(points.shape)
+        return field(points)
+
+    np.testing.assert_array_equal(ends(field, starts), ends(again(field), starts))
+    np.testing.assert_array_equal(ends(FIELDS[name](), starts), ends(field, starts))
+    assert len(traces) == 1
