@@ -207,6 +207,29 @@ def test_vectors_of_other_scales_get_units(tmp_path):
     assert many.run.data.components == 29  # of 32 to train on, two fewer by the split, less the mean
 
 
+def offset_pair(folder, scale, at, shift=(0.0, 0.0), count=100):
+    x = np.random.default_rng(0).normal(size=(count, len(scale))) * scale + at
+    np.save(folder / "a.npy", x)
+    np.save(folder / "b.npy", x + shift)
+    return str(folder / "a.npy"), str(folder / "b.npy")
+
+
+def test_columns_far_from_zero_are_learned_about_their_mean(tmp_path):
+    weather = suggestions.suggest(*offset_pair(tmp_path, [4, 6], [288, 1013], [12, -8]))
+    assert weather.run.data.standardize
+    assert weather.reasons["data.size"].startswith("columns far from zero are learned about their mean")
+    # a shift between the two is what is learned, and a few deviations harm no network
+    for at, shift in (([0, 0], [5, -300]), ([10, 0], [0, 3]), ([0, -10], [0, 0])):
+        assert not suggestions.suggest(*offset_pair(tmp_path, [1, 1], at, shift)).run.data.standardize
+
+
+@pytest.mark.parametrize(
+    "name", ["swiss_roll", "two_gaussians", "eight_gaussians", "moons", "s_curve", "rings"]
+)
+def test_the_toys_are_learned_at_their_own_scale(name):
+    assert not suggestions.suggest("gaussian:2", name).run.data.standardize
+
+
 @pytest.mark.parametrize("count", [12, 30, 50, 60, 63])
 def test_components_of_few_rows_are_no_more_than_their_training_set_spans(count, tmp_path):
     table = vectors(tmp_path, "b.npy", [1] * 100, count)

@@ -25,6 +25,11 @@ MANY = 10_000
 """Fewer pictures are moved and turned a little at each draw (`--data.jitter`)."""
 A_CLASS = 50
 """Pictures a class, of which labels are learned."""
+FAR = 20
+"""Deviations of the mean of a column from zero, beyond which its numbers are learned about it.
+
+Ends' W2 of two Gaussians moved off zero by 0, 10, 20 and 40 deviations, 1,000 steps: 0.39, 0.37, 0.41 and 0.56.
+"""
 
 
 class Suggestion(NamedTuple):
@@ -220,6 +225,9 @@ def _vectors(p: Side, q: Side, reading: tables.Reading, held_out: float) -> Sugg
     elif spreads.min() < 0.3 or spreads.max() > 10:
         data = replace(data, standardize=True)
         why = "columns of different scales are learned in units of their deviation (--data.standardize)"
+    elif _far_off(samples):
+        data = replace(data, standardize=True)
+        why = "columns far from zero are learned about their mean, in units of their deviation (--data.standardize)"
     if data.log1p:
         why = f"counts are learned by their logarithm (--data.log1p); {why}"
     reasons = {
@@ -228,6 +236,12 @@ def _vectors(p: Side, q: Side, reading: tables.Reading, held_out: float) -> Sugg
     }
     run = replace(base, data=data, network=replace(base.network, width=128 if dim <= 8 else 256))
     return Suggestion(run, (p, q), shape, reasons, _warned(p, q))
+
+
+def _far_off(samples: Sequence[np.ndarray]) -> bool:
+    """Whether a column lies many deviations from zero; what lies between P and Q counts as deviation and is learned."""
+    units = spaces.standardized(samples[0], samples[-1])
+    return bool((np.abs(units.mean) > FAR * units.scale).any())
 
 
 def _spanned(side: Side, held_out: float) -> int:
