@@ -230,6 +230,11 @@ def test_the_toys_are_learned_at_their_own_scale(name):
     assert not suggestions.suggest("gaussian:2", name).run.data.standardize
 
 
+def test_the_deviation_of_numbers_far_from_zero_is_not_rounded(tmp_path):
+    found = suggestions.suggest(*offset_pair(tmp_path, [0.2, 3], [1.5e6, 1.5e6], count=1000))
+    assert found.reasons["data.size"].startswith("columns of different scales")
+
+
 @pytest.mark.parametrize("count", [12, 30, 50, 60, 63])
 def test_components_of_few_rows_are_no_more_than_their_training_set_spans(count, tmp_path):
     table = vectors(tmp_path, "b.npy", [1] * 100, count)

@@ -212,7 +212,8 @@ def _vectors(p: Side, q: Side, reading: tables.Reading, held_out: float) -> Sugg
     if _wide(samples):
         data = replace(data, log1p=True)
         samples = [spaces.logarithm(sample) for sample in samples]
-    spreads = np.stack([sample.std(axis=0) for sample in samples])
+    # sums of float32 round away the deviation of numbers far from zero
+    spreads = np.stack([sample.std(axis=0, dtype=np.float64) for sample in samples])
     if dim > MOST_COMPONENTS:
         most = [_rank(samples), *(_spanned(side, held_out) for side in finite)]
         data = replace(data, components=min(MOST_COMPONENTS, *most))
