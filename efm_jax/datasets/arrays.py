@@ -19,6 +19,7 @@ __all__ = [
     "from_pictures",
     "of_levels",
     "scaled",
+    "unmasked",
     "white_noise",
 ]
 
@@ -37,7 +38,7 @@ def from_array(array: Any) -> Source:
 
     Raises:
         ValueError: If the array is empty, has no sample axis, is no floating dtype, holds NaN or infinity, or has the shape
-            of pictures and values far outside [-1, 1].
+            of pictures and values far outside [-1, 1]. See also `unmasked`.
 
     Examples:
         >>> source = from_array(np.eye(3))
@@ -45,7 +46,7 @@ def from_array(array: Any) -> Source:
         >>> source.shape, source.size, float(batch(source, 0, 0, 0, 3).sum())
         ((3,), 3, 3.0)
     """
-    array = np.asarray(array)
+    array = unmasked(array)
     if array.dtype == np.uint8:
         raise ValueError(
             f"array holds uint8 numbers of shape {array.shape}; if they are pictures use "
@@ -227,6 +228,24 @@ class Noise:
         return rng.standard_normal((n, self.dim), dtype=np.float32) * np.float32(self.std)
 
 
+def unmasked(x: Any) -> np.ndarray:
+    """Return `np.asarray(x)`, unless it would give what lies under a mask as data.
+
+    Raises:
+        ValueError: `x` is a masked array with masked values.
+
+    Examples:
+        >>> unmasked(np.ma.masked_equal([1.0, 2.0], -9999.0)).tolist()
+        [1.0, 2.0]
+    """
+    if missing := int(np.ma.count_masked(x)) if isinstance(x, np.ma.MaskedArray) else 0:
+        raise ValueError(
+            f"a masked array must have no masked values, for they are missing, got {missing} of {x.size}.\n"
+            "Leave out the samples that miss some: x[~x.mask.reshape(len(x), -1).any(axis=1)]."
+        )
+    return np.asarray(x)
+
+
 def as_pictures(x: Any, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n height width channels"]:
     """Turn flattened samples in [-1, 1] into 8-bit pictures: `v = round(127.5 (x + 1))`, clipped to 0..255.
 
@@ -260,7 +279,7 @@ def as_pictures(x: Any, shape: tuple[int, ...]) -> UInt8[np.ndarray, "n height w
 
 def eight_bit(name: str, images: Any, ndims: tuple[int, ...]) -> np.ndarray:
     """Return `images` as a non-empty uint8 array of one of `ndims` axes, or raise ValueError."""
-    images = np.asarray(images)
+    images = unmasked(images)
     if images.dtype != np.uint8:
         raise ValueError(
             f"{name} must be 8-bit pictures (uint8, 0..255), got dtype {images.dtype}; for floating-point "

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from efm_jax.datasets import as_pictures, fit_pictures, from_array, from_pictures
-from efm_jax.datasets.arrays import scaled
+from efm_jax.datasets.arrays import scaled, unmasked
 from efm_jax.models import configs, frames
 
 __all__ = ["forms", "images", "of_array", "rows"]
@@ -30,7 +30,7 @@ def rows(
         columns: Names of the numbers of a sample; None if they have none.
 
     Raises:
-        ValueError: They are of another kind or shape.
+        ValueError: They are of another kind or shape, or masked.
 
     Examples:
         >>> x, back = rows(np.full((4, 4), 255, np.uint8), (4, 4, 1))
@@ -48,10 +48,7 @@ def rows(
     if frames.names_of(x) is not None:
         array, back = frames.rows(x, columns)
         return rows(array, shape)[0], back
-    try:
-        array = np.asarray(x)
-    except ValueError:  # lists of unequal length
-        array = np.asarray(None)
+    array = _array(x)
     if array.dtype.kind in "OUSM" or array.ndim == 0:
         raise ValueError(
             f"samples must be pictures of Pillow or an array of numbers, got {type(x).__name__}.\n"
@@ -72,6 +69,15 @@ def rows(
         return jnp.asarray(y) if isinstance(x, jax.Array) else y
 
     return flat, returned
+
+
+def _array(x: Any) -> np.ndarray:
+    if isinstance(x, np.ma.MaskedArray):
+        return unmasked(x)
+    try:
+        return np.asarray(x)
+    except ValueError:  # lists of unequal length
+        return np.asarray(None)
 
 
 def _of_pictures(pictures: Any, shape: tuple[int, ...], data: configs.Data) -> np.ndarray:

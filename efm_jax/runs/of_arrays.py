@@ -14,6 +14,7 @@ import numpy as np
 
 from efm_jax._core import checks, files
 from efm_jax.datasets import splits, tables
+from efm_jax.datasets.arrays import unmasked
 from efm_jax.datasets.spaces import Own
 from efm_jax.models import build, configs, frames, given, seeds, suggestions
 from efm_jax.models.loading import load
@@ -166,7 +167,7 @@ def _array(name: str, x: Any, space: Own | None, columns: list[str] | None) -> n
             return given.of_array(frames.numbers(x, columns, name))[0]
         if space is not None:
             return space.encode(given.rows(x, space.shape)[0]).reshape(-1, *space.inside)
-        array = np.asarray(x)
+        array = unmasked(x)
         rows, shape = given.of_array(array)
     except ValueError as error:
         raise ValueError(f"{name} cannot be trained on: {error}") from error

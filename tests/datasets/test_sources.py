@@ -110,6 +110,7 @@ def test_white_noise_is_normal():
         (np.zeros((2, 0)), "at least one number"),
         (np.array([[0.0], [np.nan], [np.inf]]), "2 of 3 samples, the first at index 1"),
         (np.array([[1e300]]), "too large"),
+        (np.ma.masked_equal([[1.0, 2.0], [3.0, 4.0]], 4.0), r"got 1 of 4.\n.*x\[~x.mask.reshape"),
         (
             np.full((3, 2, 2, 1), 200.0),
             r"must lie in -1..1, got 200 to 200; .* divide by 127\.5 and subtract 1",
@@ -120,6 +121,12 @@ def test_white_noise_is_normal():
 def test_bad_arrays(array, message):
     with pytest.raises(ValueError, match=message):
         from_array(array)
+
+
+def test_masked_arrays_without_missing_values_are_arrays():
+    x = np.ma.masked_equal([[1.0, 2.0], [3.0, -9999.0]], -9999.0)
+    whole = x[~x.mask.reshape(len(x), -1).any(axis=1)]  # as the message says
+    np.testing.assert_array_equal(batch(from_array(whole), 0, 0, 0, 1), [[1, 2]])
 
 
 def test_wide_numbers_that_are_no_pictures_and_noise_in_their_shape_are_kept():

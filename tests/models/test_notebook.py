@@ -93,6 +93,10 @@ def test_arrays_become_pictures_of_pillow():
         (LEVELS[:, :5], r"shape \(6, 8, 3\) here, got an array \(3, 5, 8, 3\).\nGive \[n, 6, 8, 3\]"),
         (LEVELS.astype(int), "must hold floating-point numbers, got dtype int64"),
         (np.full((1, 6, 8, 3), np.nan), "NaN"),
+        (
+            np.ma.masked_less(np.zeros((1, 6, 8, 3)), 1),
+            "no masked values, for they are missing, got 144 of 144",
+        ),
         (LEVELS[:0], r"no samples, got an array \(0, 6, 8, 3\)"),
     ],
 )

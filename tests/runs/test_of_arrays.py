@@ -17,6 +17,7 @@ from efm_jax.runs import of_arrays
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 2)).astype(np.float32)
+HOLED = np.ma.masked_array(X, mask=np.arange(120).reshape(60, 2) < 3)
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,11 @@ def test_pictures_are_learned_in_a_space_of_their_owner_for_the_minutes_given(mo
         (X, np.zeros((5, 3)), r"one shape, got \(2,\) and \(3,\)"),
         (X, X[:, 0], r"y cannot be trained on: array must have shape \[n, ...\]"),
         (np.full((4, 2), np.nan), X, "x cannot be trained on: array holds NaN"),
+        (
+            HOLED,
+            X,
+            r"x cannot be trained on: a masked array must have no masked .*got 3 of 120.\nLeave out.*: x\[~x.mask",
+        ),
         (np.array(["a"]), X, "x cannot be trained on: array must hold floating-point numbers"),
         (X, X.astype(int), "y cannot be trained on: array must hold floating-point numbers, got dtype int64"),
     ],
