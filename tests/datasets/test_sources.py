@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from _data import draw
@@ -127,6 +128,16 @@ def test_masked_arrays_without_missing_values_are_arrays():
     x = np.ma.masked_equal([[1.0, 2.0], [3.0, -9999.0]], -9999.0)
     whole = x[~x.mask.reshape(len(x), -1).any(axis=1)]  # as the message says
     np.testing.assert_array_equal(batch(from_array(whole), 0, 0, 0, 1), [[1, 2]])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "float16", "longdouble"])
+def test_numbers_of_few_digits_and_many_are_kept(dtype):
+    x = np.array([[1.0, -2.5], [0.5, 4.0]]).astype(jnp.dtype(dtype))
+    drawn = batch(from_array(x), 0, 0, 0, 2)
+    assert drawn.dtype == np.float32
+    np.testing.assert_array_equal(np.sort(drawn, axis=0), [[0.5, -2.5], [1, 4]])
+    with pytest.raises(ValueError, match="NaN"):
+        from_array(np.where(x > 1, x, np.nan).astype(x.dtype))
 
 
 def test_wide_numbers_that_are_no_pictures_and_noise_in_their_shape_are_kept():

@@ -84,6 +84,12 @@ def test_arrays_become_pictures_of_pillow():
         shifting((2,)).to_pil(np.zeros((3, 2)))
 
 
+def test_bfloat16_is_translated():
+    x = RNG.normal(size=(3, 6, 8, 3)).astype(jnp.bfloat16)
+    for given in (x, jnp.asarray(x)):
+        np.testing.assert_array_equal(MODEL.translate(given), MODEL.translate(x.astype(np.float32)))
+
+
 @pytest.mark.parametrize(
     ("x", "said"),
     [
