@@ -72,23 +72,33 @@ def from_array(array: Any) -> Source:
         low, high = min(low, float(part.min())), max(high, float(part.max()))
         squares += float(np.vdot(part, part))
     bad = np.concatenate(bad)
+    if bad.any() and np.isfinite(array[bad]).all():
+        raise ValueError(
+            f"array holds numbers too large for float32, over 3.4e38, in {int(bad.sum())} of {len(bad)} samples, the "
+            f"first at index {int(bad.argmax())}; give it in a larger unit, or leave these samples out: "
+            "array[(abs(array) < 3.4e38).reshape(len(array), -1).all(1)]."
+        )
     if bad.any():
         raise ValueError(
             f"array holds NaN, infinite or (for float32) too large numbers in {int(bad.sum())} of "
             f"{len(bad)} samples, the first at index {int(bad.argmax())}; remove them: "
-            "array[np.isfinite(array).reshape(len(array), -1).all(1)]."
+            "array[(abs(array) < 3.4e38).reshape(len(array), -1).all(1)]."
         )
     if array.ndim == 4 and array.shape[-1] in (1, 3, 4):
         found = f"{low:.4g} to {high:.4g}"
-        shown = f"array has the shape of pictures, {array.shape}, whose values must lie in -1..1, got {found}"
+        shown = f"array has the shape of pictures, {array.shape}"
         # of all numbers at once: single ones of white noise go far beyond 1, and so they may
         if squares > _WIDE**2 * array.size:
             raise ValueError(
-                f"{shown}; of pictures in 0..255 divide by 127.5 and subtract 1, or give uint8; samples that are no "
-                "pictures may be given flat, [n, D]."
+                f"{shown}, whose values must lie in -1..1, got {found}; of pictures in 0..255 divide by 127.5 and "
+                "subtract 1, or give uint8; samples that are no pictures may be given flat, [n, D]."
             )
         if 0.0 <= low < high <= 1.0:
-            warnings.warn(f"{shown}.\nIf these are pictures in 0..1, give 2 * array - 1.", stacklevel=2)
+            warnings.warn(
+                f"{shown}, in which -1 is black and 1 is white, and none of its values is below 0, got {found}.\n"
+                "If these are pictures in 0..1, give 2 * array - 1.",
+                stacklevel=2,
+            )
 
     choice = Choice(partial(_choose, len(array), False), partial(_rows, array))
     return Source(choice, tuple(array.shape[1:]), len(array))

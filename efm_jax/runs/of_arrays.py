@@ -5,6 +5,7 @@ import shlex
 import shutil
 import signal
 import tempfile
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -99,7 +100,9 @@ def fit(
         raise ValueError(
             f"{data} exists, and the samples would be written there.\nGive a new folder for the run."
         )
-    with _unless_begun(folder):
+    with _unless_begun(folder), warnings.catch_warnings():
+        # these samples have been checked, and are opened again several times
+        warnings.filterwarnings("ignore", message="array has the shape of pictures")
         data.mkdir(parents=True)
         specs = {name: _saved(data / name, one, columns) for name, one in arrays.items()}
         found = suggestions.suggest(specs.get("x", "noise"), specs["y"], held_out=held_out)
@@ -131,7 +134,9 @@ def _unless_begun(folder: Path) -> Iterator[None]:
 
 
 def _check_kinds(sets: dict[str, Any]) -> None:
-    """Raise an error for names of data, which the command line takes, and for a DataFrame beside an array."""
+    """Raise an error for None and names of data, which the command line takes, and for a DataFrame beside an array."""
+    if sets["y"] is None:
+        raise ValueError("y must be an array of samples, got None.\nOnly x may be None, for white noise.")
     named = [str(found) for one in sets.values() for found in _names_in(one)]
     if named:
         a, b = named if len(named) == len(sets) == 2 else ("noise" if len(sets) == 1 else "A", "B")

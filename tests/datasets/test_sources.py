@@ -124,6 +124,18 @@ def test_bad_arrays(array, message):
         from_array(array)
 
 
+def test_samples_that_float32_cannot_hold_are_left_out_as_the_message_says():
+    array = np.array([[1.0, 2.0], [1e39, 0.0], [-1e39, 0.0], [np.nan, 1e39]])
+    with pytest.raises(ValueError, match="holds NaN, infinite") as told:
+        from_array(array)
+    kept = eval(str(told.value).partition("remove them: ")[2].rstrip("."), {"array": array, "np": np})
+    np.testing.assert_array_equal(batch(from_array(kept), 0, 0, 0, 1), [[1, 2]])
+    with pytest.raises(
+        ValueError, match=r"too large for float32, over 3\.4e38, in 2 of 3 samples, the first at index 1"
+    ):
+        from_array(array[:3])
+
+
 def test_masked_arrays_without_missing_values_are_arrays():
     x = np.ma.masked_equal([[1.0, 2.0], [3.0, -9999.0]], -9999.0)
     whole = x[~x.mask.reshape(len(x), -1).any(axis=1)]  # as the message says

@@ -1,5 +1,7 @@
 """Two arrays in one call: the map is learned, the choice is that of `efm suggest`, mistakes are told before any work."""
 
+import re
+import warnings
 from pathlib import Path
 
 import jax
@@ -11,7 +13,7 @@ import efm_jax
 from efm_jax import models, spaces
 from efm_jax.datasets import batch, toys
 from efm_jax.metrics import wasserstein2
-from efm_jax.models import columns, suggestions
+from efm_jax.models import build, columns, suggestions
 from efm_jax.models.suggestions import _pacing
 from efm_jax.runs import of_arrays
 
@@ -125,6 +127,13 @@ def test_pictures_are_learned_in_a_space_of_their_owner_for_the_minutes_given(mo
             X,
             r"x cannot be trained on: a masked array must have no masked .*got 3 of 120.\nLeave out.*: x\[~x.mask",
         ),
+        (X, None, r"y must be an array of samples, got None.\nOnly x may be None"),
+        (None, None, "y must be an array of samples, got None"),
+        (
+            np.full((4, 2), 1e39),
+            X,
+            r"x cannot be .* too large for float32, over 3.4e38, in 4 of 4 .*abs\(array\)",
+        ),
         (np.array(["a"]), X, "x cannot be trained on: array must hold floating-point numbers"),
         (X, X.astype(int), "y cannot be trained on: array must hold floating-point numbers, got dtype int64"),
     ],
@@ -194,6 +203,19 @@ def test_an_interrupt_says_where_the_model_is(tmp_path, monkeypatch):
     monkeypatch.setattr(of_arrays, "train", stopped)
     with pytest.raises(KeyboardInterrupt, match=r"models.load\('.*run'\) is the model so far"):
         efm_jax.fit(X, X + 1, steps=5, run=tmp_path / "run")
+
+
+@pytest.mark.parametrize("given", ["x", "xy"])
+def test_pictures_in_0_to_1_are_warned_of_once_an_array(given, monkeypatch):
+    low, high = (RNG.uniform(2e-5, end, (60, 8, 8, 1)) for end in (1, 0.9))
+    monkeypatch.setattr(of_arrays, "train", lambda folder, config, **_: build.sources(config.data))
+    monkeypatch.setattr(of_arrays, "load", lambda *_, **__: None)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        efm_jax.fit(low, high if "y" in given else 2 * high - 1, steps=2, progress=False)
+    assert len(told) == len(given)
+    text = str(told[0].message)
+    assert re.search(r"-1 is black and 1 is white, and none .* below 0, got .*\n.*give 2 \* array - 1", text)
 
 
 @pytest.mark.slow
