@@ -108,6 +108,9 @@ def fit(
         found = suggestions.suggest(specs.get("x", "noise"), specs["y"], held_out=held_out)
         config = found.run if method is None else configs.of_method(found.run, method)
         build.check_noise(config)
+        if getattr(config.recipe, "coupling", None) in ("field_lines", "lines_plan"):
+            for name, one in arrays.items():
+                _check_spread(name, one, held_out)
         every = config.picture_every if run is not None else 0.0
         config = replace(config, seed=seed, picture_every=every)
         config = suggestions.of_steps(config, steps) if steps else suggestions.paced(config, minutes)[0]
@@ -148,6 +151,17 @@ def _check_kinds(sets: dict[str, Any]) -> None:
         kinds = " and ".join(type(one).__name__ for one in sets.values())
         raise ValueError(
             f"x and y must be two DataFrames or two arrays, got {kinds}.\nGive x.to_numpy(), or both with names."
+        )
+
+
+def _check_spread(name: str, samples: np.ndarray, held_out: float) -> None:
+    """Raise an error if the training samples are all the same, between which no field lines can be drawn."""
+    rows = np.flatnonzero(splits.split_mask(len(samples), "train", held_out))
+    if all((samples[row] == samples[rows[0]]).all() for row in rows):
+        raise ValueError(
+            f"{name} must have two different samples to train on, got {len(samples)} samples, {len(rows)} of them to "
+            f"train on{', all the same' if len(rows) > 1 else ''}.\n"
+            'Give more samples, or a method that needs no field lines: method="cfm".'
         )
 
 

@@ -205,6 +205,26 @@ def test_an_interrupt_says_where_the_model_is(tmp_path, monkeypatch):
         efm_jax.fit(X, X + 1, steps=5, run=tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "said"),
+    [
+        (np.ones((100, 2)), X, "x must .*, got 100 samples, 79 of them to train on, all the same"),
+        (None, np.ones((100, 2)), "y must .*, got 100 samples, 79 of them to train on, all the same"),
+        (X[:2], X, r"x must .*, got 2 samples, 1 of them to train on\.\n.*method=\"cfm\""),
+    ],
+)
+def test_samples_at_one_place_are_told_before_training(x, y, said, tmp_path, monkeypatch):
+    begun = []
+    monkeypatch.setattr(of_arrays, "train", lambda *_, **__: begun.append(1))
+    monkeypatch.setattr(of_arrays, "load", lambda *_, **__: None)
+    with pytest.raises(ValueError, match=said):
+        efm_jax.fit(x, y, steps=1, run=tmp_path)
+    assert begun == []
+    assert list(tmp_path.iterdir()) == []
+    efm_jax.fit(x, y, steps=1, run=tmp_path, method="cfm")
+    assert begun == [1]
+
+
 @pytest.mark.parametrize("given", ["x", "xy"])
 def test_pictures_in_0_to_1_are_warned_of_once_an_array(given, monkeypatch):
     low, high = (RNG.uniform(2e-5, end, (60, 8, 8, 1)) for end in (1, 0.9))
