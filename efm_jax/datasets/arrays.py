@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 _BLOCK = 1 << 22
+_CHANNELS = (1, 3, 4)  # of pictures
 _WIDE = 8.0  # root mean square: of normal noise 1, of latents of an autoencoder some 5, of pictures in 0..255 tens
 
 
@@ -34,7 +35,8 @@ def from_array(array: Any) -> Source:
 
     Args:
         array: Samples [n, ...] of a floating dtype, finite; kept as it is, also where it is mapped from a file. Pictures,
-            [n, H, W, C] with 1, 3 or 4 channels, have values in [-1, 1]; of those in 0..1 a warning says so.
+            [n, H, W, C] with 1, 3 or 4 channels, have values in [-1, 1]; of those in 0..1, and of [n, C, H, W], a warning
+            says so.
 
     Raises:
         ValueError: If the array is empty, has no sample axis, is no floating dtype, holds NaN or infinity, or has the shape
@@ -84,7 +86,7 @@ def from_array(array: Any) -> Source:
             f"{len(bad)} samples, the first at index {int(bad.argmax())}; remove them: "
             "array[(abs(array) < 3.4e38).reshape(len(array), -1).all(1)]."
         )
-    if array.ndim == 4 and array.shape[-1] in (1, 3, 4):
+    if array.ndim == 4 and array.shape[-1] in _CHANNELS:
         found = f"{low:.4g} to {high:.4g}"
         shown = f"array has the shape of pictures, {array.shape}"
         # of all numbers at once: single ones of white noise go far beyond 1, and so they may
@@ -100,8 +102,22 @@ def from_array(array: Any) -> Source:
                 stacklevel=2,
             )
 
+    _warn_of_channels(array)
     choice = Choice(partial(_choose, len(array), False), partial(_rows, array))
     return Source(choice, tuple(array.shape[1:]), len(array))
+
+
+def _warn_of_channels(array: np.ndarray) -> None:
+    """Warn of pictures as torch has them, [n, C, H, W]; it may also be a strip of many channels that is wider than high."""
+    if array.ndim != 4 or array.shape[-1] in _CHANNELS or array.shape[1] not in _CHANNELS:
+        return
+    if array.shape[2] > array.shape[1]:
+        _, height, width, channels = array.shape
+        warnings.warn(
+            f"array has the shape of pictures with channels first, {array.shape}, and is read as [n, H, W, C]: {height} "
+            f"high, {width} wide, {channels} channels.\nIf these are pictures [n, C, H, W], give np.moveaxis(x, 1, -1).",
+            stacklevel=3,
+        )
 
 
 def _rows(array: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -162,6 +178,7 @@ def from_pictures(images: Any, *, flip: bool = False) -> Source:
         ((4, 4, 1), (2, 16), 1.0)
     """
     images = eight_bit("images", images, (3, 4))
+    _warn_of_channels(images)
     return of_levels(images[..., None] if images.ndim == 3 else images, flip=flip)
 
 

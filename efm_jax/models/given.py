@@ -55,9 +55,9 @@ def rows(
             "Open files with PIL.Image.open, or give their folder to efm_jax.models.translate."
         )
     if array.shape not in forms(shape) and array.shape[1:] not in forms(shape):
-        raise ValueError(
-            f"samples have shape {shape} here, got an array {array.shape}.\nGive [n, {', '.join(map(str, shape))}]."
-        )
+        first = array.ndim == 4 and (*array.shape[2:], array.shape[1]) == shape
+        fix = "np.moveaxis(x, 1, -1)" if first else f"[n, {', '.join(map(str, shape))}]"
+        raise ValueError(f"samples have shape {shape} here, got an array {array.shape}.\nGive {fix}.")
     if array.size == 0:
         raise ValueError(f"there are no samples, got an array {array.shape}.")
     if array.dtype == np.uint8 and len(shape) != 3:

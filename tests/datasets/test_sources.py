@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+import warnings
 
 import jax.numpy as jnp
 import numpy as np
@@ -134,6 +135,19 @@ def test_samples_that_float32_cannot_hold_are_left_out_as_the_message_says():
         ValueError, match=r"too large for float32, over 3\.4e38, in 2 of 3 samples, the first at index 1"
     ):
         from_array(array[:3])
+
+
+@pytest.mark.parametrize("make", [from_array, from_pictures])
+def test_pictures_with_channels_first_are_warned_of(make):
+    dtype = np.uint8 if make is from_pictures else np.float32
+    said = r"(?s)\(2, 3, 8, 9\), and .*: 3 high, 8 wide, 9 channels.\n.*give np.moveaxis\(x, 1, -1\)"
+    with pytest.warns(UserWarning, match=said) as told:
+        make(np.zeros((2, 3, 8, 9), dtype))
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for shape in ((2, 3, 8, 3), (2, 8, 8, 9), (2, 4, 4, 8)):  # the last: latents of small pictures
+            make(np.zeros(shape, dtype))
 
 
 def test_masked_arrays_without_missing_values_are_arrays():

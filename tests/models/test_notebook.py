@@ -97,6 +97,7 @@ def test_bfloat16_is_translated():
         ([[1.0], [1.0, 2.0]], "an array of numbers, got list"),
         ([Image.new("RGB", (8, 6)), LEVELS[0]], "pictures of Pillow alone, got ndarray"),
         (LEVELS[:, :5], r"shape \(6, 8, 3\) here, got an array \(3, 5, 8, 3\).\nGive \[n, 6, 8, 3\]"),
+        (np.moveaxis(LEVELS, -1, 1), r"array \(3, 3, 6, 8\).\nGive np.moveaxis\(x, 1, -1\)"),
         (LEVELS.astype(int), "must hold floating-point numbers, got dtype int64"),
         (np.full((1, 6, 8, 3), np.nan), "NaN"),
         (

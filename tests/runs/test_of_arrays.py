@@ -238,6 +238,15 @@ def test_pictures_in_0_to_1_are_warned_of_once_an_array(given, monkeypatch):
     assert re.search(r"-1 is black and 1 is white, and none .* below 0, got .*\n.*give 2 \* array - 1", text)
 
 
+def test_pictures_with_channels_first_are_warned_of_once_an_array(monkeypatch):
+    monkeypatch.setattr(of_arrays, "train", lambda folder, config, **_: build.sources(config.data))
+    monkeypatch.setattr(of_arrays, "load", lambda *_, **__: None)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        efm_jax.fit(None, RNG.integers(0, 255, (60, 3, 8, 8), np.uint8), steps=2, progress=False)
+    assert [str(one.message).partition("give ")[2] for one in told] == ["np.moveaxis(x, 1, -1)."]
+
+
 @pytest.mark.slow
 def test_pictures_are_generated_from_noise():
     model = efm_jax.fit(None, RNG.integers(0, 255, (80, 8, 8, 3), np.uint8), steps=2, progress=False)
