@@ -54,9 +54,8 @@ def from_array(array: Any) -> Source:
             f"array holds uint8 numbers of shape {array.shape}; if they are pictures use "
             "from_pictures(array), else convert them: array.astype('float32')."
         )
-    if not array.dtype.name.startswith(
-        ("float", "bfloat")
-    ):  # NumPy counts bfloat16 and float8 among no floats
+    # NumPy counts bfloat16 and float8 among no floats
+    if not array.dtype.name.startswith(("float", "bfloat")):
         raise ValueError(
             f"array must hold floating-point numbers, got dtype {array.dtype}; convert it, e.g. "
             "array.astype('float32')."
