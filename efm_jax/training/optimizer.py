@@ -38,7 +38,8 @@ def adam(
         eps: Added to the root of the mean of squares.
 
     Returns:
-        The transformation; `init_state` and `make_train_step` take any other optax transformation too.
+        The transformation; `init_state` and `make_train_step` take other optax transformations too: all that ask for no
+        more than gradients, parameters and the loss.
 
     Raises:
         ValueError: If a number is out of its range.

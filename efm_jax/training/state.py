@@ -67,7 +67,7 @@ def init_state(
     Args:
         key: Seeds the parameters and the whole run.
         network: The network to train.
-        optimizer: Any optax transformation, e.g. `adam()`.
+        optimizer: An optax transformation that `make_train_step` takes, e.g. `adam()`.
         params: The first parameters, e.g. those of another run; None draws new ones.
 
     Raises:

@@ -16,7 +16,7 @@ import optax
 
 from efm_jax._core import checks, dtypes, trees
 from efm_jax.matching import classes
-from efm_jax.training import _data_parallel, _norms
+from efm_jax.training import _data_parallel, _norms, _updates
 from efm_jax.training.state import Step, StepInfo, TrainState, check_alive
 from efm_jax.types import Batch, FieldMatching, Network
 
@@ -46,7 +46,8 @@ def make_train_step(
         recipe: The recipe, from `efm_jax.matching`. Arrays that its `draw` holds, as a `jax.tree_util.Partial`
             (a whole training set of charges), are arguments of the compiled step, not constants in it.
         network: The network; it runs in training mode, with its own key for dropout.
-        optimizer: The transformation that `init_state` got.
+        optimizer: The transformation that `init_state` got. One that asks for the loss, e.g. `optax.polyak_sgd()`, gets
+            that of the step.
         ema_decay: Decay of the moving average, in [0, 1).
         axis_name: The name of the mapped axis, for a step that the caller maps (`jax.pmap`;
             `jax.shard_map(check_vma=False)`). Each device then brings its part of the samples; together they are the
@@ -65,10 +66,11 @@ def make_train_step(
         `datasets.batch(labels=...)` draws such rows and `datasets.draw_labels` such labels; see docs/how_to/conditions.md.
 
     Raises:
-        ValueError: If `ema_decay` is out of range or another argument is not as described above. By the step: if shapes do
-            not fit together, the points cannot be shared equally, or the state belongs to another network or optimizer or
-            was used before. With labels: if the network ignores them, the recipe holds charges of its own, or the number
-            of rows is no multiple of the number of labels.
+        ValueError: If `ema_decay` is out of range, the optimizer asks for more than the loss, e.g. to search along a line,
+            or another argument is not as described above. By the step: if shapes do not fit together, the points cannot be
+            shared equally, or the state belongs to another network or optimizer or was used before. With labels: if the
+            network ignores them, the recipe holds charges of its own, or the number of rows is no multiple of the number of
+            labels.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -111,6 +113,7 @@ def step_function(
         raise ValueError(
             f"ema_decay must be in [0, 1), got {ema_decay!r}; 0.9999 averages over about 10,000 steps."
         )
+    update = _updates.update_of(optimizer, network)
 
     def step(
         draw: Callable[..., Batch], state: TrainState, x_pos, x_neg, cond=None
@@ -142,7 +145,7 @@ def step_function(
         grad_norm = _norms.norm(grads)
         # optax raises decays to whole powers
         with jax.named_scope("optimizer"), jax.numpy_dtype_promotion("standard"):
-            updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+            updates, opt_state = update(grads, state.opt_state, state.params, value=loss)
         finite = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         if not isinstance(optimizer, _norms.FiniteUpdates):
             finite &= jnp.isfinite(_norms.norm(updates))

@@ -15,6 +15,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 from parallel_cases import (
@@ -96,6 +97,37 @@ def steps_of_every_kind() -> dict:
                 "step": int(state.step),
                 "moved": float(np.abs(numbers(state) - numbers(start(network))).max()),
             }
+    return found
+
+
+def steps_by_the_loss() -> dict:
+    """Each way of dividing a step whose optimizer asks for the loss, against one device."""
+    # thrice loss / |gradient|^2 against the gradient
+    asking = optax.chain(optax.polyak_sgd(max_learning_rate=1e4), optax.scale(3.0))
+    given = (RECIPE, PLAIN, asking)
+
+    def begun():
+        return training.init_state(jax.random.key(0), PLAIN, asking)
+
+    by_hand = training.make_train_step(*given, axis_name="data")
+    rows, mesh = P("data"), parallel.data_mesh()
+    mapped = jax.shard_map(by_hand, mesh=mesh, in_specs=(P(), rows, rows), out_specs=P(), check_vma=False)
+    ways = {
+        "jit": parallel.data_parallel_step(*given, mesh),
+        "sharded": parallel.data_parallel_step(*given, mesh, shard_state=True),
+        "pmap": parallel.pmap_step(*given),
+        "own map": (jax.jit(mapped), lambda state: state),
+    }
+    one, losses = trained(training.make_train_step(*given), begun())
+    found = {"moved": float(np.abs(numbers(one) - numbers(begun())).max())}
+    for way, (step, place) in ways.items():
+        state, told = trained(step, place(begun()))
+        if way == "pmap":
+            state = jax.tree.map(lambda leaf: leaf[0], state)
+        found[way] = {
+            "losses": float(np.abs(np.array(told) / np.array(losses) - 1).max()),
+            "numbers": float(np.abs(numbers(state) - numbers(one)).max()),
+        }
     return found
 
 
@@ -255,7 +287,16 @@ def a_run(folder: Path) -> dict:
 
 if __name__ == "__main__":
     os.chdir(sys.argv[1])
-    works = [steps_of_every_kind, evaluations, held_arrays, compiled, lines, made_on_devices, refusals]
+    works = [
+        steps_of_every_kind,
+        steps_by_the_loss,
+        evaluations,
+        held_arrays,
+        compiled,
+        lines,
+        made_on_devices,
+        refusals,
+    ]
     result = {work.__name__: work() for work in works}
     result["a_run"] = a_run(Path(sys.argv[1]))
     Path("told.json").write_text(json.dumps(result))

@@ -55,6 +55,14 @@ def test_eight_devices_compute_what_one_does(told, way):
     assert got["step"] == 6
 
 
+@pytest.mark.parametrize("way", ["jit", "sharded", "pmap", "own map"])
+def test_an_optimizer_that_asks_for_the_loss_gets_that_of_all_devices(told, way):
+    got = told["steps_by_the_loss"]
+    assert got[way]["losses"] < 5e-6
+    assert got[way]["numbers"] < 1e-6  # the loss of one device is another by tenths
+    assert got["moved"] > 5e-3
+
+
 def test_each_device_follows_the_lines_of_its_own_samples(told):
     got = told["lines"]
     assert got["rows"] == [8, 3]

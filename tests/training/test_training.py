@@ -192,6 +192,51 @@ def test_arrays_of_the_recipe_are_arguments_of_the_step_and_no_constants_in_it()
     assert steps[0]._cache_size() == 1
 
 
+# --- optimizers that ask for the loss
+
+
+@pytest.mark.parametrize("wrap", [lambda o: o, optax.chain, lambda o: optax.MultiSteps(o, 1)])
+def test_an_optimizer_that_asks_for_the_loss_gets_that_of_the_step(wrap):
+    """Polyak's step is loss / |gradient|^2 against the gradient."""
+    rng = np.random.default_rng(4)
+    points, target = rng.normal(size=(2, 9, DIM + 1)).astype(np.float32)
+    optimizer = wrap(optax.polyak_sgd(max_learning_rate=100.0))
+    step = make_train_step(frozen(points, target, np.ones(9)), DIAGONAL, optimizer)
+    state, info = step(init_state(jax.random.key(0), DIAGONAL, optimizer), X_POS, X_NEG)
+    loss = ((points - target) ** 2).sum() / 9 / (DIM + 1)
+    grad = 2 * ((points - target) * points).mean(0) / (DIM + 1)
+    np.testing.assert_allclose(info.loss, loss, rtol=1e-5)
+    np.testing.assert_allclose(state.params["a"], 1 - loss / (grad**2).sum() * grad, rtol=1e-5)
+
+
+def test_a_rate_falls_where_the_loss_does_not():
+    plateau = optax.contrib.reduce_on_plateau(factor=0.5, patience=2)
+    optimizer = optax.chain(optax.sgd(0.0), plateau)  # nothing moves
+    step = make_train_step(
+        frozen(*np.ones((2, 9, DIM + 1)) * [[[1.0]], [[2.0]]], np.ones(9)), DIAGONAL, optimizer
+    )
+    state = init_state(jax.random.key(0), DIAGONAL, optimizer)
+    for _ in range(5):
+        state, _ = step(state, X_POS, X_NEG)
+    assert float(state.opt_state[1].best_value) == 1.0
+    assert float(state.opt_state[1].scale) == 0.25
+
+
+@pytest.mark.parametrize("optimizer", [optax.lbfgs(), optax.chain(optax.clip(1.0), optax.lbfgs())])
+def test_an_optimizer_that_asks_for_more_than_the_loss_is_refused_before_training(optimizer):
+    said = r"optimizer\.update needs 'grad' and 'value_fn', which a training step does not give: it gives value=loss"
+    with pytest.raises(ValueError, match=said):
+        make_train_step(recipe_of(random_draw), DIAGONAL, optimizer)
+
+
+def test_an_update_on_the_axis_of_the_devices_is_no_mistake():
+    optimizer = optax.GradientTransformation(
+        lambda params: (),
+        lambda grads, state, params=None: (jax.lax.pmean(grads, "data"), state),
+    )
+    make_train_step(recipe_of(random_draw), DIAGONAL, optimizer, axis_name="data")
+
+
 # --- bad input
 
 

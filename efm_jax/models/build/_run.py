@@ -31,7 +31,7 @@ class Built(NamedTuple):
             a function from the number of a step to one.
         recipe: What to regress on; see `efm_jax.matching`.
         network: The network.
-        optimizer: Any optax transformation, e.g. `training.adam()`.
+        optimizer: An optax transformation that `training.make_train_step` takes, e.g. `training.adam()`.
         initial: Parameters to begin with; None for new ones.
         notes: Facts of the data that checkpoints keep for readers who have none.
         ending: The optimizer whose schedule ends at a step; None where it does not end. A run that the clock will end is
