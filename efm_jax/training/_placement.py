@@ -4,13 +4,26 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, Sharding
+from jax.sharding import AxisType, Mesh, NamedSharding, Sharding
 from jax.sharding import PartitionSpec as P
 
 from efm_jax._core import trees
 
 _LEAST = 1024
 """An array with fewer numbers than this for each device is not split: a message costs more than it saves."""
+
+
+def check_axis(mesh: Mesh, axis: str) -> None:
+    """Raise ValueError unless the mesh has this axis, of the type that leaves it to the compiler to split what follows."""
+    if axis not in mesh.shape:
+        raise ValueError(f"axis must be one of the mesh's axes {tuple(mesh.shape)}, got {axis!r}.")
+    kind = mesh.axis_types[mesh.axis_names.index(axis)]
+    if kind != AxisType.Auto:
+        raise ValueError(
+            f"the mesh's axis {axis!r} must be of AxisType.Auto, got AxisType.{kind.name};\nmake the mesh by "
+            "parallel.data_mesh(), or by jax.make_mesh(shape, names, axis_types=(jax.sharding.AxisType.Auto,) * "
+            "len(names))."
+        )
 
 
 def put(tree: Any, shardings: Any) -> Any:

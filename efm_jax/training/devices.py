@@ -89,8 +89,8 @@ def data_parallel_step(
         groups of all rows, is the same NumPy array on each host.
 
     Raises:
-        ValueError: As `training.make_train_step`, if the mesh has no such axis, or, by the step, if samples or points
-            do not divide by the number of devices.
+        ValueError: As `training.make_train_step`, if the mesh has no such axis or it is not of `AxisType.Auto`, or, by the
+            step, if samples or points do not divide by the number of devices.
 
     Examples:
         >>> import jax, jax.numpy as jnp
@@ -102,8 +102,7 @@ def data_parallel_step(
         >>> int(state.step), bool(info.finite)
         (1, True)
     """
-    if axis not in mesh.shape:
-        raise ValueError(f"axis must be one of the mesh's axes {tuple(mesh.shape)}, got {axis!r}.")
+    _placement.check_axis(mesh, axis)
     parallel = _data_parallel.on_mesh(mesh, axis)
     step = step_function(recipe, network, optimizer, parallel, ema_decay=ema_decay)
     like = jax.eval_shape(lambda: init_state(jax.random.key(0), network, optimizer))
@@ -196,6 +195,7 @@ def check_division(
 
     In a step with labels the rows come in `groups`, and the points of each group are shared.
     """
+    _placement.check_axis(mesh, AXIS)
     count = mesh.shape[AXIS]
     check_share(f"the {num_pos} positive charges of a step", num_pos, count)
     check_share(f"the {num_neg} negative charges of a step", num_neg, count)

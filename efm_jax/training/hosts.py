@@ -137,7 +137,12 @@ def wait(what: str = "all hosts") -> None:
 
 
 def global_rows(local: np.ndarray, mesh: Mesh, n: int, *, axis: str = AXIS) -> jax.Array:
-    """Make an array of n rows split over the mesh, from the rows `local_rows` of each process."""
+    """Make an array of n rows split over the mesh, from the rows `local_rows` of each process.
+
+    Raises:
+        ValueError: If the mesh has no such axis, or it is not of `AxisType.Auto`.
+    """
+    _placement.check_axis(mesh, axis)
     where = NamedSharding(mesh, P(axis))
     return jax.make_array_from_process_local_data(where, local, (n, *local.shape[1:]))
 

@@ -16,7 +16,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import NamedSharding
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from parallel_cases import (
     DIM,
@@ -35,7 +35,8 @@ from efm_jax import checkpoint, matching, networks, parallel, sampling, training
 from efm_jax.datasets import batch, from_pictures, white_noise, with_classes
 from efm_jax.lines import fixed
 from efm_jax.runs import _fit as runs
-from efm_jax.training import on_devices
+from efm_jax.training import hosts, on_devices
+from efm_jax.training.devices import check_division
 
 # most of a short run is its compilation: runs of one kind share one
 runs.make_train_step = functools.cache(training.make_train_step)
@@ -232,6 +233,12 @@ def refusals() -> dict:
         lambda: parallel.data_parallel_step(RECIPE, PLAIN, OPTIMIZER, parallel.data_mesh(), axis="model"),
     )
     note("devices", lambda: parallel.data_mesh(9))
+    explicit = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
+    note("explicit", lambda: parallel.data_parallel_step(RECIPE, PLAIN, OPTIMIZER, explicit))
+    note("explicit run", lambda: check_division(RECIPE, explicit, 16, 16, DIM))
+    other = jax.make_mesh((8,), ("model",), axis_types=(AxisType.Auto,))
+    note("other run", lambda: check_division(RECIPE, other, 16, 16, DIM))
+    note("explicit rows", lambda: hosts.global_rows(y, explicit, 16))
     return said
 
 

@@ -115,6 +115,11 @@ def test_the_compiler_divides_the_step_and_sends_no_more_than_it_must(told):
             "the 30 points of a step must be a multiple of the 8 devices that share them; change num_points",
         ),
         ("axis", "axis must be one of the mesh's axes ('data',), got 'model'"),
+        *(
+            (what, "the mesh's axis 'data' must be of AxisType.Auto, got AxisType.Explicit")
+            for what in ("explicit", "explicit run", "explicit rows")
+        ),
+        ("other run", "axis must be one of the mesh's axes ('model',), got 'data'"),
         ("devices", "devices must be between 1 and 8, the number of cpu devices, got 9"),
     ],
 )
