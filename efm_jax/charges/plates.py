@@ -92,8 +92,8 @@ def plate(x: Float[Array, "n dim"], z: float, total: float) -> Charges:
     """
     x = checks.samples("x", x)
     z = z if isinstance(z, Tracer) else checks.finite("z", z)
-    total = checks.finite("total", total)
-    if total == 0.0:
+    total = total if isinstance(total, Tracer) else checks.finite("total", total)
+    if not isinstance(total, Tracer) and total == 0.0:
         raise ValueError("total must not be 0: a plate without charge has no field;\ngive +1.0 or -1.0.")
     # half precision knows neither 1 / n nor most heights
     x = dtypes.at_least_float32(x)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 from scipy.special import roots_gegenbauer
 
@@ -116,7 +117,7 @@ def sphere(center: Float[Array, " dim1"], radius: float, *, nodes: int = 32) -> 
 
     Source: Stroud (1971), Approximate Calculation of Multiple Integrals, section 2.6.
     """
-    center, radius = _center(center), checks.positive("radius", radius)
+    center, radius = _center(center), checks.length("radius", radius)
     nodes, dim = checks.count("nodes", nodes), len(center) - 1
     _limit(2 * nodes**dim, "random_sphere")
     angle = (np.arange(2 * nodes) + 0.5) * pi / nodes
@@ -131,7 +132,7 @@ def sphere(center: Float[Array, " dim1"], radius: float, *, nodes: int = 32) -> 
             np.outer(w, weight).ravel(),
         )
     dtype = center.dtype
-    log_weight = jnp.asarray(np.log(weight) + dim * log(radius), dtype)
+    log_weight = jnp.asarray(np.log(weight) + dim * _log(radius), dtype)
     normals = jnp.asarray(normals, dtype)
     return Surface(center + radius * normals, normals, log_weight)
 
@@ -156,11 +157,11 @@ def random_sphere(key: Key, center: Float[Array, " dim1"], radius: float, num_po
 
     Source: Muller (1959), Comm. ACM 2, 19: normal numbers, normalized.
     """
-    center, radius = _center(center), checks.positive("radius", radius)
+    center, radius = _center(center), checks.length("radius", radius)
     number, dim = checks.count("num_points", num_points), len(center) - 1
     normals = jax.random.normal(key, (number, dim + 1), center.dtype)
     normals = normals / jnp.linalg.norm(normals, axis=1, keepdims=True)
-    share = log_sphere_area(dim) + dim * log(radius) - log(number)
+    share = log_sphere_area(dim) + dim * _log(radius) - log(number)
     return Surface(center + radius * normals, normals, jnp.full(number, share, center.dtype), True)
 
 
@@ -243,6 +244,10 @@ def _center(center: Array) -> Array:
     if center.ndim != 1 or len(center) < 2:
         raise ValueError(f"center must have shape [D+1] with D >= 1, (x, z) with z last, got {center.shape}.")
     return dtypes.at_least_float32(center)
+
+
+def _log(radius: float | Array) -> float | Array:
+    return jnp.log(radius) if isinstance(radius, Tracer) else log(radius)
 
 
 def _bounds(lower: Array, upper: Array) -> tuple[np.ndarray, np.ndarray]:

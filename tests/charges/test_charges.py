@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from efm_jax.charges.plates import capacitor, plate
+from efm_jax.fields import coulomb
 
 
 def test_a_plate_shares_its_charge_equally_at_its_height():
@@ -74,3 +75,16 @@ GOOD = np.zeros((4, 2), np.float32)
 def test_bad_charges_are_refused_with_a_fix(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_total_may_be_traced():
+    """The field is linear in it: its derivative is the field of one unit."""
+    x, point = jnp.zeros((1, 2)), jnp.array([0.0, 0.0, 2.0])
+
+    def height(total):
+        field = coulomb(point, plate(x, 0.0, total))
+        return field.direction[2] * jnp.exp(field.log_magnitude)
+
+    got, slope = jax.jit(jax.value_and_grad(height))(-3.0)
+    unit = 1 / (4 * np.pi * 2.0**2)
+    np.testing.assert_allclose([got, slope], [-3 * unit, unit], rtol=1e-5)

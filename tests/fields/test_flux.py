@@ -147,3 +147,18 @@ CORNER = np.zeros(2)
 def test_bad_input_is_refused_with_a_fix(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "made", [sphere, lambda center, radius: random_sphere(jax.random.key(0), center, radius, 9)]
+)
+def test_the_radius_may_be_traced(made):
+    """The area of a sphere is 4 pi r^2, and its derivative 8 pi r."""
+
+    def area(radius):
+        return jnp.exp(made(jnp.zeros(3), radius).log_weight).sum()
+
+    got, slope = jax.jit(jax.value_and_grad(area))(1.5)
+    np.testing.assert_allclose([got, slope], [4 * np.pi * 1.5**2, 8 * np.pi * 1.5], rtol=1e-5)
+    points = jax.jacfwd(lambda radius: made(jnp.zeros(3), radius).points)(1.5)
+    np.testing.assert_allclose(points, made(jnp.zeros(3), 1.5).normals, atol=1e-6)
