@@ -60,7 +60,7 @@ def fit(
     Ctrl-C or SIGTERM finishes the step, saves, says how to resume and exits; a second one quits at once. If
     the process is killed or the disk is full, the checkpoints written before remain.
 
-    Several hosts (`parallel.hosts.join`) call it together, with the same arguments. Each reads its own rows of a batch;
+    Several hosts (`training.hosts.join`) call it together, with the same arguments. Each reads its own rows of a batch;
     the first writes the folder, which the others need not see; a signal or the clock of one stops all at the same step.
 
     A run on one host that `plan.max_seconds` would end before its last step gets the schedule `built.ending` of a step that

@@ -55,7 +55,7 @@ def train(
 
     Raises:
         ImportError: `config.log` is wandb, which is not installed.
-        ValueError: See `build.run`, `runs.fit`, `parallel.hosts`, `reflow_run`; or the data are others than before.
+        ValueError: See `build.run`, `runs.fit`, `training.hosts`, `reflow_run`; or the data are others than before.
     """
     folder, where = files.expanded(folder), config.parallel
     logs.check_board(config.log)
