@@ -37,18 +37,23 @@ def log_likelihood(
     space: Space | None,
     x: Float[np.ndarray, "n dim"],
 ) -> Float[np.ndarray, " n"]:
-    """Return the natural log of the density at samples of Q, [n], of a run of which it is known; NaN where a line is lost.
+    """Return the natural log of the density at samples of Q, [n], of a run of which it is known.
+
+    It is NaN where a line is lost, and of samples that hold NaN, the ends of lost lines.
 
     Of principal components it is the density of the samples' components; else that of the samples, per unit of volume of the
     data.
     """
     u = np.asarray(x, np.float32) if space is None else space.encode(x)
+    lost = np.flatnonzero(~np.isfinite(u).all(axis=1))
+    u = np.nan_to_num(u, nan=0.0, posinf=0.0, neginf=0.0)
     field = sampling.learned_field(network, params)
     found = [
         log_prob(field, part, _normal, span=recipe.span, stepping=build.stepping(config)).log_prob
         for part in _batches(u)
     ]
     density = np.concatenate(found)[: len(u)].astype(np.float64)
+    density[lost] = np.nan
     if space is not None:
         density -= np.log(space.scale).sum(dtype=np.float64)
         if space.log1p and config.data.components is None:

@@ -6,9 +6,10 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
+from efm_jax import training
 from efm_jax._core import files
 from efm_jax.datasets import tables
-from efm_jax.models import columns
+from efm_jax.models import columns, density
 from efm_jax.models.model import Trained
 from efm_jax.types import FieldLines
 
@@ -102,7 +103,15 @@ def save(
     arrived = np.asarray(lines.arrived)
     more: dict[str, np.ndarray] = {_ARRIVED: arrived}
     if trained.no_density is None:
-        more[_DENSITY] = trained.log_likelihood(x if reverse else np.asarray(lines.end)[:, :-1])
+        # not `trained.log_likelihood`, which refuses the ends of lines that met NaN
+        more[_DENSITY] = density.log_likelihood(
+            trained.config,
+            trained.recipe,
+            trained.network,
+            training.ema_params(trained.state),
+            trained.space,
+            x if reverse else np.asarray(lines.end)[:, :-1],
+        )
         of = "the input" if reverse else "the result"
         inside = trained.config.data.components
         said = f"of {of}" if inside is None else f"of the {inside} components of {of}"

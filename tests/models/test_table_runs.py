@@ -440,6 +440,18 @@ def test_densities_integrate_to_one_whatever_the_field_is(source, data):
     assert abs(np.trapezoid(density * x, x) - mapped.mean()) < 4 * mapped.std() / 4000**0.5
 
 
+def test_a_row_whose_line_met_nan_is_written_without_a_density(tmp_path):
+    trained = model_of_one_number("noise", standardize=True)
+    x = np.array([[0.5], [-0.5]], np.float32)
+    lines = transport(trained, x)
+    lost = lines._replace(end=lines.end.at[1, 0].set(np.nan), arrived=lines.arrived.at[1].set(False))
+    table_output.save(tmp_path / "out.csv", trained, x, lost, reverse=False)
+    first, second = (tmp_path / "out.csv").read_text().splitlines()[1:]
+    assert "nan" not in first.lower()
+    assert "true" in first
+    assert "false" in second
+
+
 def test_there_is_no_density_where_none_is_known(run):
     trained = models.load(run)
     with pytest.raises(ValueError, match="whose density is not known; train from `noise`"):
